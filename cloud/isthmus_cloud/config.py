@@ -1,0 +1,74 @@
+"""What the service can be told, validated at the border."""
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from isthmus import ConfigError
+
+ProviderChoice = Literal["auto", "cpu", "cuda"]
+
+__all__ = ["ProviderChoice", "ServiceConfig", "split_address"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """Everything `run_service` needs; ConfigError names the field and the way out.
+
+    `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
+    `insecure` says that the network is trusted. `window` is the number of frames that one stream
+    may have in flight, `workers` that of tails that run at once, `threads` what each of them uses.
+    """
+
+    bundle: Path
+    listen: str = "127.0.0.1:0"
+    insecure: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    window: int = 8
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = 1
+    drain_grace_s: float = 5.0
+    provider: ProviderChoice = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("window", "threads", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.drain_grace_s <= 3600:
+            raise ConfigError(f"drain_grace_s is {self.drain_grace_s}; allowed is 0 to 3600")
+        if self.provider not in get_args(ProviderChoice):
+            known = ", ".join(get_args(ProviderChoice))
+            raise ConfigError(f"provider is {self.provider!r}; allowed are {known}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigError("TLS needs both: give the certificate and its key, or neither")
+        host, _ = split_address(self.listen)
+        if not (_is_loopback(host) or self.insecure or self.tls_certificate):
+            raise ConfigError(
+                f"listening on {self.listen} would take frames from the network in the clear; "
+                "give a TLS certificate and key, or allow it with insecure (--insecure) "
+                "where the network is trusted"
+            )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "HOST:PORT" or "[IPv6]:PORT"."""
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ConfigError(
+            f"listen address {address!r} is not HOST:PORT with a port from 0 to 65535, "
+            "for instance 127.0.0.1:50051"
+        )
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

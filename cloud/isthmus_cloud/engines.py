@@ -1,0 +1,161 @@
+"""The tails on ONNX Runtime: one ready session for every cut, on the GPU where there is one."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+from isthmus import Bundle, BundleError, ConfigError, Cut, ModelError, TensorSpec
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from isthmus_cloud.config import ProviderChoice, ServiceConfig
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+__all__ = ["CPU", "CUDA", "AnyArray", "OnnxTail", "TailEngine", "UInt8Array", "load_tails"]
+
+AnyArray = NDArray[np.generic]
+UInt8Array = NDArray[np.uint8]
+
+_ORT_FAILURES: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.EngineError,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,  # a feed of a type that it cannot take
+    ValueError,  # a provider or input that it does not know
+)
+
+_logger = logging.getLogger(__name__)
+
+
+class TailEngine(Protocol):
+    """Runs what lies behind one cut; called from worker threads, several at once."""
+
+    @property
+    def provider(self) -> str:
+        """What computes, by ONNX Runtime's name."""
+
+    def run(self, tensor: UInt8Array, step: float, zero_point: int) -> Sequence[AnyArray]:
+        """Outputs in the manifest's order, of `tensor` [N,*shape].
+
+        Where the cut is quantised, value = (tensor - zero_point) * step; a picture ignores both.
+        """
+
+
+class OnnxTail:
+    """One tail in an ONNX Runtime session."""
+
+    def __init__(self, path: Path, provider: str, threads: int) -> None:
+        self._path = path
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors; its warnings concern whoever built the graph
+        # Every tail has its own threads: those of the idle ones must not spin.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = [provider] if provider == CPU else [provider, CPU]
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        except _ORT_FAILURES as error:
+            raise ModelError(
+                f"{path}: ONNX Runtime {ort.__version__} cannot load this tail: {error}; "
+                "build the bundle again with the version that runs here"
+            ) from error
+        self._inputs = [node.name for node in self._session.get_inputs()]
+
+    @property
+    def provider(self) -> str:
+        """The provider that is really in use: ONNX Runtime falls back without a word."""
+        return str(self._session.get_providers()[0])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the graph's inputs."""
+        return tuple(self._inputs)
+
+    def run(self, tensor: UInt8Array, step: float, zero_point: int) -> Sequence[AnyArray]:
+        """See `TailEngine.run`; ModelError if ONNX Runtime fails."""
+        values = (tensor, np.array(step, np.float32), np.array(zero_point, np.uint8))
+        try:
+            outputs: Sequence[AnyArray] = self._session.run(
+                None, dict(zip(self._inputs, values, strict=False))
+            )
+        except _ORT_FAILURES as error:
+            raise ModelError(f"{self._path}: ONNX Runtime failed on a frame: {error}") from error
+        return outputs
+
+
+def load_tails(
+    bundle: Bundle, config: ServiceConfig, announce: Callable[[str], None]
+) -> Mapping[str, OnnxTail]:
+    """Ready, warm tails by cut id; one line of progress for each."""
+    provider = _wanted_provider(config.provider)
+    cuts = [cut for cut in bundle.manifest.cuts if cut.tail is not None]
+    tails: dict[str, OnnxTail] = {}
+    for number, cut in enumerate(cuts, 1):
+        started = time.perf_counter()
+        tails[cut.id] = tail = _load_tail(bundle, cut, provider, config.threads)
+        if config.provider == "cuda" and tail.provider != CUDA:
+            raise ConfigError(f"provider is 'cuda', but {_cuda_is_missing()}")
+        took_ms = (time.perf_counter() - started) * 1e3
+        announce(f"tail {number}/{len(cuts)} ready: {cut.id} on {tail.provider}, {took_ms:.0f} ms")
+    if provider == CUDA and any(tail.provider == CPU for tail in tails.values()):
+        _logger.warning("the tails run on the CPU: %s", _cuda_is_missing())
+    return tails
+
+
+def _wanted_provider(choice: ProviderChoice) -> str:
+    if choice == "cpu":
+        return CPU
+    if CUDA in ort.get_available_providers():
+        # The CUDA libraries that came by pip are found only after this.
+        ort.preload_dlls()
+        return CUDA
+    if choice == "cuda":
+        raise ConfigError(f"provider is 'cuda', but {_cuda_is_missing()}")
+    return CPU
+
+
+def _cuda_is_missing() -> str:
+    found = ", ".join(ort.get_available_providers())
+    return (
+        f"ONNX Runtime cannot use CUDA here (it offers {found}); install isthmus[cloud-gpu] in "
+        "place of isthmus[cloud] and check the driver, or choose the provider 'cpu'"
+    )
+
+
+def _load_tail(bundle: Bundle, cut: Cut, provider: str, threads: int) -> OnnxTail:
+    assert cut.tail is not None
+    assert cut.tensor is not None
+    path = bundle.file(cut.tail)
+    tail = OnnxTail(path, provider, threads)
+    count = 1 if cut.quantisation is None else 3
+    if len(tail.inputs) != count or (count == 3 and tail.inputs[1:] != ("step", "zero_point")):
+        raise BundleError(
+            f"{path}: its inputs are {', '.join(tail.inputs)}, not those of the tail of "
+            f"{cut.id!r}; build the bundle again"
+        )
+    outputs = tail.run(np.zeros((1, *cut.tensor.shape), np.uint8), 1.0, 0)
+    _check_outputs(path, outputs, bundle.manifest.outputs)
+    return tail
+
+
+def _check_outputs(path: Path, outputs: Sequence[AnyArray], specs: Sequence[TensorSpec]) -> None:
+    got = [(output.dtype.name, output.shape) for output in outputs]
+    wanted = [(spec.data_type, (1, *spec.shape)) for spec in specs]
+    if got != wanted:
+        raise BundleError(
+            f"{path}: its outputs are {got}, the manifest says {wanted}; build the bundle again"
+        )

@@ -1,0 +1,43 @@
+"""How busy the service is, as the devices' policies want to know it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SMOOTHING = 0.2  # weight of the latest frame
+
+__all__ = ["LoadGauge"]
+
+
+class LoadGauge:
+    """Counts the frames of all devices; used on the event loop only."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._frames = 0
+        self._service_ms: float | None = None
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """One frame is here, waiting or being run."""
+        self._frames += 1
+        try:
+            yield
+        finally:
+            self._frames -= 1
+
+    def learn(self, service_ms: float) -> None:
+        """One frame took a worker for `service_ms`."""
+        if self._service_ms is None:
+            self._service_ms = service_ms
+        self._service_ms += SMOOTHING * (service_ms - self._service_ms)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that no worker has begun."""
+        return max(0, self._frames - self._workers)
+
+    @property
+    def queue_ms(self) -> float:
+        """What a frame that came now would wait: as many turns as it takes to free a worker."""
+        turns = max(0, self._frames - self._workers + 1) / self._workers
+        return turns * (self._service_ms or 0.0)

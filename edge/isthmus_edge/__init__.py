@@ -1,0 +1,37 @@
+"""The device's side: heads, link estimate, policy, stream, and an answer to every frame."""
+
+from isthmus_edge.agent import Agent
+from isthmus_edge.answer import Answer, Stats, Switch
+from isthmus_edge.chain import Chain
+from isthmus_edge.config import AgentConfig, Objective
+from isthmus_edge.ledger import Ledger
+from isthmus_edge.link import LinkEstimate, LinkEstimator
+from isthmus_edge.pace import FullPace, Pace
+from isthmus_edge.policy import Decision, Goal, Prediction, Situation, decide, predict
+from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
+
+__all__ = [
+    "Agent",
+    "AgentConfig",
+    "Answer",
+    "Chain",
+    "Connection",
+    "Decision",
+    "FullPace",
+    "Goal",
+    "GrpcTransport",
+    "Ledger",
+    "LinkEstimate",
+    "LinkEstimator",
+    "Objective",
+    "OnEnd",
+    "OnMessage",
+    "Pace",
+    "Prediction",
+    "Situation",
+    "Stats",
+    "Switch",
+    "Transport",
+    "decide",
+    "predict",
+]

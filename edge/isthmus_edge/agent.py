@@ -1,0 +1,275 @@
+"""`Agent`: hand it frames, get answers; where each layer runs is its business.
+
+    with Agent.open(AgentConfig(bundle=Path("lite0.bundle"), cloud="127.0.0.1:50051")) as agent:
+        print(agent.infer(picture).top(1))
+
+The agent runs one event loop in a thread of its own, so it serves synchronous and asynchronous
+callers alike.
+"""
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import (
+    AgentClosedError,
+    Bundle,
+    LinkError,
+    Manifest,
+    PeerError,
+    WireError,
+    max_payload_bytes,
+    open_bundle,
+)
+from isthmus.v1 import PROTOCOL
+from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.answer import Answer, Stats
+from isthmus_edge.config import AgentConfig
+from isthmus_edge.ledger import Ledger
+from isthmus_edge.pace import FullPace, Pace
+from isthmus_edge.pipeline import Frame, Pipeline
+from isthmus_edge.policy import Decision
+from isthmus_edge.transport import GrpcTransport, Transport
+from isthmus_edge.uplink import State, Uplink
+
+MESSAGE_HEADROOM_BYTES = 64 * 1024
+
+Result = TypeVar("Result")
+log = logging.getLogger("isthmus.edge")
+
+__all__ = ["Agent"]
+
+
+class Agent:
+    """One device's agent. Open it with `Agent.open`; use it from any thread."""
+
+    def __init__(self, bundle: Bundle, config: AgentConfig, pace: Pace) -> None:
+        self._bundle = bundle
+        self._config = config
+        self._ledger = Ledger()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._open_futures: set[asyncio.Future[Answer]] = set()
+        self._slots = threading.BoundedSemaphore(config.max_pending)
+        self._closing = False
+        self._device = ThreadPoolExecutor(1, thread_name_prefix="isthmus-device")
+        self._pipeline = Pipeline(bundle, config, pace, self._device, self._ledger)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="isthmus-agent", daemon=True
+        )
+        self._thread.start()
+        self._call(self._start())
+
+    @classmethod
+    def open(
+        cls, config: AgentConfig, *, pace: Pace | None = None, transport: Transport | None = None
+    ) -> "Agent":
+        """Load and check the bundle, connect to the cloud, and be ready for frames.
+
+        Raises BundleError, ModelError; LinkError if the cloud cannot be reached (unless
+        `require_cloud` is off: then the device answers until it appears); PeerError if the
+        service refuses, for instance because it holds other weights.
+        """
+        bundle = open_bundle(config.bundle, "device")
+        if config.candidate is not None:
+            bundle.manifest.candidate(config.candidate)
+        if transport is None and config.cloud is not None:
+            limit = _max_frame_bytes(bundle.manifest)
+            transport = GrpcTransport(config.cloud, config.tls_ca, limit)
+        agent = cls(bundle, config, pace or FullPace())
+        try:
+            if transport is not None:
+                agent._connect(transport)
+        except BaseException:
+            agent.close()
+            raise
+        return agent
+
+    @property
+    def manifest(self) -> Manifest:
+        """The plan this agent works from."""
+        return self._bundle.manifest
+
+    def infer(self, frame: NDArray[np.generic], deadline_ms: float | None = None) -> Answer:
+        """The answer to one input [1,*shape] or [*shape]; waits for it."""
+        return self.submit(frame, deadline_ms).result()
+
+    async def infer_async(
+        self, frame: NDArray[np.generic], deadline_ms: float | None = None
+    ) -> Answer:
+        """Like `infer`, from any event loop."""
+        future = await asyncio.to_thread(self.submit, frame, deadline_ms)
+        return await asyncio.wrap_future(future)
+
+    def submit(
+        self, frame: NDArray[np.generic], deadline_ms: float | None = None
+    ) -> "Future[Answer]":
+        """Accept a frame and return at once, or wait while `max_pending` frames are pending.
+
+        Raises WireError for a wrong shape or type, AgentClosedError after `close`. Once accepted,
+        the frame ends in exactly one answer or one error.
+        """
+        tensor = self._checked(frame)
+        self._slots.acquire()
+        if self._closing:
+            self._slots.release()
+            raise AgentClosedError("the agent is closed; open another one")
+        accepted = asyncio.run_coroutine_threadsafe(self._accept(tensor, deadline_ms), self._loop)
+        accepted.add_done_callback(lambda _: self._slots.release())
+        return accepted
+
+    def stream(self, frames: Iterable[NDArray[np.generic]]) -> Iterator[Answer]:
+        """Answers to many frames, in order, pipelined: up to `max_pending` are under way."""
+        source = iter(frames)
+        pending = [self.submit(frame) for frame in islice(source, self._config.max_pending)]
+        while pending:
+            yield pending.pop(0).result()
+            pending.extend(self.submit(frame) for frame in islice(source, 1))
+
+    def decide(self) -> Decision:
+        """What the policy would choose for a frame right now, with its reason."""
+        return self._call(self._decide())
+
+    def stats(self) -> Stats:
+        """The running figures."""
+        return self._call(self._stats())
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Accept nothing more, bring every accepted frame to its end, release everything."""
+        if self._loop.is_closed():
+            return
+        self._closing = True
+        self._call(self._shut_down(timeout_s))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._device.shutdown()
+
+    def __enter__(self) -> "Agent":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "Agent":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _connect(self, transport: Transport) -> None:
+        try:
+            self._call(self._first_contact(transport))
+        except LinkError as error:
+            if self._config.require_cloud:
+                raise LinkError(
+                    f"cannot reach the cloud at {self._config.cloud}: {error}; start it with "
+                    "`isthmus cloud BUNDLE --listen HOST:PORT`, or allow starting without it "
+                    "(require_cloud=False, --offline-start)"
+                ) from error
+        except PeerError as error:
+            raise PeerError(error.code, f"the service refused this device: {error}") from error
+
+    async def _first_contact(self, transport: Transport) -> None:
+        hello = pb.Hello(
+            protocol=PROTOCOL,
+            session_id=uuid.uuid4().hex,
+            bundle_fingerprint=self._bundle.fingerprint,
+            answer_top_k=self._config.answer_top_k,
+        )
+        uplink = Uplink(transport, hello, self._on_link_state)
+        self._pipeline.uplink = uplink
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks.append(asyncio.create_task(uplink.run(first)))
+        try:
+            async with asyncio.timeout(self._config.connect_timeout_s):
+                await first
+                await uplink.measured.wait()
+        except TimeoutError as error:
+            raise LinkError(f"no answer within {self._config.connect_timeout_s:g} s") from error
+
+    def _on_link_state(self, state: State, reason: str) -> None:
+        log.info("link %s: %s", state, reason)
+        self._pipeline.wake()
+
+    async def _start(self) -> None:
+        self._tasks.append(asyncio.create_task(self._pipeline.run()))
+
+    async def _accept(self, tensor: NDArray[np.generic], deadline_ms: float | None) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._open_futures.add(future)
+        future.add_done_callback(self._open_futures.discard)
+        self._pipeline.accept(Frame(self._ledger.accept(), tensor, future, deadline_ms))
+        return await future
+
+    async def _shut_down(self, timeout_s: float) -> None:
+        if self._open_futures:
+            await asyncio.wait(self._open_futures, timeout=timeout_s)
+        for future in tuple(self._open_futures):
+            future.set_exception(AgentClosedError("the agent was closed before this frame's end"))
+        if self._pipeline.uplink is not None:
+            self._pipeline.uplink.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _decide(self) -> Decision:
+        return self._pipeline.decide()
+
+    async def _stats(self) -> Stats:
+        uplink = self._pipeline.uplink
+        return Stats(
+            accepted=self._ledger.accepted,
+            answered_cloud=self._ledger.settled("cloud"),
+            answered_device=self._ledger.settled("device"),
+            errors=self._ledger.settled("error"),
+            pending=self._ledger.pending,
+            duplicates=self._ledger.duplicates,
+            link_state="none" if uplink is None else uplink.state,
+            link=None if uplink is None else uplink.estimate(),
+            candidate=self._pipeline.in_use,
+            device_scale=self._pipeline.device_scale,
+            switches=tuple(self._pipeline.switches),
+        )
+
+    def _call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _checked(self, frame: NDArray[np.generic]) -> NDArray[np.generic]:
+        spec = self._bundle.manifest.input
+        tensor = frame if frame.ndim == len(spec.shape) + 1 else frame[np.newaxis]
+        if tensor.shape != (1, *spec.shape) or tensor.dtype != spec.data_type:
+            raise WireError(
+                f"input {spec.name!r} is {spec.data_type} {list(spec.shape)} (one item), "
+                f"got {frame.dtype} {list(frame.shape)}"
+            )
+        return np.ascontiguousarray(tensor)
+
+
+def _max_frame_bytes(manifest: Manifest) -> int:
+    """The largest frame any candidate can make: an explicit bound for gRPC."""
+    sizes = [0]
+    for candidate in manifest.candidates:
+        tensor = manifest.cut_of(candidate).tensor
+        if candidate.encoding is not None and tensor is not None:
+            sizes.append(max_payload_bytes(tensor, candidate.encoding))
+    return max(sizes) + MESSAGE_HEADROOM_BYTES

@@ -1,0 +1,66 @@
+"""What an agent gives back: one answer a frame, and its running figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus_edge.link import LinkEstimate
+
+__all__ = ["Answer", "Stats", "Switch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one frame.
+
+    `outputs` maps output names to arrays [1,*shape]; with `answer_top_k`, values that were not
+    sent read -inf. `place` says who finished the frame, `candidate` where its head ended.
+    `latency_ms` counts from acceptance to answer.
+    """
+
+    sequence: int
+    outputs: Mapping[str, NDArray[np.generic]]
+    candidate: str
+    place: Literal["cloud", "device"]
+    latency_ms: float
+    payload_bytes: int
+    labels: tuple[str, ...]
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k greatest values of the first output with their labels, greatest first."""
+        row = np.asarray(next(iter(self.outputs.values())), np.float64).reshape(-1)
+        best = np.argsort(row, kind="stable")[::-1][:k]
+        return [(self._label(int(i)), float(row[i])) for i in best]
+
+    def _label(self, i: int) -> str:
+        return self.labels[i] if i < len(self.labels) else f"class {i}"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One change of the candidate in use; `at_s` counts from the opening of the agent."""
+
+    at_s: float
+    before: str | None
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """An agent's figures so far. accepted = cloud + device + errors + pending, always."""
+
+    accepted: int
+    answered_cloud: int
+    answered_device: int
+    errors: int
+    pending: int
+    duplicates: int
+    link_state: str
+    link: LinkEstimate | None
+    candidate: str | None
+    device_scale: float
+    switches: tuple[Switch, ...]

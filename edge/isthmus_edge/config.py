@@ -1,0 +1,72 @@
+"""What an agent can be told, validated once at the border."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from isthmus import ConfigError
+
+Objective = Literal["latency", "throughput"]
+
+__all__ = ["AgentConfig", "Objective"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """Settings of one `Agent`.
+
+    `cloud` is ``HOST:PORT``; None answers every frame on the device. `objective` is what the
+    policy minimises: the latency of a frame, or the time between frames. `candidate` pins one
+    entry of the plan and switches the policy off. `answer_top_k` > 0 asks the cloud for the k
+    greatest values of each output row instead of all of them. `patience_ms` bounds how long a
+    frame waits for the cloud before the device finishes it (None: three times the predicted
+    latency, at least a second). `max_pending` frames may be accepted and not yet answered; more
+    make `submit` wait.
+    """
+
+    bundle: Path
+    cloud: str | None = None
+    tls_ca: Path | None = None
+    insecure: bool = False
+    require_cloud: bool = True
+    objective: Objective = "latency"
+    candidate: str | None = None
+    agreement_floor: float | None = None
+    answer_top_k: int = 0
+    threads: int = 1
+    max_pending: int = 32
+    patience_ms: float | None = None
+    connect_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.objective not in {"latency", "throughput"}:
+            raise ConfigError(f"objective {self.objective!r}: use 'latency' or 'throughput'")
+        for name in ("threads", "max_pending"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.answer_top_k < 0:
+            raise ConfigError(
+                f"answer_top_k must be 0 (all values) or more, got {self.answer_top_k}"
+            )
+        if self.cloud is not None:
+            self._check_address(self.cloud)
+
+    def _check_address(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ConfigError(
+                f"cloud address {address!r}: use HOST:PORT, for instance 127.0.0.1:50051"
+            )
+        if self.tls_ca is None and not self.insecure and not _is_loopback(host):
+            raise ConfigError(
+                f"cloud address {address!r} is not this machine: give the service's certificate "
+                "(tls_ca, --tls-ca FILE), or allow plain text (insecure=True, --insecure)"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,305 @@
+"""The life of a frame on the device, one loop that reads like the design:
+
+    accepted -> policy -> head (device thread) -> encode -> sent -> answer of the cloud
+                                                             \\-> late, lost or refused:
+                                                                 the device finishes the frame
+                                                                 from the cut tensor it holds
+
+The head of frame n+1 runs while n travels and n-1 is in the cloud. All methods run on one event
+loop; everything that computes runs on one device thread, in order.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import (
+    Bundle,
+    Candidate,
+    IsthmusError,
+    LinkError,
+    PeerError,
+    SymbolCoder,
+    TensorEncoder,
+    WireError,
+    decode_answer,
+)
+from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.answer import Answer, Switch
+from isthmus_edge.chain import Chain
+from isthmus_edge.config import AgentConfig
+from isthmus_edge.ledger import Ledger
+from isthmus_edge.observed import Observed
+from isthmus_edge.pace import Pace
+from isthmus_edge.policy import Decision, Goal, Situation, decide, predict
+from isthmus_edge.uplink import Uplink
+
+LEAST_PATIENCE_MS = 1000.0
+PATIENCE = 3.0  # a frame waits for this many predicted latencies
+
+Result = TypeVar("Result")
+log = logging.getLogger("isthmus.edge")
+
+__all__ = ["Frame", "Pipeline"]
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One accepted frame on its way; `tensor` is the cut tensor the device still holds."""
+
+    sequence: int
+    tensor: NDArray[np.generic]
+    future: asyncio.Future[Answer]
+    deadline_ms: float | None
+    accepted_at: float = field(default_factory=time.monotonic)
+    depth: int = 0
+    payload_bytes: int = 0
+
+    @property
+    def age_ms(self) -> float:
+        """Time since acceptance."""
+        return (time.monotonic() - self.accepted_at) * 1e3
+
+
+class Pipeline:
+    """Takes accepted frames in, brings every one of them to exactly one end."""
+
+    def __init__(
+        self, bundle: Bundle, config: AgentConfig, pace: Pace, device: Executor, ledger: Ledger
+    ) -> None:
+        self._bundle = bundle
+        self._config = config
+        self._pace = pace
+        self._device = device
+        self._ledger = ledger
+        self._chain = Chain(bundle, config.threads)
+        self._encoders = _encoders(bundle)
+        floor = config.agreement_floor
+        self._goal = Goal(
+            config.objective, bundle.manifest.agreement_floor if floor is None else floor
+        )
+        self._on_device = Observed()
+        self._in_cloud = Observed()
+        self._frames: asyncio.Queue[Frame] = asyncio.Queue()
+        self._window_open = asyncio.Event()
+        self._travelling: set[asyncio.Task[None]] = set()
+        self._opened_at = time.monotonic()
+        self.uplink: Uplink | None = None
+        self.in_use: str | None = None
+        self.switches: list[Switch] = []
+
+    @property
+    def device_scale(self) -> float:
+        """Live device time over planned device time."""
+        return self._on_device.scale
+
+    def accept(self, frame: Frame) -> None:
+        """Queue a frame; the caller has bounded how many may be pending."""
+        self._frames.put_nowait(frame)
+
+    def wake(self) -> None:
+        """The link's state changed: let waiting decisions be made again."""
+        self._window_open.set()
+
+    async def run(self) -> None:
+        """Compute heads, frame by frame, until cancelled."""
+        while True:
+            frame = await self._frames.get()
+            decision = await self._admit()
+            self._note_use(decision)
+            await self._compute(frame, decision)
+
+    def decide(self) -> Decision:
+        """What the policy would choose for a frame right now."""
+        return decide(self._candidates(), self._situation(), self._goal)
+
+    async def _admit(self) -> Decision:
+        """Decide, and wait while the chosen candidate has enough frames under way."""
+        while True:
+            self._window_open.clear()
+            decision = self._pinned() or self.decide()
+            if decision.candidate.encoding is None or self.uplink is None:
+                return decision
+            allowed = min(self.uplink.window, decision.prediction.in_flight)
+            if self.uplink.state != "up" or self.uplink.in_flight < max(2, allowed):
+                return decision
+            await self._window_open.wait()
+
+    async def _compute(self, frame: Frame, decision: Decision) -> None:
+        candidate = decision.candidate
+        try:
+            if candidate.encoding is None:
+                await self._finish_here(frame, candidate)
+                return
+            message = await self._head(frame, candidate)
+        except IsthmusError as error:
+            self._end_in_error(frame, error)
+            return
+        assert self.uplink is not None  # without one, `local` is the only choice
+        answer = self.uplink.send(message)
+        task = asyncio.create_task(self._await_answer(frame, decision, answer))
+        self._travelling.add(task)
+        task.add_done_callback(self._travelling.discard)
+
+    async def _head(self, frame: Frame, candidate: Candidate) -> pb.Frame:
+        cut = self._bundle.manifest.cut_of(candidate)
+
+        def work() -> tuple[NDArray[np.generic], pb.Tensor]:
+            tensor = self._chain.head(frame.tensor, cut.depth)
+            return tensor, self._encoders[candidate.id].encode(tensor.astype(np.uint8, copy=False))
+
+        (frame.tensor, message), took_ms = await self._on_thread(work)
+        frame.depth, frame.payload_bytes = cut.depth, len(message.payload)
+        self._on_device.add(candidate, took_ms, candidate.figures.device_ms)
+        return pb.Frame(sequence=frame.sequence, candidate=candidate.id, tensors=[message])
+
+    async def _await_answer(
+        self, frame: Frame, decision: Decision, answer: asyncio.Future[pb.Result]
+    ) -> None:
+        candidate = decision.candidate
+        try:
+            async with asyncio.timeout(self._patience_ms(frame, decision) / 1e3):
+                result = await answer
+            outputs = self._decode(result)
+        except TimeoutError:
+            log.info("frame %d is late: the device finishes it", frame.sequence)
+        except (LinkError, PeerError, WireError) as error:
+            log.info("frame %d: %s: the device finishes it", frame.sequence, error)
+        else:
+            timing = result.timing
+            took_ms = timing.decode_ms + timing.run_ms
+            self._in_cloud.add(candidate, took_ms, candidate.figures.cloud_ms)
+            self._end(frame, candidate, "cloud", outputs)
+            return
+        finally:
+            if self.uplink is not None:
+                self.uplink.forget(frame.sequence)
+            self._window_open.set()
+        try:
+            await self._finish_here(frame, candidate)
+        except IsthmusError as error:
+            self._end_in_error(frame, error)
+
+    async def _finish_here(self, frame: Frame, candidate: Candidate) -> None:
+        """Run the rest of the chain from the tensor in hand."""
+        whole = frame.depth == 0
+        outputs, took_ms = await self._on_thread(
+            lambda: self._chain.finish(frame.tensor, frame.depth)
+        )
+        if whole:
+            local = self._bundle.manifest.local
+            self._on_device.add(local, took_ms, local.figures.device_ms)
+        self._end(frame, candidate, "device", outputs)
+
+    async def _on_thread(self, work: Callable[[], Result]) -> tuple[Result, float]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._device, self._pace.run, work)
+
+    def _decode(self, result: pb.Result) -> tuple[NDArray[np.generic], ...]:
+        specs = self._bundle.manifest.outputs
+        if len(result.outputs) != len(specs):
+            raise WireError(f"{len(result.outputs)} outputs came, the plan says {len(specs)}")
+        return tuple(decode_answer(o, s) for o, s in zip(result.outputs, specs, strict=True))
+
+    def _end(
+        self,
+        frame: Frame,
+        candidate: Candidate,
+        place: str,
+        outputs: tuple[NDArray[np.generic], ...],
+    ) -> None:
+        on_device = place == "device"
+        if not self._ledger.settle(frame.sequence, "device" if on_device else "cloud"):
+            return
+        names = [spec.name for spec in self._bundle.manifest.outputs]
+        answer = Answer(
+            sequence=frame.sequence,
+            outputs=dict(zip(names, outputs, strict=True)),
+            candidate=candidate.id,
+            place="device" if on_device else "cloud",
+            latency_ms=frame.age_ms,
+            payload_bytes=frame.payload_bytes,
+            labels=self._bundle.labels,
+        )
+        if not frame.future.done():
+            frame.future.set_result(answer)
+
+    def _end_in_error(self, frame: Frame, error: IsthmusError) -> None:
+        if self._ledger.settle(frame.sequence, "error") and not frame.future.done():
+            frame.future.set_exception(error)
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        return self._bundle.manifest.kept
+
+    def _pinned(self) -> Decision | None:
+        if self._config.candidate is None:
+            return None
+        candidate = self._bundle.manifest.candidate(self._config.candidate)
+        situation = replace(self._situation(), in_use=candidate.id)
+        return Decision(candidate, predict(candidate, situation), f"{candidate.id}: pinned")
+
+    def _situation(self) -> Situation:
+        link = None if self.uplink is None else self.uplink.estimate()
+        return Situation(
+            link=link,
+            device_scale=self._on_device.scale,
+            cloud_scale=self._in_cloud.scale,
+            device_ms=self._on_device.live_ms(),
+            cloud_ms=self._in_cloud.live_ms(),
+            queue_ms=0.0 if self.uplink is None else self.uplink.queue_ms,
+            answer_bytes=self._answer_bytes(),
+            in_use=self.in_use,
+        )
+
+    def _answer_bytes(self) -> int:
+        k = self._config.answer_top_k
+        return sum(min(s.nbytes, 8 * k) if k else s.nbytes for s in self._bundle.manifest.outputs)
+
+    def _patience_ms(self, frame: Frame, decision: Decision) -> float:
+        """How long to wait for the cloud before the device finishes the frame."""
+        if self._config.patience_ms is not None:
+            patience_ms = self._config.patience_ms
+        else:
+            expected_ms = decision.prediction.latency_ms * decision.prediction.in_flight
+            patience_ms = max(LEAST_PATIENCE_MS, PATIENCE * expected_ms)
+        if frame.deadline_ms is not None:
+            rest_ms = self._rest_ms(frame.depth)
+            patience_ms = min(patience_ms, frame.deadline_ms - frame.age_ms - rest_ms)
+        return max(patience_ms, 0.0)
+
+    def _rest_ms(self, depth: int) -> float:
+        """What the device would need for the rest of the chain, by the plan and its live scale."""
+        manifest = self._bundle.manifest
+        whole_ms = manifest.local.figures.device_ms
+        heads = [
+            c.figures.edge_ms for c in manifest.candidates if manifest.cut_of(c).depth == depth
+        ]
+        return (whole_ms - min(heads, default=0.0)) * self._on_device.scale
+
+    def _note_use(self, decision: Decision) -> None:
+        chosen = decision.candidate.id
+        if chosen == self.in_use:
+            return
+        at_s = time.monotonic() - self._opened_at
+        self.switches.append(Switch(at_s, self.in_use, chosen, decision.reason))
+        log.info("%s -> %s (%s)", self.in_use, chosen, decision.reason)
+        self.in_use = chosen
+
+
+def _encoders(bundle: Bundle) -> dict[str, TensorEncoder]:
+    coder = SymbolCoder()  # all encoding happens on the one device thread
+    encoders: dict[str, TensorEncoder] = {}
+    for candidate in bundle.manifest.candidates:
+        cut = bundle.manifest.cut_of(candidate)
+        if candidate.encoding is not None and cut.tensor is not None:
+            encoders[candidate.id] = TensorEncoder(
+                cut.tensor, candidate.encoding, cut.quantisation, coder
+            )
+    return encoders

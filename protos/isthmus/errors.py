@@ -1,0 +1,70 @@
+"""The error tree of the whole project; every message names what was wrong, where, and the way out.
+
+    IsthmusError
+    ├── ConfigError      a flag, key or argument that cannot be used
+    ├── ModelError       the ONNX model cannot be read, run or cut
+    ├── BundleError      a bundle is missing, damaged, of another version or of another model
+    ├── PictureError     a picture cannot be read or decoded
+    ├── WireError        a tensor or message does not match what was announced
+    ├── LinkError        the cloud cannot be reached, or the link broke
+    ├── PeerError        the other side reported an error of its own (carries a code)
+    └── AgentClosedError the agent was closed before the frame was accepted
+
+`str(error)` is one message for people. Commands print it and exit with status 1; they never show a
+traceback for an `IsthmusError`.
+"""
+
+__all__ = [
+    "AgentClosedError",
+    "BundleError",
+    "ConfigError",
+    "IsthmusError",
+    "LinkError",
+    "ModelError",
+    "PeerError",
+    "PictureError",
+    "WireError",
+]
+
+
+class IsthmusError(Exception):
+    """Anything that Isthmus raises on purpose."""
+
+
+class ConfigError(IsthmusError):
+    """A flag, key or argument cannot be used; the message names it and the allowed values."""
+
+
+class ModelError(IsthmusError):
+    """The ONNX model cannot be read, run or cut."""
+
+
+class BundleError(IsthmusError):
+    """A bundle is missing, damaged, of another format version, or belongs to another model."""
+
+
+class PictureError(IsthmusError):
+    """A picture cannot be read or decoded."""
+
+
+class WireError(IsthmusError):
+    """A tensor or message does not match what the manifest or its own header announced."""
+
+
+class LinkError(IsthmusError):
+    """The cloud cannot be reached, or the link broke."""
+
+
+class PeerError(IsthmusError):
+    """The other side reported an error.
+
+    `code` is the name of the protocol's error code, for instance ``"BAD_FRAME"``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AgentClosedError(IsthmusError):
+    """The agent was closed before the frame was accepted."""

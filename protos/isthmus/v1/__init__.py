@@ -1,0 +1,5 @@
+"""Generated messages and stubs of contract version 1 (`scripts/stubs` makes them)."""
+
+PROTOCOL = 1
+
+__all__ = ["PROTOCOL"]

@@ -1,0 +1,199 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENCODING_UNSPECIFIED: _ClassVar[Encoding]
+    ENCODING_RAW: _ClassVar[Encoding]
+    ENCODING_SYMBOLS: _ClassVar[Encoding]
+    ENCODING_JPEG: _ClassVar[Encoding]
+    ENCODING_TOP_K: _ClassVar[Encoding]
+
+class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATA_TYPE_UNSPECIFIED: _ClassVar[DataType]
+    DATA_TYPE_UINT8: _ClassVar[DataType]
+    DATA_TYPE_FLOAT32: _ClassVar[DataType]
+    DATA_TYPE_INT64: _ClassVar[DataType]
+
+class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_CODE_UNSPECIFIED: _ClassVar[ErrorCode]
+    ERROR_CODE_PROTOCOL: _ClassVar[ErrorCode]
+    ERROR_CODE_BUNDLE_MISMATCH: _ClassVar[ErrorCode]
+    ERROR_CODE_UNKNOWN_CANDIDATE: _ClassVar[ErrorCode]
+    ERROR_CODE_BAD_FRAME: _ClassVar[ErrorCode]
+    ERROR_CODE_OVERLOADED: _ClassVar[ErrorCode]
+    ERROR_CODE_DRAINING: _ClassVar[ErrorCode]
+    ERROR_CODE_INTERNAL: _ClassVar[ErrorCode]
+ENCODING_UNSPECIFIED: Encoding
+ENCODING_RAW: Encoding
+ENCODING_SYMBOLS: Encoding
+ENCODING_JPEG: Encoding
+ENCODING_TOP_K: Encoding
+DATA_TYPE_UNSPECIFIED: DataType
+DATA_TYPE_UINT8: DataType
+DATA_TYPE_FLOAT32: DataType
+DATA_TYPE_INT64: DataType
+ERROR_CODE_UNSPECIFIED: ErrorCode
+ERROR_CODE_PROTOCOL: ErrorCode
+ERROR_CODE_BUNDLE_MISMATCH: ErrorCode
+ERROR_CODE_UNKNOWN_CANDIDATE: ErrorCode
+ERROR_CODE_BAD_FRAME: ErrorCode
+ERROR_CODE_OVERLOADED: ErrorCode
+ERROR_CODE_DRAINING: ErrorCode
+ERROR_CODE_INTERNAL: ErrorCode
+
+class EdgeMessage(_message.Message):
+    __slots__ = ("hello", "frame", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    frame: Frame
+    heartbeat: Heartbeat
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+
+class CloudMessage(_message.Message):
+    __slots__ = ("welcome", "result", "heartbeat", "error", "load", "drain")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    result: Result
+    heartbeat: Heartbeat
+    error: Error
+    load: Load
+    drain: Drain
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("protocol", "session_id", "bundle_fingerprint", "answer_top_k")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    session_id: str
+    bundle_fingerprint: str
+    answer_top_k: int
+    def __init__(self, protocol: _Optional[int] = ..., session_id: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ..., answer_top_k: _Optional[int] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("protocol", "bundle_fingerprint", "window", "max_frame_bytes", "provider", "load")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    bundle_fingerprint: str
+    window: int
+    max_frame_bytes: int
+    provider: str
+    load: Load
+    def __init__(self, protocol: _Optional[int] = ..., bundle_fingerprint: _Optional[str] = ..., window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
+
+class Tensor(_message.Message):
+    __slots__ = ("name", "data_type", "shape", "encoding", "payload", "levels", "step", "zero_point", "stored", "top_k")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ZERO_POINT_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data_type: DataType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    encoding: Encoding
+    payload: bytes
+    levels: int
+    step: float
+    zero_point: int
+    stored: bool
+    top_k: int
+    def __init__(self, name: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., payload: _Optional[bytes] = ..., levels: _Optional[int] = ..., step: _Optional[float] = ..., zero_point: _Optional[int] = ..., stored: bool = ..., top_k: _Optional[int] = ...) -> None: ...
+
+class Frame(_message.Message):
+    __slots__ = ("sequence", "candidate", "tensors")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    candidate: str
+    tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
+    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+
+class Result(_message.Message):
+    __slots__ = ("sequence", "outputs", "timing", "load")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    outputs: _containers.RepeatedCompositeFieldContainer[Tensor]
+    timing: Timing
+    load: Load
+    def __init__(self, sequence: _Optional[int] = ..., outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
+
+class Timing(_message.Message):
+    __slots__ = ("received_ns", "queue_ms", "decode_ms", "run_ms", "total_ms")
+    RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    DECODE_MS_FIELD_NUMBER: _ClassVar[int]
+    RUN_MS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    received_ns: int
+    queue_ms: float
+    decode_ms: float
+    run_ms: float
+    total_ms: float
+    def __init__(self, received_ns: _Optional[int] = ..., queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., run_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("id", "padding", "received_ns")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    padding: bytes
+    received_ns: int
+    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("frames_waiting", "queue_ms")
+    FRAMES_WAITING_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    frames_waiting: int
+    queue_ms: float
+    def __init__(self, frames_waiting: _Optional[int] = ..., queue_ms: _Optional[float] = ...) -> None: ...
+
+class Drain(_message.Message):
+    __slots__ = ("grace_ms",)
+    GRACE_MS_FIELD_NUMBER: _ClassVar[int]
+    grace_ms: int
+    def __init__(self, grace_ms: _Optional[int] = ...) -> None: ...
+
+class Error(_message.Message):
+    __slots__ = ("sequence", "code", "message")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    code: ErrorCode
+    message: str
+    def __init__(self, sequence: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., message: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,80 @@
+"""A service over real gRPC on the loopback, and what the device's side needs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from isthmus import Bundle, open_bundle
+from isthmus_cloud import (
+    Answerer,
+    OnnxTail,
+    RunningService,
+    ServiceConfig,
+    listening,
+    load_tails,
+)
+from tests.cloud.device import Device, Head, connected
+from tests.cloud.gated import GatedTail
+
+
+def ignore(_line: str) -> None:
+    """Nobody reads the progress."""
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return open_bundle(tiny_bundle, "cloud")
+
+
+@pytest.fixture(scope="session")
+def config(tiny_bundle: Path) -> ServiceConfig:
+    return ServiceConfig(bundle=tiny_bundle, threads=1, window=4, provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def tails(bundle: Bundle, config: ServiceConfig) -> Mapping[str, OnnxTail]:
+    return load_tails(bundle, config, ignore)
+
+
+@pytest.fixture(scope="session")
+def head(bundle: Bundle) -> Head:
+    return Head(bundle)
+
+
+@pytest.fixture
+async def service(
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail]
+) -> AsyncIterator[RunningService]:
+    with Answerer(bundle.manifest, tails) as answerer:
+        async with listening(config, bundle, answerer) as running:
+            yield running
+
+
+@pytest.fixture
+async def device(service: RunningService, bundle: Bundle) -> AsyncIterator[Device]:
+    """A device that was welcomed."""
+    async with connected(service.address) as device:
+        welcome = await device.hello(bundle.fingerprint)
+        assert welcome.WhichOneof("kind") == "welcome"
+        yield device
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[GatedTail]:
+    """A tail that runs a frame when the test says so; what is left is let through at the end."""
+    tail = GatedTail(asyncio.get_running_loop())
+    yield tail
+    tail.open_for_good()
+
+
+@pytest.fixture
+async def gated_service(
+    bundle: Bundle, config: ServiceConfig, gate: GatedTail
+) -> AsyncIterator[RunningService]:
+    """A service whose only worker waits at the gate."""
+    with Answerer(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
+        async with listening(config, bundle, answerer) as running:
+            yield running
+            gate.open_for_good()

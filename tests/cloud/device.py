@@ -1,0 +1,122 @@
+"""The device's side of a stream, spoken by hand, so that a test can also say what is wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from isthmus import Bundle, SymbolCoder, TensorEncoder
+from isthmus.v1 import PROTOCOL
+from isthmus.v1 import split_pb2 as pb
+from isthmus.v1.split_pb2_grpc import SplitStub
+from tests.tinybundle import tiny_pictures
+
+GUARD_S = 30  # a hang becomes a failure; no test waits for it to pass
+
+
+class Device:
+    """One stream to a service."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+
+    async def send(self, **kind: Any) -> None:
+        """Send EdgeMessage(frame=…), (hello=…) or (heartbeat=…)."""
+        async with asyncio.timeout(GUARD_S):
+            await self.call.write(pb.EdgeMessage(**kind))
+
+    async def receive(self) -> pb.CloudMessage:
+        """The service's next message."""
+        async with asyncio.timeout(GUARD_S):
+            message = await self.call.read()
+        assert isinstance(message, pb.CloudMessage), "the stream has ended"
+        return message
+
+    async def result(self) -> pb.Result:
+        """The service's next message, which must be a result."""
+        message = await self.receive()
+        assert message.WhichOneof("kind") == "result", message
+        return message.result
+
+    async def error(self) -> pb.Error:
+        """The service's next message, which must be an error."""
+        message = await self.receive()
+        assert message.WhichOneof("kind") == "error", message
+        return message.error
+
+    async def hello(self, fingerprint: str, top_k: int = 0) -> pb.CloudMessage:
+        """Say Hello and take the answer to it."""
+        hello = pb.Hello(
+            protocol=PROTOCOL,
+            session_id="test",
+            bundle_fingerprint=fingerprint,
+            answer_top_k=top_k,
+        )
+        await self.send(hello=hello)
+        return await self.receive()
+
+    async def half_close(self) -> None:
+        """Say that nothing more will be sent."""
+        async with asyncio.timeout(GUARD_S):
+            await self.call.done_writing()
+
+    async def ended(self) -> grpc.StatusCode:
+        """Wait for the end of the stream; nothing may come before it."""
+        async with asyncio.timeout(GUARD_S):
+            rest = await self.call.read()
+            assert rest is grpc.aio.EOF, rest
+            code: grpc.StatusCode = await self.call.code()
+        return code
+
+
+@asynccontextmanager
+async def connected(
+    address: str, credentials: grpc.ChannelCredentials | None = None
+) -> AsyncIterator[Device]:
+    """A device with a stream of its own; nothing is said yet."""
+    if credentials is None:
+        channel = grpc.aio.insecure_channel(address)
+    else:
+        channel = grpc.aio.secure_channel(address, credentials)
+    async with channel:
+        call = SplitStub(channel).Stream()  # type: ignore[no-untyped-call]
+        yield Device(call)
+        call.cancel()
+
+
+class Head:
+    """Makes right frames, and knows the answer that belongs to each."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._manifest = bundle.manifest
+        self._segment = _session(bundle, "device/segment-0.onnx")
+        self._whole = _session(bundle, "cloud/tail-input.onnx")
+        self._coder = SymbolCoder()
+        self.pictures = tiny_pictures(8)
+
+    def frame(self, candidate_id: str, sequence: int = 1, picture: int = 0) -> pb.Frame:
+        """The frame of one of the pictures."""
+        candidate = self._manifest.candidate(candidate_id)
+        cut = self._manifest.cut_of(candidate)
+        assert cut.tensor is not None
+        assert candidate.encoding is not None
+        pixels = self.pictures[picture]
+        tensor = self._segment.run(None, {"picture": pixels})[0] if cut.depth else pixels
+        encoder = TensorEncoder(cut.tensor, candidate.encoding, cut.quantisation, self._coder)
+        return pb.Frame(
+            sequence=sequence, candidate=candidate_id, tensors=[encoder.encode(tensor)]
+        )
+
+    def unsplit(self, picture: int = 0) -> NDArray[np.float32]:
+        """The probabilities [1,10] of the whole network, on the picture itself."""
+        answer: NDArray[np.float32] = self._whole.run(None, {"picture": self.pictures[picture]})[0]
+        return answer
+
+
+def _session(bundle: Bundle, name: str) -> ort.InferenceSession:
+    return ort.InferenceSession(bundle.file(name), providers=["CPUExecutionProvider"])

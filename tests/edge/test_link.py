@@ -1,0 +1,147 @@
+"""The estimator against synthetic links whose truth is known."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus_edge import LinkEstimator
+
+CLOCK_DIFFERENCE_S = 4711.0  # the service's clock has nothing to do with the device's
+
+
+class SyntheticLink:
+    """A first-in-first-out link of known rate and delay, and a service with a clock of its own."""
+
+    def __init__(self, bandwidth_bps: float, rtt_s: float, jitter_s: float = 0.0) -> None:
+        self.bandwidth_bps = bandwidth_bps
+        self.rtt_s = rtt_s
+        self._jitter = random.Random(1)
+        self._jitter_s = jitter_s
+        self._free_at = 0.0
+
+    def carry(self, size_bytes: int, sent_at: float) -> tuple[float, float]:
+        """(service clock at arrival, device clock when an immediate echo is back)."""
+        self._free_at = max(self._free_at, sent_at) + size_bytes * 8 / self.bandwidth_bps
+        arrived = self._free_at + self.rtt_s / 2 + self._jitter.uniform(0, self._jitter_s)
+        return arrived + CLOCK_DIFFERENCE_S, arrived + self.rtt_s / 2
+
+
+def warmed(link: SyntheticLink) -> tuple[LinkEstimator, float]:
+    estimator, now = LinkEstimator(), 100.0
+    for _ in range(3):
+        message = estimator.sent(20, now)
+        received_s, now = link.carry(20, now)
+        estimator.heartbeat(message, received_s, now)
+    return estimator, now
+
+
+def one_at_a_time(
+    estimator: LinkEstimator, link: SyntheticLink, sizes: list[int], now: float
+) -> float:
+    for size in sizes:
+        message = estimator.sent(size, now)
+        received_s, now = link.carry(size, now)
+        now += 0.03  # what the service needs does not count
+        estimator.received(message, received_s)
+    return now
+
+
+def all_at_once(
+    estimator: LinkEstimator, link: SyntheticLink, sizes: list[int], now: float
+) -> float:
+    sent = [(estimator.sent(size, now), *link.carry(size, now)) for size in sizes]
+    for message, received_s, back_at in sent:
+        estimator.received(message, received_s)
+        now = max(now, back_at)
+    return now
+
+
+LINKS = [(m * 1e6, rtt / 1e3) for m in (0.2, 1.1, 5.85, 18.88, 100) for rtt in (1, 40, 200)]
+
+
+@pytest.mark.parametrize(("bandwidth_bps", "rtt_s"), LINKS)
+@pytest.mark.parametrize("send", [one_at_a_time, all_at_once])
+def test_bandwidth_and_round_trip_are_found_on_any_link(
+    send: object, bandwidth_bps: float, rtt_s: float
+) -> None:
+    link = SyntheticLink(bandwidth_bps, rtt_s)
+    estimator, now = warmed(link)
+    now = send(estimator, link, [22_000] * 6, now)  # type: ignore[operator]
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    # The floor holds the heartbeat's own 20 bytes: 0.1 % of a frame.
+    assert estimate.bandwidth_bps == pytest.approx(bandwidth_bps, rel=0.01)
+    assert estimate.rtt_ms == pytest.approx(rtt_s * 1e3 + 20 * 8e3 / bandwidth_bps, abs=0.1)
+
+
+@given(seed=st.integers(0, 1000), mbps=st.floats(0.2, 20))
+def test_jitter_of_a_few_milliseconds_leaves_the_estimate_within_a_quarter(
+    seed: int, mbps: float
+) -> None:
+    link = SyntheticLink(mbps * 1e6, 0.04, jitter_s=0.002)
+    estimator, now = warmed(link)
+    sizes = [random.Random(seed).randint(20_000, 40_000) for _ in range(12)]
+    now = one_at_a_time(estimator, link, sizes, now)
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    assert estimate.bandwidth_bps == pytest.approx(mbps * 1e6, rel=0.25)
+
+
+@pytest.mark.parametrize("after_mbps", [0.2, 1.1, 50])
+def test_a_changed_link_is_believed_after_two_frames(after_mbps: float) -> None:
+    link = SyntheticLink(10e6, 0.04)
+    estimator, now = warmed(link)
+    now = one_at_a_time(estimator, link, [10_000] * 12, now)
+    link.bandwidth_bps = after_mbps * 1e6
+    now = one_at_a_time(estimator, link, [10_000] * 3, now)
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    assert estimate.bandwidth_bps == pytest.approx(after_mbps * 1e6, rel=0.05)
+
+
+def test_one_odd_frame_does_not_overturn_the_belief() -> None:
+    link = SyntheticLink(10e6, 0.04)
+    estimator, now = warmed(link)
+    now = one_at_a_time(estimator, link, [10_000] * 10, now)
+    link.bandwidth_bps = 2e6
+    now = one_at_a_time(estimator, link, [10_000], now)
+    link.bandwidth_bps = 10e6
+    now = one_at_a_time(estimator, link, [10_000], now)
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    assert estimate.bandwidth_bps > 6e6
+
+
+def test_a_frame_that_does_not_arrive_lowers_the_belief_while_it_is_out() -> None:
+    link = SyntheticLink(20e6, 0.04)
+    estimator, now = warmed(link)
+    now = one_at_a_time(estimator, link, [20_000] * 6, now)
+    message = estimator.sent(20_000, now)
+    before, after = estimator.estimate(now), estimator.estimate(now + 1.0)
+    assert before is not None
+    assert after is not None
+    assert before.bandwidth_bps == pytest.approx(20e6, rel=0.05)
+    assert after.bandwidth_bps < 0.25e6
+    estimator.lost(message)
+    again = estimator.estimate(now + 1.0)
+    assert again is not None
+    assert again.bandwidth_bps == pytest.approx(20e6, rel=0.05)
+
+
+def test_nothing_is_believed_before_the_first_measurement_or_after_a_reset() -> None:
+    link = SyntheticLink(5e6, 0.04)
+    estimator, now = warmed(link)
+    assert estimator.estimate(now) is None
+    now = one_at_a_time(estimator, link, [8_000], now)
+    assert estimator.estimate(now) is not None
+    estimator.reset()
+    assert estimator.estimate(now) is None
+
+
+def test_an_answer_to_a_message_nobody_sent_is_ignored() -> None:
+    estimator, now = warmed(SyntheticLink(5e6, 0.04))
+    estimator.received(999, now)
+    estimator.heartbeat(999, now, now)
+    assert estimator.estimate(now) is None
