@@ -21,7 +21,6 @@ from isthmus import (
     encode_answer,
 )
 from isthmus.v1 import split_pb2 as pb
-
 from isthmus_cloud.engines import TailEngine
 from isthmus_cloud.load import LoadGauge
 

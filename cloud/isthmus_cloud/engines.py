@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
-from isthmus import Bundle, BundleError, ConfigError, Cut, ModelError, TensorSpec
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from isthmus import Bundle, BundleError, ConfigError, Cut, ModelError, TensorSpec
 from isthmus_cloud.config import ProviderChoice, ServiceConfig
 
 CPU = "CPUExecutionProvider"

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import grpc
+
 from isthmus import Bundle, ConfigError, Manifest, max_payload_bytes, open_bundle
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
-
 from isthmus_cloud.answering import Answerer
 from isthmus_cloud.config import ServiceConfig, split_address
 from isthmus_cloud.engines import load_tails

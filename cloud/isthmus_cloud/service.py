@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 
 import grpc
+
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
-
 from isthmus_cloud.answering import Answerer
 from isthmus_cloud.session import Session
 from isthmus_cloud.stream import Stream
@@ -37,10 +37,7 @@ class SplitService(SplitServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> None:
         """One device, from its Hello to the end of the call."""
-        welcome = pb.Welcome()
-        welcome.CopyFrom(self._terms)
-        welcome.load.CopyFrom(self._answerer.load())
-        stream = Stream(Session(welcome), self._answerer, context.write)
+        stream = Stream(Session(self._terms), self._answerer, context.write)
         if self._drain_grace_s is not None:
             stream.drain(self._drain_grace_s)
         self._streams.add(stream)

@@ -15,7 +15,7 @@ from isthmus.v1 import split_pb2 as pb
 
 SHORT = 12  # digits of a fingerprint that people compare
 
-__all__ = ["SHORT", "Answer", "Close", "Event", "Reply", "Session", "error_message"]
+__all__ = ["SHORT", "Answer", "Close", "Event", "Greet", "Reply", "Session", "error_message"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class Answer:
     """Answer this frame, then call `Session.finished`."""
 
     frame: pb.Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Send this Welcome, with the present load."""
+
+    message: pb.CloudMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,14 @@ class Close:
     message: pb.CloudMessage
 
 
-Event = Answer | Reply | Close
+Event = Answer | Greet | Reply | Close
 
 
 class Session:
-    """One device's stream. `welcome` states the terms: fingerprint, window and the rest."""
+    """One device's stream. `terms` is the Welcome: fingerprint, window and the rest."""
 
-    def __init__(self, welcome: pb.Welcome) -> None:
-        self._welcome = welcome
+    def __init__(self, terms: pb.Welcome) -> None:
+        self._terms = terms
         self._in_flight: set[int] = set()
         self._open = False
         self._draining = False
@@ -89,7 +96,7 @@ class Session:
                 f"the device speaks protocol {hello.protocol}, this service {PROTOCOL}; "
                 "install the same version of Isthmus on both sides"
             )
-        ours = self._welcome.bundle_fingerprint
+        ours = self._terms.bundle_fingerprint
         if hello.bundle_fingerprint != ours:
             theirs = hello.bundle_fingerprint[:SHORT] or "none"
             text = (
@@ -100,7 +107,7 @@ class Session:
         self._open = True
         self.name = hello.session_id[:SHORT]
         self.top_k = hello.answer_top_k
-        return Reply(pb.CloudMessage(welcome=self._welcome))
+        return Greet(pb.CloudMessage(welcome=self._terms))
 
     def _frame(self, frame: pb.Frame) -> Event:
         sequence = frame.sequence
@@ -109,7 +116,7 @@ class Session:
             return _out_of_order(f"frame {sequence}: sequences count from 1 and are not repeated")
         if self._draining:
             return Reply(error_message(sequence, pb.ERROR_CODE_DRAINING, _DRAINING))
-        if len(self._in_flight) >= self._welcome.window:
+        if len(self._in_flight) >= self._terms.window:
             text = f"{len(self._in_flight)} frames are in flight, which is the window; wait"
             return Reply(error_message(sequence, pb.ERROR_CODE_OVERLOADED, text))
         self._in_flight.add(sequence)

@@ -11,9 +11,8 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 from isthmus import WireError
 from isthmus.v1 import split_pb2 as pb
-
 from isthmus_cloud.answering import Answerer, UnknownCandidateError
-from isthmus_cloud.session import Answer, Close, Reply, Session, error_message
+from isthmus_cloud.session import Answer, Close, Greet, Reply, Session, error_message
 
 OUTBOX_MESSAGES = 16
 MAX_ERROR_CHARACTERS = 500  # a hostile frame must not be able to order a long answer
@@ -72,6 +71,9 @@ class Stream:
                         task = frames.create_task(self._answer(frame, received_ns))
                         self._in_flight.add(task)
                         task.add_done_callback(self._in_flight.discard)
+                    case Greet(welcome):
+                        welcome.welcome.load.CopyFrom(self._answerer.load())
+                        await self._outbox.put(welcome)
                     case Reply(reply):
                         await self._outbox.put(reply)
                     case Close(reply):

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from isthmus import ConfigError
 from numpy.typing import NDArray
+
+from isthmus import ConfigError
 
 __all__ = ["PictureSets", "PlanConfig", "Progress", "UInt8Array"]
 

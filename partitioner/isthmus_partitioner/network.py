@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
-from isthmus import ModelError, TensorSpec, sha256_of
 
+from isthmus import ModelError, TensorSpec, sha256_of
 from isthmus_partitioner.cuts import CutPoint, find_cuts, macs_of, tensor_shapes
 from isthmus_partitioner.runtime import RUNTIME_ERRORS, AnyArray, session_options
 from isthmus_partitioner.surgery import BATCH

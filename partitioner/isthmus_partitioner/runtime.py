@@ -3,19 +3,21 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol, cast
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from isthmus import ModelError
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from isthmus import ModelError
 from isthmus_partitioner.config import UInt8Array
 
 __all__ = [
     "RUNTIME_ERRORS",
     "AnyArray",
+    "Session",
     "all_cores",
     "interleaved_ms",
     "open_session",
@@ -25,7 +27,23 @@ __all__ = [
 ]
 
 AnyArray = NDArray[np.generic]
-Session = ort.InferenceSession
+
+
+class Session(Protocol):
+    """What is used of ONNX Runtime's InferenceSession, which has no types of its own."""
+
+    def run(self, outputs: list[str] | None, feeds: Mapping[str, AnyArray]) -> list[AnyArray]:
+        """The named outputs, or all of them."""
+        ...
+
+    def get_inputs(self) -> list[ort.NodeArg]:
+        """Names, types and shapes of the inputs."""
+        ...
+
+    def end_profiling(self) -> str:
+        """Stop profiling; the path of the profile."""
+        ...
+
 
 # ONNX Runtime's exceptions share no base class of their own.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -55,13 +73,17 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def open_session(model: onnx.ModelProto | Path, *, threads: int) -> Session:
+def open_session(
+    model: onnx.ModelProto | Path, *, threads: int, options: ort.SessionOptions | None = None
+) -> Session:
     """A CPU session; ModelError if the runtime refuses the model."""
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
-        return ort.InferenceSession(source, session_options(threads), ["CPUExecutionProvider"])
+        options = options or session_options(threads)
+        session = ort.InferenceSession(source, options, ["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
         raise ModelError(f"ONNX Runtime refuses a part of the model: {error}") from error
+    return cast(Session, session)
 
 
 def run_batches(session: Session, feeds: Mapping[str, AnyArray]) -> list[AnyArray]:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.cloud.device import Device, Head, connected
+from tests.cloud.gated import GatedTail
 
 from isthmus import Bundle, open_bundle
 from isthmus_cloud import (
@@ -15,8 +17,6 @@ from isthmus_cloud import (
     listening,
     load_tails,
 )
-from tests.cloud.device import Device, Head, connected
-from tests.cloud.gated import GatedTail
 
 
 def ignore(_line: str) -> None:

@@ -9,12 +9,12 @@ import grpc
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from tests.tinybundle import tiny_pictures
 
 from isthmus import Bundle, SymbolCoder, TensorEncoder
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitStub
-from tests.tinybundle import tiny_pictures
 
 GUARD_S = 30  # a hang becomes a failure; no test waits for it to pass
 
@@ -108,9 +108,7 @@ class Head:
         pixels = self.pictures[picture]
         tensor = self._segment.run(None, {"picture": pixels})[0] if cut.depth else pixels
         encoder = TensorEncoder(cut.tensor, candidate.encoding, cut.quantisation, self._coder)
-        return pb.Frame(
-            sequence=sequence, candidate=candidate_id, tensors=[encoder.encode(tensor)]
-        )
+        return pb.Frame(sequence=sequence, candidate=candidate_id, tensors=[encoder.encode(tensor)])
 
     def unsplit(self, picture: int = 0) -> NDArray[np.float32]:
         """The probabilities [1,10] of the whole network, on the picture itself."""

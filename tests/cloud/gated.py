@@ -5,10 +5,10 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-
-from isthmus_cloud.engines import AnyArray, UInt8Array
 from tests.cloud.device import GUARD_S
 from tests.tinybundle import CLASSES
+
+from isthmus_cloud.engines import AnyArray, UInt8Array
 
 ANSWER = np.arange(CLASSES, dtype=np.float32).reshape(1, CLASSES)
 

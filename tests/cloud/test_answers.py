@@ -1,22 +1,24 @@
 """Frames over real gRPC: every one is answered once, and rightly."""
 
-from collections.abc import Mapping
-from typing import cast
+import asyncio
+from collections import Counter
 
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
+from tests.cloud.device import Device, Head, connected
+from tests.cloud.gated import GatedTail
+from tests.tinybundle import PROBABILITIES
 
 from isthmus import Bundle, SymbolCoder, Symbols, decode_answer, decode_tensor
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import RunningService
-from tests.cloud.device import Device, Head, connected
-from tests.tinybundle import PROBABILITIES
+from isthmus_cloud import RunningService, ServiceConfig
 
 CANDIDATES = ["input-raw", "input-jpeg-q95", "cut-256", "cut-16"]
 
 
-def computed_here(bundle: Bundle, frame: pb.Frame) -> np.ndarray[tuple[int, ...], np.dtype]:
+def computed_here(bundle: Bundle, frame: pb.Frame) -> NDArray[np.float32]:
     """What ONNX Runtime says to the frame's tensor, without any of the service's code."""
     candidate = bundle.manifest.candidate(frame.candidate)
     cut = bundle.manifest.cut_of(candidate)
@@ -24,7 +26,7 @@ def computed_here(bundle: Bundle, frame: pb.Frame) -> np.ndarray[tuple[int, ...]
     assert cut.tail is not None
     assert candidate.encoding is not None
     tensor = decode_tensor(frame.tensors[0], cut.tensor, candidate.encoding, SymbolCoder())
-    feeds: dict[str, np.ndarray] = {"picture": tensor}
+    feeds: dict[str, object] = {"picture": tensor}
     if isinstance(candidate.encoding, Symbols):
         feeds = {
             "symbols": tensor,
@@ -32,4 +34,138 @@ def computed_here(bundle: Bundle, frame: pb.Frame) -> np.ndarray[tuple[int, ...]
             "zero_point": np.array(candidate.encoding.zero_point, np.uint8),
         }
     session = ort.InferenceSession(bundle.file(cut.tail), providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)[0]
+    answer: NDArray[np.float32] = session.run(None, feeds)[0]
+    return answer
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+async def test_an_answer_equals_the_tail_run_here(
+    device: Device, head: Head, bundle: Bundle, candidate: str
+) -> None:
+    for picture in range(4):
+        frame = head.frame(candidate, sequence=picture + 1, picture=picture)
+        await device.send(frame=frame)
+        result = await device.result()
+        assert result.sequence == picture + 1
+        answer = decode_answer(result.outputs[0], PROBABILITIES)
+        assert np.allclose(answer, computed_here(bundle, frame), rtol=1e-5, atol=1e-7)
+        assert answer.argmax() == head.unsplit(picture).argmax()
+
+
+async def test_the_cut_may_change_with_every_frame(device: Device, head: Head) -> None:
+    for sequence, candidate in enumerate(CANDIDATES, 1):
+        await device.send(frame=head.frame(candidate, sequence))
+    answers = {}
+    for _ in CANDIDATES:
+        result = await device.result()
+        answers[result.sequence] = decode_answer(result.outputs[0], PROBABILITIES).argmax()
+    assert answers == dict.fromkeys(range(1, 5), head.unsplit().argmax())
+
+
+async def test_top_k_sends_only_the_greatest_probabilities(
+    service: RunningService, head: Head, bundle: Bundle
+) -> None:
+    async with connected(service.address) as device:
+        await device.hello(bundle.fingerprint, top_k=3)
+        await device.send(frame=head.frame("input-raw"))
+        result = await device.result()
+    assert len(result.outputs[0].payload) == 3 * 8
+    answer = decode_answer(result.outputs[0], PROBABILITIES).reshape(-1)
+    expected = head.unsplit().reshape(-1)
+    best = np.argsort(expected)[::-1][:3]
+    assert set(np.flatnonzero(np.isfinite(answer))) == set(best)
+    assert np.allclose(answer[best], expected[best], rtol=1e-5)
+
+
+async def test_a_result_says_what_it_cost(device: Device, head: Head) -> None:
+    await device.send(frame=head.frame("cut-16"))
+    result = await device.result()
+    timing = result.timing
+    assert timing.received_ns > 0
+    assert min(timing.decode_ms, timing.run_ms, timing.queue_ms) > 0
+    parts_ms = timing.queue_ms + timing.decode_ms + timing.run_ms
+    assert timing.total_ms >= parts_ms * (1 - 1e-6)
+    assert result.load.frames_waiting == 0
+
+
+async def test_the_load_counts_the_frames_of_all_devices(
+    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
+) -> None:
+    async with connected(gated_service.address) as one, connected(gated_service.address) as two:
+        await one.hello(bundle.fingerprint)
+        for sequence in (1, 2, 3):
+            await one.send(frame=head.frame("cut-16", sequence))
+        await _roundtrip(one)
+        welcome = (await two.hello(bundle.fingerprint)).welcome
+        assert welcome.load.frames_waiting == 2
+
+
+async def test_a_heartbeat_comes_back_without_its_padding(device: Device) -> None:
+    heartbeats = [pb.Heartbeat(id=7, padding=b"x" * 1000), pb.Heartbeat(id=8)]
+    for heartbeat in heartbeats:
+        await device.send(heartbeat=heartbeat)
+    first, second = (await device.receive()).heartbeat, (await device.receive()).heartbeat
+    assert [first.id, second.id] == [7, 8]
+    assert first.padding == b""
+    assert 0 < first.received_ns <= second.received_ns
+
+
+async def test_a_heartbeat_does_not_wait_for_frames(
+    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
+) -> None:
+    async with connected(gated_service.address) as device:
+        await device.hello(bundle.fingerprint)
+        await device.send(frame=head.frame("cut-256"))
+        await gate.begun()
+        await _roundtrip(device)  # while the frame still stands at the gate
+        gate.let_pass()
+        assert (await device.result()).sequence == 1
+
+
+async def test_many_frames_of_many_devices_are_each_answered_once(
+    service: RunningService, config: ServiceConfig, head: Head, bundle: Bundle
+) -> None:
+    labels = [int(head.unsplit(picture).argmax()) for picture in range(8)]
+
+    async def stream() -> Counter[int]:
+        answered: Counter[int] = Counter()
+        async with connected(service.address) as device:
+            await device.hello(bundle.fingerprint, top_k=1)
+            for sequence in range(1, 41):
+                if sequence > config.window:
+                    answered[await _take(device)] += 1
+                candidate = CANDIDATES[sequence % len(CANDIDATES)]
+                await device.send(frame=head.frame(candidate, sequence, picture=sequence % 8))
+            for _ in range(config.window):
+                answered[await _take(device)] += 1
+            await device.half_close()
+            await device.ended()
+        return answered
+
+    async def _take(device: Device) -> int:
+        result = await device.result()
+        answer = decode_answer(result.outputs[0], PROBABILITIES)
+        assert answer.argmax() == labels[result.sequence % 8]
+        return result.sequence
+
+    for answered in await asyncio.gather(*(stream() for _ in range(4))):
+        assert answered == dict.fromkeys(range(1, 41), 1)
+
+
+async def test_frames_in_flight_are_answered_after_the_device_has_sent_its_last(
+    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
+) -> None:
+    async with connected(gated_service.address) as device:
+        await device.hello(bundle.fingerprint)
+        await device.send(frame=head.frame("cut-16", 1))
+        await device.send(frame=head.frame("cut-16", 2))
+        await device.half_close()
+        gate.let_pass(2)
+        assert {(await device.result()).sequence, (await device.result()).sequence} == {1, 2}
+        await device.ended()
+
+
+async def _roundtrip(device: Device) -> None:
+    """All that was sent before has been read when this returns."""
+    await device.send(heartbeat=pb.Heartbeat(id=1))
+    assert (await device.receive()).WhichOneof("kind") == "heartbeat"

@@ -1,0 +1,287 @@
+"""What comes from outside and is wrong: it is named, it costs one frame, and nothing leaks."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import zstandard
+from tests.cloud.device import Device, Head, connected
+from tests.cloud.gated import BrokenTail, GatedTail
+
+from isthmus import Bundle, open_bundle
+from isthmus.v1 import PROTOCOL
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening
+
+Damage = Callable[[pb.Tensor], None]
+
+
+def another_shape(tensor: pb.Tensor) -> None:
+    tensor.shape[:] = [1, 8, 16, 17]
+
+
+def no_shape(tensor: pb.Tensor) -> None:
+    del tensor.shape[:]
+
+
+def a_batch(tensor: pb.Tensor) -> None:
+    tensor.shape[:] = [2, 8, 16, 16]
+
+
+def floats(tensor: pb.Tensor) -> None:
+    tensor.data_type = pb.DATA_TYPE_FLOAT32
+
+
+def another_encoding(tensor: pb.Tensor) -> None:
+    tensor.encoding = pb.ENCODING_RAW
+
+
+def another_step(tensor: pb.Tensor) -> None:
+    tensor.step *= 1.001
+
+
+def no_number_as_step(tensor: pb.Tensor) -> None:
+    tensor.step = float("nan")
+
+
+def another_zero_point(tensor: pb.Tensor) -> None:
+    tensor.zero_point += 1
+
+
+def other_levels(tensor: pb.Tensor) -> None:
+    tensor.levels = 16
+
+
+def stored_but_too_short(tensor: pb.Tensor) -> None:
+    tensor.payload, tensor.stored = b"\0" * 2047, True
+
+
+def too_large(tensor: pb.Tensor) -> None:
+    tensor.payload, tensor.stored = b"\0" * 2049, True
+
+
+def truncated(tensor: pb.Tensor) -> None:
+    tensor.payload = tensor.payload[:-5]
+
+
+def empty(tensor: pb.Tensor) -> None:
+    tensor.payload = b""
+
+
+def garbage(tensor: pb.Tensor) -> None:
+    tensor.payload = b"\xff" * 100
+
+
+def a_bomb(tensor: pb.Tensor) -> None:
+    tensor.payload = zstandard.ZstdCompressor().compress(bytes(8 * 1024 * 1024))
+
+
+def a_bomb_that_hides_its_size(tensor: pb.Tensor) -> None:
+    compressor = zstandard.ZstdCompressor(write_content_size=False)
+    tensor.payload = compressor.compress(bytes(8 * 1024 * 1024))
+
+
+def another_name(tensor: pb.Tensor) -> None:
+    tensor.name = "stranger"
+
+
+DAMAGES = [
+    another_shape,
+    no_shape,
+    a_batch,
+    floats,
+    another_encoding,
+    another_step,
+    no_number_as_step,
+    another_zero_point,
+    other_levels,
+    stored_but_too_short,
+    too_large,
+    truncated,
+    empty,
+    garbage,
+    a_bomb,
+    a_bomb_that_hides_its_size,
+    another_name,
+]
+
+
+async def _still_answers(device: Device, head: Head) -> None:
+    await device.send(frame=head.frame("cut-16", sequence=99))
+    assert (await device.result()).sequence == 99
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+async def test_a_damaged_tensor_is_refused_and_the_next_frame_answered(
+    device: Device, head: Head, damage: Damage
+) -> None:
+    frame = head.frame("cut-256", sequence=5)
+    damage(frame.tensors[0])
+    await device.send(frame=frame)
+    error = await device.error()
+    assert (error.sequence, error.code) == (5, pb.ERROR_CODE_BAD_FRAME)
+    assert "'boundary'" in error.message
+    await _still_answers(device, head)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\xd8\xff\xe0 no more", b"\x89PNG\r\n\x1a\n"])
+async def test_what_is_no_jpeg_is_refused(device: Device, head: Head, payload: bytes) -> None:
+    frame = head.frame("input-jpeg-q95", sequence=5)
+    frame.tensors[0].payload = payload
+    await device.send(frame=frame)
+    error = await device.error()
+    assert (error.sequence, error.code) == (5, pb.ERROR_CODE_BAD_FRAME)
+    assert "'picture'" in error.message
+    await _still_answers(device, head)
+
+
+@pytest.mark.parametrize("count", [0, 2, 1000])
+async def test_a_frame_with_another_number_of_tensors_is_refused(
+    device: Device, head: Head, count: int
+) -> None:
+    frame = head.frame("cut-256", sequence=5)
+    tensor = frame.tensors[0]
+    tensor.payload = b""
+    frame = pb.Frame(sequence=5, candidate="cut-256", tensors=[tensor] * count)
+    await device.send(frame=frame)
+    error = await device.error()
+    assert (error.sequence, error.code) == (5, pb.ERROR_CODE_BAD_FRAME)
+    assert str(count) in error.message
+    await _still_answers(device, head)
+
+
+@pytest.mark.parametrize("candidate", ["", "local", "cut-8", "x" * 20_000])
+async def test_a_candidate_without_a_tail_is_refused(
+    device: Device, head: Head, candidate: str
+) -> None:
+    frame = head.frame("cut-256", sequence=5)
+    frame.candidate = candidate
+    await device.send(frame=frame)
+    error = await device.error()
+    assert (error.sequence, error.code) == (5, pb.ERROR_CODE_UNKNOWN_CANDIDATE)
+    assert "input-raw, input-jpeg-q95, cut-256, cut-16" in error.message
+    assert len(error.message) < 500
+    await _still_answers(device, head)
+
+
+async def test_a_hostile_frame_cannot_order_a_long_answer(device: Device, head: Head) -> None:
+    frame = head.frame("cut-256", sequence=5)
+    frame.tensors[0].shape[:] = [1] * 20_000
+    await device.send(frame=frame)
+    assert len((await device.error()).message) <= 500
+
+
+async def test_a_frame_beyond_the_announced_size_ends_its_stream_only(
+    service: RunningService, device: Device, head: Head, bundle: Bundle
+) -> None:
+    async with connected(service.address) as hostile:
+        welcome = (await hostile.hello(bundle.fingerprint)).welcome
+        frame = head.frame("cut-256")
+        frame.tensors[0].payload = bytes(welcome.max_frame_bytes)
+        await hostile.send(frame=frame)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await hostile.receive()
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await _still_answers(device, head)
+
+
+async def test_more_frames_than_the_window_are_refused_one_by_one(
+    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
+) -> None:
+    async with connected(gated_service.address) as device:
+        window = (await device.hello(bundle.fingerprint)).welcome.window
+        for sequence in range(1, window + 3):
+            await device.send(frame=head.frame("cut-16", sequence))
+        refused = [await device.error(), await device.error()]
+        assert [error.sequence for error in refused] == [window + 1, window + 2]
+        assert {error.code for error in refused} == {pb.ERROR_CODE_OVERLOADED}
+        gate.let_pass(window)
+        answered = {(await device.result()).sequence for _ in range(window)}
+        assert answered == set(range(1, window + 1))
+        gate.let_pass()
+        await device.send(frame=head.frame("cut-16", window + 3))
+        assert (await device.result()).sequence == window + 3
+
+
+async def test_a_failure_inside_is_logged_and_never_told(
+    bundle: Bundle, config: ServiceConfig, head: Head, caplog: pytest.LogCaptureFixture
+) -> None:
+    tails = {"input": BrokenTail(), "cut": BrokenTail()}
+    with Answerer(bundle.manifest, tails) as answerer, caplog.at_level(logging.ERROR):
+        async with (
+            listening(config, bundle, answerer) as service,
+            connected(service.address) as device,
+        ):
+            await device.hello(bundle.fingerprint)
+            for sequence in (1, 2):
+                await device.send(frame=head.frame("cut-16", sequence))
+                error = await device.error()
+                assert (error.sequence, error.code) == (sequence, pb.ERROR_CODE_INTERNAL)
+                assert error.message == "the service failed on this frame"
+    assert "secret of the house" in caplog.text
+
+
+async def test_another_bundle_is_refused_with_both_fingerprints(
+    service: RunningService, other_bundle: Path, bundle: Bundle
+) -> None:
+    other = open_bundle(other_bundle, "device")
+    async with connected(service.address) as device:
+        error = (await device.hello(other.fingerprint)).error
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_BUNDLE_MISMATCH)
+        assert bundle.fingerprint[:12] in error.message
+        assert other.fingerprint[:12] in error.message
+        assert "copy the same bundle to both sides" in error.message
+        assert await device.ended() is grpc.StatusCode.OK
+
+
+OUT_OF_ORDER = {
+    "a frame before Hello": pb.EdgeMessage(frame=pb.Frame(sequence=1)),
+    "a heartbeat before Hello": pb.EdgeMessage(heartbeat=pb.Heartbeat(id=1)),
+    "an empty message": pb.EdgeMessage(),
+    "another protocol": pb.EdgeMessage(hello=pb.Hello(protocol=PROTOCOL + 1)),
+}
+
+
+@pytest.mark.parametrize("message", OUT_OF_ORDER.values(), ids=OUT_OF_ORDER.keys())
+async def test_a_message_out_of_order_ends_the_stream(
+    service: RunningService, message: pb.EdgeMessage
+) -> None:
+    async with connected(service.address) as device:
+        await device.call.write(message)
+        error = await device.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_PROTOCOL)
+        assert await device.ended() is grpc.StatusCode.OK
+
+
+async def test_a_repeated_sequence_ends_the_stream_without_a_second_answer(
+    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
+) -> None:
+    """The frame in flight is given up; the device learns why from the last message."""
+    async with connected(gated_service.address) as device:
+        await device.hello(bundle.fingerprint)
+        await device.send(frame=head.frame("cut-16", 1))
+        await gate.begun()
+        await device.send(frame=head.frame("cut-16", 1))
+        assert (await device.error()).code == pb.ERROR_CODE_PROTOCOL
+        await device.ended()
+
+
+async def test_bytes_that_are_no_message_end_only_their_stream(
+    service: RunningService, device: Device, head: Head
+) -> None:
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        call: Any = channel.stream_stream("/isthmus.v1.Split/Stream")()
+        await call.write(b"\xff\xff\xff")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call.read()
+    await _still_answers(device, head)
+
+
+def test_every_candidate_with_a_tail_is_ready(
+    bundle: Bundle, tails: Mapping[str, OnnxTail]
+) -> None:
+    with Answerer(bundle.manifest, tails) as answerer:
+        assert answerer.candidates == ("input-raw", "input-jpeg-q95", "cut-256", "cut-16")
