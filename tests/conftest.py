@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-
 from tests.tinybundle import build_tiny_bundle
+
+from isthmus_models import MODELS
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network with other weights: another fingerprint."""
     return build_tiny_bundle(tmp_path_factory.mktemp("bundle") / "other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EfficientNet-Lite0 as ONNX, uint8 picture [N,224,224,3] in; read only."""
+    return MODELS["efficientnet-lite0"].build(tmp_path_factory.mktemp("models") / "lite0.onnx")

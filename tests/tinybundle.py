@@ -12,6 +12,9 @@ from typing import Literal
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
 from isthmus import (
     FORMAT_VERSION,
     Candidate,
@@ -29,8 +32,6 @@ from isthmus import (
     encode_manifest,
     sha256_of,
 )
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = 10
 PICTURE = TensorSpec(name="picture", data_type="uint8", shape=(32, 32, 3))

@@ -15,7 +15,7 @@ A rate of 0 passes nothing and breaks nothing; `null` is unshaped; a key left ou
 
 What it cannot show: loss, congestion control and TCP's silence after an outage, because the
 sender's TCP sees loopback. Rates are payload rates, without headers. Bytes that an application has
-handed to its socket may be far from having left: about 30 KB stand in the relay's own buffer (1.2 s
+handed to its socket may be far from having left: about 40 KB stand in the relay's own buffer (1.6 s
 at 0.2 Mbit/s), and the sender's kernel buffer, which grows to megabytes, is out of its hands.
 """
 
@@ -31,7 +31,6 @@ import threading
 from typing import Any
 
 from isthmus.errors import ConfigError
-
 from isthmus_bench.relay_client import Relay
 from isthmus_bench.relay_protocol import SHAPE_KEYS, changed_shape, described, parsed_command
 from isthmus_bench.relay_server import EmulatedLink, open_listener

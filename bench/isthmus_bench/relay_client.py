@@ -9,7 +9,6 @@ import time
 from typing import IO, Any, Self
 
 from isthmus.errors import ConfigError, LinkError
-
 from isthmus_bench.relay_protocol import described
 from isthmus_bench.shaping import LinkShape
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from isthmus.errors import ConfigError
-
 from isthmus_bench.shaping import LinkShape
 
 __all__ = ["SHAPE_KEYS", "changed_shape", "described", "parsed_command"]

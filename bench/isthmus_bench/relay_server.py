@@ -14,7 +14,6 @@ import struct
 from dataclasses import dataclass
 
 from isthmus.errors import ConfigError
-
 from isthmus_bench.shaping import ConstantRate, LinkShape, RateHistory, arrival_s, chunk_bytes
 
 __all__ = ["EmulatedLink", "open_listener"]

@@ -18,7 +18,7 @@ from isthmus.errors import ConfigError
 __all__ = ["ConstantRate", "LinkShape", "Rate", "RateHistory", "arrival_s", "chunk_bytes"]
 
 # How far the link's clock may run behind, so that a late timer does not slow a busy link.
-_LAG_S = 0.030
+_LAG_S = 0.100
 # Link time in one chunk: short enough for prompt changes, long enough for 200 Mbit/s in Python.
 _CHUNK_S = 0.002
 _CHUNK_LIMITS_BYTES = (1448, 65536)
@@ -139,7 +139,7 @@ def arrival_s(read_s: float, waiting_since_s: float | None) -> float:
     """Since when a chunk that was read at `read_s` may have been on the link.
 
     A chunk that lay ready when its predecessor left (`waiting_since_s`) was read late only because
-    a timer was late: that time is given back, up to 30 ms. A chunk that had to be waited for
+    a timer was late: that time is given back, up to 100 ms. A chunk that had to be waited for
     (`None`) gets no such credit, or short messages after a pause would travel for nothing.
     """
     if waiting_since_s is None:

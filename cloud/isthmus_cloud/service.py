@@ -1,9 +1,12 @@
 """The gRPC face: hands each call's messages to a `Stream`, and knows nothing of tails."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 
 import grpc
 
+from isthmus import LinkError
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
@@ -14,6 +17,8 @@ from isthmus_cloud.stream import Stream
 Context = grpc.aio.ServicerContext[pb.EdgeMessage, pb.CloudMessage]
 
 __all__ = ["SplitService"]
+
+_logger = logging.getLogger(__name__)
 
 
 class SplitService(SplitServicer):
@@ -37,12 +42,15 @@ class SplitService(SplitServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> None:
         """One device, from its Hello to the end of the call."""
-        stream = Stream(Session(self._terms), self._answerer, context.write)
+        stream = Stream(Session(self._terms), self._answerer, _writer(context))
         if self._drain_grace_s is not None:
             stream.drain(self._drain_grace_s)
         self._streams.add(stream)
         try:
-            await stream.serve(request_iterator)
+            async with aclosing(_received(request_iterator)) as messages:
+                await stream.serve(messages)
+        except* LinkError as broken:
+            _logger.info("session %s: %s", stream.name, broken)
         finally:
             self._streams.discard(stream)
 
@@ -51,3 +59,32 @@ class SplitService(SplitServicer):
         self._drain_grace_s = grace_s
         for stream in self._streams:
             stream.drain(grace_s)
+
+    def end(self) -> None:
+        """End every stream now; what is in flight is given up."""
+        for stream in self._streams:
+            stream.end()
+
+
+async def _received(
+    messages: AsyncIterator[pb.EdgeMessage],
+) -> AsyncGenerator[pb.EdgeMessage, None]:
+    with _grpc_translated():
+        async for message in messages:
+            yield message
+
+
+def _writer(context: Context) -> Callable[[pb.CloudMessage], Awaitable[None]]:
+    async def write(message: pb.CloudMessage) -> None:
+        with _grpc_translated():
+            await context.write(message)
+
+    return write
+
+
+@contextmanager
+def _grpc_translated() -> Iterator[None]:
+    try:
+        yield
+    except grpc.aio.BaseError as error:
+        raise LinkError(f"the stream broke off: {error}") from error

@@ -40,6 +40,11 @@ class Stream:
         self._drain_grace_s: asyncio.Future[float] = asyncio.Future()
         self._ended = asyncio.Event()
 
+    @property
+    def name(self) -> str:
+        """The session's, for the log; empty before Hello."""
+        return self._session.name
+
     async def serve(self, messages: AsyncIterable[pb.EdgeMessage]) -> None:
         """Until the device has sent its last message and has all answers, is refused or drained.
 
@@ -61,6 +66,10 @@ class Stream:
         """Tell the device to go, finish what is in flight, then end."""
         if not self._drain_grace_s.done():
             self._drain_grace_s.set_result(grace_s)
+
+    def end(self) -> None:
+        """Give up what is in flight, send what is already answered, then end."""
+        self._ended.set()
 
     async def _read(self, messages: AsyncIterable[pb.EdgeMessage]) -> None:
         async with asyncio.TaskGroup() as frames:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from isthmus import (
     AgentClosedError,
     Bundle,
+    Candidate,
     LinkError,
     Manifest,
     PeerError,
@@ -33,7 +34,7 @@ from isthmus import (
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.answer import Answer, Stats
-from isthmus_edge.config import AgentConfig
+from isthmus_edge.config import AgentConfig, Objective
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.pace import FullPace, Pace
 from isthmus_edge.pipeline import Frame, Pipeline
@@ -99,31 +100,48 @@ class Agent:
         """The plan this agent works from."""
         return self._bundle.manifest
 
-    def infer(self, frame: NDArray[np.generic], deadline_ms: float | None = None) -> Answer:
+    def infer(
+        self,
+        frame: NDArray[np.generic],
+        deadline_ms: float | None = None,
+        candidate: str | None = None,
+    ) -> Answer:
         """The answer to one input [1,*shape] or [*shape]; waits for it."""
-        return self.submit(frame, deadline_ms).result()
+        return self.submit(frame, deadline_ms, candidate).result()
 
     async def infer_async(
-        self, frame: NDArray[np.generic], deadline_ms: float | None = None
+        self,
+        frame: NDArray[np.generic],
+        deadline_ms: float | None = None,
+        candidate: str | None = None,
     ) -> Answer:
         """Like `infer`, from any event loop."""
-        future = await asyncio.to_thread(self.submit, frame, deadline_ms)
+        future = await asyncio.to_thread(self.submit, frame, deadline_ms, candidate)
         return await asyncio.wrap_future(future)
 
     def submit(
-        self, frame: NDArray[np.generic], deadline_ms: float | None = None
+        self,
+        frame: NDArray[np.generic],
+        deadline_ms: float | None = None,
+        candidate: str | None = None,
     ) -> "Future[Answer]":
         """Accept a frame and return at once, or wait while `max_pending` frames are pending.
 
-        Raises WireError for a wrong shape or type, AgentClosedError after `close`. Once accepted,
-        the frame ends in exactly one answer or one error.
+        `candidate` pins this frame to one entry of the plan; otherwise the policy chooses. Raises
+        WireError for a wrong shape or type, ConfigError for an unknown candidate,
+        AgentClosedError after `close`. Once accepted, the frame ends in exactly one answer or one
+        error.
         """
         tensor = self._checked(frame)
+        pin = candidate or self._config.candidate
+        pinned = None if pin is None else self._bundle.manifest.candidate(pin)
         self._slots.acquire()
         if self._closing:
             self._slots.release()
             raise AgentClosedError("the agent is closed; open another one")
-        accepted = asyncio.run_coroutine_threadsafe(self._accept(tensor, deadline_ms), self._loop)
+        accepted = asyncio.run_coroutine_threadsafe(
+            self._accept(tensor, deadline_ms, pinned), self._loop
+        )
         accepted.add_done_callback(lambda _: self._slots.release())
         return accepted
 
@@ -135,9 +153,9 @@ class Agent:
             yield pending.pop(0).result()
             pending.extend(self.submit(frame) for frame in islice(source, 1))
 
-    def decide(self) -> Decision:
+    def decide(self, objective: Objective | None = None) -> Decision:
         """What the policy would choose for a frame right now, with its reason."""
-        return self._call(self._decide())
+        return self._call(self._decide(objective or self._config.objective))
 
     def stats(self) -> Stats:
         """The running figures."""
@@ -214,11 +232,13 @@ class Agent:
     async def _start(self) -> None:
         self._tasks.append(asyncio.create_task(self._pipeline.run()))
 
-    async def _accept(self, tensor: NDArray[np.generic], deadline_ms: float | None) -> Answer:
+    async def _accept(
+        self, tensor: NDArray[np.generic], deadline_ms: float | None, pinned: Candidate | None
+    ) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open_futures.add(future)
         future.add_done_callback(self._open_futures.discard)
-        self._pipeline.accept(Frame(self._ledger.accept(), tensor, future, deadline_ms))
+        self._pipeline.accept(Frame(self._ledger.accept(), tensor, future, deadline_ms, pinned))
         return await future
 
     async def _shut_down(self, timeout_s: float) -> None:
@@ -232,8 +252,8 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _decide(self) -> Decision:
-        return self._pipeline.decide()
+    async def _decide(self, objective: Objective) -> Decision:
+        return self._pipeline.decide(objective)
 
     async def _stats(self) -> Stats:
         uplink = self._pipeline.uplink

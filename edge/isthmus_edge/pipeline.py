@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +34,7 @@ from isthmus import (
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.answer import Answer, Switch
 from isthmus_edge.chain import Chain
-from isthmus_edge.config import AgentConfig
+from isthmus_edge.config import AgentConfig, Objective
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.observed import Observed
 from isthmus_edge.pace import Pace
@@ -58,6 +58,7 @@ class Frame:
     tensor: NDArray[np.generic]
     future: asyncio.Future[Answer]
     deadline_ms: float | None
+    pinned: Candidate | None = None
     accepted_at: float = field(default_factory=time.monotonic)
     depth: int = 0
     payload_bytes: int = 0
@@ -82,9 +83,7 @@ class Pipeline:
         self._chain = Chain(bundle, config.threads)
         self._encoders = _encoders(bundle)
         floor = config.agreement_floor
-        self._goal = Goal(
-            config.objective, bundle.manifest.agreement_floor if floor is None else floor
-        )
+        self._floor = bundle.manifest.agreement_floor if floor is None else floor
         self._on_device = Observed()
         self._in_cloud = Observed()
         self._frames: asyncio.Queue[Frame] = asyncio.Queue()
@@ -112,19 +111,20 @@ class Pipeline:
         """Compute heads, frame by frame, until cancelled."""
         while True:
             frame = await self._frames.get()
-            decision = await self._admit()
+            decision = await self._admit(frame)
             self._note_use(decision)
             await self._compute(frame, decision)
 
-    def decide(self) -> Decision:
+    def decide(self, objective: Objective) -> Decision:
         """What the policy would choose for a frame right now."""
-        return decide(self._candidates(), self._situation(), self._goal)
+        goal = Goal(objective, self._floor)
+        return decide(self._bundle.manifest.kept, self._situation(), goal)
 
-    async def _admit(self) -> Decision:
+    async def _admit(self, frame: Frame) -> Decision:
         """Decide, and wait while the chosen candidate has enough frames under way."""
         while True:
             self._window_open.clear()
-            decision = self._pinned() or self.decide()
+            decision = self._decision_for(frame)
             if decision.candidate.encoding is None or self.uplink is None:
                 return decision
             allowed = min(self.uplink.window, decision.prediction.in_flight)
@@ -235,15 +235,11 @@ class Pipeline:
         if self._ledger.settle(frame.sequence, "error") and not frame.future.done():
             frame.future.set_exception(error)
 
-    def _candidates(self) -> tuple[Candidate, ...]:
-        return self._bundle.manifest.kept
-
-    def _pinned(self) -> Decision | None:
-        if self._config.candidate is None:
-            return None
-        candidate = self._bundle.manifest.candidate(self._config.candidate)
-        situation = replace(self._situation(), in_use=candidate.id)
-        return Decision(candidate, predict(candidate, situation), f"{candidate.id}: pinned")
+    def _decision_for(self, frame: Frame) -> Decision:
+        candidate = frame.pinned
+        if candidate is None:
+            return self.decide(self._config.objective)
+        return Decision(candidate, predict(candidate, self._situation()), "pinned")
 
     def _situation(self) -> Situation:
         link = None if self.uplink is None else self.uplink.estimate()

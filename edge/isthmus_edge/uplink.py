@@ -24,7 +24,7 @@ from isthmus_edge.transport import Connection, Transport
 
 HEARTBEAT_S = 0.4
 SILENCE_S = 1.4  # beyond what the backlog explains: the link is dead
-LONGEST_BACKLOG_S = 4.0
+LONGEST_BACKLOG_S = 8.0
 GREETING_S = 2.0
 BACKOFF_S = (0.2, 2.0)
 PROBE_EVERY = 2  # heartbeats of an idle link; every second one is padded to measure bandwidth

@@ -7,7 +7,7 @@ import onnx
 
 from isthmus_partitioner.surgery import initialisers, used_by
 
-__all__ = ["CutPoint", "Shapes", "find_cuts", "macs_of", "tensor_shapes"]
+__all__ = ["MAC_OPS", "CutPoint", "Shapes", "find_cuts", "macs_of", "tensor_shapes"]
 
 Shapes = Mapping[str, tuple[int, ...]]  # of one item: the batch dimension is left out
 

@@ -18,9 +18,10 @@ from isthmus_partitioner.cuts import CutPoint, find_cuts, macs_of, tensor_shapes
 from isthmus_partitioner.runtime import RUNTIME_ERRORS, AnyArray, session_options
 from isthmus_partitioner.surgery import BATCH
 
-__all__ = ["Network", "load_model"]
+__all__ = ["RESERVED_NAMES", "Network", "load_model"]
 
 OLDEST_OPSET = 13  # per-channel QuantizeLinear
+RESERVED_NAMES = ("symbols", "step", "zero_point")  # inputs of a tail
 _DATA_TYPES = {"uint8", "float32", "int64"}
 
 
@@ -51,6 +52,7 @@ def load_model(path: Path) -> Network:
     _check(model, path)
     model = _modern(model, path)
     _free_batch(model)
+    _free_reserved_names(model.graph, path)
     model = _optimised(model, path)
     outputs = _try_out(model, picture, path)
     shapes = tensor_shapes(model.graph)
@@ -157,6 +159,20 @@ def _free_batch(model: onnx.ModelProto) -> None:
     inputs = [info for info in graph.input if info.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
+
+
+def _free_reserved_names(graph: onnx.GraphProto, path: Path) -> None:
+    """Rename inner tensors that are called like the inputs of a tail."""
+    for name in RESERVED_NAMES:
+        if name in {info.name for info in graph.output}:
+            raise ModelError(f"{path}: an output is called {name!r}; give it another name")
+        for node in graph.node:
+            for names in (node.input, node.output):
+                for index in (i for i, tensor in enumerate(names) if tensor == name):
+                    names[index] = f"{name}_inner"
+        for tensor in graph.initializer:
+            if tensor.name == name:
+                tensor.name = f"{name}_inner"
 
 
 def _optimised(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:

@@ -71,7 +71,8 @@ def assemble(
     """A model of `nodes`, with those of `constants` that they use and the versions of `like`."""
     used = {name for node in nodes for name in used_by(node)}
     used |= {info.name for info in outputs}
-    kept = [constants[name] for name in sorted(used & constants.keys())]
+    made = {name for node in nodes for name in node.output}
+    kept = [constants[name] for name in sorted((used & constants.keys()) - made)]
     graph = helper.make_graph(nodes, "isthmus", inputs, outputs, kept)
     model = helper.make_model(
         graph, opset_imports=like.opset_import, ir_version=like.ir_version, producer_name="isthmus"
@@ -86,6 +87,6 @@ def tensor_info(name: str, data_type: str, shape: Sequence[int]) -> onnx.ValueIn
     return helper.make_tensor_value_info(name, element, [BATCH, *shape])
 
 
-def constant(name: str, value: NDArray[np.generic] | np.generic) -> TensorProto:
+def constant(name: str, value: NDArray[np.generic]) -> TensorProto:
     """An initialiser."""
-    return numpy_helper.from_array(np.asarray(value), name)
+    return numpy_helper.from_array(value, name)

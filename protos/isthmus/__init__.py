@@ -31,6 +31,7 @@ from isthmus.manifest import (
     TensorSpec,
 )
 from isthmus.manifest_file import decode_manifest, encode_manifest
+from isthmus.picture_files import load_picture, picture_files
 from isthmus.symbols import Coded, SymbolCoder, requantise_table
 from isthmus.tensors import (
     TensorEncoder,
@@ -78,8 +79,10 @@ __all__ = [
     "describe_machine",
     "encode_answer",
     "encode_manifest",
+    "load_picture",
     "max_payload_bytes",
     "open_bundle",
+    "picture_files",
     "requantise_table",
     "sha256_of",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+
 from isthmus.errors import ConfigError, LinkError
 from isthmus_bench.relay import LinkShape, Relay, main
 

@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from isthmus.errors import ConfigError
 from isthmus_bench.relay_protocol import changed_shape, described, parsed_command
 from isthmus_bench.shaping import LinkShape

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -70,6 +70,15 @@ class Device:
         async with asyncio.timeout(GUARD_S):
             rest = await self.call.read()
             assert rest is grpc.aio.EOF, rest
+            code: grpc.StatusCode = await self.call.code()
+        return code
+
+    async def broken_off(self) -> grpc.StatusCode:
+        """Take whatever comes until the stream ends, for good or ill."""
+        async with asyncio.timeout(GUARD_S):
+            with suppress(grpc.aio.AioRpcError):
+                while await self.call.read() is not grpc.aio.EOF:
+                    pass
             code: grpc.StatusCode = await self.call.code()
         return code
 

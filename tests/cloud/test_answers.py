@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime as ort
@@ -13,7 +14,7 @@ from tests.tinybundle import PROBABILITIES
 
 from isthmus import Bundle, SymbolCoder, Symbols, decode_answer, decode_tensor
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import RunningService, ServiceConfig
+from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening
 
 CANDIDATES = ["input-raw", "input-jpeg-q95", "cut-256", "cut-16"]
 
@@ -123,33 +124,35 @@ async def test_a_heartbeat_does_not_wait_for_frames(
 
 
 async def test_many_frames_of_many_devices_are_each_answered_once(
-    service: RunningService, config: ServiceConfig, head: Head, bundle: Bundle
+    config: ServiceConfig, head: Head, bundle: Bundle, tails: Mapping[str, OnnxTail]
 ) -> None:
     labels = [int(head.unsplit(picture).argmax()) for picture in range(8)]
 
-    async def stream() -> Counter[int]:
+    async def stream(address: str) -> Counter[int]:
         answered: Counter[int] = Counter()
-        async with connected(service.address) as device:
+        async with connected(address) as device:
             await device.hello(bundle.fingerprint, top_k=1)
             for sequence in range(1, 41):
                 if sequence > config.window:
-                    answered[await _take(device)] += 1
+                    answered[await take(device)] += 1
                 candidate = CANDIDATES[sequence % len(CANDIDATES)]
                 await device.send(frame=head.frame(candidate, sequence, picture=sequence % 8))
             for _ in range(config.window):
-                answered[await _take(device)] += 1
+                answered[await take(device)] += 1
             await device.half_close()
             await device.ended()
         return answered
 
-    async def _take(device: Device) -> int:
+    async def take(device: Device) -> int:
         result = await device.result()
         answer = decode_answer(result.outputs[0], PROBABILITIES)
         assert answer.argmax() == labels[result.sequence % 8]
         return result.sequence
 
-    for answered in await asyncio.gather(*(stream() for _ in range(4))):
-        assert answered == dict.fromkeys(range(1, 41), 1)
+    with Answerer(bundle.manifest, tails, workers=3) as answerer:
+        async with listening(config, bundle, answerer) as service:
+            counts = await asyncio.gather(*(stream(service.address) for _ in range(4)))
+    assert counts == [dict.fromkeys(range(1, 41), 1)] * 4
 
 
 async def test_frames_in_flight_are_answered_after_the_device_has_sent_its_last(

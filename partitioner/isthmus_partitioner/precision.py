@@ -170,6 +170,7 @@ def _qdq(network: Network, ranges: Ranges) -> onnx.ModelProto:
         extra_options=options,
     )
     quantiser.quantize_model()
+    quantiser.model.topological_sort()  # it appends its nodes at the end
     model: onnx.ModelProto = quantiser.model.model
     return model
 
@@ -218,7 +219,10 @@ def _spliced(front: onnx.ModelProto, rear: onnx.ModelProto, tensor: str) -> onnx
     before = nodes_between(front.graph, [], [tensor])
     behind = nodes_between(rear.graph, [tensor], outputs)
     constants = initialisers(front.graph) | initialisers(rear.graph)
-    return assemble(rear, before + behind, front.graph.input, rear.graph.output, constants)
+    # Dequantised biases keep the float bias's name, and both parts may share one: they come first.
+    biases = [node for node in behind if constants.keys() >= set(node.input)]
+    rest = [node for node in behind if node not in biases]
+    return assemble(rear, biases + before + rest, front.graph.input, rear.graph.output, constants)
 
 
 def _measured(

@@ -1,0 +1,159 @@
+"""The demo's comparison over links, as plain data: rows, and what they say about the policy."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tabulate import tabulate
+
+from isthmus import Candidate, Jpeg, Raw
+
+Figure = Literal["latency", "throughput"]
+WITHIN = 0.10  # the policy's choice may be this much worse than the best row
+
+__all__ = ["EDGE_FP32", "LinkComparison", "Row", "Verdict", "row_name"]
+
+EDGE_FP32 = "edge-only fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One way to answer a frame on one link, as measured."""
+
+    name: str
+    candidate: str | None
+    latency_ms: float
+    throughput_fps: float
+    payload_bytes: int
+    agreement: float
+    meets_floor: bool
+    chosen: bool
+    chosen_throughput: bool
+
+    def cost(self, figure: Figure) -> float:
+        """What is to be small: ms a frame, or ms between frames."""
+        return self.latency_ms if figure == "latency" else 1e3 / self.throughput_fps
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The policy's choice against the best row that meets the floor, and what splitting gains.
+
+    `excess` is how much worse the choice is than the best (0: it is the best). `split_gain` is
+    the best split's cost below the best row that does not split, as a share (negative: worse).
+    """
+
+    figure: Figure
+    chosen: Row
+    best: Row
+    excess: float
+    best_split: Row | None
+    best_other: Row
+    split_gain: float
+
+    def sentences(self) -> list[str]:
+        """In plain words."""
+        unit = "least latency" if self.figure == "latency" else "most frames/s"
+        if self.excess == 0:
+            choice = f"{unit}: the policy chose {self.chosen.name}, the best row"
+        else:
+            choice = (
+                f"{unit}: the policy chose {self.chosen.name}, {self.excess:.1%} behind "
+                f"{self.best.name}"
+            )
+        if self.best_split is None:
+            return [choice, "  no split meets the agreement floor"]
+        return [choice, f"  {self._about_splitting(self.best_split)}"]
+
+    def _about_splitting(self, split: Row) -> str:
+        figures = f"{_shown(split, self.figure)} against {_shown(self.best_other, self.figure)}"
+        if self.split_gain > 0:
+            return (
+                f"splitting wins: {split.name} {figures} of {self.best_other.name} "
+                f"({self.split_gain:.0%} less time, {split.payload_bytes} bytes a frame)"
+            )
+        return (
+            f"splitting does not win here: {split.name} {figures} of {self.best_other.name} "
+            f"({-self.split_gain:.0%} more time)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkComparison:
+    """All rows of one link."""
+
+    mbps: float
+    rtt_ms: float
+    believed_mbps: float | None
+    rows: Sequence[Row]
+
+    def verdict(self, figure: Figure) -> Verdict:
+        """Judge the policy by the rows that meet the agreement floor."""
+        fit = [row for row in self.rows if row.meets_floor]
+        best = min(fit, key=lambda row: row.cost(figure))
+        chosen = next(
+            r for r in self.rows if (r.chosen if figure == "latency" else r.chosen_throughput)
+        )
+        splits = [row for row in fit if _is_split(row)]
+        others = [row for row in fit if not _is_split(row)]
+        best_split = min(splits, key=lambda row: row.cost(figure), default=None)
+        best_other = min(others, key=lambda row: row.cost(figure))
+        gain = 0.0 if best_split is None else 1 - best_split.cost(figure) / best_other.cost(figure)
+        excess = chosen.cost(figure) / best.cost(figure) - 1
+        return Verdict(figure, chosen, best, excess, best_split, best_other, gain)
+
+    def table(self) -> str:
+        """For people; `<` marks the policy's choices."""
+        body = [
+            (
+                row.name,
+                f"{row.latency_ms:.0f}",
+                f"{row.throughput_fps:.2f}",
+                f"{row.payload_bytes}",
+                f"{row.agreement:.3f}",
+                "yes" if row.meets_floor else "no",
+                _marks(row),
+            )
+            for row in self.rows
+        ]
+        headers = ("", "latency ms", "frames/s", "bytes", "agreement", "floor", "policy's choice")
+        numbers = ("left", "right", "right", "right", "right", "left", "left")
+        return tabulate(body, headers, disable_numparse=True, colalign=numbers)
+
+
+def row_name(candidate: Candidate) -> str:
+    """A candidate's row, in the words of the literature."""
+    match candidate.encoding:
+        case None:
+            return "edge-only int8"
+        case Raw():
+            return "cloud-only raw"
+        case Jpeg(quality=quality):
+            return f"cloud-only JPEG q{quality}"
+        case _:
+            return f"split {candidate.id}"
+
+
+def policy_holds(comparisons: Iterable[LinkComparison]) -> bool:
+    """Whether the policy's choice is within WITHIN of the best on every link, for both figures."""
+    figures: tuple[Figure, Figure] = ("latency", "throughput")
+    return all(c.verdict(figure).excess <= WITHIN for c in comparisons for figure in figures)
+
+
+def _is_split(row: Row) -> bool:
+    return row.name.startswith("split ")
+
+
+def _shown(row: Row, figure: Figure) -> str:
+    return (
+        f"{row.latency_ms:.0f} ms" if figure == "latency" else f"{row.throughput_fps:.2f} frames/s"
+    )
+
+
+def _marks(row: Row) -> str:
+    marks = []
+    if row.chosen:
+        marks.append("< latency")
+    if row.chosen_throughput:
+        marks.append("< frames/s")
+    return " ".join(marks)

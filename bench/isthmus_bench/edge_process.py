@@ -1,0 +1,286 @@
+"""The demo's device: a process of its own that measures what it is told to, over its own link.
+
+It takes commands as lines of JSON on stdin and answers each with one line on stdout:
+
+    {"do": "answers"}                                the demo pictures, as the policy sends them
+    {"do": "measure", "candidate": ID}               latency, frames/s and bytes of one candidate
+    {"do": "measure-fp32"}                           the unsplit fp32 model on this device
+    {"do": "agreement", "candidate": ID}             answers to all evaluation pictures (classes)
+    {"do": "choose"}                                 the policy's choice by what it has learned
+    {"do": "live"} … {"do": "stop"}                  frames without pause; one line a frame
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import asdict
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import load_picture
+from isthmus_bench.slow_board import SlowBoard
+from isthmus_bench.unsplit import Unsplit
+from isthmus_edge import Agent, AgentConfig, Answer, FullPace, Objective, Pace
+from isthmus_models import demo_pictures, evaluation_pictures
+
+ENOUGH_S = 1.2  # a measurement stops when it has taken this long …
+ENOUGH_FRAMES = 7  # … or has this many frames
+SLOW_FRAME_S = 2.0  # where a frame takes longer, two frames must do
+PATIENCE_MS = 120_000.0  # a measured frame is never finished by the device
+LIVE_PENDING = 8
+ANSWERS_TOP_K = 5
+
+__all__ = ["main"]
+
+UInt8Array = NDArray[np.uint8]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Obey until stdin closes."""
+    parser = argparse.ArgumentParser(prog="python -m isthmus_bench.edge_process")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--cloud", required=True)
+    parser.add_argument("--model", type=Path, required=True, help="the unsplit fp32 model")
+    parser.add_argument("--factor", type=float, required=True, help="how much slower the board is")
+    parser.add_argument("--pictures", type=int, required=True, help="evaluation pictures")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the demo says when to end, by closing stdin
+    device = _Device(parser.parse_args(arguments))
+    for line in sys.stdin:
+        _say(device.obey(json.loads(line)))
+    device.close()
+    return 0
+
+
+_speaking = threading.Lock()
+
+
+def _say(fields: dict[str, Any]) -> None:
+    with _speaking:
+        sys.stdout.write(json.dumps(fields) + "\n")
+        sys.stdout.flush()
+
+
+class _Device:
+    """The board: one agent for all measurements, so that the estimator learns from all frames."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._board = SlowBoard(options.factor)
+        self._agent = self._open(self._board, patience_ms=PATIENCE_MS)
+        size = self._agent.manifest.input.shape[0]
+        self._pictures = evaluation_pictures(options.pictures, size)
+        self._unsplit = Unsplit(options.model)
+        self._live: _LiveRun | None = None
+        self._verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "answers": self._answers,
+            "measure": self._measure,
+            "measure-fp32": self._measure_fp32,
+            "agreement": self._agreement,
+            "choose": self._choose,
+            "live": self._start_live,
+            "stop": self._stop_live,
+        }
+
+    def obey(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Do what `command["do"]` says."""
+        return self._verbs[command["do"]](command)
+
+    def close(self) -> None:
+        """Release everything."""
+        if self._live is not None:
+            self._live.stop()
+        self._agent.close()
+
+    def _open(
+        self,
+        pace: Pace,
+        *,
+        patience_ms: float | None = None,
+        objective: Objective = "latency",
+        max_pending: int = 32,
+    ) -> Agent:
+        config = AgentConfig(
+            bundle=self._options.bundle,
+            cloud=self._options.cloud,
+            answer_top_k=ANSWERS_TOP_K,
+            patience_ms=patience_ms,
+            objective=objective,
+            max_pending=max_pending,
+        )
+        return Agent.open(config, pace=pace)
+
+    def _answers(self, _: dict[str, Any]) -> dict[str, Any]:
+        size = self._agent.manifest.input.shape[0]
+        rows = []
+        for picture in demo_pictures():
+            answer = self._agent.infer(load_picture(picture.path, size))
+            ((label, probability),) = answer.top(1)
+            rows.append(
+                {
+                    "picture": picture.name,
+                    "label": label,
+                    "probability": probability,
+                    "right": label in picture.labels,
+                    "candidate": answer.candidate,
+                    "place": answer.place,
+                    "latency_ms": answer.latency_ms,
+                }
+            )
+        return {"answers": rows}
+
+    def _measure(self, command: dict[str, Any]) -> dict[str, Any]:
+        candidate = command["candidate"]
+        first = self._agent.infer(self._pictures[0], candidate=candidate)
+        if first.latency_ms > SLOW_FRAME_S * 1e3:
+            latencies_ms, payloads = [first.latency_ms], [first.payload_bytes]
+            fps = self._pipelined_fps(candidate, 2)
+        else:
+            latencies_ms, payloads = self._one_by_one(candidate)
+            frames = int(ENOUGH_S * 1e3 / median(latencies_ms)) * 2
+            fps = self._pipelined_fps(candidate, min(max(frames, 4), 24))
+        return {
+            "latency_ms": median(latencies_ms),
+            "throughput_fps": fps,
+            "payload_bytes": int(median(payloads)),
+        }
+
+    def _one_by_one(self, candidate: str) -> tuple[list[float], list[int]]:
+        """Latencies (ms) and bytes of single frames, each sent when the last was answered."""
+        latencies_ms: list[float] = []
+        payloads: list[int] = []
+        begin = time.perf_counter()
+        step = max(1, len(self._pictures) // ENOUGH_FRAMES)
+        for picture in self._pictures[::step][:ENOUGH_FRAMES]:
+            answer = self._agent.infer(picture, candidate=candidate)
+            latencies_ms.append(answer.latency_ms)
+            payloads.append(answer.payload_bytes)
+            if time.perf_counter() - begin > ENOUGH_S and len(latencies_ms) >= 2:
+                break
+        return latencies_ms, payloads
+
+    def _pipelined_fps(self, candidate: str, frames: int) -> float:
+        """Frames a second between the first and the last answer of a run of frames."""
+        ended_at: list[float] = []
+
+        def note(_: "Future[Answer]") -> None:
+            ended_at.append(time.perf_counter())
+
+        futures = []
+        for picture in islice(cycle(self._pictures), frames):
+            future = self._agent.submit(picture, candidate=candidate)
+            future.add_done_callback(note)
+            futures.append(future)
+        for future in futures:
+            future.result()
+        return (len(ended_at) - 1) / (max(ended_at) - min(ended_at))
+
+    def _measure_fp32(self, _: dict[str, Any]) -> dict[str, Any]:
+        times_ms = [
+            self._board.run(lambda p=p: self._unsplit.run(p[None]))[1]  # type: ignore[misc]
+            for p in self._pictures[:ENOUGH_FRAMES]
+        ]
+        took_ms = median(times_ms)
+        return {"latency_ms": took_ms, "throughput_fps": 1e3 / took_ms, "payload_bytes": 0}
+
+    def _agreement(self, command: dict[str, Any]) -> dict[str, Any]:
+        """All evaluation pictures through head, wire and tail, not slowed: top-1 against fp32."""
+        with self._open(FullPace(), patience_ms=PATIENCE_MS) as agent:
+            shares = {}
+            for candidate in command["candidates"]:
+                futures = [agent.submit(p, candidate=candidate) for p in self._pictures]
+                got = [_class_of(future.result()) for future in futures]
+                shares[candidate] = float(np.mean(np.array(got) == self._reference()))
+        return {"agreement": shares}
+
+    def _reference(self) -> NDArray[np.int64]:
+        if self._classes is None:
+            self._classes = np.array([self._unsplit.run(p[None]).argmax() for p in self._pictures])
+        return self._classes
+
+    _classes: NDArray[np.int64] | None = None
+
+    def _choose(self, _: dict[str, Any]) -> dict[str, Any]:
+        latency, frames = self._agent.decide("latency"), self._agent.decide("throughput")
+        link = self._agent.stats().link
+        return {
+            "latency": latency.candidate.id,
+            "throughput": frames.candidate.id,
+            "reason": latency.reason,
+            "reason_throughput": frames.reason,
+            "link": None if link is None else asdict(link),
+        }
+
+    def _start_live(self, _: dict[str, Any]) -> dict[str, Any]:
+        agent = self._open(self._board, objective="throughput", max_pending=LIVE_PENDING)
+        self._live = _LiveRun(agent, self._pictures)
+        return {"live": "running"}
+
+    def _stop_live(self, _: dict[str, Any]) -> dict[str, Any]:
+        assert self._live is not None
+        stats, self._live = self._live.stop(), None
+        return {"live": stats}
+
+
+class _LiveRun:
+    """A camera: frames without pause, as many as the agent takes, until stopped."""
+
+    def __init__(self, agent: Agent, pictures: UInt8Array) -> None:
+        self._agent = agent
+        self._pictures = pictures
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[str, Any]:
+        """End the camera, wait for every answer; the agent's figures."""
+        self._stopping.set()
+        self._thread.join()
+        stats = asdict(self._agent.stats())
+        self._agent.close()
+        return stats
+
+    def _run(self) -> None:
+        open_frames: set[Future[Answer]] = set()
+        for picture in cycle(self._pictures):
+            if self._stopping.is_set():
+                break
+            future = self._agent.submit(picture)
+            open_frames.add(future)
+            future.add_done_callback(_report)
+            open_frames = {f for f in open_frames if not f.done()}
+        wait(open_frames)
+
+
+def _report(future: "Future[Answer]") -> None:
+    error = future.exception()
+    if error is not None:
+        _say({"event": "error", "message": str(error)})
+        return
+    answer = future.result()
+    _say(
+        {
+            "event": "frame",
+            "at": time.monotonic(),
+            "latency_ms": answer.latency_ms,
+            "candidate": answer.candidate,
+            "place": answer.place,
+        }
+    )
+
+
+def _class_of(answer: Answer) -> int:
+    return int(next(iter(answer.outputs.values())).argmax())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""`isthmus cloud`: serve the tails of a bundle."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from isthmus_cloud import ServiceConfig, run_service
+
+DESCRIPTION = """\
+Serve the tails of a bundle to devices: checks every file of the bundle, loads all
+tails, prints one line with the address when devices may come, and drains on
+SIGTERM or Ctrl-C (a second one forces). CUDA is used where ONNX Runtime offers it.
+"""
+EXAMPLES = """\
+  isthmus cloud lite0.bundle --listen 127.0.0.1:50051
+  isthmus cloud lite0.bundle --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key
+"""
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    defaults = ServiceConfig(bundle=Path())
+    add = parser.add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
+    add("--listen", default=defaults.listen, metavar="HOST:PORT", help="port 0 takes a free one")
+    add("--tls-cert", type=Path, metavar="PEM", help="certificate of this service")
+    add("--tls-key", type=Path, metavar="PEM", help="its key")
+    add("--insecure", action="store_true", help="serve beyond this machine without TLS")
+    add(
+        "--window",
+        type=int,
+        default=defaults.window,
+        help="frames in flight a device (default %(default)s)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=defaults.workers,
+        help="tails that run at once (default %(default)s)",
+    )
+    add(
+        "--threads",
+        type=int,
+        default=defaults.threads,
+        help="threads of one tail (default: all cores)",
+    )
+    add("--provider", choices=["auto", "cpu", "cuda"], default=defaults.provider)
+    add(
+        "--drain-grace",
+        type=float,
+        default=defaults.drain_grace_s,
+        metavar="S",
+        help="seconds to finish in (default %(default)s)",
+    )
+    add("--verbose", action="store_true", help="log every connection and refused frame")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
+    config = ServiceConfig(
+        bundle=options.bundle,
+        listen=options.listen,
+        insecure=options.insecure,
+        tls_certificate=options.tls_cert,
+        tls_key=options.tls_key,
+        window=options.window,
+        threads=options.threads,
+        workers=options.workers,
+        drain_grace_s=options.drain_grace,
+        provider=options.provider,
+    )
+    run_service(config, lambda line: print(line, flush=True))
+    return 0

@@ -1,0 +1,125 @@
+"""`isthmus edge`: run the heads of a bundle over pictures."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from isthmus import PictureError, load_picture, picture_files
+from isthmus_cli.console import print_json
+from isthmus_edge import Agent, AgentConfig, Answer, Stats
+
+DESCRIPTION = """\
+Answer pictures with a bundle: the early layers here, the rest at --cloud, and the cut
+chosen anew for every frame from the link as it is. Without --cloud, or while it cannot
+be reached, the device answers alone. PICTURE may be files or folders.
+"""
+EXAMPLES = """\
+  isthmus edge lite0.bundle cat.jpg --cloud 127.0.0.1:50051
+  isthmus edge lite0.bundle photos/ --cloud 127.0.0.1:50051 --objective throughput --repeat 10
+  isthmus edge lite0.bundle cat.jpg                  # the whole int8 network on this device
+"""
+
+READ_AHEAD = 16  # pictures on their way while the oldest is waited for
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add = parser.add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
+    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="picture files or folders")
+    add("--cloud", metavar="HOST:PORT", help="where `isthmus cloud` listens")
+    add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
+    add("--insecure", action="store_true", help="talk to another machine without TLS")
+    add("--offline-start", action="store_true", help="do not insist on the cloud at start")
+    add("--objective", choices=["latency", "throughput"], default="latency")
+    add("--candidate", metavar="ID", help="pin one candidate of the plan instead of adapting")
+    add("--top", type=int, default=3, metavar="K", help="classes to print (default %(default)s)")
+    add("--repeat", type=int, default=1, metavar="N", help="go N times over the pictures")
+    add("--deadline-ms", type=float, help="finish on the device rather than be later than this")
+    add("--json", action="store_true", help="print answers and statistics as JSON")
+    add("--verbose", action="store_true", help="log switches and the state of the link")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer every picture; 1 if a picture could not be read, after answering the others."""
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    config = AgentConfig(
+        bundle=options.bundle,
+        cloud=options.cloud,
+        tls_ca=options.tls_ca,
+        insecure=options.insecure,
+        require_cloud=not options.offline_start,
+        objective=options.objective,
+        candidate=options.candidate,
+        answer_top_k=max(options.top, 1),
+    )
+    files = picture_files(options.pictures) * options.repeat
+    with Agent.open(config) as agent:
+        answers, unreadable = [], 0
+        for name, outcome in _submitted(agent, files, options.deadline_ms):
+            if isinstance(outcome, PictureError):
+                unreadable += 1
+                sys.stderr.write(f"isthmus edge: {outcome}\n")
+                continue
+            answer = outcome.result()
+            answers.append(_row(name, answer, options.top))
+            if not options.json:
+                print(_line(name, answer, options.top), flush=True)
+        stats = agent.stats()
+    if options.json:
+        print_json({"answers": answers, "unreadable": unreadable, "stats": asdict(stats)})
+    else:
+        print(_summary(stats))
+    return 1 if unreadable else 0
+
+
+def _submitted(
+    agent: Agent, files: list[Path], deadline_ms: float | None
+) -> Iterator[tuple[str, Future[Answer] | PictureError]]:
+    """Name and answer-to-be of each picture, in order, with some pictures read ahead."""
+    size = agent.manifest.input.shape[0]
+    ahead: deque[tuple[str, Future[Answer] | PictureError]] = deque()
+    for file in files:
+        try:
+            ahead.append((file.name, agent.submit(load_picture(file, size), deadline_ms)))
+        except PictureError as error:
+            ahead.append((file.name, error))
+        if len(ahead) > READ_AHEAD:
+            yield ahead.popleft()
+    yield from ahead
+
+
+def _row(name: str, answer: Answer, top: int) -> dict[str, Any]:
+    return {
+        "picture": name,
+        "top": [{"label": label, "score": score} for label, score in answer.top(top)],
+        "place": answer.place,
+        "candidate": answer.candidate,
+        "latency_ms": round(answer.latency_ms, 2),
+        "payload_bytes": answer.payload_bytes,
+    }
+
+
+def _line(name: str, answer: Answer, top: int) -> str:
+    classes = ", ".join(f"{label} {score:.2f}" for label, score in answer.top(top))
+    where = f"{answer.place}, {answer.candidate}, {answer.payload_bytes} bytes sent"
+    return f"{name}: {classes}  ({answer.latency_ms:.0f} ms, {where})"
+
+
+def _summary(stats: Stats) -> str:
+    lost = stats.accepted - stats.answered_cloud - stats.answered_device - stats.errors
+    return (
+        f"accepted {stats.accepted}, answered {stats.answered_cloud + stats.answered_device} "
+        f"(cloud {stats.answered_cloud}, device {stats.answered_device}), "
+        f"errors {stats.errors}, lost {lost}, switches {len(stats.switches)}"
+    )

@@ -1,0 +1,97 @@
+"""The command line's table of contents: a verb is loaded only when it is called.
+
+A device that has only `isthmus[edge]` installed can run `isthmus edge` without the tools that
+`isthmus build` needs.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from isthmus import IsthmusError, __version__
+
+__all__ = ["main"]
+
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
+
+
+class Verb(Protocol):
+    """What a verb's module offers."""
+
+    DESCRIPTION: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare flags and arguments."""
+        ...
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it; the exit status."""
+        ...
+
+
+# verb: (one line of help, the extra it needs)
+VERBS = {
+    "demo": ("the whole loop on a real network, real pictures and a link that changes", "all"),
+    "profile": (
+        "measure an ONNX model on this machine, layer by layer, fp32 and int8",
+        "partitioner",
+    ),
+    "plan": ("find the cuts that are best somewhere, and measure them", "partitioner"),
+    "build": ("write the bundle that a device and the cloud run", "partitioner"),
+    "cloud": ("serve the tails of a bundle", "cloud"),
+    "edge": ("run the heads of a bundle over pictures", "edge"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 if all went well, 1 for an error that was explained, 2 for wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = _verb_of(given)
+    try:
+        verb = cast(Verb, import_module(f"isthmus_cli.{name}"))
+        parser = argparse.ArgumentParser(
+            prog=f"isthmus {name}",
+            description=verb.DESCRIPTION,
+            epilog=f"examples:\n{verb.EXAMPLES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.add_arguments(parser)
+        return verb.run(parser.parse_args(given[1:]))
+    except IsthmusError as error:
+        return _complain(name, str(error))
+    except ModuleNotFoundError as error:
+        return _complain(name, f"{error.name} is not installed; {_install(name)}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`isthmus … | head`): leave quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _verb_of(given: list[str]) -> str:
+    width = max(map(len, VERBS))
+    parser = argparse.ArgumentParser(
+        prog="isthmus",
+        description="Cut an ONNX model between a device and the cloud, and run it there.",
+        epilog="verbs:\n"
+        + "\n".join(f"  {name:<{width}}  {help_}" for name, (help_, _) in VERBS.items())
+        + "\n\n`isthmus VERB --help` explains a verb. New here? `isthmus demo` shows everything.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
+    return str(parser.parse_args(given[:1]).verb)
+
+
+def _install(name: str) -> str:
+    return f"install what this verb needs: pip install 'isthmus[{VERBS[name][1]}]'"
+
+
+def _complain(name: str, message: str) -> int:
+    sys.stderr.write(f"isthmus {name}: {message}\n")
+    return 1

@@ -1,0 +1,60 @@
+"""Pictures from files: the centre square, resized to what a model takes, on every machine alike."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from isthmus.errors import PictureError
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+MAX_PIXELS = 100_000_000
+CROP_MARGIN = 32  # the square is size/(size+32) of the shorter side, as in EfficientNet-Lite
+
+__all__ = ["load_picture", "picture_files"]
+
+UInt8Array = NDArray[np.uint8]
+
+
+def load_picture(path: Path, size: int) -> UInt8Array:
+    """The picture as uint8 RGB [size,size,3]: its centre square, resized bicubically.
+
+    Raises PictureError for what is missing, truncated, no picture, or too large to decode.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise PictureError(
+                    f"{path}: {image.width}x{image.height} pixels are more than "
+                    f"{MAX_PIXELS:,}; scale the picture down first"
+                )
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file; give a picture or a folder") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PictureError(
+            f"{path}: cannot be decoded as a picture ({error}); give a whole JPEG, PNG, WebP or BMP"
+        ) from error
+    side = min(upright.size) * size / (size + CROP_MARGIN)
+    left, top = (upright.width - side) / 2, (upright.height - side) / 2
+    square = upright.resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square)
+
+
+def picture_files(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are, folders as the sorted pictures in them; PictureError if one is empty."""
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        if not found:
+            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+            raise PictureError(f"{path}: no pictures in this folder ({kinds})")
+        files.extend(found)
+    return files

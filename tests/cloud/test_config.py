@@ -1,0 +1,66 @@
+"""The service's configuration is refused at the border, with the way out."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus import ConfigError
+from isthmus_cloud import ServiceConfig
+
+PEM = Path("some.pem")
+
+
+def config(**fields: Any) -> ServiceConfig:
+    return ServiceConfig(bundle=Path("bundle"), **fields)
+
+
+def test_the_defaults_are_safe() -> None:
+    plain = config()
+    assert plain.listen == "127.0.0.1:0"
+    assert plain.insecure is False
+    assert plain.threads == (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.9.9.9:0", "localhost:50051", "[::1]:0"])
+def test_the_loopback_needs_no_tls(listen: str) -> None:
+    assert config(listen=listen).listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:50051", "[::]:50051", "192.0.2.7:1", "cloud.example:1", "localhost.x:1"]
+)
+def test_off_the_loopback_tls_or_a_clear_word_is_required(listen: str) -> None:
+    with pytest.raises(ConfigError, match="TLS certificate and key, or allow it with insecure"):
+        config(listen=listen)
+    assert config(listen=listen, insecure=True)
+    assert config(listen=listen, tls_certificate=PEM, tls_key=PEM)
+
+
+@pytest.mark.parametrize("listen", ["", "50051", ":50051", "127.0.0.1", "h:x", "h:65536", "h:-1"])
+def test_what_is_no_address_is_refused(listen: str) -> None:
+    with pytest.raises(ConfigError, match="is not HOST:PORT"):
+        config(listen=listen)
+
+
+@pytest.mark.parametrize("half", [{"tls_certificate": PEM}, {"tls_key": PEM}])
+def test_half_of_tls_is_refused(half: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="TLS needs both"):
+        config(**half)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("window", 0),
+        ("threads", -1),
+        ("workers", 0),
+        ("drain_grace_s", -0.1),
+        ("drain_grace_s", float("nan")),
+        ("provider", "tpu"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        config(**{field: value})
