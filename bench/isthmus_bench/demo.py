@@ -83,7 +83,7 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
     say("starting the cloud and the device as two processes, with a link between them")
     with (
         CloudProcess(bundle) as cloud,
-        Relay(cloud.address) as relay,
+        Relay(cloud.address, LinkShape(rtt_ms=config.rtt_ms)) as relay,
         EdgeProcess(bundle, relay.address, model, manifest.edge_factor, config.evaluation) as edge,
     ):
         say(f"cloud {cloud.announcement}")

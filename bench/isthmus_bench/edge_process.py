@@ -27,16 +27,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import load_picture
+from isthmus import IsthmusError, LinkError, load_picture
 from isthmus_bench.slow_board import SlowBoard
 from isthmus_bench.unsplit import Unsplit
-from isthmus_edge import Agent, AgentConfig, Answer, FullPace, Objective, Pace
+from isthmus_edge import Agent, AgentConfig, Answer, FullPace, Pace
 from isthmus_models import demo_pictures, evaluation_pictures
 
 ENOUGH_S = 1.2  # a measurement stops when it has taken this long …
 ENOUGH_FRAMES = 7  # … or has this many frames
 SLOW_FRAME_S = 2.0  # where a frame takes longer, two frames must do
-PATIENCE_MS = 120_000.0  # a measured frame is never finished by the device
+PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
+SILENCE_S = 20.0
 LIVE_PENDING = 8
 ANSWERS_TOP_K = 5
 
@@ -55,9 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pictures", type=int, required=True, help="evaluation pictures")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the demo says when to end, by closing stdin
     device = _Device(parser.parse_args(arguments))
-    for line in sys.stdin:
-        _say(device.obey(json.loads(line)))
-    device.close()
+    try:
+        for line in sys.stdin:
+            _say(device.obey(json.loads(line)))
+    except IsthmusError as error:
+        _say({"event": "error", "message": str(error)})
+        return 1
+    finally:
+        device.close()
     return 0
 
 
@@ -76,7 +82,7 @@ class _Device:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._board = SlowBoard(options.factor)
-        self._agent = self._open(self._board, patience_ms=PATIENCE_MS)
+        self._agent = self._open(self._board, patience_ms=PATIENCE_MS, silence_s=SILENCE_S)
         size = self._agent.manifest.input.shape[0]
         self._pictures = evaluation_pictures(options.pictures, size)
         self._unsplit = Unsplit(options.model)
@@ -101,21 +107,12 @@ class _Device:
             self._live.stop()
         self._agent.close()
 
-    def _open(
-        self,
-        pace: Pace,
-        *,
-        patience_ms: float | None = None,
-        objective: Objective = "latency",
-        max_pending: int = 32,
-    ) -> Agent:
+    def _open(self, pace: Pace, **settings: Any) -> Agent:
         config = AgentConfig(
             bundle=self._options.bundle,
             cloud=self._options.cloud,
             answer_top_k=ANSWERS_TOP_K,
-            patience_ms=patience_ms,
-            objective=objective,
-            max_pending=max_pending,
+            **settings,
         )
         return Agent.open(config, pace=pace)
 
@@ -140,7 +137,7 @@ class _Device:
 
     def _measure(self, command: dict[str, Any]) -> dict[str, Any]:
         candidate = command["candidate"]
-        first = self._agent.infer(self._pictures[0], candidate=candidate)
+        first = self._answered(self._agent.submit(self._pictures[0], candidate=candidate))
         if first.latency_ms > SLOW_FRAME_S * 1e3:
             latencies_ms, payloads = [first.latency_ms], [first.payload_bytes]
             fps = self._pipelined_fps(candidate, 2)
@@ -161,7 +158,7 @@ class _Device:
         begin = time.perf_counter()
         step = max(1, len(self._pictures) // ENOUGH_FRAMES)
         for picture in self._pictures[::step][:ENOUGH_FRAMES]:
-            answer = self._agent.infer(picture, candidate=candidate)
+            answer = self._answered(self._agent.submit(picture, candidate=candidate))
             latencies_ms.append(answer.latency_ms)
             payloads.append(answer.payload_bytes)
             if time.perf_counter() - begin > ENOUGH_S and len(latencies_ms) >= 2:
@@ -181,8 +178,16 @@ class _Device:
             future.add_done_callback(note)
             futures.append(future)
         for future in futures:
-            future.result()
+            self._answered(future)
         return (len(ended_at) - 1) / (max(ended_at) - min(ended_at))
+
+    def _answered(self, future: "Future[Answer]") -> Answer:
+        """The answer, which must have come the way that is being measured."""
+        answer = future.result()
+        local = answer.candidate == self._agent.manifest.local.id
+        if local != (answer.place == "device"):
+            raise LinkError(f"a measured frame of {answer.candidate} came from the {answer.place}")
+        return answer
 
     def _measure_fp32(self, _: dict[str, Any]) -> dict[str, Any]:
         times_ms = [
@@ -194,7 +199,7 @@ class _Device:
 
     def _agreement(self, command: dict[str, Any]) -> dict[str, Any]:
         """All evaluation pictures through head, wire and tail, not slowed: top-1 against fp32."""
-        with self._open(FullPace(), patience_ms=PATIENCE_MS) as agent:
+        with self._open(FullPace(), patience_ms=PATIENCE_MS, silence_s=SILENCE_S) as agent:
             shares = {}
             for candidate in command["candidates"]:
                 futures = [agent.submit(p, candidate=candidate) for p in self._pictures]

@@ -214,7 +214,7 @@ class Agent:
             bundle_fingerprint=self._bundle.fingerprint,
             answer_top_k=self._config.answer_top_k,
         )
-        uplink = Uplink(transport, hello, self._on_link_state)
+        uplink = Uplink(transport, hello, self._config.silence_s, self._on_link_state)
         self._pipeline.uplink = uplink
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks.append(asyncio.create_task(uplink.run(first)))

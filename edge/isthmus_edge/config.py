@@ -21,8 +21,9 @@ class AgentConfig:
     entry of the plan and switches the policy off. `answer_top_k` > 0 asks the cloud for the k
     greatest values of each output row instead of all of them. `patience_ms` bounds how long a
     frame waits for the cloud before the device finishes it (None: three times the predicted
-    latency, at least a second). `max_pending` frames may be accepted and not yet answered; more
-    make `submit` wait.
+    latency, at least a second). A link that is silent for `silence_s`, beyond what the frames
+    under way explain, is dead: they are finished here, and a new connection is tried.
+    `max_pending` frames may be accepted and not yet answered; more make `submit` wait.
     """
 
     bundle: Path
@@ -38,6 +39,7 @@ class AgentConfig:
     max_pending: int = 32
     patience_ms: float | None = None
     connect_timeout_s: float = 5.0
+    silence_s: float = 1.4
 
     def __post_init__(self) -> None:
         if self.objective not in {"latency", "throughput"}:
@@ -45,6 +47,9 @@ class AgentConfig:
         for name in ("threads", "max_pending"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("silence_s", "connect_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.answer_top_k < 0:
             raise ConfigError(
                 f"answer_top_k must be 0 (all values) or more, got {self.answer_top_k}"

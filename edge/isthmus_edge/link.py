@@ -1,27 +1,35 @@
 """The link estimator: bandwidth and round trip time, learned from the frames themselves.
 
 Model: a message of b bits that was sent at s (device clock) and received at r (service clock) has
-left the link at a = r - f, where f is the *transit floor*: the least r - s ever seen of a tiny
-message. f holds the unknown difference of the two clocks and the one-way delay, so no clocks need
-to agree. The link served the message for a - max(s, a of the message before), because messages
-queue behind each other; bandwidth is bits over that time. (Packet dispersion, Keshav 1991, with
-the queueing seen by relative one-way delays as in Jain and Dovrolis 2003.)
+left the link at a = r - f, where f is the *transit* r - s of a tiny message that found the link
+idle: the median of the last few. f holds the unknown difference of the two clocks, the one-way
+delay and what the machines usually add, so no clocks need to agree. The link is first in, first
+out: it served the message for a - max(s, a of the message before). Bandwidth is bits over service
+time. (Packet dispersion, Keshav 1991, with the queueing seen by relative one-way delays as in Jain
+and Dovrolis 2003.)
+
+Acknowledgements come in any order, because a frame is acknowledged by its answer and a heartbeat
+at once; they are therefore put back into the order of sending before anything is learned.
 
 No socket and no clock in here: times come with the events.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median_low
 
 __all__ = ["LinkEstimate", "LinkEstimator"]
 
 _SAMPLES = 12
-_RTT_SAMPLES = 16
-_CHANGE = 1.35  # two samples in a row further off than this: the link has changed
-_FLOOR_LEAK = 1e-4  # the transit floor may rise 0.1 ms a second: clocks drift, routes change
+_IDLE_BEATS = 5
+_ANSWER_TIMES = 8
+_CHANGE = 1.35  # two samples in a row further off than this …
+_NOISE_S = 0.012  # … and by more than a busy machine delays a time stamp: the link has changed
 _LEAST_SERVICE_S = 2e-4  # timers cannot tell less
-_ANSWER_SLACK_S = 0.1  # what the service may need before silence says something about the link
-_TELLING_BYTES = 1000  # the silence about a smaller message says nothing about bandwidth
+_TELLING_BYTES = 1000  # a smaller message says nothing about bandwidth
+_ANSWER_SLACK_S = 0.05
+_OVERTAKEN = 64  # acknowledged messages behind one that is not: its answer will never come
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +44,25 @@ class LinkEstimate:
         return size_bytes * 8e3 / self.bandwidth_bps
 
 
+@dataclass(slots=True)
+class _Message:
+    sent_at: float
+    size_bytes: int
+    received_s: float | None = None
+    back_at: float | None = None  # for heartbeats
+
+
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    bits: float
-    service_s: float
+    """`span_s` is the transit of a message that found the link idle, else the spacing to the
+    message before it, which needs no transit taken off."""
 
-    @property
-    def bandwidth_bps(self) -> float:
-        return self.bits / self.service_s
+    bits: float
+    span_s: float
+    found_idle: bool
+
+    def service_s(self, transit_s: float) -> float:
+        return max(self.span_s - transit_s if self.found_idle else self.span_s, _LEAST_SERVICE_S)
 
 
 class LinkEstimator:
@@ -55,48 +74,35 @@ class LinkEstimator:
     def reset(self) -> None:
         """Forget everything: another connection may take another road."""
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
-        self._round_trips_ms: deque[float] = deque(maxlen=_RTT_SAMPLES)
-        self._floor_s: float | None = None
-        self._floor_at = 0.0
+        self._round_trips_s: deque[float] = deque(maxlen=_IDLE_BEATS)
+        self._transits_s: deque[float] = deque(maxlen=_IDLE_BEATS)
+        self._answer_times_s: deque[float] = deque(maxlen=_ANSWER_TIMES)
         self._left_link_at = float("-inf")
-        self._outstanding: dict[int, tuple[float, int]] = {}
-        self._next_message = 0
+        self._messages: dict[int, _Message] = {}  # in the order of sending
+        self._sent = 0
 
     def sent(self, size_bytes: int, now: float) -> int:
-        """A message goes out at `now` (s); the returned number names it in `received`."""
-        self._next_message += 1
-        self._outstanding[self._next_message] = (now, size_bytes)
-        return self._next_message
+        """A message goes out at `now` (s); the returned number names it from here on."""
+        self._sent += 1
+        self._messages[self._sent] = _Message(now, size_bytes)
+        return self._sent
 
-    def received(self, message: int, received_s: float) -> None:
-        """The service says it had the whole message at `received_s`, by its own clock."""
-        if message not in self._outstanding:
-            return
-        sent_at, size_bytes = self._outstanding.pop(message)
-        if self._floor_s is None:
-            return
-        left_at = received_s - self._floor_s
-        service_s = left_at - max(sent_at, self._left_link_at)
-        self._left_link_at = max(left_at, self._left_link_at)
-        self._learn(_Sample(size_bytes * 8.0, max(service_s, _LEAST_SERVICE_S)))
+    def received(self, message: int, received_s: float, answered_after_s: float = 0.0) -> None:
+        """The service had the whole message at `received_s` by its clock, and answered later."""
+        self._answer_times_s.append(answered_after_s)
+        self._acknowledge(message, received_s)
 
     def heartbeat(self, message: int, received_s: float, now: float) -> None:
-        """A tiny message came back at `now`: it tells round trip time and transit floor."""
-        if message not in self._outstanding:
-            return
-        sent_at, _ = self._outstanding.pop(message)
-        self._round_trips_ms.append((now - sent_at) * 1e3)
-        transit_s = received_s - sent_at
-        if self._floor_s is None:
-            self._floor_s = transit_s
-        else:
-            risen = self._floor_s + (now - self._floor_at) * _FLOOR_LEAK
-            self._floor_s = min(risen, transit_s)
-        self._floor_at = now
+        """A tiny message came back at `now`: it tells round trip time and transit."""
+        known = self._messages.get(message)
+        if known is not None:
+            known.back_at = now
+            self._acknowledge(message, received_s)
 
     def lost(self, message: int) -> None:
         """No answer is expected any more."""
-        self._outstanding.pop(message, None)
+        self._messages.pop(message, None)
+        self._learn_in_order()
 
     def estimate(self, now: float) -> LinkEstimate | None:
         """The present belief, or None before the first measurement.
@@ -104,27 +110,96 @@ class LinkEstimator:
         A message that is still on its way bounds the bandwidth from above: the link cannot be
         faster than the bits that it has failed to deliver so far.
         """
-        if not self._samples or not self._round_trips_ms:
+        if not self._samples or not self._round_trips_s:
             return None
-        bandwidth = sum(s.bits for s in self._samples) / sum(s.service_s for s in self._samples)
-        rtt_ms = min(self._round_trips_ms)
-        for sent_at, size_bytes in self._outstanding.values():
-            waited_s = now - max(sent_at, self._left_link_at) - 2 * rtt_ms / 1e3 - _ANSWER_SLACK_S
-            if size_bytes >= _TELLING_BYTES and waited_s > size_bytes * 8 / bandwidth:
-                bandwidth = size_bytes * 8 / waited_s
-        return LinkEstimate(max(bandwidth, 1.0), rtt_ms)
+        rtt_s = median_low(self._round_trips_s)
+        bandwidth = self._believed_bps()
+        allowance_s = rtt_s + max(self._answer_times_s, default=0.0) + _ANSWER_SLACK_S
+        for message in self._still_travelling():
+            waited_s = now - max(message.sent_at, self._left_link_at) - allowance_s
+            bits = message.size_bytes * 8
+            if message.size_bytes >= _TELLING_BYTES and waited_s > bits / bandwidth:
+                bandwidth = bits / waited_s
+        return LinkEstimate(max(bandwidth, 1.0), rtt_s * 1e3)
 
-    def backlog_bytes(self) -> int:
-        """Bytes sent of which nothing has been heard."""
-        return sum(size for _, size in self._outstanding.values())
+    def backlog_s(self) -> float:
+        """How long the link should need for all that was sent and not acknowledged."""
+        if not self._samples:
+            return 0.0
+        waiting = sum(m.size_bytes for m in self._messages.values() if m.received_s is None)
+        return waiting * 8 / self._believed_bps()
 
-    def _learn(self, sample: _Sample) -> None:
-        if len(self._samples) >= 2:
-            older = list(self._samples)[:-1]
-            believed = sum(s.bits for s in older) / sum(s.service_s for s in older)
-            ratios = [s.bandwidth_bps / believed for s in (self._samples[-1], sample)]
-            if min(ratios) > _CHANGE or max(ratios) < 1 / _CHANGE:
-                last = self._samples[-1]
-                self._samples.clear()
-                self._samples.append(last)
+    def _believed_bps(self) -> float:
+        return sum(s.bits for s in self._samples) / self._served_s(self._samples)
+
+    def _served_s(self, samples: Iterable[_Sample]) -> float:
+        transit_s = self._transit_s()
+        return sum(s.service_s(transit_s) for s in samples)
+
+    def _transit_s(self) -> float:
+        return median_low(self._transits_s)
+
+    def _still_travelling(self) -> list[_Message]:
+        """Messages that may not have arrived: nothing sent after them is known to have."""
+        travelling: list[_Message] = []
+        for message in reversed(self._messages.values()):
+            if message.received_s is not None:
+                break
+            travelling.append(message)
+        return travelling
+
+    def _acknowledge(self, message: int, received_s: float) -> None:
+        known = self._messages.get(message)
+        if known is not None:
+            known.received_s = received_s
+            self._learn_in_order()
+
+    def _learn_in_order(self) -> None:
+        while self._messages:
+            number, message = next(iter(self._messages.items()))
+            if message.received_s is None and len(self._messages) <= _OVERTAKEN:
+                return
+            del self._messages[number]
+            if message.received_s is not None:
+                self._learn(message, message.received_s)
+
+    def _learn(self, message: _Message, received_s: float) -> None:
+        found_idle = message.sent_at >= self._left_link_at
+        if message.back_at is not None and (found_idle or not self._transits_s):
+            self._note_idle(message.back_at - message.sent_at, received_s - message.sent_at)
+        if not self._transits_s:
+            return
+        left_at, before_at = received_s - self._transit_s(), self._left_link_at
+        self._left_link_at = max(left_at, before_at)
+        if message.size_bytes < _TELLING_BYTES:
+            return
+        span_s = received_s - message.sent_at if found_idle else left_at - before_at
+        sample = _Sample(message.size_bytes * 8.0, span_s, found_idle)
+        if len(self._samples) > 1 and self._has_changed(self._samples[-1], sample):
+            last = self._samples[-1]
+            self._samples.clear()
+            self._samples.append(last)
         self._samples.append(sample)
+
+    def _note_idle(self, round_trip_s: float, transit_s: float) -> None:
+        self._round_trips_s.append(round_trip_s)
+        self._transits_s.append(transit_s)
+        usual_s, last = self._transit_s(), list(self._transits_s)[-2:]
+        if all(t > usual_s + _NOISE_S for t in last) or all(t < usual_s - _NOISE_S for t in last):
+            # Another route: what was usual before does not count any more.
+            for times in (self._round_trips_s, self._transits_s):
+                newest = list(times)[-2:]
+                times.clear()
+                times.extend(newest)
+
+    def _has_changed(self, last: _Sample, new: _Sample) -> bool:
+        """Both samples lie on the same side of what the ones before them say, and far off."""
+        older = list(self._samples)[:-1]
+        seconds_per_bit = self._served_s(older) / sum(s.bits for s in older)
+        slower = faster = True
+        for sample in (last, new):
+            took_s = sample.service_s(self._transit_s())
+            expected_s = sample.bits * seconds_per_bit
+            slower &= took_s > max(expected_s * _CHANGE, expected_s + _NOISE_S)
+            faster &= took_s < min(expected_s / _CHANGE, expected_s - _NOISE_S)
+        return slower or faster

@@ -23,7 +23,6 @@ from isthmus_edge.link import LinkEstimate, LinkEstimator
 from isthmus_edge.transport import Connection, Transport
 
 HEARTBEAT_S = 0.4
-SILENCE_S = 1.4  # beyond what the backlog explains: the link is dead
 LONGEST_BACKLOG_S = 8.0
 GREETING_S = 2.0
 BACKOFF_S = (0.2, 2.0)
@@ -42,9 +41,12 @@ __all__ = ["OnState", "State", "Uplink"]
 class Uplink:
     """Keeps one stream to the service alive and matches answers to frames."""
 
-    def __init__(self, transport: Transport, hello: pb.Hello, on_state: OnState) -> None:
+    def __init__(
+        self, transport: Transport, hello: pb.Hello, silence_s: float, on_state: OnState
+    ) -> None:
         self._transport = transport
         self._hello = hello
+        self._silence_s = silence_s
         self._on_state = on_state
         self._estimator = LinkEstimator()
         self._connection: Connection | None = None
@@ -166,12 +168,8 @@ class Uplink:
 
     def _silence_left_s(self) -> float:
         """How much longer the service may stay silent before the link counts as dead."""
-        estimate = self.estimate()
-        backlog_s = 0.0
-        if estimate is not None:
-            backlog_s = estimate.transfer_ms(self._estimator.backlog_bytes()) / 1e3
-        allowed = SILENCE_S + min(backlog_s, LONGEST_BACKLOG_S)
-        return self._heard_at + allowed - time.monotonic()
+        backlog_s = min(self._estimator.backlog_s(), LONGEST_BACKLOG_S)
+        return self._heard_at + self._silence_s + backlog_s - time.monotonic()
 
     def _heed(self, message: pb.CloudMessage) -> None:
         self._heard_at = time.monotonic()
@@ -193,7 +191,8 @@ class Uplink:
     def _on_result(self, result: pb.Result) -> None:
         self.queue_ms = result.load.queue_ms
         future, message = self._waiting.pop(result.sequence, (None, 0))
-        self._estimator.received(message, result.timing.received_ns / 1e9)
+        timing = result.timing
+        self._estimator.received(message, timing.received_ns / 1e9, timing.total_ms / 1e3)
         if future is not None and not future.done():
             future.set_result(result)
 

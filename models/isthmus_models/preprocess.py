@@ -106,7 +106,7 @@ def _prepended(
     graph.input.extend([picture, *others])  # others: the initialisers of an old model
     graph.initializer.extend(steps.operands)
     graph.value_info.append(image)
-    return result
+    return onnx.shape_inference.infer_shapes(result)  # cutting tools need every inner shape
 
 
 def _check_opset(model: onnx.ModelProto) -> None:

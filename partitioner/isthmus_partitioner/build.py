@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus import Quantisation, Segment, Symbols, TensorSpec, requantise_table
+from isthmus import Segment, Symbols, TensorSpec, requantise_table
 from isthmus_partitioner.agreement import answer_index, closeness
 from isthmus_partitioner.boundary import Boundary
 from isthmus_partitioner.config import PictureSets, Progress, UInt8Array
@@ -18,7 +18,6 @@ from isthmus_partitioner.precision import Quantised
 from isthmus_partitioner.propose import Proposal, activations
 from isthmus_partitioner.runtime import (
     AnyArray,
-    Session,
     all_cores,
     open_session,
     pictures_feed,
@@ -173,17 +172,9 @@ class _BiasFit:
 
     def _kl(self, model: onnx.ModelProto, proposal: Proposal) -> float:
         session = open_session(model, threads=all_cores())
-        symbols = self._held_back[proposal.boundary.symbols]
-        return sum(
-            self._kl_of(session, symbols, proposal.boundary.quantisation, encoding)
-            for encoding in proposal.ladder
-        )
-
-    def _kl_of(
-        self, session: Session, symbols: UInt8Array, source: Quantisation, encoding: Symbols
-    ) -> float:
-        wire = requantise_table(source, encoding)[symbols]
-        feed = tail_feed(wire, encoding.step, encoding.zero_point)
+        boundary, finer = proposal.boundary, proposal.ladder[0]
+        wire = requantise_table(boundary.quantisation, finer)[self._held_back[boundary.symbols]]
+        feed = tail_feed(wire, finer.step, finer.zero_point)
         return closeness(self._reference, run_batches(session, feed)[self._answer]).kl
 
 

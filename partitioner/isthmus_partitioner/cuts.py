@@ -109,8 +109,11 @@ def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
 
 def _alive_after(graph: onnx.GraphProto) -> Iterator[set[str]]:
     """After each node: the tensors that depend on the input and are still to be read."""
-    last_use = {name: i for i, node in enumerate(graph.node) for name in used_by(node)}
-    last_use |= {info.name: len(graph.node) for info in graph.output}
+    last_use = {info.name: len(graph.node) for info in graph.output}
+    for index in reversed(range(len(graph.node))):
+        if any(name in last_use for name in graph.node[index].output):  # else nobody reads it
+            for name in used_by(graph.node[index]):
+                last_use.setdefault(name, index)
     constants = initialisers(graph).keys()
     dependent = {info.name for info in graph.input} - constants
     alive = set(dependent)

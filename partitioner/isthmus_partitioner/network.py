@@ -22,6 +22,7 @@ __all__ = ["RESERVED_NAMES", "Network", "load_model"]
 
 OLDEST_OPSET = 13  # per-channel QuantizeLinear
 RESERVED_NAMES = ("symbols", "step", "zero_point")  # inputs of a tail
+_LACKING = re.compile("No Op registered|not a registered function|find an implementation")
 _DATA_TYPES = {"uint8", "float32", "int64"}
 
 
@@ -89,11 +90,8 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
 def _refusal(model: onnx.ModelProto, path: Path, error: Exception) -> ModelError:
     """What the checker or the runtime said, with the node it was about."""
     message = re.sub(r"^\[ONNXRuntimeError\][^:]*:[^:]*:\s*\w+\s*:\s*", "", _first_line(error))
-    unknown = re.search(
-        r"No Op registered|not a registered function|not implemented", message, re.IGNORECASE
-    )
-    culprit = next((n for n in model.graph.node if _names(message, n.op_type)), None)
-    if culprit is None or not unknown:
+    culprit = _culprit(model.graph.node, str(error))
+    if culprit is None or not _LACKING.search(message):
         return ModelError(f"{path}: not a valid model for ONNX Runtime: {message}")
     op = f"{culprit.domain or 'ai.onnx'}:{culprit.op_type}"
     return ModelError(
@@ -102,8 +100,15 @@ def _refusal(model: onnx.ModelProto, path: Path, error: Exception) -> ModelError
     )
 
 
-def _names(message: str, op_type: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(op_type)}(?!\w)", message) is not None
+def _culprit(nodes: Sequence[onnx.NodeProto], message: str) -> onnx.NodeProto | None:
+    """The node that a message is about: of an op that it names, best with its own name too."""
+    named = [node for node in nodes if _mentions(message, node.op_type)]
+    exact = [node for node in named if node.name and _mentions(message, node.name)]
+    return next(iter(exact or named), None)
+
+
+def _mentions(message: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", message) is not None
 
 
 def _first_line(error: Exception) -> str:

@@ -22,15 +22,25 @@ from isthmus import (
 )
 from isthmus.manifest import LABELS_NAME
 from isthmus_partitioner.agreement import answer_index
-from isthmus_partitioner.build import INPUT, INPUT_TAIL, LOCAL, BuiltCut, build_parts, write_chain
+from isthmus_partitioner.build import (
+    INPUT,
+    INPUT_TAIL,
+    LOCAL,
+    BuiltCut,
+    Parts,
+    build_parts,
+    write_chain,
+)
 from isthmus_partitioner.config import PictureSets, PlanConfig, Progress
-from isthmus_partitioner.measure import measure
+from isthmus_partitioner.envelope import LOCAL_ADVANTAGE, Offer
+from isthmus_partitioner.measure import Evaluation, Trial, as_candidate
 from isthmus_partitioner.network import Network
 from isthmus_partitioner.precision import Quantised, Variant
 from isthmus_partitioner.profiling import Profile
-from isthmus_partitioner.propose import WireForecast, propose
+from isthmus_partitioner.propose import WireForecast, edge_factor, propose
 from isthmus_partitioner.segments import boundary_spec
 from isthmus_partitioner.selection import select
+from isthmus_partitioner.timing import open_tails, time_parts
 
 __all__ = ["ModelCard", "Plan", "make_plan"]
 
@@ -49,8 +59,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle is made of, and what was considered on the way.
 
     `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every
-    cut as predicted; `variants` the head precisions that were tried; `chain_note` says which
-    figures are of the chain before cuts were dropped from it.
+    cut as predicted; `variants` the head precisions that were tried.
     """
 
     manifest: Manifest
@@ -82,18 +91,72 @@ def make_plan(  # noqa: PLR0913  each step's result, and where to put one's own
     """Propose cuts, build them below `folder`, measure, and keep what is best somewhere.
 
     What remains in `folder` are the files of the plan's manifest. A cut with no kept candidate
-    leaves the chain again; the prefixes behind it keep the times that were measured with it.
+    leaves the chain again; the prefixes behind it keep the figures that were measured with it.
     """
     _check_labels(network, card)
-    proposals, forecasts = propose(network, head, profile, pictures, config, progress)
+    tried = _try_out(network, head, profile, pictures, config, folder, progress)
+    kept = {c.cut for c in tried.candidates if c.kept} | {INPUT, LOCAL}
+    count = sum(candidate.kept for candidate in tried.candidates)
+    progress(f"keeping {count} of {len(tried.candidates)} candidates")
+    return Plan(
+        manifest=_manifest(network, head, tried, kept, config, card),
+        rejected=tuple(c for c in tried.candidates if c.cut not in kept),
+        forecasts=tried.forecasts,
+        variants=head.variants,
+        precision=head.chosen.name,
+        precision_reason=head.reason,
+        calibration_pictures=len(pictures.calibration),
+        evaluation_pictures=len(pictures.evaluation),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """Everything that was built and measured, with what was chosen from it."""
+
+    parts: Parts
+    candidates: tuple[Candidate, ...]
+    edge_factor: float
+    forecasts: tuple[WireForecast, ...]
+
+
+def _try_out(  # noqa: PLR0913, PLR0917  the steps in between share all of it
+    network: Network,
+    head: Quantised,
+    profile: Profile,
+    pictures: PictureSets,
+    config: PlanConfig,
+    folder: Path,
+    progress: Progress,
+) -> _Tried:
+    evaluation = Evaluation(network, pictures.evaluation, progress)
+    trials = [*evaluation.whole_pictures(config)]
+    progress(f"measuring the wire bytes of {len(network.cuts)} cuts in two steps each")
+    rivals = tuple(_rivals(trials, profile, config))
+    proposals, forecasts = propose(network, head, profile, rivals, pictures.fitted, config)
     parts = build_parts(network, head, proposals, pictures, folder, progress)
-    measured = measure(network, head, parts, pictures.evaluation, config, progress)
-    candidates = select(measured.candidates, config.agreement_floor)
-    kept = {c.cut for c in candidates if c.kept} | {INPUT, LOCAL}
-    progress(f"keeping {sum(c.kept for c in candidates)} of {len(candidates)} candidates")
-    cuts = tuple(cut for cut in parts.cuts if cut.id in kept)
+    tails = open_tails(parts)
+    progress(f"timing {len(parts.segments)} segments and {len(tails)} tails")
+    times = time_parts(network, parts, tails, pictures.evaluation[:1])
+    trials += evaluation.chain(parts, tails, config.agreement_floor)
+    factor = edge_factor(config, times.prefix_ms[-1])
+    measured = [as_candidate(trial, times, factor, head.precision) for trial in trials]
+    return _Tried(parts, select(measured, config.agreement_floor), factor, forecasts)
+
+
+def _manifest(
+    network: Network,
+    head: Quantised,
+    tried: _Tried,
+    kept: set[str],
+    config: PlanConfig,
+    card: ModelCard,
+) -> Manifest:
+    """Leave only the kept cuts in chain and files, and list what is there."""
+    folder = tried.parts.folder
+    cuts = tuple(cut for cut in tried.parts.cuts if cut.id in kept)
     segments = write_chain(network, head, [cut.boundary for cut in cuts], folder)
-    for cut in parts.cuts:
+    for cut in tried.parts.cuts:
         if cut.id not in kept:
             (folder / cut.tail).unlink()
     _write_labels(card, folder)
@@ -106,23 +169,26 @@ def make_plan(  # noqa: PLR0913  each step's result, and where to put one's own
         outputs=network.outputs,
         segments=segments,
         cuts=records,
-        candidates=tuple(c for c in candidates if c.cut in kept),
+        candidates=tuple(c for c in tried.candidates if c.cut in kept),
         files=tuple(_files(segments, records, card, folder)),
         agreement_floor=config.agreement_floor,
-        edge_factor=measured.edge_factor,
+        edge_factor=tried.edge_factor,
         measured_on=describe_machine(),
         has_labels=bool(card.labels),
     )
-    return Plan(
-        manifest=decode_manifest(encode_manifest(manifest), "the plan's manifest"),
-        rejected=tuple(c for c in candidates if c.cut not in kept),
-        forecasts=forecasts,
-        variants=head.variants,
-        precision=head.chosen.name,
-        precision_reason=head.reason,
-        calibration_pictures=len(pictures.calibration),
-        evaluation_pictures=len(pictures.evaluation),
-    )
+    # A reader's checks, before anybody has to be a reader.
+    return decode_manifest(encode_manifest(manifest), "the plan's manifest")
+
+
+def _rivals(trials: Sequence[Trial], profile: Profile, config: PlanConfig) -> Iterator[Offer]:
+    """The ways without a cut that answer well enough, in the profile's times."""
+    factor = edge_factor(config, profile.head_ms)
+    yield Offer(LOCAL, profile.head_ms * factor * (1 - LOCAL_ADVANTAGE), 0, 0)
+    for trial in trials:
+        if trial.close.agreement >= config.agreement_floor:
+            wire = trial.wire
+            cloud_ms = wire.decode_ms + profile.fp32_ms
+            yield Offer(trial.id, wire.encode_ms * factor, wire.payload_bytes, cloud_ms)
 
 
 def _check_labels(network: Network, card: ModelCard) -> None:

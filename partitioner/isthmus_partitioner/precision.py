@@ -34,7 +34,7 @@ from isthmus_partitioner.runtime import (
 )
 from isthmus_partitioner.surgery import assemble, initialisers, nodes_between
 
-__all__ = ["Quantised", "Variant", "choose", "quantise"]
+__all__ = ["Quantised", "Variant", "choose", "fp32_then_int8", "quantise"]
 
 QUANTISED_OPS = (
     "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "Flatten", "Gemm",
@@ -42,7 +42,7 @@ QUANTISED_OPS = (
     "Resize", "Sigmoid", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
 _INTEGER_LAYERS = frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"})
-_ROUNDS = 16
+_ROUNDS = 12
 SLOWEST = 1.5  # times the fastest variant: beyond it accuracy no longer excuses the time
 HOPELESS_KL = 0.2  # nats; JPEG q75 does less harm
 
@@ -209,12 +209,12 @@ def _mixed(network: Network, int8: onnx.ModelProto | None, config: PlanConfig) -
         cut = next(usable, None)
         if cut is not None:
             name = f"fp32 for {cut.layers} layers, then int8"
-            found[name] = (_spliced(network.model, int8, cut.tensor), cut.layers, cut.tensor)
+            found[name] = (fp32_then_int8(network.model, int8, cut.tensor), cut.layers, cut.tensor)
     return found
 
 
-def _spliced(front: onnx.ModelProto, rear: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """`front` up to a one-tensor cut, `rear` behind it."""
+def fp32_then_int8(front: onnx.ModelProto, rear: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """The fp32 graph `front` up to a one-tensor cut, the QDQ graph `rear` behind it."""
     outputs = [info.name for info in rear.graph.output]
     before = nodes_between(front.graph, [], [tensor])
     behind = nodes_between(rear.graph, [tensor], outputs)

@@ -7,18 +7,17 @@ envelope over bandwidth, of latency and of the period, for the finer and the coa
 (the coarser always sends less; whether its answers are good enough is measured later).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Jpeg, Symbols, TensorSpec
-from isthmus_partitioner.agreement import answer_index, closeness
+from isthmus import Symbols, TensorSpec
 from isthmus_partitioner.boundary import Boundary, boundaries, quantised, wire_ladder
-from isthmus_partitioner.config import PictureSets, PlanConfig, Progress, UInt8Array
-from isthmus_partitioner.envelope import LOCAL_ADVANTAGE, Offer, best_latency, best_period
+from isthmus_partitioner.config import PlanConfig, UInt8Array
+from isthmus_partitioner.envelope import Offer, best_latency, best_period
 from isthmus_partitioner.network import Network
 from isthmus_partitioner.precision import Quantised
 from isthmus_partitioner.profiling import CutRow, Profile
@@ -26,7 +25,7 @@ from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_b
 from isthmus_partitioner.surgery import assemble, initialisers, nodes_between, tensor_info
 from isthmus_partitioner.wire import through_the_wire
 
-__all__ = ["Proposal", "WireForecast", "activations", "propose", "widest"]
+__all__ = ["Proposal", "WireForecast", "activations", "edge_factor", "propose", "widest"]
 
 _PICTURES = 6  # enough for a spread and a payload size; all cut tensors of them are held at once
 
@@ -54,18 +53,21 @@ def propose(
     network: Network,
     head: Quantised,
     profile: Profile,
-    pictures: PictureSets,
+    rivals: Sequence[Offer],
+    pictures: UInt8Array,
     config: PlanConfig,
-    progress: Progress,
 ) -> tuple[tuple[Proposal, ...], tuple[WireForecast, ...]]:
-    """At most `max_cuts` cuts in the network's order, and the forecast for every cut."""
+    """At most `max_cuts` cuts in the network's order, and the forecast for every cut.
+
+    `rivals` are the ways without a cut, which a cut has to beat somewhere; `pictures` those that
+    ranges were fitted to.
+    """
     known = boundaries(head.head, network.cuts, head.ranges)
-    progress(f"measuring the wire bytes of {len(known)} cuts in two steps each")
     factor = edge_factor(config, profile.head_ms)
     ladders: dict[str, tuple[Symbols, Symbols]] = {}
     offers: dict[int, list[Offer]] = {256: [], 16: []}
     rows = {row.tensor: row for row in profile.cuts}
-    values = activations(network, known, pictures.fitted[:_PICTURES])
+    values = activations(network, known, pictures[:_PICTURES])
     for boundary in known:
         tensor = boundary.cut.tensor
         ladders[tensor] = wire_ladder(values[tensor], boundary.quantisation)
@@ -73,10 +75,8 @@ def propose(
         for encoding in ladders[tensor]:
             offer = _forecast(rows[tensor], boundary, encoding, symbols, factor)
             offers[encoding.levels].append(offer)
-    uncut = _uncut(network, profile, pictures.calibration, config, factor)
-    chosen = widest(
-        [[*uncut, *ladder] for ladder in offers.values()], set(ladders), config.max_cuts
-    )
+    groups = [[*rivals, *ladder] for ladder in offers.values()]
+    chosen = widest(groups, set(ladders), config.max_cuts)
     proposals = (Proposal(b, ladders[b.cut.tensor]) for b in known if b.cut.tensor in chosen)
     return tuple(proposals), tuple(_forecasts(offers, chosen))
 
@@ -115,37 +115,13 @@ def widest(groups: list[list[Offer]], cuts: set[str], most: int) -> set[str]:
     return set(ranked[:most])
 
 
-def _uncut(
-    network: Network, profile: Profile, pictures: UInt8Array, config: PlanConfig, factor: float
-) -> list[Offer]:
-    """What a cut has to beat: the device alone, the raw picture, and JPEGs good enough to use.
-
-    JPEG is fitted to nothing, so calibration pictures can tell what it does to the answers.
-    """
-    spec, answer = network.input, answer_index(network.outputs)
-    session = open_session(network.model, threads=all_cores())
-    reference = run_batches(session, {spec.name: pictures})[answer]
-    offers = [
-        Offer("<local>", profile.head_ms * factor * (1 - LOCAL_ADVANTAGE), 0, 0),
-        Offer("<raw>", 0, profile.input_bytes, profile.fp32_ms),
-    ]
-    for quality in config.jpeg_qualities:
-        run = through_the_wire(pictures, spec, Jpeg(quality=quality), None)
-        close = closeness(reference, run_batches(session, {spec.name: run.decoded})[answer])
-        if close.agreement >= config.agreement_floor:
-            cloud_ms = run.decode_ms + profile.fp32_ms
-            device_ms = run.encode_ms * factor
-            offers.append(Offer(f"<jpeg {quality}>", device_ms, run.payload_bytes, cloud_ms))
-    return offers
-
-
 def _forecast(
     row: CutRow, boundary: Boundary, encoding: Symbols, symbols: UInt8Array, factor: float
 ) -> Offer:
     spec = TensorSpec(name=boundary.symbols, data_type="uint8", shape=boundary.cut.shape)
-    run = through_the_wire(symbols, spec, encoding, boundary.quantisation)
-    device_ms = (row.head_ms + run.encode_ms) * factor
-    return Offer(row.tensor, device_ms, run.payload_bytes, row.tail_ms + run.decode_ms)
+    _, wire = through_the_wire(symbols, spec, encoding, boundary.quantisation)
+    device_ms = (row.head_ms + wire.encode_ms) * factor
+    return Offer(row.tensor, device_ms, wire.payload_bytes, row.tail_ms + wire.decode_ms)
 
 
 def _forecasts(offers: dict[int, list[Offer]], chosen: set[str]) -> Iterator[WireForecast]:

@@ -55,7 +55,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
-_BATCH = 8
+_BATCH = 4  # beyond it the activations of early layers leave the caches
 
 
 def all_cores() -> int:
@@ -92,13 +92,14 @@ def run_batches(session: Session, feeds: Mapping[str, AnyArray]) -> list[AnyArra
     Feeds with a first dimension are split along it; scalars go to every batch as they are.
     """
     count = max(len(feed) for feed in feeds.values() if feed.ndim)
-    parts = [
-        session.run(
-            None,
-            {name: feed[i : i + _BATCH] if feed.ndim else feed for name, feed in feeds.items()},
-        )
+    batches = (
+        {name: feed[i : i + _BATCH] if feed.ndim else feed for name, feed in feeds.items()}
         for i in range(0, count, _BATCH)
-    ]
+    )
+    try:
+        parts = [session.run(None, batch) for batch in batches]
+    except RUNTIME_ERRORS as error:
+        raise ModelError(f"ONNX Runtime cannot run a part of the model: {error}") from error
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 

@@ -28,10 +28,13 @@ def save_record(path: Path, key: str, value: msgspec.Struct) -> None:
 
 
 def load_record(path: Path, key: str, kind: type[Record]) -> Record | None:
-    """The record, or None if there is none, or one of another key or layout: make it again."""
+    """The record, or None where there is none of this key and layout, and it has to be made.
+
+    A directory that cannot be read shows when the new record is written.
+    """
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Kept[kind])  # type: ignore[valid-type]
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return None
     return kept.value if kept.key == key else None
 

@@ -15,27 +15,25 @@ from isthmus import (
 )
 from isthmus_partitioner.config import UInt8Array
 
-__all__ = ["WireRun", "through_the_wire"]
+__all__ = ["NOTHING_SENT", "WireFigures", "through_the_wire"]
 
 
 @dataclass(frozen=True, slots=True)
-class WireRun:
-    """What one encoding did to many tensors.
+class WireFigures:
+    """Sizes (median, 95th percentile) and median times of one item, on one thread here."""
 
-    `decoded` is uint8 [n,*shape]; sizes are median and 95th percentile, times medians, of one
-    tensor on one thread of this machine.
-    """
-
-    decoded: UInt8Array
     payload_bytes: int
     payload_bytes_p95: int
     encode_ms: float
     decode_ms: float
 
 
+NOTHING_SENT = WireFigures(0, 0, 0.0, 0.0)
+
+
 def through_the_wire(
     tensors: UInt8Array, spec: TensorSpec, encoding: Encoding, source: Quantisation | None
-) -> WireRun:
+) -> tuple[UInt8Array, WireFigures]:
     """Encode and decode each of `tensors` [n,*shape] as device and cloud do."""
     coder = SymbolCoder()
     encoder = TensorEncoder(spec, encoding, source, coder)
@@ -49,10 +47,10 @@ def through_the_wire(
         decode_s.append(time.thread_time() - encoded)
         encode_s.append(encoded - started)
         sizes.append(len(message.payload))
-    return WireRun(
-        decoded=decoded,
+    figures = WireFigures(
         payload_bytes=round(float(np.median(sizes))),
         payload_bytes_p95=round(float(np.percentile(sizes, 95))),
         encode_ms=float(np.median(encode_s)) * 1e3,
         decode_ms=float(np.median(decode_s)) * 1e3,
     )
+    return decoded, figures

@@ -1,5 +1,6 @@
 """Pictures from files: the centre square, resized to what a model takes, on every machine alike."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps
 from isthmus.errors import PictureError
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 80_000_000  # below Pillow's own limit, which only warns
 CROP_MARGIN = 32  # the square is size/(size+32) of the shorter side, as in EfficientNet-Lite
 
 __all__ = ["load_picture", "picture_files"]
@@ -24,7 +25,7 @@ def load_picture(path: Path, size: int) -> UInt8Array:
     Raises PictureError for what is missing, truncated, no picture, or too large to decode.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(
                     f"{path}: {image.width}x{image.height} pixels are more than "
@@ -43,6 +44,13 @@ def load_picture(path: Path, size: int) -> UInt8Array:
         (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
     )
     return np.asarray(square)
+
+
+def _opened(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # Our own limit, checked next, is an error that says what to do.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def picture_files(paths: Iterable[Path]) -> list[Path]:

@@ -60,6 +60,12 @@ class Device:
         await self.send(hello=hello)
         return await self.receive()
 
+    async def roundtrip(self) -> None:
+        """All that was sent before has been read when this returns."""
+        await self.send(heartbeat=pb.Heartbeat(id=1))
+        message = await self.receive()
+        assert message.WhichOneof("kind") == "heartbeat", message
+
     async def half_close(self) -> None:
         """Say that nothing more will be sent."""
         async with asyncio.timeout(GUARD_S):

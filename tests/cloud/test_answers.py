@@ -96,7 +96,7 @@ async def test_the_load_counts_the_frames_of_all_devices(
         await one.hello(bundle.fingerprint)
         for sequence in (1, 2, 3):
             await one.send(frame=head.frame("cut-16", sequence))
-        await _roundtrip(one)
+        await one.roundtrip()
         welcome = (await two.hello(bundle.fingerprint)).welcome
         assert welcome.load.frames_waiting == 2
 
@@ -118,7 +118,7 @@ async def test_a_heartbeat_does_not_wait_for_frames(
         await device.hello(bundle.fingerprint)
         await device.send(frame=head.frame("cut-256"))
         await gate.begun()
-        await _roundtrip(device)  # while the frame still stands at the gate
+        await device.roundtrip()  # while the frame still stands at the gate
         gate.let_pass()
         assert (await device.result()).sequence == 1
 
@@ -166,9 +166,3 @@ async def test_frames_in_flight_are_answered_after_the_device_has_sent_its_last(
         gate.let_pass(2)
         assert {(await device.result()).sequence, (await device.result()).sequence} == {1, 2}
         await device.ended()
-
-
-async def _roundtrip(device: Device) -> None:
-    """All that was sent before has been read when this returns."""
-    await device.send(heartbeat=pb.Heartbeat(id=1))
-    assert (await device.receive()).WhichOneof("kind") == "heartbeat"

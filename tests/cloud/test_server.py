@@ -55,7 +55,7 @@ async def test_drain_finishes_what_is_in_flight_and_refuses_new_frames(
         await device.hello(bundle.fingerprint)
         for sequence in (1, 2):
             await device.send(frame=head.frame("cut-16", sequence))
-        await gate.begun()
+        await device.roundtrip()
         draining = asyncio.create_task(gated_service.drain(GUARD_S))
         assert (await device.receive()).drain.grace_ms == GUARD_S * 1000
         await device.send(frame=head.frame("cut-16", 3))

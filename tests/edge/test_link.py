@@ -44,7 +44,7 @@ def one_at_a_time(
         message = estimator.sent(size, now)
         received_s, now = link.carry(size, now)
         now += 0.03  # what the service needs does not count
-        estimator.received(message, received_s)
+        estimator.received(message, received_s, 0.03)
     return now
 
 
@@ -53,7 +53,7 @@ def all_at_once(
 ) -> float:
     sent = [(estimator.sent(size, now), *link.carry(size, now)) for size in sizes]
     for message, received_s, back_at in sent:
-        estimator.received(message, received_s)
+        estimator.received(message, received_s, 0.03)
         now = max(now, back_at)
     return now
 
@@ -91,11 +91,12 @@ def test_jitter_of_a_few_milliseconds_leaves_the_estimate_within_a_quarter(
 
 @pytest.mark.parametrize("after_mbps", [0.2, 1.1, 50])
 def test_a_changed_link_is_believed_after_two_frames(after_mbps: float) -> None:
+    """Frames of 40 KB: the change is far beyond what a busy machine does to a time stamp."""
     link = SyntheticLink(10e6, 0.04)
     estimator, now = warmed(link)
-    now = one_at_a_time(estimator, link, [10_000] * 12, now)
+    now = one_at_a_time(estimator, link, [40_000] * 12, now)
     link.bandwidth_bps = after_mbps * 1e6
-    now = one_at_a_time(estimator, link, [10_000] * 3, now)
+    now = one_at_a_time(estimator, link, [40_000] * 3, now)
     estimate = estimator.estimate(now)
     assert estimate is not None
     assert estimate.bandwidth_bps == pytest.approx(after_mbps * 1e6, rel=0.05)
@@ -128,6 +129,46 @@ def test_a_frame_that_does_not_arrive_lowers_the_belief_while_it_is_out() -> Non
     again = estimator.estimate(now + 1.0)
     assert again is not None
     assert again.bandwidth_bps == pytest.approx(20e6, rel=0.05)
+
+
+def test_a_heartbeat_that_is_answered_before_an_older_frame_changes_nothing() -> None:
+    """A frame is acknowledged by its answer, a heartbeat at once: the order is put right."""
+    link = SyntheticLink(5e6, 0.04)
+    estimator, now = warmed(link)
+    for _ in range(6):
+        frame, beat = estimator.sent(20_000, now), estimator.sent(20, now)
+        frame_received_s, _ = link.carry(20_000, now)
+        beat_received_s, now = link.carry(20, now)
+        estimator.heartbeat(beat, beat_received_s, now)
+        estimator.received(frame, frame_received_s, 0.05)
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    assert estimate.bandwidth_bps == pytest.approx(5e6, rel=0.01)
+
+
+def test_a_cloud_that_takes_its_time_does_not_make_the_link_look_slow() -> None:
+    link = SyntheticLink(20e6, 0.04)
+    estimator, now = warmed(link)
+    for _ in range(4):
+        message = estimator.sent(20_000, now)
+        received_s, now = link.carry(20_000, now)
+        estimator.received(message, received_s, 0.5)
+        now += 0.5
+    estimator.sent(20_000, now)
+    estimate = estimator.estimate(now + 0.5)
+    assert estimate is not None
+    assert estimate.bandwidth_bps == pytest.approx(20e6, rel=0.05)
+
+
+def test_one_frame_that_is_never_answered_does_not_stop_the_learning() -> None:
+    link = SyntheticLink(10e6, 0.04)
+    estimator, now = warmed(link)
+    estimator.sent(10_000, now)
+    link.carry(10_000, now)
+    now = one_at_a_time(estimator, link, [20_000] * 80, now)
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    assert estimate.bandwidth_bps == pytest.approx(10e6, rel=0.05)
 
 
 def test_nothing_is_believed_before_the_first_measurement_or_after_a_reset() -> None:

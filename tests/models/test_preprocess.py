@@ -59,8 +59,10 @@ def test_the_graph_computes_what_numpy_computes(
         identity_model(dims), mean=mean, std=std, channels=channels, layout=layout
     )
     pictures = random_pictures()
-    expected = pictures[..., ::-1] if channels == "bgr" else pictures
-    expected = (expected.astype(np.float32) - np.float32(mean)) / np.float32(std)
+    pixels = pictures[..., ::-1] if channels == "bgr" else pictures
+    expected = (pixels.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(
+        std, np.float32
+    )
     if layout == "nchw":
         expected = expected.transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(run(model, pictures), expected)
