@@ -37,10 +37,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The policy's choice against the best row that meets the floor, and what splitting gains.
+    """The policy's choice against the best row that meets the floor, and the best split's place.
 
-    `excess` is how much worse the choice is than the best (0: it is the best). `split_gain` is
-    the best split's cost below the best row that does not split, as a share (negative: worse).
+    `excess` is how much worse the choice is than the best (0: it is the best).
     """
 
     figure: Figure
@@ -49,7 +48,6 @@ class Verdict:
     excess: float
     best_split: Row | None
     best_other: Row
-    split_gain: float
 
     def sentences(self) -> list[str]:
         """In plain words."""
@@ -66,15 +64,14 @@ class Verdict:
         return [choice, f"  {self._about_splitting(self.best_split)}"]
 
     def _about_splitting(self, split: Row) -> str:
-        figures = f"{_shown(split, self.figure)} against {_shown(self.best_other, self.figure)}"
-        if self.split_gain > 0:
-            return (
-                f"splitting wins: {split.name} {figures} of {self.best_other.name} "
-                f"({self.split_gain:.0%} less time, {split.payload_bytes} bytes a frame)"
-            )
+        other = self.best_other
+        figures = f"{_shown(split, self.figure)} against {_shown(other, self.figure)}"
+        ratio = other.cost(self.figure) / split.cost(self.figure)
+        times = f"{ratio:.2f} times the " + ("speed" if self.figure == "latency" else "frames/s")
+        verdict = "splitting wins" if ratio > 1 else "splitting does not win here"
         return (
-            f"splitting does not win here: {split.name} {figures} of {self.best_other.name} "
-            f"({-self.split_gain:.0%} more time)"
+            f"{verdict}: {split.name}, {split.payload_bytes} bytes a frame, {figures} of "
+            f"{other.name} ({times})"
         )
 
 
@@ -98,9 +95,8 @@ class LinkComparison:
         others = [row for row in fit if not _is_split(row)]
         best_split = min(splits, key=lambda row: row.cost(figure), default=None)
         best_other = min(others, key=lambda row: row.cost(figure))
-        gain = 0.0 if best_split is None else 1 - best_split.cost(figure) / best_other.cost(figure)
         excess = chosen.cost(figure) / best.cost(figure) - 1
-        return Verdict(figure, chosen, best, excess, best_split, best_other, gain)
+        return Verdict(figure, chosen, best, excess, best_split, best_other)
 
     def table(self) -> str:
         """For people; `<` marks the policy's choices."""

@@ -27,27 +27,30 @@ class DemoConfig:
     """What the demo does; the defaults are those of `make demo`.
 
     `edge_network_ms` is how long the whole int8 network takes on the imitated small board: a
-    device that runs it in 5 ms never needs a cloud. Links are in Mbit/s, both ways alike.
+    device that runs it in 5 ms never needs a cloud. `edge_factor` sets the factor itself. Links are in Mbit/s, both ways alike.
     """
 
     out: Path
     model: str = "efficientnet-lite0"
     edge_network_ms: float = 150.0
+    edge_factor: float | None = None
     links_mbps: tuple[float, ...] = (18.88, 5.85, 1.1, 0.2)
     rtt_ms: float = 40.0
     live: tuple[LivePhase, ...] = (
-        LivePhase(18.88, 4.0),
+        LivePhase(18.88, 3.5),
         LivePhase(1.1, 4.0),
         LivePhase(0.2, 4.0),
-        LivePhase(0.0, 5.0),
-        LivePhase(18.88, 5.0),
+        LivePhase(0.0, 4.0),
+        LivePhase(18.88, 3.5),
     )
     calibration: int = 24
     evaluation: int = 100
 
     def __post_init__(self) -> None:
-        if self.edge_network_ms <= 0:
-            raise ConfigError(f"edge_network_ms is {self.edge_network_ms}; it must be above 0")
+        for name in ("edge_network_ms", "edge_factor"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} is {value}; it must be above 0")
         if not self.links_mbps or min(self.links_mbps) <= 0:
             raise ConfigError("links must be rates above 0 Mbit/s")
 
@@ -57,6 +60,7 @@ class DemoResult:
     """All figures of one run."""
 
     machine: str
+    edge_factor: float
     plan: Plan
     answers: list[dict[str, Any]]
     agreement: dict[str, float]
@@ -84,9 +88,11 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
     with (
         CloudProcess(bundle) as cloud,
         Relay(cloud.address, LinkShape(rtt_ms=config.rtt_ms)) as relay,
-        EdgeProcess(bundle, relay.address, model, manifest.edge_factor, config.evaluation) as edge,
+        EdgeProcess(_edge_flags(config, bundle, model, relay.address)) as edge,
     ):
         say(f"cloud {cloud.announcement}")
+        factor = edge.do("factor")["factor"]
+        say(f"device slowed {factor:.1f} times")
         names = [c.id for c in manifest.candidates]
         say(f"agreement of {len(names)} candidates on {config.evaluation} pictures, over the wire")
         agreement = edge.do("agreement", candidates=names)["agreement"]
@@ -98,6 +104,7 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
         live = run_live(edge, relay, list(config.live), config.rtt_ms, say)
     return DemoResult(
         machine=describe_machine(),
+        edge_factor=factor,
         plan=plan,
         answers=answers,
         agreement=agreement,
@@ -115,13 +122,31 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
             calibration=calibration_pictures(config.calibration, size),
             evaluation=evaluation_pictures(config.evaluation, size),
         ),
-        config=PlanConfig(edge_network_ms=config.edge_network_ms),
+        config=_plan_config(config),
         work=config.out / "work",
         card=ModelCard(known.name, known.labels),
         progress=say,
     )
     bundle = workbench.build(config.out / f"{config.model}.bundle")
     return workbench.plan(), bundle
+
+
+def _plan_config(config: DemoConfig) -> PlanConfig:
+    if config.edge_factor is not None:
+        return PlanConfig(edge_factor=config.edge_factor)
+    return PlanConfig(edge_network_ms=config.edge_network_ms)
+
+
+def _edge_flags(config: DemoConfig, bundle: Path, model: Path, cloud: str) -> dict[str, object]:
+    flags: dict[str, object] = {
+        "bundle": bundle,
+        "cloud": cloud,
+        "model": model,
+        "pictures": config.evaluation,
+    }
+    if config.edge_factor is not None:
+        return flags | {"factor": config.edge_factor}
+    return flags | {"network-ms": config.edge_network_ms}
 
 
 class _LinkBench:

@@ -17,12 +17,14 @@ _FIGURES: tuple[Figure, ...] = ("latency", "throughput")
 
 def demo_lines(result: DemoResult, config: DemoConfig) -> Iterator[str]:
     """The report, line by line."""
-    manifest = result.plan.manifest
     yield f"Measured on {result.machine}; every figure below is of this run."
-    yield (
-        f"The device is slowed {manifest.edge_factor:.1f} times, so that the int8 network takes "
-        f"{config.edge_network_ms:.0f} ms as on a small board (--edge-network-ms)."
+    aim = (
+        "(--edge-factor)"
+        if config.edge_factor is not None
+        else f"so that the int8 network takes {config.edge_network_ms:.0f} ms as on a small board "
+        "(--edge-network-ms)"
     )
+    yield f"The device is slowed {result.edge_factor:.1f} times, {aim}."
     yield ""
     yield "a. Answers"
     yield from _answers(result)
@@ -92,8 +94,7 @@ def demo_json(result: DemoResult, config: DemoConfig) -> dict[str, Any]:
     live = result.live
     return {
         "machine": result.machine,
-        "edge_factor": manifest.edge_factor,
-        "edge_network_ms": config.edge_network_ms,
+        "edge_factor": result.edge_factor,
         "agreement_floor": manifest.agreement_floor,
         "agreement": result.demo_agreement,
         "plan_agreement": result.plan_agreement,

@@ -2,6 +2,7 @@
 
 It takes commands as lines of JSON on stdin and answers each with one line on stdout:
 
+    {"do": "factor"}                                 how many times slower the board is
     {"do": "answers"}                                the demo pictures, as the policy sends them
     {"do": "measure", "candidate": ID}               latency, frames/s and bytes of one candidate
     {"do": "measure-fp32"}                           the unsplit fp32 model on this device
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import asdict
+from functools import cached_property
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -27,15 +29,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import IsthmusError, LinkError, load_picture
+from isthmus import Bundle, IsthmusError, LinkError, load_picture, open_bundle
 from isthmus_bench.slow_board import SlowBoard
 from isthmus_bench.unsplit import Unsplit
-from isthmus_edge import Agent, AgentConfig, Answer, FullPace, Pace
+from isthmus_edge import Agent, AgentConfig, Answer, Chain, FullPace, Pace
 from isthmus_models import demo_pictures, evaluation_pictures
 
-ENOUGH_S = 1.2  # a measurement stops when it has taken this long …
-ENOUGH_FRAMES = 7  # … or has this many frames
-SLOW_FRAME_S = 2.0  # where a frame takes longer, two frames must do
+ENOUGH_S = 1.0  # single frames are measured for this long …
+ENOUGH_FRAMES = 6  # … or until there are this many
+PIPELINED_FRAMES = (4, 12)
+SLOW_FRAME_S = 0.8  # where a frame takes longer, two frames must do
+CALIBRATION_FRAMES = 9
+CALIBRATION_PAUSE_S = 0.05  # as between the frames of a slow board: caches go cold
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
 SILENCE_S = 20.0
 LIVE_PENDING = 8
@@ -52,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--cloud", required=True)
     parser.add_argument("--model", type=Path, required=True, help="the unsplit fp32 model")
-    parser.add_argument("--factor", type=float, required=True, help="how much slower the board is")
+    board = parser.add_mutually_exclusive_group(required=True)
+    board.add_argument("--factor", type=float, help="how many times slower the board is")
+    board.add_argument("--network-ms", type=float, help="what the int8 network takes on the board")
     parser.add_argument("--pictures", type=int, required=True, help="evaluation pictures")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the demo says when to end, by closing stdin
     device = _Device(parser.parse_args(arguments))
@@ -81,13 +88,16 @@ class _Device:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._board = SlowBoard(options.factor)
-        self._agent = self._open(self._board, patience_ms=PATIENCE_MS, silence_s=SILENCE_S)
-        size = self._agent.manifest.input.shape[0]
-        self._pictures = evaluation_pictures(options.pictures, size)
+        bundle = open_bundle(options.bundle, "device")
+        self._size = bundle.manifest.input.shape[0]
+        self._pictures = evaluation_pictures(options.pictures, self._size)
+        self._factor = options.factor or self._calibrated(bundle)
+        self._board = SlowBoard(self._factor)
         self._unsplit = Unsplit(options.model)
         self._live: _LiveRun | None = None
+        self._classes: NDArray[np.int64] | None = None
         self._verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "factor": lambda _: {"factor": self._factor},
             "answers": self._answers,
             "measure": self._measure,
             "measure-fp32": self._measure_fp32,
@@ -105,7 +115,21 @@ class _Device:
         """Release everything."""
         if self._live is not None:
             self._live.stop()
-        self._agent.close()
+        if "_agent" in vars(self):
+            self._agent.close()
+
+    @cached_property
+    def _agent(self) -> Agent:
+        """Opened with the first measurement, when the link has its shape."""
+        return self._open(self._board, patience_ms=PATIENCE_MS, silence_s=SILENCE_S)
+
+    def _calibrated(self, bundle: Bundle) -> float:
+        """The factor that lets the whole chain take `--network-ms`."""
+        chain, board = Chain(bundle, threads=1), SlowBoard(1.0)
+        for picture in islice(cycle(self._pictures), CALIBRATION_FRAMES):
+            time.sleep(CALIBRATION_PAUSE_S)
+            _, takes_ms = board.run("whole", lambda p=picture: chain.finish(p[None], 0))  # type: ignore[misc]
+        return float(self._options.network_ms / takes_ms)
 
     def _open(self, pace: Pace, **settings: Any) -> Agent:
         config = AgentConfig(
@@ -117,10 +141,9 @@ class _Device:
         return Agent.open(config, pace=pace)
 
     def _answers(self, _: dict[str, Any]) -> dict[str, Any]:
-        size = self._agent.manifest.input.shape[0]
         rows = []
         for picture in demo_pictures():
-            answer = self._agent.infer(load_picture(picture.path, size))
+            answer = self._agent.infer(load_picture(picture.path, self._size))
             ((label, probability),) = answer.top(1)
             rows.append(
                 {
@@ -137,18 +160,35 @@ class _Device:
 
     def _measure(self, command: dict[str, Any]) -> dict[str, Any]:
         candidate = command["candidate"]
-        first = self._answered(self._agent.submit(self._pictures[0], candidate=candidate))
-        if first.latency_ms > SLOW_FRAME_S * 1e3:
-            latencies_ms, payloads = [first.latency_ms], [first.payload_bytes]
-            fps = self._pipelined_fps(candidate, 2)
-        else:
-            latencies_ms, payloads = self._one_by_one(candidate)
-            frames = int(ENOUGH_S * 1e3 / median(latencies_ms)) * 2
-            fps = self._pipelined_fps(candidate, min(max(frames, 4), 24))
+        slow = self._slow_pair(candidate)
+        if slow is not None:
+            return slow
+        latencies_ms, payloads = self._one_by_one(candidate)
+        least, most = PIPELINED_FRAMES
+        frames = int(ENOUGH_S * 2e3 / median(latencies_ms))
         return {
             "latency_ms": median(latencies_ms),
-            "throughput_fps": fps,
+            "throughput_fps": self._pipelined_fps(candidate, min(max(frames, least), most)),
             "payload_bytes": int(median(payloads)),
+        }
+
+    def _slow_pair(self, candidate: str) -> dict[str, Any] | None:
+        """Two frames, if the first one takes long; the second follows it without a gap."""
+        begin = time.perf_counter()
+        first = self._agent.submit(self._pictures[0], candidate=candidate)
+        wait([first], SLOW_FRAME_S)
+        if first.done():
+            self._answered(first)
+            return None
+        second = self._agent.submit(self._pictures[1], candidate=candidate)
+        answer = self._answered(first)
+        first_took_s = time.perf_counter() - begin
+        self._answered(second)
+        gap_s = time.perf_counter() - begin - first_took_s
+        return {
+            "latency_ms": answer.latency_ms,
+            "throughput_fps": 1 / gap_s,
+            "payload_bytes": answer.payload_bytes,
         }
 
     def _one_by_one(self, candidate: str) -> tuple[list[float], list[int]]:
@@ -191,7 +231,7 @@ class _Device:
 
     def _measure_fp32(self, _: dict[str, Any]) -> dict[str, Any]:
         times_ms = [
-            self._board.run(lambda p=p: self._unsplit.run(p[None]))[1]  # type: ignore[misc]
+            self._board.run("fp32", lambda p=p: self._unsplit.run(p[None]))[1]  # type: ignore[misc]
             for p in self._pictures[:ENOUGH_FRAMES]
         ]
         took_ms = median(times_ms)
@@ -211,8 +251,6 @@ class _Device:
         if self._classes is None:
             self._classes = np.array([self._unsplit.run(p[None]).argmax() for p in self._pictures])
         return self._classes
-
-    _classes: NDArray[np.int64] | None = None
 
     def _choose(self, _: dict[str, Any]) -> dict[str, Any]:
         latency, frames = self._agent.decide("latency"), self._agent.decide("throughput")

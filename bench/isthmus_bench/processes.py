@@ -5,6 +5,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,19 +43,12 @@ class CloudProcess:
 
 
 class EdgeProcess:
-    """The device process of `isthmus_bench.edge_process`, reached through `cloud` (the relay)."""
+    """The device process of `isthmus_bench.edge_process`; `flags` are those of its command."""
 
-    def __init__(self, bundle: Path, cloud: str, model: Path, factor: float, pictures: int) -> None:
-        flags = {
-            "--bundle": bundle,
-            "--cloud": cloud,
-            "--model": model,
-            "--factor": factor,
-            "--pictures": pictures,
-        }
+    def __init__(self, flags: Mapping[str, object]) -> None:
         arguments = ["-m", "isthmus_bench.edge_process"]
         for flag, value in flags.items():
-            arguments += [flag, str(value)]
+            arguments += [f"--{flag}", str(value)]
         self._process = _Lines(arguments, "the device")
         self.frames: list[dict[str, Any]] = []
 

@@ -1,18 +1,23 @@
 """A small board, imitated: every piece of the device's work takes `factor` times its CPU time.
 
-CPU time of the working thread, not wall time, is what is multiplied, so that other work on this
-machine (the cloud's, above all) does not count as the board's; the rest is slept away, which leaves
-the processor to the cloud, as if the board were a machine of its own. cgroup quotas do the same
-more roughly, and only for root.
+CPU time of the working thread counts, not wall time, so that other work on this machine (the
+cloud's, above all) is not the board's; the rest is slept away, which leaves the processor to the
+cloud, as if the board were a machine of its own. And it is the median CPU time of the recent work
+of that kind, because a board of its own would not feel how this machine's caches and clocks waver.
+cgroup quotas do the same more roughly, and only for root.
 """
 
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
+from statistics import median
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 __all__ = ["SlowBoard"]
+
+_RECENT = 31
 
 
 class SlowBoard:
@@ -20,12 +25,14 @@ class SlowBoard:
 
     def __init__(self, factor: float) -> None:
         self._factor = factor
+        self._cpu_s: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_RECENT))
 
-    def run(self, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
         """The result of `work()` and the time it takes on the board, in ms."""
         begin, cpu_begin = time.perf_counter(), time.thread_time()
         result = work()
-        takes_s = (time.thread_time() - cpu_begin) * self._factor
+        self._cpu_s[kind].append(time.thread_time() - cpu_begin)
+        takes_s = median(self._cpu_s[kind]) * self._factor
         remaining_s = takes_s - (time.perf_counter() - begin)
         if remaining_s > 0:
             time.sleep(remaining_s)

@@ -30,19 +30,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("demo-output"), help="folder for bundle and charts")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     add("--quiet", action="store_true", help="no progress lines")
-    add(
+    speed = parser.add_mutually_exclusive_group()
+    speed.add_argument(
         "--edge-network-ms",
         type=float,
         default=150.0,
         metavar="MS",
         help="slow the device until the int8 network takes this long (default %(default)s)",
     )
+    speed.add_argument("--edge-factor", type=float, metavar="F", help="or slow it F times")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo and print its report."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    config = DemoConfig(out=options.out, edge_network_ms=options.edge_network_ms)
+    config = DemoConfig(
+        out=options.out,
+        edge_network_ms=options.edge_network_ms,
+        edge_factor=options.edge_factor,
+    )
     steps = Steps(quiet=options.quiet)
     result = run_demo(config, steps)
     charts = draw_charts(result, config)

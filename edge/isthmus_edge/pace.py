@@ -12,15 +12,15 @@ __all__ = ["FullPace", "Pace"]
 class Pace(Protocol):
     """Runs the device's work and says how long it took there."""
 
-    def run(self, work: Callable[[], Result]) -> tuple[Result, float]:
-        """The result of `work()` and the time it took, in ms."""
+    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+        """The result of `work()` and the time it took, in ms; equal `kind` is equal work."""
         ...
 
 
 class FullPace:
     """As fast as this machine is."""
 
-    def run(self, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
         """The result of `work()` and the wall time it took, in ms."""
         begin = time.perf_counter()
         result = work()

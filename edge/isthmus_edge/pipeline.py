@@ -155,7 +155,7 @@ class Pipeline:
             tensor = self._chain.head(frame.tensor, cut.depth)
             return tensor, self._encoders[candidate.id].encode(tensor.astype(np.uint8, copy=False))
 
-        (frame.tensor, message), took_ms = await self._on_thread(work)
+        (frame.tensor, message), took_ms = await self._on_thread(candidate.id, work)
         frame.depth, frame.payload_bytes = cut.depth, len(message.payload)
         self._on_device.add(candidate, took_ms, candidate.figures.device_ms)
         return pb.Frame(sequence=frame.sequence, candidate=candidate.id, tensors=[message])
@@ -191,16 +191,16 @@ class Pipeline:
         """Run the rest of the chain from the tensor in hand."""
         whole = frame.depth == 0
         outputs, took_ms = await self._on_thread(
-            lambda: self._chain.finish(frame.tensor, frame.depth)
+            f"rest from {frame.depth}", lambda: self._chain.finish(frame.tensor, frame.depth)
         )
         if whole:
             local = self._bundle.manifest.local
             self._on_device.add(local, took_ms, local.figures.device_ms)
         self._end(frame, candidate, "device", outputs)
 
-    async def _on_thread(self, work: Callable[[], Result]) -> tuple[Result, float]:
+    async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._device, self._pace.run, work)
+        return await loop.run_in_executor(self._device, self._pace.run, kind, work)
 
     def _decode(self, result: pb.Result) -> tuple[NDArray[np.generic], ...]:
         specs = self._bundle.manifest.outputs

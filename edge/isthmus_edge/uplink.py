@@ -28,6 +28,7 @@ GREETING_S = 2.0
 BACKOFF_S = (0.2, 2.0)
 PROBE_EVERY = 2  # heartbeats of an idle link; every second one is padded to measure bandwidth
 PROBE_BYTES = (2_000, 32_000)
+OPENING_PROBES = 2
 PROBE_SHARE_S = 0.05  # a probe may occupy the link this long
 
 State = Literal["down", "up", "draining", "refused"]
@@ -59,6 +60,7 @@ class Uplink:
         self.window = 0
         self.queue_ms = 0.0
         self.measured = asyncio.Event()
+        self._probes = 0
 
     @property
     def state(self) -> State:
@@ -124,6 +126,8 @@ class Uplink:
         )
         self._estimator.reset()
         self._heartbeats.clear()
+        self.measured.clear()
+        self._probes = 0
         self._connection.send(pb.EdgeMessage(hello=self._hello))
         self._welcome(await _greeting(inbox))
         if not first.done():
@@ -142,10 +146,9 @@ class Uplink:
         self._on_state("up", f"connected, tails run on {welcome.provider}")
 
     async def _beat(self) -> None:
-        """Two quick heartbeats and a probe warm the stream up; then one every HEARTBEAT_S."""
-        self._send_heartbeat(0)
-        self._send_heartbeat(0)
-        self._send_heartbeat(PROBE_BYTES[0])
+        """Quick heartbeats and a probe warm the stream up; then one every HEARTBEAT_S."""
+        for padding_bytes in (0, 0, 0, PROBE_BYTES[0]):
+            self._send_heartbeat(padding_bytes)
         for count in range(1, 1 << 62):
             await asyncio.sleep(HEARTBEAT_S)
             idle = self._frames_since_beat == 0 and not self._waiting
@@ -201,9 +204,18 @@ class Uplink:
         received_s = beat.received_ns / 1e9
         if padded:
             self._estimator.received(message, received_s)
-            self.measured.set()
+            if not self.measured.is_set():
+                self._measure_again()
         else:
             self._estimator.heartbeat(message, received_s, time.monotonic())
+
+    def _measure_again(self) -> None:
+        """The first probe was sized for the slowest link; a second one fits this link."""
+        self._probes += 1
+        if self._probes == OPENING_PROBES:
+            self.measured.set()
+        else:
+            self._send_heartbeat(self._probe_bytes())
 
     def _on_error(self, error: pb.Error) -> None:
         if error.sequence == 0:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import onnx
 
-from isthmus import ConfigError
+from isthmus import ConfigError, sha256_of
 from isthmus_partitioner.bundle import write_bundle
 from isthmus_partitioner.config import PictureSets, PlanConfig, Progress, UInt8Array
 from isthmus_partitioner.network import Network, load_model
@@ -94,10 +94,11 @@ class Workbench:
         """The measured plan, with the files of its bundle in the work directory."""
         path = self._work / "plan.json"
         known = load_record(path, self._plan_key, Plan)
-        if known is None:
+        if known is None or not self._has_parts(known):
             profiled = self.profile()
             head = self.quantise()
             with writing(self._work):
+                path.unlink(missing_ok=True)  # an interrupted plan leaves no record of an older one
                 known = make_plan(
                     self.network,
                     head,
@@ -130,6 +131,10 @@ class Workbench:
     @cached_property
     def _plan_key(self) -> str:
         return _key(self._head_key, self._pictures.evaluation, (self._config, self._card))
+
+    def _has_parts(self, plan: Plan) -> bool:
+        files = ((self._parts / entry.path, entry.sha256) for entry in plan.manifest.files)
+        return all(path.is_file() and sha256_of(path) == sha256 for path, sha256 in files)
 
     def _known_quantised(self) -> Quantised | None:
         known = load_record(self._work / "quantised.json", self._head_key, _QuantisedRecord)

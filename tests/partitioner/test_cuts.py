@@ -33,8 +33,8 @@ def test_no_cut_lies_before_the_first_layer(network: Network) -> None:
 
 
 def test_depth_is_counted_in_multiply_accumulates(network: Network) -> None:
-    stem, inner, outer = 16 * 16 * 8 * 27, 16 * 16 * 8 * 72, 16 * 16 * 8 * 72
-    last, classes = 8 * 8 * 12 * 72, 12 * 5
+    stem, inner, outer = 8 * 8 * 8 * 27, 8 * 8 * 256 * 72, 8 * 8 * 8 * 2304
+    last, classes = 4 * 4 * 12 * 72, 12 * 5
     total = stem + inner + outer + last + classes
     shares = {cut.tensor: cut.macs_share for cut in network.cuts}
     assert shares["stem.relu"] == stem / total

@@ -199,7 +199,7 @@ def test_an_impossible_setting_is_named(key: str, value: object) -> None:
 
 
 def test_pictures_of_another_kind_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"calibration pictures are uint8 \[2, 16, 16, 3\]"):
+    with pytest.raises(ConfigError, match=r"calibration pictures are uint8 \[2, 32, 32, 3\]"):
         PictureSets(pictures(2), pictures(4))
     with pytest.raises(ConfigError, match="evaluation pictures are float32"):
         PictureSets(pictures(4), pictures(4).astype(np.float32))

@@ -1,5 +1,6 @@
 """The steps one by one: each does what is missing, and uses again what is not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,24 @@ def test_a_damaged_record_is_made_again(model: Path, sets: PictureSets, work: Pa
     assert not desk.did("quantising")
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"torn")])
+def test_a_plan_whose_files_were_damaged_is_made_again(
+    damage: Callable[[Path], object],
+    model: Path,
+    sets: PictureSets,
+    work: Path,
+    tmp_path: Path,
+) -> None:
+    Desk(model, sets, work).bench.plan()
+    damage(work / "parts" / "device" / "segment-0.onnx")
+    desk = Desk(model, sets, work)
+    open_bundle(desk.bench.build(tmp_path / "bundle"), "device")
+    assert not desk.did("quantising")
+
+
 def test_pictures_of_another_size_are_refused(model: Path, work: Path) -> None:
-    desk = Desk(model, PictureSets(pictures(4, size=32), pictures(4, size=32)), work)
-    with pytest.raises(ConfigError, match=r"\[32, 32, 3\], the model wants \[16, 16, 3\]"):
+    desk = Desk(model, PictureSets(pictures(4, size=64), pictures(4, size=64)), work)
+    with pytest.raises(ConfigError, match=r"\[64, 64, 3\], the model wants \[32, 32, 3\]"):
         desk.bench.profile()
 
 
