@@ -87,11 +87,11 @@ def _submitted(
     agent: Agent, files: list[Path], deadline_ms: float | None
 ) -> Iterator[tuple[str, Future[Answer] | PictureError]]:
     """Name and answer-to-be of each picture, in order, with some pictures read ahead."""
-    size = agent.manifest.input.shape[0]
+    height, width, _ = agent.manifest.input.shape
     ahead: deque[tuple[str, Future[Answer] | PictureError]] = deque()
     for file in files:
         try:
-            ahead.append((file.name, agent.submit(load_picture(file, size), deadline_ms)))
+            ahead.append((file.name, agent.submit(load_picture(file, height, width), deadline_ms)))
         except PictureError as error:
             ahead.append((file.name, error))
         if len(ahead) > READ_AHEAD:

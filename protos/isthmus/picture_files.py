@@ -1,4 +1,4 @@
-"""Pictures from files: the centre square, resized to what a model takes, on every machine alike."""
+"""Pictures from files: the centre, resized to what a model takes, on every machine alike."""
 
 import warnings
 from collections.abc import Iterable
@@ -12,18 +12,19 @@ from isthmus.errors import PictureError
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, which only warns
-CROP_MARGIN = 32  # the square is size/(size+32) of the shorter side, as in EfficientNet-Lite
+CROP_MARGIN = 32  # the centre is size/(size+32) of what there is, as in EfficientNet-Lite
 
 __all__ = ["load_picture", "picture_files"]
 
 UInt8Array = NDArray[np.uint8]
 
 
-def load_picture(path: Path, size: int) -> UInt8Array:
-    """The picture as uint8 RGB [size,size,3]: its centre square, resized bicubically.
+def load_picture(path: Path, height: int, width: int | None = None) -> UInt8Array:
+    """The picture as uint8 RGB [height,width,3], square if there is no width: its centre, resized.
 
     Raises PictureError for what is missing, truncated, no picture, or too large to decode.
     """
+    width = height if width is None else width
     try:
         with _opened(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -38,12 +39,11 @@ def load_picture(path: Path, size: int) -> UInt8Array:
         raise PictureError(
             f"{path}: cannot be decoded as a picture ({error}); give a whole JPEG, PNG, WebP or BMP"
         ) from error
-    side = min(upright.size) * size / (size + CROP_MARGIN)
-    left, top = (upright.width - side) / 2, (upright.height - side) / 2
-    square = upright.resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(square)
+    margin = min(height, width) / (min(height, width) + CROP_MARGIN)
+    ratio = min(upright.width / width, upright.height / height) * margin
+    left, top = (upright.width - width * ratio) / 2, (upright.height - height * ratio) / 2
+    box = (left, top, left + width * ratio, top + height * ratio)
+    return np.asarray(upright.resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
 def _opened(path: Path) -> Image.Image:

@@ -1,0 +1,36 @@
+"""`isthmus plan`: find the cuts that are best somewhere, and measure them."""
+
+import argparse
+
+import msgspec
+
+from isthmus_cli.modelling import add_model_arguments, workbench_of
+from isthmus_partitioner import render_plan
+
+DESCRIPTION = """\
+Find where a model can be divided, build the most promising heads and tails, measure
+them as wholes, and keep what is best at some bandwidth. Staying on the device and
+sending the picture as JPEG are candidates like any other. Does the steps of
+`isthmus profile` first, unless --work holds them.
+"""
+EXAMPLES = """\
+  isthmus plan efficientnet-lite0 --edge-network-ms 150
+  isthmus plan resnet.onnx --mean 123.7 116.3 103.5 --std 58.4 57.1 57.4 --pictures photos/
+"""
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_model_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan and print."""
+    plan = workbench_of(options).plan()
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(plan), indent=1).decode())
+    else:
+        print(render_plan(plan))
+    return 0
