@@ -11,7 +11,16 @@ from isthmus import Candidate, Jpeg, Raw
 Figure = Literal["latency", "throughput"]
 WITHIN = 0.10  # the policy's choice may be this much worse than the best row
 
-__all__ = ["EDGE_FP32", "LinkComparison", "Row", "Verdict", "row_name"]
+__all__ = [
+    "EDGE_FP32",
+    "WITHIN",
+    "Figure",
+    "LinkComparison",
+    "Row",
+    "Verdict",
+    "policy_holds",
+    "row_name",
+]
 
 EDGE_FP32 = "edge-only fp32"
 

@@ -27,7 +27,8 @@ class DemoConfig:
     """What the demo does; the defaults are those of `make demo`.
 
     `edge_network_ms` is how long the whole int8 network takes on the imitated small board: a
-    device that runs it in 5 ms never needs a cloud. `edge_factor` sets the factor itself. Links are in Mbit/s, both ways alike.
+    device that runs it in 5 ms never needs a cloud. `edge_factor` sets the factor itself. Links
+    are in Mbit/s, both ways alike.
     """
 
     out: Path
@@ -44,7 +45,7 @@ class DemoConfig:
         LivePhase(18.88, 3.5),
     )
     calibration: int = 24
-    evaluation: int = 100
+    evaluation: int = 84
 
     def __post_init__(self) -> None:
         for name in ("edge_network_ms", "edge_factor"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from isthmus_bench.charts import Line, LiveFrame, Phase, draw_envelope, draw_live_run
-from isthmus_bench.comparison import Figure, LinkComparison, row_name
+from isthmus_bench.comparison import WITHIN, Figure, LinkComparison, policy_holds, row_name
 from isthmus_bench.demo import DemoConfig, DemoResult
 from isthmus_bench.live import OUTAGE_LABEL
 
@@ -33,6 +33,9 @@ def demo_lines(result: DemoResult, config: DemoConfig) -> Iterator[str]:
     yield from _agreement(result)
     for comparison in result.comparisons:
         yield from _link(comparison)
+    yield ""
+    verdict = "yes" if policy_holds(result.comparisons) else "NO"
+    yield f"   The policy's choice is within {WITHIN:.0%} of the best row everywhere: {verdict}"
     yield ""
     yield "c. Live run"
     yield from _live(result)
@@ -99,6 +102,7 @@ def demo_json(result: DemoResult, config: DemoConfig) -> dict[str, Any]:
         "agreement": result.demo_agreement,
         "plan_agreement": result.plan_agreement,
         "answers": result.answers,
+        "policy_within_10_percent": policy_holds(result.comparisons),
         "links": [_link_json(comparison) for comparison in result.comparisons],
         "live": {
             "accepted": live.accepted,

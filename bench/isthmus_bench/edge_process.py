@@ -43,7 +43,6 @@ CALIBRATION_FRAMES = 9
 CALIBRATION_PAUSE_S = 0.05  # as between the frames of a slow board: caches go cold
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
 SILENCE_S = 20.0
-LIVE_PENDING = 8
 ANSWERS_TOP_K = 5
 
 __all__ = ["main"]
@@ -264,7 +263,7 @@ class _Device:
         }
 
     def _start_live(self, _: dict[str, Any]) -> dict[str, Any]:
-        agent = self._open(self._board, objective="throughput", max_pending=LIVE_PENDING)
+        agent = self._open(self._board, objective="throughput")
         self._live = _LiveRun(agent, self._pictures)
         return {"live": "running"}
 
@@ -313,6 +312,7 @@ def _report(future: "Future[Answer]") -> None:
     _say(
         {
             "event": "frame",
+            "sequence": answer.sequence,
             "at": time.monotonic(),
             "latency_ms": answer.latency_ms,
             "candidate": answer.candidate,

@@ -112,6 +112,7 @@ class _Watcher:
         self._edge = edge
         self._say = say
         self._begin = time.monotonic()
+        self._newest = 0
         self._last: tuple[str, str] | None = None
         self.events: list[LiveEvent] = []
 
@@ -133,6 +134,9 @@ class _Watcher:
         at_s = frame["at"] - self._begin
         event = LiveEvent(at_s, frame["latency_ms"], frame["candidate"], frame["place"], phase)
         self.events.append(event)
+        if frame["sequence"] < self._newest:
+            return  # an older frame that comes late says nothing about what is in use
+        self._newest = frame["sequence"]
         use = (event.candidate, event.place)
         if use != self._last:
             where = "the cloud answers" if event.place == "cloud" else "the device answers"

@@ -20,7 +20,7 @@ from isthmus_models import (
 from isthmus_partitioner import ModelCard, PictureSets, PlanConfig, Workbench, load_model
 
 CALIBRATION = 24
-EVALUATION = 100
+EVALUATION = 84
 LEAST_PICTURES = 8
 
 __all__ = ["add_model_arguments", "workbench_of"]
@@ -28,7 +28,6 @@ __all__ = ["add_model_arguments", "workbench_of"]
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags that the three verbs share."""
-    defaults = PlanConfig()
     known = ", ".join(MODELS)
     add = parser.add_argument
     add("model", metavar="MODEL", help=f"an ONNX file, or a model of the catalogue: {known}")
@@ -48,33 +47,39 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: photos that come with pip packages)",
     )
     add("--labels", type=Path, metavar="FILE", help="class names, one a line")
-    prepare = parser.add_argument_group(
-        "preprocessing, for a model that takes a float image instead of a uint8 picture"
+    _add_preprocessing(
+        parser.add_argument_group(
+            "preprocessing, for a model that takes a float image instead of a uint8 picture"
+        )
     )
-    prepare.add_argument(
-        "--mean", type=float, nargs="+", metavar="M", help="1 or 3 values, 0-255 scale"
-    )
-    prepare.add_argument(
-        "--std", type=float, nargs="+", metavar="S", help="1 or 3 values, 0-255 scale"
-    )
-    prepare.add_argument("--channels", choices=["rgb", "bgr"], default="rgb")
-    prepare.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw")
-    tune = parser.add_argument_group("plan")
-    tune.add_argument(
+    _add_tuning(parser.add_argument_group("plan"))
+
+
+def _add_preprocessing(group: argparse._ArgumentGroup) -> None:
+    scale = "1 or 3 values, 0-255 scale"
+    group.add_argument("--mean", type=float, nargs="+", metavar="M", help=scale)
+    group.add_argument("--std", type=float, nargs="+", metavar="S", help=scale)
+    group.add_argument("--channels", choices=["rgb", "bgr"], default="rgb")
+    group.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw")
+
+
+def _add_tuning(group: argparse._ArgumentGroup) -> None:
+    defaults = PlanConfig()
+    group.add_argument(
         "--agreement-floor",
         type=float,
         default=defaults.agreement_floor,
         metavar="SHARE",
         help="candidates below are never chosen (default %(default)s)",
     )
-    tune.add_argument(
+    group.add_argument(
         "--max-cuts",
         type=int,
         default=defaults.max_cuts,
         metavar="N",
         help="cuts to build and measure (default %(default)s)",
     )
-    speed = tune.add_mutually_exclusive_group()
+    speed = group.add_mutually_exclusive_group()
     speed.add_argument(
         "--edge-factor",
         type=float,

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 import uuid
+from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -43,6 +44,7 @@ from isthmus_edge.transport import GrpcTransport, Transport
 from isthmus_edge.uplink import State, Uplink
 
 MESSAGE_HEADROOM_BYTES = 64 * 1024
+READ_AHEAD = 16
 
 Result = TypeVar("Result")
 log = logging.getLogger("isthmus.edge")
@@ -59,10 +61,12 @@ class Agent:
         self._ledger = Ledger()
         self._tasks: list[asyncio.Task[None]] = []
         self._open_futures: set[asyncio.Future[Answer]] = set()
-        self._slots = threading.BoundedSemaphore(config.max_pending)
+        self._slots = threading.Semaphore(config.max_queued)
+        self._entrance = threading.Lock()  # no frame is accepted once closing has begun
         self._closing = False
         self._device = ThreadPoolExecutor(1, thread_name_prefix="isthmus-device")
         self._pipeline = Pipeline(bundle, config, pace, self._device, self._ledger)
+        self._pipeline.on_begin = self._slots.release
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="isthmus-agent", daemon=True
@@ -125,7 +129,7 @@ class Agent:
         deadline_ms: float | None = None,
         candidate: str | None = None,
     ) -> "Future[Answer]":
-        """Accept a frame and return at once, or wait while `max_pending` frames are pending.
+        """Accept a frame and return; waits while `max_queued` others wait for the head.
 
         `candidate` pins this frame to one entry of the plan; otherwise the policy chooses. Raises
         WireError for a wrong shape or type, ConfigError for an unknown candidate,
@@ -136,21 +140,21 @@ class Agent:
         pin = candidate or self._config.candidate
         pinned = None if pin is None else self._bundle.manifest.candidate(pin)
         self._slots.acquire()
-        if self._closing:
-            self._slots.release()
-            raise AgentClosedError("the agent is closed; open another one")
-        accepted = asyncio.run_coroutine_threadsafe(
-            self._accept(tensor, deadline_ms, pinned), self._loop
-        )
-        accepted.add_done_callback(lambda _: self._slots.release())
-        return accepted
+        with self._entrance:
+            if self._closing:
+                self._slots.release()
+                raise AgentClosedError("the agent is closed; open another one")
+            accepted = self._accept(tensor, deadline_ms, pinned)
+            return asyncio.run_coroutine_threadsafe(accepted, self._loop)
 
-    def stream(self, frames: Iterable[NDArray[np.generic]]) -> Iterator[Answer]:
-        """Answers to many frames, in order, pipelined: up to `max_pending` are under way."""
+    def stream(
+        self, frames: Iterable[NDArray[np.generic]], ahead: int = READ_AHEAD
+    ) -> Iterator[Answer]:
+        """Answers to many frames, in order, pipelined: up to `ahead` are under way."""
         source = iter(frames)
-        pending = [self.submit(frame) for frame in islice(source, self._config.max_pending)]
+        pending = deque(self.submit(frame) for frame in islice(source, ahead))
         while pending:
-            yield pending.pop(0).result()
+            yield pending.popleft().result()
             pending.extend(self.submit(frame) for frame in islice(source, 1))
 
     def decide(self, objective: Objective | None = None) -> Decision:
@@ -165,7 +169,8 @@ class Agent:
         """Accept nothing more, bring every accepted frame to its end, release everything."""
         if self._loop.is_closed():
             return
-        self._closing = True
+        with self._entrance:
+            self._closing = True
         self._call(self._shut_down(timeout_s))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

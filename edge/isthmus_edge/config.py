@@ -22,8 +22,9 @@ class AgentConfig:
     greatest values of each output row instead of all of them. `patience_ms` bounds how long a
     frame waits for the cloud before the device finishes it (None: three times the predicted
     latency, at least a second). A link that is silent for `silence_s`, beyond what the frames
-    under way explain, is dead: they are finished here, and a new connection is tried.
-    `max_pending` frames may be accepted and not yet answered; more make `submit` wait.
+    under way explain, is dead: they are finished here, and a new connection is tried. While
+    `max_queued` frames wait for the device, `submit` waits too; what is on its way beyond the
+    device is bounded by the service's window.
     """
 
     bundle: Path
@@ -36,7 +37,7 @@ class AgentConfig:
     agreement_floor: float | None = None
     answer_top_k: int = 0
     threads: int = 1
-    max_pending: int = 32
+    max_queued: int = 2
     patience_ms: float | None = None
     connect_timeout_s: float = 5.0
     silence_s: float = 1.4
@@ -44,7 +45,7 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if self.objective not in {"latency", "throughput"}:
             raise ConfigError(f"objective {self.objective!r}: use 'latency' or 'throughput'")
-        for name in ("threads", "max_pending"):
+        for name in ("threads", "max_queued"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("silence_s", "connect_timeout_s"):

@@ -90,6 +90,7 @@ class Pipeline:
         self._window_open = asyncio.Event()
         self._travelling: set[asyncio.Task[None]] = set()
         self._opened_at = time.monotonic()
+        self.on_begin: Callable[[], None] = lambda: None  # a frame has left the queue
         self.uplink: Uplink | None = None
         self.in_use: str | None = None
         self.switches: list[Switch] = []
@@ -112,7 +113,9 @@ class Pipeline:
         while True:
             frame = await self._frames.get()
             decision = await self._admit(frame)
-            self._note_use(decision)
+            if frame.pinned is None:
+                self._note_use(decision)
+            self.on_begin()
             await self._compute(frame, decision)
 
     def decide(self, objective: Objective) -> Decision:

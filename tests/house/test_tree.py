@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-import isthmus
 import pytest
+
+import isthmus
 
 ROOT = Path(__file__).parents[2]
 ROOMS = sorted(face.parent for face in ROOT.glob("*/isthmus*/__init__.py"))
