@@ -44,6 +44,7 @@ class DemoConfig:
         LivePhase(0.0, 4.0),
         LivePhase(18.88, 3.5),
     )
+    max_cuts: int = 4
     calibration: int = 24
     evaluation: int = 84
 
@@ -134,8 +135,8 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
 
 def _plan_config(config: DemoConfig) -> PlanConfig:
     if config.edge_factor is not None:
-        return PlanConfig(edge_factor=config.edge_factor)
-    return PlanConfig(edge_network_ms=config.edge_network_ms)
+        return PlanConfig(edge_factor=config.edge_factor, max_cuts=config.max_cuts)
+    return PlanConfig(edge_network_ms=config.edge_network_ms, max_cuts=config.max_cuts)
 
 
 def _edge_flags(config: DemoConfig, bundle: Path, model: Path, cloud: str) -> dict[str, object]:

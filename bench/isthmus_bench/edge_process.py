@@ -36,8 +36,8 @@ from isthmus_edge import Agent, AgentConfig, Answer, Chain, FullPace, Pace
 from isthmus_models import demo_pictures, evaluation_pictures
 
 ENOUGH_S = 1.0  # single frames are measured for this long …
-ENOUGH_FRAMES = 6  # … or until there are this many
-PIPELINED_FRAMES = (4, 12)
+ENOUGH_FRAMES = 5  # … or until there are this many
+PIPELINED_FRAMES = (4, 10)
 SLOW_FRAME_S = 0.8  # where a frame takes longer, two frames must do
 CALIBRATION_FRAMES = 9
 CALIBRATION_PAUSE_S = 0.05  # as between the frames of a slow board: caches go cold
