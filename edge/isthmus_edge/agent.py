@@ -25,6 +25,7 @@ from isthmus import (
     AgentClosedError,
     Bundle,
     Candidate,
+    ConfigError,
     LinkError,
     Manifest,
     PeerError,
@@ -277,6 +278,9 @@ class Agent:
         )
 
     def _call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise ConfigError("an answer's callback runs on the agent's own thread: ask elsewhere")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _checked(self, frame: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -12,10 +12,10 @@ loop; everything that computes runs on one device thread, in order.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,7 @@ class Pipeline:
             if frame.pinned is None:
                 self._note_use(decision)
             self.on_begin()
-            await self._compute(frame, decision)
+            await self._to_an_end(frame, self._compute(frame, decision))
 
     def decide(self, objective: Objective) -> Decision:
         """What the policy would choose for a frame right now."""
@@ -137,19 +137,26 @@ class Pipeline:
 
     async def _compute(self, frame: Frame, decision: Decision) -> None:
         candidate = decision.candidate
-        try:
-            if candidate.encoding is None:
-                await self._finish_here(frame, candidate)
-                return
-            message = await self._head(frame, candidate)
-        except IsthmusError as error:
-            self._end_in_error(frame, error)
+        if candidate.encoding is None:
+            await self._finish_here(frame, candidate)
             return
+        message = await self._head(frame, candidate)
         assert self.uplink is not None  # without one, `local` is the only choice
         answer = self.uplink.send(message)
-        task = asyncio.create_task(self._await_answer(frame, decision, answer))
+        waiting = self._to_an_end(frame, self._await_answer(frame, decision, answer))
+        task = asyncio.create_task(waiting)
         self._travelling.add(task)
         task.add_done_callback(self._travelling.discard)
+
+    async def _to_an_end(self, frame: Frame, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever goes wrong with a frame, it ends, and the frames behind it go on."""
+        try:
+            await work
+        except IsthmusError as error:
+            self._end_in_error(frame, error)
+        except Exception as error:
+            log.exception("frame %d failed inside the agent", frame.sequence)
+            self._end_in_error(frame, IsthmusError(f"the agent failed on this frame: {error!r}"))
 
     async def _head(self, frame: Frame, candidate: Candidate) -> pb.Frame:
         cut = self._bundle.manifest.cut_of(candidate)
@@ -185,10 +192,7 @@ class Pipeline:
             if self.uplink is not None:
                 self.uplink.forget(frame.sequence)
             self._window_open.set()
-        try:
-            await self._finish_here(frame, candidate)
-        except IsthmusError as error:
-            self._end_in_error(frame, error)
+        await self._finish_here(frame, candidate)
 
     async def _finish_here(self, frame: Frame, candidate: Candidate) -> None:
         """Run the rest of the chain from the tensor in hand."""

@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NoReturn
 
 from isthmus import LinkError, PeerError
 from isthmus.v1 import PROTOCOL
@@ -78,20 +78,19 @@ class Uplink:
 
     async def run(self, first: asyncio.Future[None]) -> None:
         """Stay connected until cancelled. `first` gets the outcome of the first attempt."""
-        delay_s = BACKOFF_S[0]
+        failures = 0
         while True:
             try:
                 await self._stay_connected(first)
-                delay_s = BACKOFF_S[0]
             except PeerError as error:
                 self._lose("refused", str(error))
                 _fail(first, error)
                 return
             except LinkError as error:
+                failures = failures + 1 if self._state == "down" else 0
                 self._lose("down", str(error))
                 _fail(first, error)
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
-            delay_s = min(delay_s * 2, BACKOFF_S[1])
+            await asyncio.sleep(_backoff_s(failures))
 
     def send(self, frame: pb.Frame) -> asyncio.Future[pb.Result]:
         """Send a frame; the future fails with LinkError or PeerError if no answer will come."""
@@ -113,7 +112,8 @@ class Uplink:
         """End the stream; frames in flight fail with LinkError."""
         self._lose("down", "the agent was closed")
 
-    async def _stay_connected(self, first: asyncio.Future[None]) -> None:
+    async def _stay_connected(self, first: asyncio.Future[None]) -> NoReturn:
+        """Connect, greet, and heed messages until the link breaks."""
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[pb.CloudMessage | LinkError] = asyncio.Queue()
 
@@ -259,6 +259,12 @@ async def _greeting(inbox: asyncio.Queue[pb.CloudMessage | LinkError]) -> pb.Wel
     if message.WhichOneof("kind") != "welcome" or message.welcome.protocol != PROTOCOL:
         raise PeerError("PROTOCOL", "the service does not speak this protocol; is it Isthmus?")
     return message.welcome
+
+
+def _backoff_s(failures: int) -> float:
+    """Exponential, with jitter, so that many devices do not come back in step."""
+    least, most = BACKOFF_S
+    return min(least * 2.0**failures, most) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
 
 
 def _name_of(error: pb.Error) -> str:

@@ -2,19 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from tests.edge.fakes import MARK, FakeService, frame_error, marked_answer
 from tests.tinybundle import tiny_pictures
 
-from isthmus import AgentClosedError, ConfigError, LinkError, PeerError, WireError, open_bundle
+from isthmus import (
+    AgentClosedError,
+    ConfigError,
+    IsthmusError,
+    LinkError,
+    PeerError,
+    WireError,
+    open_bundle,
+)
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Answer, Chain, Stats
+
+Result = TypeVar("Result")
 
 PATIENT = 20.0  # seconds a test waits for what must happen
 
@@ -254,6 +265,42 @@ async def test_an_asynchronous_caller_gets_the_same_answers(
     async with Agent.open(config, transport=service) as agent:
         answers = await asyncio.gather(*(agent.infer_async(p) for p in tiny_pictures(5)))
     assert {answer.place for answer in answers} == {"cloud"}
+
+
+class BrokenOnce:
+    """A device whose first piece of work fails in a way nobody foresaw."""
+
+    def __init__(self) -> None:
+        self.broken = True
+
+    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+        if self.broken:
+            self.broken = False
+            raise ZeroDivisionError(kind)
+        return work(), 1.0
+
+
+def test_a_failure_nobody_foresaw_ends_one_frame_and_no_other(tiny_bundle: Path) -> None:
+    with Agent.open(AgentConfig(bundle=tiny_bundle), pace=BrokenOnce()) as agent:
+        first, second = (agent.submit(picture) for picture in tiny_pictures(2))
+        with pytest.raises(IsthmusError, match="ZeroDivisionError"):
+            first.result(PATIENT)
+        assert second.result(PATIENT).place == "device"
+        assert agent.stats().errors == 1
+        assert nothing_is_lost(agent.stats())
+
+
+def test_asking_the_agent_from_its_own_thread_is_an_error_and_no_deadlock(agent: Agent) -> None:
+    asked: Future[object] = Future()
+
+    def ask(_: object) -> None:
+        try:
+            asked.set_result(agent.stats())
+        except ConfigError as error:
+            asked.set_result(error)
+
+    agent.submit(tiny_pictures(1)[0]).add_done_callback(ask)
+    assert isinstance(asked.result(PATIENT), (ConfigError, Stats))
 
 
 def test_the_policy_explains_its_switches(tiny_bundle: Path, service: FakeService) -> None:
