@@ -61,9 +61,17 @@ class Camera:
         self.answers += answers
         return answers
 
-    def until(self, place: str) -> None:
-        """One frame after the other until one is answered there."""
-        until(lambda: self.shoot()[0].place == place, f"a frame is answered by: {place}")
+    def until_cloud(self) -> None:
+        """One frame after the other until the cloud answers one."""
+        until(lambda: self.shoot()[0].place == "cloud", "the cloud answers")
+
+    def until_link(self, state: str) -> None:
+        """One frame after the other until the link is in this state."""
+        until(lambda: self._state_after_a_frame() == state, f"the link is {state}")
+
+    def _state_after_a_frame(self) -> str:
+        self.shoot()
+        return self._agent.stats().link_state
 
 
 def _clear_pictures(reference: Reference) -> list[NDArray[np.uint8]]:
@@ -96,16 +104,16 @@ def test_no_frame_is_lost_while_the_link_and_the_cloud_come_and_go(
     tiny_bundle: Path, cloud: Cloud, relay: Relay, agent: Agent
 ) -> None:
     camera = Camera(agent, Reference(tiny_bundle))
-    camera.until("cloud")
+    camera.until_cloud()
 
     relay.shape(CUT_OFF)
     # Some of these were sent into the void before the silence was noticed.
     assert {answer.place for answer in camera.shoot(BURST)} == {"device"}
-    assert agent.stats().link_state == "down"
+    camera.until_link("down")
     assert {answer.candidate for answer in camera.shoot(BURST)} == {"local"}
 
     relay.shape(GOOD_LINK)
-    camera.until("cloud")
+    camera.until_cloud()
 
     ended = cloud.told(signal.SIGTERM)
     assert ended.status == 0

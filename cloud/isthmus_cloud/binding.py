@@ -5,32 +5,21 @@ import ssl
 
 import grpc
 
-from isthmus import ConfigError, Manifest, max_payload_bytes
+from isthmus import MESSAGE_HEADROOM_BYTES, ConfigError, Manifest, max_frame_bytes
 from isthmus_cloud.config import ServiceConfig, split_address
 
-MESSAGE_HEADROOM_BYTES = 64 * 1024  # names, shapes, and the padding of a heartbeat
 MIN_PING_INTERVAL_MS = 500  # below, a device's keepalive would end in GOAWAY too_many_pings
 KEEPALIVE_TIME_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 
-__all__ = ["bind", "largest_frame_bytes", "server_options"]
+__all__ = ["bind", "server_options"]
 
 
-def largest_frame_bytes(manifest: Manifest) -> int:
-    """The largest message that a device of this plan ever sends, with headroom."""
-    payloads = (
-        max_payload_bytes(cut.tensor, candidate.encoding)
-        for candidate in manifest.candidates
-        if (cut := manifest.cut_of(candidate)).tensor is not None and candidate.encoding is not None
-    )
-    return max(payloads, default=0) + MESSAGE_HEADROOM_BYTES
-
-
-def server_options(manifest: Manifest, max_frame_bytes: int) -> list[tuple[str, int]]:
+def server_options(manifest: Manifest) -> list[tuple[str, int]]:
     """Limits and keepalive of the gRPC server; the message size is bounded both ways."""
     answer_bytes = sum(spec.nbytes for spec in manifest.outputs) + MESSAGE_HEADROOM_BYTES
     return [
-        ("grpc.max_receive_message_length", max_frame_bytes),
+        ("grpc.max_receive_message_length", max_frame_bytes(manifest)),
         ("grpc.max_send_message_length", answer_bytes),
         ("grpc.so_reuseport", 0),  # or a second service would silently take half the devices
         ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),

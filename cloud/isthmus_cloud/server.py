@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import grpc
 
-from isthmus import Bundle, open_bundle
+from isthmus import Bundle, max_frame_bytes, open_bundle
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
 from isthmus_cloud.answering import Answerer
-from isthmus_cloud.binding import bind, largest_frame_bytes, server_options
+from isthmus_cloud.binding import bind, server_options
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.engines import load_tails
 from isthmus_cloud.service import SplitService
@@ -84,9 +84,10 @@ async def listening(
     config: ServiceConfig, bundle: Bundle, answerer: Answerer
 ) -> AsyncIterator[RunningService]:
     """Serve `answerer` on `config.listen` as long as the context lasts."""
-    max_frame_bytes = largest_frame_bytes(bundle.manifest)
-    service = SplitService(answerer, bundle.fingerprint, config.window, max_frame_bytes)
-    server = grpc.aio.server(options=server_options(bundle.manifest, max_frame_bytes))
+    service = SplitService(
+        answerer, bundle.fingerprint, config.window, max_frame_bytes(bundle.manifest)
+    )
+    server = grpc.aio.server(options=server_options(bundle.manifest))
     add_SplitServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     address = bind(server, config)
     await server.start()

@@ -30,7 +30,7 @@ from isthmus import (
     Manifest,
     PeerError,
     WireError,
-    max_payload_bytes,
+    max_frame_bytes,
     open_bundle,
 )
 from isthmus.v1 import PROTOCOL
@@ -44,7 +44,6 @@ from isthmus_edge.policy import Decision
 from isthmus_edge.transport import GrpcTransport, Transport
 from isthmus_edge.uplink import State, Uplink
 
-MESSAGE_HEADROOM_BYTES = 64 * 1024
 READ_AHEAD = 16
 
 Result = TypeVar("Result")
@@ -89,7 +88,7 @@ class Agent:
         if config.candidate is not None:
             bundle.manifest.candidate(config.candidate)
         if transport is None and config.cloud is not None:
-            limit = _max_frame_bytes(bundle.manifest)
+            limit = max_frame_bytes(bundle.manifest)
             transport = GrpcTransport(config.cloud, config.tls_ca, limit)
         agent = cls(bundle, config, pace or FullPace())
         try:
@@ -292,13 +291,3 @@ class Agent:
                 f"got {frame.dtype} {list(frame.shape)}"
             )
         return np.ascontiguousarray(tensor)
-
-
-def _max_frame_bytes(manifest: Manifest) -> int:
-    """The largest frame any candidate can make: an explicit bound for gRPC."""
-    sizes = [0]
-    for candidate in manifest.candidates:
-        tensor = manifest.cut_of(candidate).tensor
-        if candidate.encoding is not None and tensor is not None:
-            sizes.append(max_payload_bytes(tensor, candidate.encoding))
-    return max(sizes) + MESSAGE_HEADROOM_BYTES

@@ -34,10 +34,12 @@ from isthmus.manifest_file import decode_manifest, encode_manifest
 from isthmus.picture_files import load_picture, picture_files
 from isthmus.symbols import Coded, SymbolCoder, requantise_table
 from isthmus.tensors import (
+    MESSAGE_HEADROOM_BYTES,
     TensorEncoder,
     decode_answer,
     decode_tensor,
     encode_answer,
+    max_frame_bytes,
     max_payload_bytes,
 )
 
@@ -48,6 +50,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "FORMAT_VERSION",
+    "MESSAGE_HEADROOM_BYTES",
     "AgentClosedError",
     "Bundle",
     "BundleError",
@@ -80,6 +83,7 @@ __all__ = [
     "encode_answer",
     "encode_manifest",
     "load_picture",
+    "max_frame_bytes",
     "max_payload_bytes",
     "open_bundle",
     "picture_files",

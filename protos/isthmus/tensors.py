@@ -6,12 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import WireError
-from isthmus.manifest import Encoding, Jpeg, Quantisation, Raw, Symbols, TensorSpec
+from isthmus.manifest import Encoding, Jpeg, Manifest, Quantisation, Raw, Symbols, TensorSpec
 from isthmus.pictures import decode_jpeg, encode_jpeg
 from isthmus.symbols import Coded, SymbolCoder, max_coded_bytes, requantise_table
 from isthmus.v1 import split_pb2 as pb
 
-__all__ = ["TensorEncoder", "decode_answer", "decode_tensor", "encode_answer", "max_payload_bytes"]
+__all__ = [
+    "MESSAGE_HEADROOM_BYTES",
+    "TensorEncoder",
+    "decode_answer",
+    "decode_tensor",
+    "encode_answer",
+    "max_frame_bytes",
+    "max_payload_bytes",
+]
 
 AnyArray = NDArray[np.generic]
 
@@ -21,6 +29,7 @@ _DATA_TYPES: dict[str, pb.DataType] = {
     "int64": pb.DATA_TYPE_INT64,
 }
 _JPEG_HEADROOM_BYTES = 64 * 1024
+MESSAGE_HEADROOM_BYTES = 64 * 1024  # names, shapes, and the padding of a heartbeat
 
 
 class TensorEncoder:
@@ -76,6 +85,16 @@ def max_payload_bytes(spec: TensorSpec, encoding: Encoding) -> int:
             return spec.nbytes + _JPEG_HEADROOM_BYTES
         case Raw():
             return spec.nbytes
+
+
+def max_frame_bytes(manifest: Manifest) -> int:
+    """The largest message that a device of this plan ever sends: gRPC's bound, never unlimited."""
+    payloads = (
+        max_payload_bytes(cut.tensor, candidate.encoding)
+        for candidate in manifest.candidates
+        if (cut := manifest.cut_of(candidate)).tensor is not None and candidate.encoding is not None
+    )
+    return max(payloads, default=0) + MESSAGE_HEADROOM_BYTES
 
 
 def decode_tensor(
