@@ -95,6 +95,15 @@ class Cloud(Command):
             raise
 
 
+def assert_explained(ended: Ended, *words: str) -> None:
+    """It failed with one message of one line that has all the words, and no traceback."""
+    assert ended.status == 1
+    message = ended.err.strip()
+    assert message.startswith("isthmus ")
+    assert len(message.splitlines()) == 1
+    assert [word for word in words if word not in message] == []
+
+
 def until(happened: Callable[[], bool], what: str) -> None:
     """Try again and again; a failure that says `what` if it does not come true in time."""
     last_s = time.monotonic() + PATIENCE_S

@@ -1,0 +1,51 @@
+"""Commands run in this process, photos to run them on, and a cloud to talk to."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.commands import Cloud, Ended
+from tests.tinybundle import tiny_pictures
+
+from isthmus_cli import main
+
+PHOTOS = 10
+
+Isthmus = Callable[..., Ended]
+
+
+@pytest.fixture
+def isthmus(capfd: pytest.CaptureFixture[str]) -> Iterator[Isthmus]:
+    """`isthmus("edge", …)` in this process; whatever happens, it never shows a traceback."""
+
+    def run(*arguments: object) -> Ended:
+        capfd.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as ended:  # how argparse says that usage was wrong, or that it helped
+            status = int(ended.code or 0)
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return Ended(status, captured.out, captured.err)
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small pictures: photo-0.png and so on."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index, picture in enumerate(tiny_pictures(PHOTOS)):
+        Image.fromarray(picture[0]).save(folder / f"photo-{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cloud(tiny_bundle: Path) -> Iterator[Cloud]:
+    """A service with the tiny bundle."""
+    with Cloud(tiny_bundle) as cloud:
+        yield cloud
