@@ -89,10 +89,11 @@ class Cloud(Command):
     def __init__(self, bundle: Path, listen: str = "127.0.0.1:0", *flags: object) -> None:
         super().__init__("cloud", bundle, "--listen", listen, "--provider", "cpu", *flags)
         try:
-            self.address = self.line("listening on ").split()[2]
+            self.announcement = self.line("listening on ")
         except BaseException:
             self.__exit__()
             raise
+        self.address = self.announcement.split()[2]
 
 
 def assert_explained(ended: Ended, *words: str) -> None:

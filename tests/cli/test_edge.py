@@ -1,0 +1,236 @@
+"""`isthmus edge`: answers to pictures, and one clear message for all that can be wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.cli.conftest import PHOTOS, Isthmus
+from tests.cli.models import flip_byte, teach_unknown_op
+from tests.commands import PATIENCE_S, Cloud, Command, assert_explained
+from tests.reference import Reference
+from tests.tinybundle import tiny_pictures
+
+from isthmus import load_picture
+
+NOBODY = "127.0.0.1:1"  # a port that no test and no service listens on
+FOREVER = 1_000_000
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that may be damaged."""
+    return shutil.copytree(tiny_bundle, tmp_path / "copied.bundle")
+
+
+@pytest.fixture
+def no_picture(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"this is no picture")
+    return path
+
+
+def test_every_picture_gets_a_line_with_label_place_and_cost(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, cloud: Cloud
+) -> None:
+    ended = isthmus(
+        "edge", tiny_bundle, photos, "--cloud", cloud.address, "--candidate", "input-raw"
+    )
+    assert (ended.status, ended.err) == (0, "")
+    *lines, summary = ended.out.splitlines()
+    reference = Reference(tiny_bundle)
+    for index, line in enumerate(lines):
+        name = f"photo-{index}.png"
+        probabilities = reference.unsplit(load_picture(photos / name, 32)[None]).reshape(-1)
+        best = int(probabilities.argmax())
+        assert line.startswith(f"{name}: class {best} {probabilities[best]:.2f}, ")
+        assert line.endswith("cloud, input-raw, 3072 bytes sent)")
+    assert len(lines) == PHOTOS
+    assert summary.startswith(
+        f"accepted {PHOTOS}, answered {PHOTOS} (cloud {PHOTOS}, device 0), errors 0, lost 0"
+    )
+
+
+def test_json_holds_answers_unreadable_pictures_and_statistics(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, cloud: Cloud
+) -> None:
+    ended = isthmus(
+        "edge", tiny_bundle, photos, "--cloud", cloud.address, "--json", "--top", 2, "--repeat", 2
+    )
+    assert (ended.status, ended.err) == (0, "")
+    report = json.loads(ended.out, parse_constant=pytest.fail)  # NaN and Infinity are not JSON
+    assert report["unreadable"] == 0
+    assert len(report["answers"]) == 2 * PHOTOS
+    answer = report["answers"][0]
+    assert set(answer) == {
+        "picture", "top", "place", "candidate", "latency_ms", "payload_bytes",
+    }  # fmt: skip
+    assert [set(entry) for entry in answer["top"]] == [{"label", "score"}] * 2
+    stats = report["stats"]
+    assert stats["accepted"] == stats["answered_cloud"] + stats["answered_device"] == 2 * PHOTOS
+
+
+def test_the_device_answers_alone_without_a_cloud(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path
+) -> None:
+    ended = isthmus("edge", tiny_bundle, photos / "photo-0.png")
+    assert ended.status == 0
+    assert "device, local, 0 bytes sent)" in ended.out
+
+
+def test_a_picture_that_cannot_be_decoded_is_named_and_the_others_are_answered(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, no_picture: Path
+) -> None:
+    first, last = photos / "photo-0.png", photos / "photo-1.png"
+    ended = isthmus("edge", tiny_bundle, first, no_picture, last)
+    assert_explained(ended, str(no_picture), "cannot be decoded", "give a whole JPEG, PNG")
+    assert [line.partition(":")[0] for line in ended.out.splitlines()[:2]] == [
+        "photo-0.png",
+        "photo-1.png",
+    ]
+    assert "accepted 2, answered 2" in ended.out
+
+
+def test_json_counts_the_pictures_that_cannot_be_decoded(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, no_picture: Path
+) -> None:
+    ended = isthmus("edge", tiny_bundle, no_picture, photos / "photo-0.png", "--json")
+    assert_explained(ended, str(no_picture))
+    report = json.loads(ended.out)
+    assert report["unreadable"] == 1
+    assert [answer["picture"] for answer in report["answers"]] == ["photo-0.png"]
+
+
+def test_a_picture_cut_short_is_named(
+    isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    torn = tmp_path / "torn.jpg"
+    Image.fromarray(tiny_pictures(1)[0][0]).resize((200, 200)).save(torn)
+    torn.write_bytes(torn.read_bytes()[:900])
+    assert_explained(isthmus("edge", tiny_bundle, torn), str(torn), "cannot be decoded")
+
+
+def test_a_folder_without_pictures_is_named(
+    isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    assert_explained(isthmus("edge", tiny_bundle, tmp_path), str(tmp_path), "no pictures", ".jpg")
+
+
+@pytest.mark.parametrize("name", ["device/segment-0.onnx", "device/segment-1.onnx", "labels.txt"])
+def test_a_flipped_byte_in_the_bundle_is_found_before_anything_runs(
+    isthmus: Isthmus, copy: Path, photos: Path, name: str
+) -> None:
+    flip_byte(copy / name)
+    ended = isthmus("edge", copy, photos)
+    assert_explained(ended, str(copy / name), "damaged", "copy the bundle again")
+    assert ended.out == ""
+
+
+def test_a_flipped_byte_in_the_manifest_is_found(
+    isthmus: Isthmus, copy: Path, photos: Path, cloud: Cloud
+) -> None:
+    """Where it is still a manifest: the other side's fingerprint gives it away."""
+    manifest = copy / "bundle.json"
+    content = manifest.read_bytes()
+    manifest.write_bytes(content.replace(b'"edge_ms": 100', b'"edge_ms": 101'))
+    assert manifest.read_bytes() != content
+    ended = isthmus("edge", copy, photos, "--cloud", cloud.address)
+    assert_explained(ended, "refused this device", "copy the same bundle to both sides")
+    manifest.write_bytes(content.replace(b'"edge_ms"', b'"edge_mt"', 1))
+    assert_explained(isthmus("edge", copy, photos), str(manifest), "build the bundle again")
+
+
+def test_a_folder_that_is_no_bundle_is_named(
+    isthmus: Isthmus, tmp_path: Path, photos: Path
+) -> None:
+    ended = isthmus("edge", tmp_path, photos)
+    assert_explained(ended, str(tmp_path), "no bundle here", "isthmus build")
+
+
+def test_an_op_that_the_devices_runtime_lacks_is_named(
+    isthmus: Isthmus, copy: Path, photos: Path
+) -> None:
+    teach_unknown_op(copy, "device/segment-1.onnx")
+    ended = isthmus("edge", copy, photos)
+    assert_explained(ended, "device/segment-1.onnx", "Frobnicate", "install a newer onnxruntime")
+
+
+def test_a_device_with_other_weights_than_the_cloud_is_refused(
+    isthmus: Isthmus, other_bundle: Path, photos: Path, cloud: Cloud
+) -> None:
+    ended = isthmus("edge", other_bundle, photos, "--cloud", cloud.address)
+    assert_explained(ended, "weights differ", "copy the same bundle to both sides")
+    assert ended.out == ""
+
+
+def test_a_cloud_that_is_not_there_is_named_with_the_ways_out(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path
+) -> None:
+    ended = isthmus("edge", tiny_bundle, photos, "--cloud", NOBODY)
+    assert_explained(ended, NOBODY, "isthmus cloud BUNDLE", "--offline-start")
+    assert ended.out == ""
+
+
+def test_the_device_may_start_without_its_cloud(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path
+) -> None:
+    ended = isthmus("edge", tiny_bundle, photos, "--cloud", NOBODY, "--offline-start")
+    assert (ended.status, ended.err) == (0, "")
+    assert f"(cloud 0, device {PHOTOS})" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--candidate", "nonsense"), ("'nonsense'", "local, input-raw", "cut-16")),
+        (("--cloud", "nowhere"), ("'nowhere'", "HOST:PORT")),
+        (("--cloud", "192.0.2.1:50051"), ("192.0.2.1:50051", "--tls-ca", "--insecure")),
+        (("--cloud", NOBODY, "--tls-ca", "no.pem"), ("no.pem", "PEM")),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_setting_that_cannot_be_used_is_named_with_what_can(
+    isthmus: Isthmus,
+    tiny_bundle: Path,
+    photos: Path,
+    flags: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    assert_explained(isthmus("edge", tiny_bundle, photos, *flags), *words)
+
+
+def test_ctrl_c_ends_the_device_without_a_word(tiny_bundle: Path, photos: Path) -> None:
+    with Command("edge", tiny_bundle, photos, "--repeat", FOREVER) as device:
+        device.line("photo-0.png")
+        ended = device.told(signal.SIGINT)
+    assert (ended.status, ended.err) == (130, "")
+
+
+def test_sigterm_ends_the_device_as_ctrl_c_does(tiny_bundle: Path, photos: Path) -> None:
+    with Command("edge", tiny_bundle, photos, "--repeat", FOREVER) as device:
+        device.line("photo-0.png")
+        ended = device.told(signal.SIGTERM)
+    assert (ended.status, ended.err) == (130, "")
+
+
+def test_a_reader_that_goes_away_ends_the_device_without_a_word(
+    tiny_bundle: Path, photos: Path
+) -> None:
+    """`isthmus edge … | head -1`."""
+    flags = [str(tiny_bundle), str(photos), "--repeat", str(FOREVER)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "isthmus_cli", "edge", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as device:
+        assert device.stdout is not None
+        assert device.stderr is not None
+        os.read(device.stdout.fileno(), 1)
+        device.stdout.close()
+        assert device.wait(PATIENCE_S) == 1
+        assert device.stderr.read() == b""
