@@ -231,7 +231,9 @@ class Agent:
             raise LinkError(f"no answer within {self._config.connect_timeout_s:g} s") from error
 
     def _on_link_state(self, state: State, reason: str) -> None:
-        log.info("link %s: %s", state, reason)
+        log.log(
+            logging.WARNING if state == "refused" else logging.INFO, "link %s: %s", state, reason
+        )
         self._pipeline.wake()
 
     async def _start(self) -> None:

@@ -37,9 +37,7 @@ def teach_unknown_op(bundle: Path, name: str) -> None:
     onnx.save(with_unknown_op(onnx.load(path)), path)
     manifest = msgspec.json.decode((bundle / MANIFEST_NAME).read_bytes(), type=Manifest)
     entry = next(file for file in manifest.files if file.path == name)
-    changed = msgspec.structs.replace(
-        entry, sha256=sha256_of(path), size_bytes=path.stat().st_size
-    )
+    changed = msgspec.structs.replace(entry, sha256=sha256_of(path), size_bytes=path.stat().st_size)
     files = tuple(changed if file is entry else file for file in manifest.files)
     changed_manifest = msgspec.structs.replace(manifest, files=files)
     (bundle / MANIFEST_NAME).write_bytes(encode_manifest(changed_manifest))

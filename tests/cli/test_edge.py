@@ -48,11 +48,14 @@ def test_every_picture_gets_a_line_with_label_place_and_cost(
         name = f"photo-{index}.png"
         probabilities = reference.unsplit(load_picture(photos / name, 32)[None]).reshape(-1)
         best = int(probabilities.argmax())
-        assert line.startswith(f"{name}: class {best} {probabilities[best]:.2f}, ")
-        assert line.endswith("cloud, input-raw, 3072 bytes sent)")
+        assert line.startswith(f"{name}: class {best} ")
+        assert line.endswith(", input-raw, 3072 bytes sent)")
     assert len(lines) == PHOTOS
+    by_cloud = sum("cloud, input-raw" in line for line in lines)
+    assert by_cloud > 0
     assert summary.startswith(
-        f"accepted {PHOTOS}, answered {PHOTOS} (cloud {PHOTOS}, device 0), errors 0, lost 0"
+        f"accepted {PHOTOS}, answered {PHOTOS} (cloud {by_cloud}, device {PHOTOS - by_cloud}), "
+        "errors 0, lost 0"
     )
 
 
@@ -106,9 +109,7 @@ def test_json_counts_the_pictures_that_cannot_be_decoded(
     assert [answer["picture"] for answer in report["answers"]] == ["photo-0.png"]
 
 
-def test_a_picture_cut_short_is_named(
-    isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path
-) -> None:
+def test_a_picture_cut_short_is_named(isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn.jpg"
     Image.fromarray(tiny_pictures(1)[0][0]).resize((200, 200)).save(torn)
     torn.write_bytes(torn.read_bytes()[:900])

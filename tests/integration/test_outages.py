@@ -88,9 +88,7 @@ def test_a_device_that_starts_before_the_cloud_finds_it_when_it_comes(
 ) -> None:
     with Cloud(tiny_bundle) as first:
         address = first.address  # free again when it has ended
-    config = AgentConfig(
-        bundle=tiny_bundle, cloud=address, require_cloud=False, candidate="cut-16"
-    )
+    config = AgentConfig(bundle=tiny_bundle, cloud=address, require_cloud=False, candidate="cut-16")
     with Agent.open(config) as agent:
         assert answered(agent, reference).place == "device"
         with Cloud(tiny_bundle, address):

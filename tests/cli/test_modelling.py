@@ -1,0 +1,220 @@
+"""`isthmus profile`, `plan` and `build`: step by step, as tables and as JSON, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from tests.cli.conftest import PHOTOS, Isthmus
+from tests.cli.models import LABELS, float_image, with_unknown_op
+from tests.commands import Ended, assert_explained
+from tests.partitioner.networks import residual, saved
+
+from isthmus import open_bundle
+
+STEPS = ("profile", "plan", "build")
+SLOW_DEVICE = ("--edge-network-ms", 500, "--agreement-floor", 0)
+
+
+class Desk:
+    """A model, a work directory, and the three commands on them."""
+
+    def __init__(self, isthmus: Isthmus, folder: Path, photos: Path) -> None:
+        self._isthmus = isthmus
+        self._photos = photos
+        self.model = saved(residual(), folder / "residual.onnx")
+        self.work = folder / "work"
+        self.out = folder / "residual.bundle"
+
+    def do(self, verb: str, *flags: object) -> Ended:
+        """Run it on the model; fails unless all goes well."""
+        out = ("--out", self.out) if verb == "build" else ()
+        ended = self.attempt(verb, self.model, *SLOW_DEVICE, *out, *flags)
+        assert ended.status == 0, ended.err
+        return ended
+
+    def attempt(self, verb: str, model: object, *flags: object) -> Ended:
+        """Run it on any model, whatever becomes of it."""
+        return self._isthmus(verb, model, "--pictures", self._photos, "--work", self.work, *flags)
+
+
+@pytest.fixture
+def desk(isthmus: Isthmus, tmp_path: Path, photos: Path) -> Desk:
+    return Desk(isthmus, tmp_path, photos)
+
+
+def read(ended: Ended) -> dict[str, Any]:
+    """JSON by the book: neither NaN nor Infinity."""
+    report: dict[str, Any] = json.loads(ended.out, parse_constant=pytest.fail)
+    return report
+
+
+def test_the_steps_one_by_one_print_tables_and_use_what_was_done_before(desk: Desk) -> None:
+    profiled, planned, built = (desk.do(verb) for verb in STEPS)
+    assert "profiling" in profiled.err
+    assert "layer " in profiled.out
+    assert "places where one tensor crosses" in profiled.out
+    assert "stem.relu" in profiled.out
+    assert "profiling" not in planned.err
+    for name in ("local", "input-raw", "input-jpeg-q85", "input-jpeg-q95"):
+        assert name in planned.out
+    assert "sending" not in built.err
+    assert planned.out in built.out
+    fingerprint = open_bundle(desk.out, "device").fingerprint
+    assert f"bundle {desk.out}, fingerprint {fingerprint[:12]}" in built.out
+    assert f"next: isthmus cloud {desk.out}" in built.out
+
+
+def test_the_steps_one_by_one_print_json(desk: Desk) -> None:
+    profiled, planned, built = (read(desk.do(verb, "--json", "--quiet")) for verb in STEPS)
+    assert profiled["fp32_ms"] > 0
+    assert {node["name"] for node in profiled["nodes"]} >= {"stem", "inner", "outer", "last"}
+    assert "stem.relu" in {cut["tensor"] for cut in profiled["cuts"]}
+    assert planned["evaluation_pictures"] == PHOTOS // 2
+    candidates = {c["id"]: c for c in planned["manifest"]["candidates"]}
+    assert candidates["input-raw"]["figures"]["payload_bytes"] == 32 * 32 * 3
+    bundle = open_bundle(desk.out, "cloud")
+    assert built == {
+        "bundle": str(desk.out),
+        "fingerprint": bundle.fingerprint,
+        "kept": [candidate.id for candidate in bundle.manifest.kept],
+    }
+
+
+def test_quiet_prints_no_progress(desk: Desk) -> None:
+    assert desk.do("profile", "--quiet").err == ""
+
+
+def test_progress_has_a_time_on_every_line(desk: Desk) -> None:
+    lines = desk.do("profile").err.splitlines()
+    assert lines
+    for line in lines:
+        seconds, unit, step = line.split(maxsplit=2)
+        assert float(seconds) >= 0
+        assert (unit, bool(step)) == ("s", True)
+
+
+def test_a_bundle_is_built_in_one_go(desk: Desk) -> None:
+    desk.do("build", "--quiet", "--max-cuts", 1)
+    assert open_bundle(desk.out, "device").manifest.model_name == "residual"
+
+
+def test_a_float_model_is_told_how_to_become_one_of_pictures(desk: Desk, tmp_path: Path) -> None:
+    model = saved(float_image(), tmp_path / "float.onnx")
+    for verb in STEPS:
+        ended = desk.attempt(verb, model)
+        assert_explained(ended, str(model), "'image'", "--mean", "--std", "0-255 scale")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--mean", "127"), ("--std",)),
+        (("--std", "64"), ("--mean",)),
+        (("--mean", "127", "127", "--std", "64"), ("--mean", "one value", "three")),
+        (("--mean", "127", "--std", "0"), ("std", "above 0")),
+        (("--mean", "127", "--std", "64", "--layout", "nhwc"), ("'image'", "channels", "layout")),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_preprocessing_that_cannot_be_is_named(
+    desk: Desk, tmp_path: Path, flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    model = saved(float_image(), tmp_path / "float.onnx")
+    assert_explained(desk.attempt("profile", model, *flags), *words)
+
+
+def torn(path: Path) -> None:
+    onnx.save(residual(), path)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+@pytest.mark.parametrize("verb", STEPS)
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda path: path.write_text("not a model"), "not an ONNX file"),
+        (lambda path: path.write_bytes(b""), "holds no ONNX graph"),
+        (torn, "not an ONNX file, or not all of it"),
+        (Path.mkdir, "cannot be read"),
+        (lambda path: None, "no such file"),
+    ],
+    ids=["text", "empty", "torn", "folder", "missing"],
+)
+def test_what_is_not_an_onnx_file_is_named(
+    desk: Desk, tmp_path: Path, verb: str, make: Callable[[Path], object], what: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    make(path)
+    ended = desk.attempt(verb, path)
+    assert_explained(ended, str(path), what)
+    assert ended.out == ""
+
+
+def test_an_op_that_the_runtime_lacks_is_named_with_its_node(desk: Desk, tmp_path: Path) -> None:
+    model = saved(with_unknown_op(residual()), tmp_path / "strange.onnx")
+    for verb in STEPS:
+        ended = desk.attempt(verb, model)
+        assert_explained(ended, str(model), "'answer'", "Frobnicate", "export for another opset")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--agreement-floor", "2"), ("agreement_floor", "0-1")),
+        (("--edge-factor", "0"), ("edge_factor", "above 0")),
+        (("--edge-network-ms", "-5"), ("edge_network_ms", "above 0")),
+        (("--max-cuts", "-1"), ("max_cuts", "0 or more")),
+        (("--labels", "nowhere.txt"), ("nowhere.txt", "labels")),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_setting_that_cannot_be_used_is_named_with_what_can(
+    desk: Desk, flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert_explained(desk.attempt("plan", desk.model, "--quiet", *flags), *words)
+
+
+def test_a_label_for_each_class_is_wanted(desk: Desk, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(LABELS[:2]), encoding="utf-8")
+    ended = desk.attempt("plan", desk.model, "--quiet", "--labels", names)
+    assert_explained(ended, "2 labels for 5 classes")
+
+
+def test_too_few_pictures_are_refused_with_the_number_that_is_needed(
+    isthmus: Isthmus, desk: Desk, photos: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "one.png").write_bytes((photos / "photo-0.png").read_bytes())
+    ended = isthmus("profile", desk.model, "--pictures", few, "--work", desk.work)
+    assert_explained(ended, str(few), "1 pictures", "at least 8")
+
+
+def test_a_picture_of_ones_own_that_cannot_be_decoded_is_named(
+    isthmus: Isthmus, desk: Desk, photos: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for photo in photos.iterdir():
+        (mixed / photo.name).write_bytes(photo.read_bytes())
+    (mixed / "broken.png").write_bytes(b"this is no picture")
+    ended = isthmus("profile", desk.model, "--pictures", mixed, "--work", desk.work)
+    assert_explained(ended, str(mixed / "broken.png"), "cannot be decoded")
+
+
+def test_a_folder_that_is_no_bundle_is_not_overwritten(desk: Desk) -> None:
+    desk.out.mkdir()
+    (desk.out / "holiday.txt").write_text("do not lose me")
+    ended = desk.attempt("build", desk.model, *SLOW_DEVICE, "--quiet", "--out", desk.out)
+    assert_explained(ended, str(desk.out), "not a bundle", "choose another directory")
+    assert (desk.out / "holiday.txt").read_text() == "do not lose me"
+
+
+def test_a_work_directory_that_cannot_be_made_is_named(desk: Desk) -> None:
+    desk.work.write_text("in the way")
+    ended = desk.attempt("profile", desk.model, "--quiet")
+    assert_explained(ended, str(desk.work), "work directory", "choose another directory")
