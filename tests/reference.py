@@ -61,7 +61,8 @@ class Reference:
 def _requantised(boundary: NDArray[np.generic], to: Symbols) -> NDArray[np.uint8]:
     source = BOUNDARY_QUANTISATION
     real = (boundary.astype(np.float64) - source.zero_point) * source.scale
-    return np.clip(np.rint(real / to.step) + to.zero_point, 0, to.levels - 1).astype(np.uint8)
+    symbols = np.clip(np.rint(real / to.step) + to.zero_point, 0, to.levels - 1)
+    return np.asarray(symbols, np.uint8)
 
 
 def _through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

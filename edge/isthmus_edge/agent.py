@@ -139,6 +139,8 @@ class Agent:
         tensor = self._checked(frame)
         pin = candidate or self._config.candidate
         pinned = None if pin is None else self._bundle.manifest.candidate(pin)
+        if pinned is not None and pinned.encoding is not None and self._pipeline.uplink is None:
+            raise ConfigError(f"candidate {pinned.id!r} needs a cloud; give the agent its address")
         self._slots.acquire()
         with self._entrance:
             if self._closing:

@@ -51,7 +51,10 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """An agent's figures so far. accepted = cloud + device + errors + pending, always."""
+    """An agent's figures so far. accepted = cloud + device + errors + pending, always.
+
+    `switches` holds the last 256 changes of the candidate in use.
+    """
 
     accepted: int
     answered_cloud: int

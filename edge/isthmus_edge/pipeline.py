@@ -12,8 +12,10 @@ loop; everything that computes runs on one device thread, in order.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -36,13 +38,13 @@ from isthmus_edge.answer import Answer, Switch
 from isthmus_edge.chain import Chain
 from isthmus_edge.config import AgentConfig, Objective
 from isthmus_edge.ledger import Ledger
-from isthmus_edge.observed import Observed
+from isthmus_edge.outlook import Outlook
 from isthmus_edge.pace import Pace
-from isthmus_edge.policy import Decision, Goal, Situation, decide, predict
+from isthmus_edge.policy import Decision
 from isthmus_edge.uplink import Uplink
 
-LEAST_PATIENCE_MS = 1000.0
-PATIENCE = 3.0  # a frame waits for this many predicted latencies
+RECONSIDER_S = 0.05
+SWITCHES_KEPT = 256
 
 Result = TypeVar("Result")
 log = logging.getLogger("isthmus.edge")
@@ -76,16 +78,12 @@ class Pipeline:
         self, bundle: Bundle, config: AgentConfig, pace: Pace, device: Executor, ledger: Ledger
     ) -> None:
         self._bundle = bundle
-        self._config = config
         self._pace = pace
         self._device = device
         self._ledger = ledger
         self._chain = Chain(bundle, config.threads)
         self._encoders = _encoders(bundle)
-        floor = config.agreement_floor
-        self._floor = bundle.manifest.agreement_floor if floor is None else floor
-        self._on_device = Observed()
-        self._in_cloud = Observed()
+        self._outlook = Outlook(bundle.manifest, config)
         self._frames: asyncio.Queue[Frame] = asyncio.Queue()
         self._window_open = asyncio.Event()
         self._travelling: set[asyncio.Task[None]] = set()
@@ -93,12 +91,12 @@ class Pipeline:
         self.on_begin: Callable[[], None] = lambda: None  # a frame has left the queue
         self.uplink: Uplink | None = None
         self.in_use: str | None = None
-        self.switches: list[Switch] = []
+        self.switches: deque[Switch] = deque(maxlen=SWITCHES_KEPT)
 
     @property
     def device_scale(self) -> float:
         """Live device time over planned device time."""
-        return self._on_device.scale
+        return self._outlook.device_scale
 
     def accept(self, frame: Frame) -> None:
         """Queue a frame; the caller has bounded how many may be pending."""
@@ -112,28 +110,37 @@ class Pipeline:
         """Compute heads, frame by frame, until cancelled."""
         while True:
             frame = await self._frames.get()
-            decision = await self._admit(frame)
-            if frame.pinned is None:
-                self._note_use(decision)
-            self.on_begin()
-            await self._to_an_end(frame, self._compute(frame, decision))
+            await self._to_an_end(frame, self._begin(frame))
 
     def decide(self, objective: Objective) -> Decision:
         """What the policy would choose for a frame right now."""
-        goal = Goal(objective, self._floor)
-        return decide(self._bundle.manifest.kept, self._situation(), goal)
+        return self._outlook.decide(self.uplink, self.in_use, objective)
+
+    async def _begin(self, frame: Frame) -> None:
+        try:
+            decision = await self._admit(frame)
+        finally:
+            self.on_begin()
+        if frame.pinned is None:
+            self._note_use(decision)
+        await self._compute(frame, decision)
 
     async def _admit(self, frame: Frame) -> Decision:
-        """Decide, and wait while the chosen candidate has enough frames under way."""
+        """Decide, and wait while the chosen candidate has enough frames under way.
+
+        Silence lowers the belief in the link, so the decision is made anew while waiting.
+        """
         while True:
             self._window_open.clear()
-            decision = self._decision_for(frame)
+            decision = self._outlook.decision_for(frame.pinned, self.uplink, self.in_use)
             if decision.candidate.encoding is None or self.uplink is None:
                 return decision
             allowed = min(self.uplink.window, decision.prediction.in_flight)
             if self.uplink.state != "up" or self.uplink.in_flight < max(2, allowed):
                 return decision
-            await self._window_open.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RECONSIDER_S):
+                    await self._window_open.wait()
 
     async def _compute(self, frame: Frame, decision: Decision) -> None:
         candidate = decision.candidate
@@ -167,7 +174,7 @@ class Pipeline:
 
         (frame.tensor, message), took_ms = await self._on_thread(candidate.id, work)
         frame.depth, frame.payload_bytes = cut.depth, len(message.payload)
-        self._on_device.add(candidate, took_ms, candidate.figures.device_ms)
+        self._outlook.note_device(candidate, took_ms)
         return pb.Frame(sequence=frame.sequence, candidate=candidate.id, tensors=[message])
 
     async def _await_answer(
@@ -175,7 +182,7 @@ class Pipeline:
     ) -> None:
         candidate = decision.candidate
         try:
-            async with asyncio.timeout(self._patience_ms(frame, decision) / 1e3):
+            async with asyncio.timeout(self._patience_s(frame, decision)):
                 result = await answer
             outputs = self._decode(result)
         except TimeoutError:
@@ -184,8 +191,7 @@ class Pipeline:
             log.info("frame %d: %s: the device finishes it", frame.sequence, error)
         else:
             timing = result.timing
-            took_ms = timing.decode_ms + timing.run_ms
-            self._in_cloud.add(candidate, took_ms, candidate.figures.cloud_ms)
+            self._outlook.note_cloud(candidate, timing.decode_ms + timing.run_ms)
             self._end(frame, candidate, "cloud", outputs)
             return
         finally:
@@ -201,8 +207,7 @@ class Pipeline:
             f"rest from {frame.depth}", lambda: self._chain.finish(frame.tensor, frame.depth)
         )
         if whole:
-            local = self._bundle.manifest.local
-            self._on_device.add(local, took_ms, local.figures.device_ms)
+            self._outlook.note_device(self._bundle.manifest.local, took_ms)
         self._end(frame, candidate, "device", outputs)
 
     async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
@@ -242,49 +247,9 @@ class Pipeline:
         if self._ledger.settle(frame.sequence, "error") and not frame.future.done():
             frame.future.set_exception(error)
 
-    def _decision_for(self, frame: Frame) -> Decision:
-        candidate = frame.pinned
-        if candidate is None:
-            return self.decide(self._config.objective)
-        return Decision(candidate, predict(candidate, self._situation()), "pinned")
-
-    def _situation(self) -> Situation:
-        link = None if self.uplink is None else self.uplink.estimate()
-        return Situation(
-            link=link,
-            device_scale=self._on_device.scale,
-            cloud_scale=self._in_cloud.scale,
-            device_ms=self._on_device.live_ms(),
-            cloud_ms=self._in_cloud.live_ms(),
-            queue_ms=0.0 if self.uplink is None else self.uplink.queue_ms,
-            answer_bytes=self._answer_bytes(),
-            in_use=self.in_use,
-        )
-
-    def _answer_bytes(self) -> int:
-        k = self._config.answer_top_k
-        return sum(min(s.nbytes, 8 * k) if k else s.nbytes for s in self._bundle.manifest.outputs)
-
-    def _patience_ms(self, frame: Frame, decision: Decision) -> float:
-        """How long to wait for the cloud before the device finishes the frame."""
-        if self._config.patience_ms is not None:
-            patience_ms = self._config.patience_ms
-        else:
-            expected_ms = decision.prediction.latency_ms * decision.prediction.in_flight
-            patience_ms = max(LEAST_PATIENCE_MS, PATIENCE * expected_ms)
-        if frame.deadline_ms is not None:
-            rest_ms = self._rest_ms(frame.depth)
-            patience_ms = min(patience_ms, frame.deadline_ms - frame.age_ms - rest_ms)
-        return max(patience_ms, 0.0)
-
-    def _rest_ms(self, depth: int) -> float:
-        """What the device would need for the rest of the chain, by the plan and its live scale."""
-        manifest = self._bundle.manifest
-        whole_ms = manifest.local.figures.device_ms
-        heads = [
-            c.figures.edge_ms for c in manifest.candidates if manifest.cut_of(c).depth == depth
-        ]
-        return (whole_ms - min(heads, default=0.0)) * self._on_device.scale
+    def _patience_s(self, frame: Frame, decision: Decision) -> float:
+        left_ms = None if frame.deadline_ms is None else frame.deadline_ms - frame.age_ms
+        return self._outlook.patience_ms(decision, frame.depth, left_ms) / 1e3
 
     def _note_use(self, decision: Decision) -> None:
         chosen = decision.candidate.id

@@ -87,7 +87,7 @@ def test_an_address_that_is_taken_is_named(isthmus: Isthmus, tiny_bundle: Path) 
         (("--tls-cert", "server.pem"), ("TLS needs both",)),
         (("--tls-cert", "no.pem", "--tls-key", "no.key"), ("no.pem", "no.key", "PEM")),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     isthmus: Isthmus, tiny_bundle: Path, flags: tuple[str, ...], words: tuple[str, ...]

@@ -193,7 +193,7 @@ def test_the_device_may_start_without_its_cloud(
         (("--cloud", "192.0.2.1:50051"), ("192.0.2.1:50051", "--tls-ca", "--insecure")),
         (("--cloud", NOBODY, "--tls-ca", "no.pem"), ("no.pem", "PEM")),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     isthmus: Isthmus,

@@ -1,4 +1,4 @@
-"""`isthmus profile`, `plan` and `build`: step by step, as tables and as JSON, and what is refused."""
+"""`isthmus profile`, `plan` and `build`: step by step, as tables, as JSON, and refused."""
 
 import json
 from collections.abc import Callable
@@ -117,7 +117,7 @@ def test_a_float_model_is_told_how_to_become_one_of_pictures(desk: Desk, tmp_pat
         (("--mean", "127", "--std", "0"), ("std", "above 0")),
         (("--mean", "127", "--std", "64", "--layout", "nhwc"), ("'image'", "channels", "layout")),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_preprocessing_that_cannot_be_is_named(
     desk: Desk, tmp_path: Path, flags: tuple[str, ...], words: tuple[str, ...]
@@ -169,7 +169,7 @@ def test_an_op_that_the_runtime_lacks_is_named_with_its_node(desk: Desk, tmp_pat
         (("--max-cuts", "-1"), ("max_cuts", "0 or more")),
         (("--labels", "nowhere.txt"), ("nowhere.txt", "labels")),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     desk: Desk, flags: tuple[str, ...], words: tuple[str, ...]

@@ -218,6 +218,13 @@ def test_an_unknown_candidate_is_refused_with_the_known_ones(config: AgentConfig
         Agent.open(replace(config, candidate="b99"))
 
 
+def test_a_candidate_that_needs_the_cloud_is_refused_without_one(tiny_bundle: Path) -> None:
+    with Agent.open(AgentConfig(bundle=tiny_bundle)) as agent:
+        with pytest.raises(ConfigError, match=r"cut-16.*needs a cloud"):
+            agent.infer(tiny_pictures(1)[0], candidate="cut-16")
+        assert agent.stats().accepted == 0
+
+
 @pytest.mark.parametrize("address", ["nowhere", "10.1.2.3:50051", ":1", "127.0.0.1:99999"])
 def test_an_address_that_is_wrong_or_unsafe_is_refused(tiny_bundle: Path, address: str) -> None:
     with pytest.raises(ConfigError, match="address"):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import pytest
@@ -120,7 +120,7 @@ async def test_threads_and_an_event_loop_may_use_one_agent_at_once(
     with ThreadPoolExecutor(threads) as pool:
         from_threads = [loop.run_in_executor(pool, sender.send, frames) for sender in senders]
         from_loop = await Sender(agent, reference, threads).send_async(frames)
-        answers = from_loop + sum(await asyncio.gather(*from_threads), [])
+        answers = [*from_loop, *chain.from_iterable(await asyncio.gather(*from_threads))]
     count = frames * (threads + 1)
     assert sorted(answer.sequence for answer in answers) == list(range(1, count + 1))
     stats = agent.stats()
