@@ -4,6 +4,7 @@ build a bundle -> cloud and device as two processes -> a shaped link between the
 -> answers -> a table for each link -> a live run with a cut-off -> two charts
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,10 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
 
 
 def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
+    """A fresh plan: every figure of the demo is of the same run."""
+    work = config.out / "work"
+    if work.exists():
+        shutil.rmtree(work)
     known = get_model(config.model)
     size = known.picture_size
     workbench = Workbench(
@@ -125,7 +130,7 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
             evaluation=evaluation_pictures(config.evaluation, size),
         ),
         config=_plan_config(config),
-        work=config.out / "work",
+        work=work,
         card=ModelCard(known.name, known.labels),
         progress=say,
     )

@@ -22,7 +22,8 @@ from statistics import median_low
 __all__ = ["LinkEstimate", "LinkEstimator"]
 
 _SAMPLES = 12
-_IDLE_BEATS = 5
+_IDLE_BEATS = 7
+_OTHER_ROUTE = 3  # idle heartbeats in a row that differ from the usual: the route has changed
 _ANSWER_TIMES = 8
 _CHANGE = 1.35  # two samples in a row further off than this …
 _NOISE_S = 0.012  # … and by more than a busy machine delays a time stamp: the link has changed
@@ -184,11 +185,11 @@ class LinkEstimator:
     def _note_idle(self, round_trip_s: float, transit_s: float) -> None:
         self._round_trips_s.append(round_trip_s)
         self._transits_s.append(transit_s)
-        usual_s, last = self._transit_s(), list(self._transits_s)[-2:]
+        usual_s, last = self._transit_s(), list(self._transits_s)[-_OTHER_ROUTE:]
         if all(t > usual_s + _NOISE_S for t in last) or all(t < usual_s - _NOISE_S for t in last):
             # Another route: what was usual before does not count any more.
             for times in (self._round_trips_s, self._transits_s):
-                newest = list(times)[-2:]
+                newest = list(times)[-_OTHER_ROUTE:]
                 times.clear()
                 times.extend(newest)
 

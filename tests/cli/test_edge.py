@@ -188,6 +188,7 @@ def test_the_device_may_start_without_its_cloud(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (("--candidate", "cut-16"), ("'cut-16'", "needs a cloud")),
         (("--candidate", "nonsense"), ("'nonsense'", "local, input-raw", "cut-16")),
         (("--cloud", "nowhere"), ("'nowhere'", "HOST:PORT")),
         (("--cloud", "192.0.2.1:50051"), ("192.0.2.1:50051", "--tls-ca", "--insecure")),
@@ -203,6 +204,17 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     words: tuple[str, ...],
 ) -> None:
     assert_explained(isthmus("edge", tiny_bundle, photos, *flags), *words)
+
+
+@pytest.mark.xfail(reason="no class is printed for 0, nothing is done for no repetition")
+@pytest.mark.parametrize("flag", ["--top", "--repeat"])
+def test_a_number_that_leaves_nothing_to_do_is_refused(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, flag: str
+) -> None:
+    for number in ("0", "-1"):
+        ended = isthmus("edge", tiny_bundle, photos, flag, number)
+        assert ended.status in {1, 2}
+        assert flag.strip("-") in ended.err.splitlines()[-1]
 
 
 def test_ctrl_c_ends_the_device_without_a_word(tiny_bundle: Path, photos: Path) -> None:

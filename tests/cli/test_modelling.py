@@ -194,6 +194,15 @@ def test_too_few_pictures_are_refused_with_the_number_that_is_needed(
     assert_explained(ended, str(few), "1 pictures", "at least 8")
 
 
+@pytest.mark.xfail(reason="it is counted as one picture")
+def test_a_folder_of_pictures_that_is_not_there_is_named(
+    isthmus: Isthmus, desk: Desk, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    ended = isthmus("profile", desk.model, "--pictures", nowhere, "--work", desk.work)
+    assert_explained(ended, str(nowhere), "no such")
+
+
 def test_a_picture_of_ones_own_that_cannot_be_decoded_is_named(
     isthmus: Isthmus, desk: Desk, photos: Path, tmp_path: Path
 ) -> None:

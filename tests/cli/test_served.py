@@ -24,7 +24,9 @@ def model(tmp_path: Path) -> Path:
 def label_of(model: Path, photo: Path) -> str:
     """What the exported model itself says, preprocessed by hand."""
     pixels = load_picture(photo, SIZE).astype(np.float32)
-    image = ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)[None]
+    image = ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)[
+        None
+    ]
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     return LABELS[int(np.argmax(session.run(None, {"image": image})[0]))]
 

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.commands import Ended, assert_explained
+from tests.partitioner.networks import residual, saved
 
 from isthmus import __version__
 
@@ -151,6 +153,22 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
 ) -> None:
     ended = in_fresh_python(_WITHOUT, missing, verb, "--help")
     assert_explained(ended, f"isthmus {verb}", missing, f"pip install 'isthmus[{extra}]'")
+
+
+@pytest.mark.xfail(reason="it names the extra that the user has, not the one with the photos")
+def test_photos_that_are_not_installed_are_named_with_both_ways_out(tmp_path: Path) -> None:
+    model = saved(residual(), tmp_path / "model.onnx")
+    missing = "skimage,sklearn,matplotlib"
+    work = str(tmp_path / "work")
+    ended = in_fresh_python(_WITHOUT, missing, "profile", str(model), "--quiet", "--work", work)
+    assert_explained(ended, "isthmus[bench]", "--pictures")
+
+
+@pytest.mark.xfail(reason="the folder is made without a translation of the error")
+def test_a_demo_folder_that_cannot_be_made_is_named(isthmus: Isthmus, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("in the way")
+    assert_explained(isthmus("demo", "--out", in_the_way), str(in_the_way))
 
 
 def test_a_device_runs_with_nothing_but_its_extra() -> None:

@@ -171,6 +171,22 @@ def test_one_frame_that_is_never_answered_does_not_stop_the_learning() -> None:
     assert estimate.bandwidth_bps == pytest.approx(10e6, rel=0.05)
 
 
+def test_a_longer_route_is_told_from_a_slower_link_after_three_idle_heartbeats() -> None:
+    link = SyntheticLink(10e6, 0.02)
+    estimator, now = warmed(link)
+    now = one_at_a_time(estimator, link, [20_000] * 6, now)
+    link.rtt_s = 0.1
+    for _ in range(3):
+        beat = estimator.sent(20, now)
+        received_s, now = link.carry(20, now)
+        estimator.heartbeat(beat, received_s, now)
+    now = one_at_a_time(estimator, link, [20_000] * 6, now)
+    estimate = estimator.estimate(now)
+    assert estimate is not None
+    assert estimate.rtt_ms == pytest.approx(100, abs=1)
+    assert estimate.bandwidth_bps == pytest.approx(10e6, rel=0.05)
+
+
 def test_nothing_is_believed_before_the_first_measurement_or_after_a_reset() -> None:
     link = SyntheticLink(5e6, 0.04)
     estimator, now = warmed(link)
