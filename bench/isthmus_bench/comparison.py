@@ -61,7 +61,11 @@ class Verdict:
     def sentences(self) -> list[str]:
         """In plain words."""
         unit = "least latency" if self.figure == "latency" else "most frames/s"
-        if self.excess == 0:
+        if not self.chosen.meets_floor:
+            choice = (
+                f"{unit}: the policy chose {self.chosen.name}, which misses the agreement floor"
+            )
+        elif self.excess == 0:
             choice = f"{unit}: the policy chose {self.chosen.name}, the best row"
         else:
             choice = (
@@ -142,7 +146,8 @@ def row_name(candidate: Candidate) -> str:
 def policy_holds(comparisons: Iterable[LinkComparison]) -> bool:
     """Whether the policy's choice is within WITHIN of the best on every link, for both figures."""
     figures: tuple[Figure, Figure] = ("latency", "throughput")
-    return all(c.verdict(figure).excess <= WITHIN for c in comparisons for figure in figures)
+    verdicts = [c.verdict(figure) for c in comparisons for figure in figures]
+    return all(v.chosen.meets_floor and v.excess <= WITHIN for v in verdicts)
 
 
 def _is_split(row: Row) -> bool:

@@ -7,6 +7,7 @@ build a bundle -> cloud and device as two processes -> a shaped link between the
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ class DemoConfig:
     def __post_init__(self) -> None:
         for name in ("edge_network_ms", "edge_factor"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} is {value}; it must be above 0")
+            if value is not None and not (isfinite(value) and value > 0):
+                raise ConfigError(f"{name} is {value}; it must be a number above 0")
         if not self.links_mbps or min(self.links_mbps) <= 0:
             raise ConfigError("links must be rates above 0 Mbit/s")
 
@@ -83,7 +84,12 @@ class DemoResult:
 
 def run_demo(config: DemoConfig, say: Say) -> DemoResult:
     """Run it all; `say` gets a line for each step of the long work."""
-    config.out.mkdir(parents=True, exist_ok=True)
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{config.out}: cannot be made ({error.strerror}); name another"
+        ) from error
     model = get_model(config.model).build(config.out / f"{config.model}.onnx")
     plan, bundle = _build(config, model, say)
     manifest = open_bundle(bundle, "device").manifest

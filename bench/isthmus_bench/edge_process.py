@@ -6,7 +6,7 @@ It takes commands as lines of JSON on stdin and answers each with one line on st
     {"do": "answers"}                                the demo pictures, as the policy sends them
     {"do": "measure", "candidate": ID}               latency, frames/s and bytes of one candidate
     {"do": "measure-fp32"}                           the unsplit fp32 model on this device
-    {"do": "agreement", "candidate": ID}             answers to all evaluation pictures (classes)
+    {"do": "agreement", "candidates": [ID, …]}       share of answers equal to the fp32 model's
     {"do": "choose"}                                 the policy's choice by what it has learned
     {"do": "live"} … {"do": "stop"}                  frames without pause; one line a frame
 """

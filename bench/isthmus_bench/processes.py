@@ -15,7 +15,11 @@ START_S = 60.0
 ANSWER_S = 180.0
 END_S = 10.0
 
-__all__ = ["CloudProcess", "EdgeProcess"]
+__all__ = ["CloudProcess", "EdgeProcess", "SilentProcessError"]
+
+
+class SilentProcessError(LinkError):
+    """A child process said nothing for too long."""
 
 
 class CloudProcess:
@@ -71,7 +75,7 @@ class EdgeProcess:
         """The next frame of a live run, or None if none ended within `seconds`."""
         try:
             frame = self._next(seconds)
-        except TimeoutError:
+        except SilentProcessError:
             return None
         self.frames.append(frame)
         return frame
@@ -108,11 +112,11 @@ class _Lines:
             raise LinkError(f"{self._name} has ended; its messages stand above") from error
 
     def next(self, timeout_s: float) -> str:
-        """The next line; TimeoutError if none comes, LinkError if the process has ended."""
+        """The next line; SilentProcessError if none comes, LinkError if the process has ended."""
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty as error:
-            raise TimeoutError(f"{self._name} said nothing for {timeout_s:g} s") from error
+            raise SilentProcessError(f"{self._name} said nothing for {timeout_s:g} s") from error
         if line is None:
             self._lines.put(None)
             raise LinkError(f"{self._name} ended with status {self._process.wait()}")

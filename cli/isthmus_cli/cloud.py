@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from isthmus_cli.console import drop_output
 from isthmus_cloud import ServiceConfig, run_service
 
 DESCRIPTION = """\
@@ -72,5 +73,13 @@ def run(options: argparse.Namespace) -> int:
         drain_grace_s=options.drain_grace,
         provider=options.provider,
     )
-    run_service(config, lambda line: print(line, flush=True))
+    run_service(config, _announce)
     return 0
+
+
+def _announce(line: str) -> None:
+    """Print; a reader who has gone (`| head -1`) must not keep the service from draining."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        drop_output()

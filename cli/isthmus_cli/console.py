@@ -1,11 +1,12 @@
 """What verbs print: progress with elapsed time on stderr, JSON and tables on stdout."""
 
 import json
+import os
 import sys
 import time
 from typing import Any
 
-__all__ = ["Steps", "print_json"]
+__all__ = ["Steps", "drop_output", "print_json"]
 
 
 class Steps:
@@ -20,6 +21,11 @@ class Steps:
         if not self._quiet:
             sys.stderr.write(f"{time.monotonic() - self._begin:6.1f} s  {line}\n")
             sys.stderr.flush()
+
+
+def drop_output() -> None:
+    """Nobody reads stdout any more: write the rest nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: Any) -> None:

@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
         edge_network_ms=options.edge_network_ms,
         edge_factor=options.edge_factor,
     )
+    if options.json is not None:
+        _write(options.json, "")  # learn now, not after two minutes, that it cannot be written
     steps = Steps(quiet=options.quiet)
     result = run_demo(config, steps)
     charts = draw_charts(result, config)

@@ -13,6 +13,7 @@ from typing import Any
 
 from isthmus import PictureError, load_picture, picture_files
 from isthmus_cli.console import print_json
+from isthmus_cli.numbers import count, duration
 from isthmus_edge import Agent, AgentConfig, Answer, Stats
 
 DESCRIPTION = """\
@@ -42,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--offline-start", action="store_true", help="do not insist on the cloud at start")
     add("--objective", choices=["latency", "throughput"], default="latency")
     add("--candidate", metavar="ID", help="pin one candidate of the plan instead of adapting")
-    add("--top", type=int, default=3, metavar="K", help="classes to print (default %(default)s)")
-    add("--repeat", type=int, default=1, metavar="N", help="go N times over the pictures")
-    add("--deadline-ms", type=float, help="finish on the device rather than be later than this")
+    add("--top", type=count, default=3, metavar="K", help="classes to print (default %(default)s)")
+    add("--repeat", type=count, default=1, metavar="N", help="go N times over the pictures")
+    add("--deadline-ms", type=duration, help="finish on the device rather than be later than this")
     add("--json", action="store_true", help="print answers and statistics as JSON")
     add("--verbose", action="store_true", help="log switches and the state of the link")
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         require_cloud=not options.offline_start,
         objective=options.objective,
         candidate=options.candidate,
-        answer_top_k=max(options.top, 1),
+        answer_top_k=options.top,
     )
     files = picture_files(options.pictures) * options.repeat
     with Agent.open(config) as agent:

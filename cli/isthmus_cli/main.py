@@ -5,13 +5,15 @@ A device that has only `isthmus[edge]` installed can run `isthmus edge` without 
 """
 
 import argparse
-import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.metadata import version
 from typing import Protocol, cast
 
-from isthmus import IsthmusError, __version__
+from isthmus_cli.console import drop_output
 
 __all__ = ["main"]
 
@@ -52,25 +54,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = _verb_of(given)
     try:
-        verb = cast(Verb, import_module(f"isthmus_cli.{name}"))
-        parser = argparse.ArgumentParser(
-            prog=f"isthmus {name}",
-            description=verb.DESCRIPTION,
-            epilog=f"examples:\n{verb.EXAMPLES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        verb.add_arguments(parser)
-        return verb.run(parser.parse_args(given[1:]))
-    except IsthmusError as error:
-        return _complain(name, str(error))
+        with _interruptible():
+            verb = cast(Verb, import_module(f"isthmus_cli.{name}"))
     except ModuleNotFoundError as error:
         return _complain(name, f"{error.name} is not installed; {_install(name)}")
+    return _run(name, verb, given[1:])
+
+
+def _run(name: str, verb: Verb, arguments: list[str]) -> int:
+    from isthmus import IsthmusError  # noqa: PLC0415 (every verb has loaded it by now)
+
+    parser = argparse.ArgumentParser(
+        prog=f"isthmus {name}",
+        description=verb.DESCRIPTION,
+        epilog=f"examples:\n{verb.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_arguments(parser)
+    try:
+        return verb.run(parser.parse_args(arguments))
+    except IsthmusError as error:
+        return _complain(name, str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (`isthmus … | head`): leave quietly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # whoever read it has gone (`isthmus … | head`): leave quietly
         return 1
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the process at once while modules load: there is nothing to clean up yet, and
+    inside a library's own loading it would come out as some other error."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _verb_of(given: list[str]) -> str:
@@ -83,7 +103,7 @@ def _verb_of(given: list[str]) -> str:
         + "\n\n`isthmus VERB --help` explains a verb. New here? `isthmus demo` shows everything.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
+    parser.add_argument("--version", action="version", version=f"isthmus {version('isthmus')}")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
     return str(parser.parse_args(given[:1]).verb)
 

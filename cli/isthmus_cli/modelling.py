@@ -174,15 +174,24 @@ def _pictures(folder: Path | None, height: int, width: int) -> PictureSets:
             raise ConfigError(
                 f"the model takes pictures of {height}x{width}; give your own with --pictures DIR"
             )
-        return PictureSets(
-            calibration=calibration_pictures(CALIBRATION, height),
-            evaluation=evaluation_pictures(EVALUATION, height),
-        )
+        return _own_pictures(height)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; --pictures takes a folder of pictures")
     files = picture_files([folder])
     if len(files) < LEAST_PICTURES:
         raise ConfigError(f"{folder}: {len(files)} pictures; at least {LEAST_PICTURES} are needed")
     pictures = np.stack([load_picture(file, height, width) for file in files])
     return PictureSets(calibration=pictures[0::2], evaluation=pictures[1::2])
+
+
+def _own_pictures(size: int) -> PictureSets:
+    try:
+        return PictureSets(
+            calibration=calibration_pictures(CALIBRATION, size),
+            evaluation=evaluation_pictures(EVALUATION, size),
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{error}, or give your own photos with --pictures DIR") from error
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -140,7 +140,9 @@ class Agent:
         pin = candidate or self._config.candidate
         pinned = None if pin is None else self._bundle.manifest.candidate(pin)
         if pinned is not None and pinned.encoding is not None and self._pipeline.uplink is None:
-            raise ConfigError(f"candidate {pinned.id!r} needs a cloud; give the agent its address")
+            raise ConfigError(
+                f"candidate {pinned.id!r} needs a cloud; give its address (cloud=…, --cloud)"
+            )
         self._slots.acquire()
         with self._entrance:
             if self._closing:
@@ -174,6 +176,7 @@ class Agent:
         with self._entrance:
             self._closing = True
         self._call(self._shut_down(timeout_s))
+        self._slots.release()  # who waits in `submit` learns of the end, one after the other
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

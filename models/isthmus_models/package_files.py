@@ -13,7 +13,10 @@ def package_file(package: str, inner_path: str) -> Path:
 
     Raises ConfigError if the package is not installed or does not hold the file.
     """
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:
+        spec = None
     folders = spec.submodule_search_locations if spec else None
     if not folders:
         raise ConfigError(f"package {package} is not installed; pip install 'isthmus[bench]'")

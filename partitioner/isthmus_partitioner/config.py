@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +38,17 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         self._check("agreement_floor", self.agreement_floor, 0 <= self.agreement_floor <= 1, "0-1")
-        self._check("edge_factor", self.edge_factor, self.edge_factor > 0, "above 0")
+        self._check("edge_factor", self.edge_factor, _is_positive(self.edge_factor), "above 0")
         network_ms = self.edge_network_ms
-        self._check("edge_network_ms", network_ms, network_ms is None or network_ms > 0, "above 0")
+        self._check(
+            "edge_network_ms", network_ms, network_ms is None or _is_positive(network_ms), "above 0"
+        )
         qualities = self.jpeg_qualities
         in_range = bool(qualities) and all(1 <= quality <= 100 for quality in qualities)
         distinct = len(set(qualities)) == len(qualities)
         self._check("jpeg_qualities", qualities, in_range and distinct, "distinct, each 1-100")
         self._check("max_cuts", self.max_cuts, self.max_cuts >= 0, "0 or more")
-        self._check("kl_budget", self.kl_budget, self.kl_budget > 0, "above 0")
+        self._check("kl_budget", self.kl_budget, _is_positive(self.kl_budget), "above 0")
         layers = self.fp32_layers
         counts = bool(layers) and all(n >= 0 for n in layers)
         self._check("fp32_layers", layers, counts, "one or more counts of 0 or more")
@@ -54,6 +57,10 @@ class PlanConfig:
     def _check(key: str, value: object, is_right: bool, allowed: str) -> None:
         if not is_right:
             raise ConfigError(f"{key} is {value}; allowed: {allowed}")
+
+
+def _is_positive(value: float) -> bool:
+    return isfinite(value) and value > 0
 
 
 @dataclass(frozen=True, slots=True)

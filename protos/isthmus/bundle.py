@@ -74,4 +74,8 @@ def _check_file(bundle: Path, entry: FileEntry) -> None:
 
 
 def _read_labels(bundle: Path) -> tuple[str, ...]:
-    return tuple((bundle / LABELS_NAME).read_text(encoding="utf-8").splitlines())
+    path = bundle / LABELS_NAME
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}); build the bundle again") from error

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from isthmus.errors import BundleError
-from isthmus.manifest import FORMAT_VERSION, Candidate, Cut, Jpeg, Manifest, Symbols
+from isthmus.manifest import FORMAT_VERSION, LABELS_NAME, Candidate, Cut, Jpeg, Manifest, Symbols
 
 MAX_TENSOR_BYTES = 256 * 1024 * 1024
 
@@ -103,6 +103,8 @@ def _file_problems(manifest: Manifest) -> Iterator[str]:
     for path, side in sorted(wanted):
         if sides.get(path) not in {side, "both"}:
             yield f"{path} is used by the {side} side but not listed for it"
+    if manifest.has_labels and sides.get(LABELS_NAME) != "both":
+        yield f"{LABELS_NAME} is used by both sides but not listed for them"
 
 
 def _cut_problems(manifest: Manifest, cut: Cut) -> Iterator[str]:

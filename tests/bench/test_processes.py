@@ -44,7 +44,6 @@ def test_a_cloud_that_cannot_start_is_named_and_its_message_is_shown(
     assert "no bundle here" in capfd.readouterr().err
 
 
-@pytest.mark.xfail(reason="TimeoutError is none of ours: the demo would end in a traceback")
 def test_a_cloud_that_says_nothing_is_named(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,7 +206,6 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     assert_explained(isthmus("edge", tiny_bundle, photos, *flags), *words)
 
 
-@pytest.mark.xfail(reason="no class is printed for 0, nothing is done for no repetition")
 @pytest.mark.parametrize("flag", ["--top", "--repeat"])
 def test_a_number_that_leaves_nothing_to_do_is_refused(
     isthmus: Isthmus, tiny_bundle: Path, photos: Path, flag: str

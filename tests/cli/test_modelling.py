@@ -194,7 +194,6 @@ def test_too_few_pictures_are_refused_with_the_number_that_is_needed(
     assert_explained(ended, str(few), "1 pictures", "at least 8")
 
 
-@pytest.mark.xfail(reason="it is counted as one picture")
 def test_a_folder_of_pictures_that_is_not_there_is_named(
     isthmus: Isthmus, desk: Desk, tmp_path: Path
 ) -> None:

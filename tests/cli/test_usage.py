@@ -155,7 +155,6 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     assert_explained(ended, f"isthmus {verb}", missing, f"pip install 'isthmus[{extra}]'")
 
 
-@pytest.mark.xfail(reason="it names the extra that the user has, not the one with the photos")
 def test_photos_that_are_not_installed_are_named_with_both_ways_out(tmp_path: Path) -> None:
     model = saved(residual(), tmp_path / "model.onnx")
     missing = "skimage,sklearn,matplotlib"
@@ -164,7 +163,6 @@ def test_photos_that_are_not_installed_are_named_with_both_ways_out(tmp_path: Pa
     assert_explained(ended, "isthmus[bench]", "--pictures")
 
 
-@pytest.mark.xfail(reason="the folder is made without a translation of the error")
 def test_a_demo_folder_that_cannot_be_made_is_named(isthmus: Isthmus, tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("in the way")
@@ -186,3 +184,21 @@ def test_python_dash_m_is_the_same_command() -> None:
         env=os.environ | {"PYTHONWARNINGS": "error"},
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"isthmus {__version__}\n", "")
+
+
+@pytest.mark.parametrize("factor", ["inf", "nan", "0", "-2"])
+def test_a_device_speed_that_makes_no_sense_is_named(
+    isthmus: Isthmus, tmp_path: Path, factor: str
+) -> None:
+    model = saved(residual(), tmp_path / "model.onnx")
+    ended = isthmus("plan", model, "--edge-factor", factor, "--work", tmp_path / "work")
+    assert_explained(ended, "edge_factor")
+
+
+def test_a_file_for_the_figures_that_cannot_be_written_is_named_before_the_work(
+    isthmus: Isthmus, tmp_path: Path
+) -> None:
+    figures = tmp_path / "none" / "figures.json"
+    ended = isthmus("demo", "--out", tmp_path / "out", "--json", figures)
+    assert_explained(ended, str(figures))
+    assert not (tmp_path / "out").exists()

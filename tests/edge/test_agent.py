@@ -1,9 +1,10 @@
 """The agent: whatever the service does, each frame ends in exactly one answer or error."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -264,6 +265,30 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes_after(
     with pytest.raises(AgentClosedError):
         agent.infer(tiny_pictures(1)[0])
     agent.close()
+
+
+class Held:
+    """A device that is busy until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+        assert self.let_go.wait(PATIENT), kind
+        return work(), 1.0
+
+
+def test_who_waits_to_hand_in_a_frame_learns_that_the_agent_was_closed(tiny_bundle: Path) -> None:
+    """Two frames may wait for the busy device; the other callers stand at the door."""
+    pace = Held()
+    agent = Agent.open(AgentConfig(bundle=tiny_bundle), pace=pace)
+    with ThreadPoolExecutor(9) as callers:
+        waiting = [callers.submit(agent.infer, tiny_pictures(1)[0]) for _ in range(8)]
+        closing = callers.submit(agent.close, 0.1)
+        ends = [each.exception(PATIENT) for each in waiting]
+        pace.let_go.set()
+        closing.result(PATIENT)
+    assert {type(end) for end in ends} == {AgentClosedError}
 
 
 async def test_an_asynchronous_caller_gets_the_same_answers(

@@ -103,6 +103,10 @@ def _symbols_at(document: dict[str, Any]) -> int:
         (_set("files", 0, "path", to="../outside.onnx"), "leads out of the bundle"),
         (_set("files", 0, "path", to="/etc/passwd"), "leads out of the bundle"),
         (_set("cuts", 0, "depth", to=7), "has depth 7"),
+        (
+            lambda d: d.update(files=[f for f in d["files"] if f["path"] != "labels.txt"]),
+            "labels.txt is used by both sides",
+        ),
         (lambda d: d["cuts"].append(d["cuts"][0]), "stands in it twice"),
         (_set("candidates", 0, "cut", to="nowhere"), "unknown cut 'nowhere'"),
         (_set("input", "shape", to=[1 << 20, 1 << 20, 3]), "impossible shape"),
