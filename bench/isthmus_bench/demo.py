@@ -40,15 +40,15 @@ class DemoConfig:
     links_mbps: tuple[float, ...] = (18.88, 5.85, 1.1, 0.2)
     rtt_ms: float = 40.0
     live: tuple[LivePhase, ...] = (
-        LivePhase(18.88, 3.5),
-        LivePhase(1.1, 4.0),
-        LivePhase(0.2, 4.0),
-        LivePhase(0.0, 4.0),
-        LivePhase(18.88, 3.5),
+        LivePhase(18.88, 3.0),
+        LivePhase(1.1, 3.5),
+        LivePhase(0.2, 3.5),
+        LivePhase(0.0, 3.5),
+        LivePhase(18.88, 3.0),
     )
     max_cuts: int = 4
     calibration: int = 24
-    evaluation: int = 84
+    evaluation: int = 72
 
     def __post_init__(self) -> None:
         for name in ("edge_network_ms", "edge_factor"):
@@ -187,16 +187,14 @@ class _LinkBench:
     def compare(self, mbps: float) -> LinkComparison:
         """Every row of one link. Edge-only rows do not depend on the link: measured once."""
         self._relay.shape(LinkShape.symmetric(mbps, self._config.rtt_ms))
-        measured: dict[str | None, dict[str, Any]] = {
-            None: self._fp32,
-            self._manifest.local.id: self._local,
-        }
+        measured: dict[str, dict[str, Any]] = {}
         remote = [
             c
             for c in self._manifest.candidates
             if c.encoding is not None and (c.kept or isinstance(c.encoding, Raw))
         ]
-        for candidate in remote:
+        # The raw picture last: by then the device knows the link, and how long a frame takes.
+        for candidate in sorted(remote, key=lambda c: isinstance(c.encoding, Raw)):
             self._say(f"{mbps:g} Mbit/s: {row_name(candidate)}")
             measured[candidate.id] = self._edge.do("measure", candidate=candidate.id)
         choice = self._edge.do("choose")
@@ -205,7 +203,11 @@ class _LinkBench:
             mbps=mbps,
             rtt_ms=self._config.rtt_ms,
             believed_mbps=None if link is None else link["bandwidth_bps"] / 1e6,
-            rows=[self._row(name, figures, choice) for name, figures in measured.items()],
+            rows=[
+                self._row(None, self._fp32, choice),
+                self._row(self._manifest.local.id, self._local, choice),
+                *(self._row(c.id, measured[c.id], choice) for c in remote),
+            ],
         )
 
     def _row(self, candidate: str | None, figures: dict[str, Any], choice: dict[str, Any]) -> Row:

@@ -37,10 +37,11 @@ from isthmus_models import demo_pictures, evaluation_pictures
 
 ENOUGH_S = 1.0  # single frames are measured for this long …
 ENOUGH_FRAMES = 5  # … or until there are this many
-PIPELINED_FRAMES = (4, 10)
-SLOW_FRAME_S = 0.8  # where a frame takes longer, two frames must do
-CALIBRATION_FRAMES = 9
-CALIBRATION_PAUSE_S = 0.05  # as between the frames of a slow board: caches go cold
+PIPELINED_FRAMES = (4, 8)
+SLOW_FRAME_S = 0.8  # where a frame takes longer, two frames must do …
+VERY_SLOW_FRAME_S = 3.0  # … and here a single one
+CALIBRATION_FRAMES = 8
+CALIBRATION_PAUSE_S = 0.14  # as between the frames of a slow board: caches go cold
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
 SILENCE_S = 20.0
 ANSWERS_TOP_K = 5
@@ -165,30 +166,36 @@ class _Device:
         latencies_ms, payloads = self._one_by_one(candidate)
         least, most = PIPELINED_FRAMES
         frames = int(ENOUGH_S * 2e3 / median(latencies_ms))
-        return {
-            "latency_ms": median(latencies_ms),
-            "throughput_fps": self._pipelined_fps(candidate, min(max(frames, least), most)),
-            "payload_bytes": int(median(payloads)),
-        }
+        fps = self._pipelined_fps(candidate, min(max(frames, least), most))
+        return _figures(median(latencies_ms), fps, int(median(payloads)))
 
     def _slow_pair(self, candidate: str) -> dict[str, Any] | None:
-        """Two frames, if the first one takes long; the second follows it without a gap."""
+        """Two frames, if the first one takes long; the second follows it without a gap.
+
+        Where even one takes very long, the link is busy with it all the time, and frames/s are
+        those of sending one after the other.
+        """
         begin = time.perf_counter()
         first = self._agent.submit(self._pictures[0], candidate=candidate)
         wait([first], SLOW_FRAME_S)
         if first.done():
             self._answered(first)
             return None
+        if self._transfer_s(candidate) > VERY_SLOW_FRAME_S:
+            alone = self._answered(first)
+            return _figures(alone.latency_ms, 1e3 / alone.latency_ms, alone.payload_bytes)
         second = self._agent.submit(self._pictures[1], candidate=candidate)
         answer = self._answered(first)
         first_took_s = time.perf_counter() - begin
         self._answered(second)
         gap_s = time.perf_counter() - begin - first_took_s
-        return {
-            "latency_ms": answer.latency_ms,
-            "throughput_fps": 1 / gap_s,
-            "payload_bytes": answer.payload_bytes,
-        }
+        return _figures(answer.latency_ms, 1 / gap_s, answer.payload_bytes)
+
+    def _transfer_s(self, candidate: str) -> float:
+        """How long the link should need for one frame, as far as it is known."""
+        link = self._agent.stats().link
+        payload_bytes = self._agent.manifest.candidate(candidate).figures.payload_bytes
+        return 0.0 if link is None else link.transfer_ms(payload_bytes) / 1e3
 
     def _one_by_one(self, candidate: str) -> tuple[list[float], list[int]]:
         """Latencies (ms) and bytes of single frames, each sent when the last was answered."""
@@ -234,7 +241,7 @@ class _Device:
             for p in self._pictures[:ENOUGH_FRAMES]
         ]
         took_ms = median(times_ms)
-        return {"latency_ms": took_ms, "throughput_fps": 1e3 / took_ms, "payload_bytes": 0}
+        return _figures(took_ms, 1e3 / took_ms, 0)
 
     def _agreement(self, command: dict[str, Any]) -> dict[str, Any]:
         """All evaluation pictures through head, wire and tail, not slowed: top-1 against fp32."""
@@ -319,6 +326,14 @@ def _report(future: "Future[Answer]") -> None:
             "place": answer.place,
         }
     )
+
+
+def _figures(latency_ms: float, throughput_fps: float, payload_bytes: int) -> dict[str, Any]:
+    return {
+        "latency_ms": latency_ms,
+        "throughput_fps": throughput_fps,
+        "payload_bytes": payload_bytes,
+    }
 
 
 def _class_of(answer: Answer) -> int:

@@ -25,7 +25,9 @@ _SAMPLES = 12
 _IDLE_BEATS = 7
 _OTHER_ROUTE = 3  # idle heartbeats in a row that differ from the usual: the route has changed
 _ANSWER_TIMES = 8
-_CHANGE = 1.35  # two samples in a row further off than this …
+_TELLING_SAMPLES = 3  # as many in a row, further off than …
+_CHANGE = 1.35  # … this factor …
+_APART = 1.1  # each of them alone
 _NOISE_S = 0.012  # … and by more than a busy machine delays a time stamp: the link has changed
 _LEAST_SERVICE_S = 1e-3  # a shorter one is within the noise: never believe it
 _TELLING_BYTES = 1000  # a smaller message says nothing about bandwidth
@@ -176,11 +178,8 @@ class LinkEstimator:
             return
         span_s = received_s - message.sent_at if found_idle else left_at - before_at
         sample = _Sample(message.size_bytes * 8.0, span_s, found_idle)
-        if len(self._samples) > 1 and self._has_changed(self._samples[-1], sample):
-            last = self._samples[-1]
-            self._samples.clear()
-            self._samples.append(last)
         self._samples.append(sample)
+        self._forget_another_link()
 
     def _note_idle(self, round_trip_s: float, transit_s: float) -> None:
         self._round_trips_s.append(round_trip_s)
@@ -193,14 +192,25 @@ class LinkEstimator:
                 times.clear()
                 times.extend(newest)
 
-    def _has_changed(self, last: _Sample, new: _Sample) -> bool:
-        """Both samples lie on the same side of what the ones before them say, and far off."""
-        older = list(self._samples)[:-1]
+    def _forget_another_link(self) -> None:
+        """Drop the older samples if the newest ones, together and each alone, belie them.
+
+        Together, because a time stamp that came late makes one sample slow and the next one fast.
+        """
+        older, newest = (
+            list(self._samples)[:-_TELLING_SAMPLES],
+            list(self._samples)[-_TELLING_SAMPLES:],
+        )
+        if not older:
+            return
         seconds_per_bit = self._served_s(older) / sum(s.bits for s in older)
-        slower = faster = True
-        for sample in (last, new):
-            took_s = sample.service_s(self._transit_s())
-            expected_s = sample.bits * seconds_per_bit
-            slower &= took_s > max(expected_s * _CHANGE, expected_s + _NOISE_S)
-            faster &= took_s < min(expected_s / _CHANGE, expected_s - _NOISE_S)
-        return slower or faster
+        expected = [s.bits * seconds_per_bit for s in newest]
+        took = [s.service_s(self._transit_s()) for s in newest]
+        by_s = max(sum(expected) * (_CHANGE - 1), _NOISE_S)
+        pairs = list(zip(took, expected, strict=True))
+        slower = all(t > e * _APART for t, e in pairs) and sum(took) > sum(expected) + by_s
+        by_s = max(sum(expected) * (1 - 1 / _CHANGE), _NOISE_S)
+        faster = all(t < e / _APART for t, e in pairs) and sum(took) < sum(expected) - by_s
+        if slower or faster:
+            self._samples.clear()
+            self._samples.extend(newest)

@@ -135,8 +135,10 @@ class Pipeline:
             decision = self._outlook.decision_for(frame.pinned, self.uplink, self.in_use)
             if decision.candidate.encoding is None or self.uplink is None:
                 return decision
-            allowed = min(self.uplink.window, decision.prediction.in_flight)
-            if self.uplink.state != "up" or self.uplink.in_flight < max(2, allowed):
+            allowed = self.uplink.window
+            if frame.pinned is None:
+                allowed = min(allowed, max(2, decision.prediction.in_flight))
+            if self.uplink.state != "up" or self.uplink.in_flight < allowed:
                 return decision
             with suppress(TimeoutError):
                 async with asyncio.timeout(RECONSIDER_S):

@@ -90,7 +90,7 @@ def test_jitter_of_a_few_milliseconds_leaves_the_estimate_within_a_quarter(
 
 
 @pytest.mark.parametrize("after_mbps", [0.2, 1.1, 50])
-def test_a_changed_link_is_believed_after_two_frames(after_mbps: float) -> None:
+def test_a_changed_link_is_believed_after_three_frames(after_mbps: float) -> None:
     """Frames of 40 KB: the change is far beyond what a busy machine does to a time stamp."""
     link = SyntheticLink(10e6, 0.04)
     estimator, now = warmed(link)
