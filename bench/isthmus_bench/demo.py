@@ -46,7 +46,7 @@ class DemoConfig:
         LivePhase(0.0, 3.5),
         LivePhase(18.88, 3.0),
     )
-    max_cuts: int = 4
+    max_cuts: int = 3
     calibration: int = 24
     evaluation: int = 72
 
