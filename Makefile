@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # uv installs four times as fast; pip knows mirrors and certificates that uv may not know.
-UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+UV := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --constraint constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = $(UV) --editable $(1) || $(PIP) --no-compile --constraint constraints.txt --editable $(1)
 
@@ -20,16 +20,16 @@ check: $(VENV)/.installed-dev
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --constraint constraints.txt uv
+	@$(PIP) --constraint constraints.txt uv
 
 $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and the demo's models and pictures into $(VENV) …"
-	$(call install,'.[all]')
+	@$(call install,'.[all]')
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and its development tools into $(VENV) …"
-	$(call install,'.[all,dev]')
+	@$(call install,'.[all,dev]')
 	@touch $@ $(VENV)/.installed-all
 
 clean:
