@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# uv installs four times as fast; pip knows mirrors and certificates that uv may not know.
+# uv installs much faster; pip knows mirrors and certificates that uv may not know.
 UV := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --constraint constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = $(UV) --editable $(1) || $(PIP) --no-compile --constraint constraints.txt --editable $(1)
