@@ -16,6 +16,7 @@ from isthmus_bench.comparison import EDGE_FP32, LinkComparison, Row, row_name
 from isthmus_bench.live import LivePhase, LiveResult, run_live
 from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
+from isthmus_bench.starvation import StolenTime
 from isthmus_models import calibration_pictures, evaluation_pictures, get_model
 from isthmus_partitioner import ModelCard, PictureSets, Plan, PlanConfig, Workbench
 
@@ -46,7 +47,7 @@ class DemoConfig:
         LivePhase(0.0, 3.5),
         LivePhase(18.88, 3.0),
     )
-    max_cuts: int = 3
+    max_cuts: int = 4
     calibration: int = 24
     evaluation: int = 72
 
@@ -64,6 +65,7 @@ class DemoResult:
     """All figures of one run."""
 
     machine: str
+    stolen_share: float
     edge_factor: float
     plan: Plan
     answers: list[dict[str, Any]]
@@ -84,6 +86,7 @@ class DemoResult:
 
 def run_demo(config: DemoConfig, say: Say) -> DemoResult:
     """Run it all; `say` gets a line for each step of the long work."""
+    stolen = StolenTime()
     try:
         config.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -113,6 +116,7 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
         live = run_live(edge, relay, list(config.live), config.rtt_ms, say)
     return DemoResult(
         machine=describe_machine(),
+        stolen_share=stolen.share(),
         edge_factor=factor,
         plan=plan,
         answers=answers,

@@ -9,6 +9,7 @@ from isthmus_bench.charts import Line, LiveFrame, Phase, draw_envelope, draw_liv
 from isthmus_bench.comparison import WITHIN, Figure, LinkComparison, policy_holds, row_name
 from isthmus_bench.demo import DemoConfig, DemoResult
 from isthmus_bench.live import OUTAGE_LABEL
+from isthmus_bench.starvation import STARVED
 
 __all__ = ["demo_json", "demo_lines", "draw_charts"]
 
@@ -24,6 +25,11 @@ def demo_lines(result: DemoResult, config: DemoConfig) -> Iterator[str]:
         else f"so that the int8 network takes {config.edge_network_ms:.0f} ms as on a small board "
         "(--edge-network-ms)"
     )
+    if result.stolen_share > STARVED:
+        yield (
+            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
+            "asked for (steal); the figures of this run mean little, run it again."
+        )
     yield f"The device is slowed {result.edge_factor:.1f} times, {aim}."
     yield ""
     yield "a. Answers"
@@ -97,6 +103,7 @@ def demo_json(result: DemoResult, config: DemoConfig) -> dict[str, Any]:
     live = result.live
     return {
         "machine": result.machine,
+        "stolen_share": result.stolen_share,
         "edge_factor": result.edge_factor,
         "agreement_floor": manifest.agreement_floor,
         "agreement": result.demo_agreement,

@@ -61,6 +61,7 @@ def result(tiny_bundle: Path) -> DemoResult:
     marked = replace(SPLIT, chosen=True, chosen_throughput=True)
     return DemoResult(
         machine="a machine",
+        stolen_share=0.01,
         edge_factor=12.5,
         plan=plan,
         answers=[ANSWER, ANSWER | {"picture": "dog.png", "right": False}],
@@ -165,3 +166,11 @@ def test_the_charts_are_pictures_in_the_folder_of_the_demo(
         with Image.open(chart) as picture:
             assert picture.format == "PNG"
             assert min(picture.size) > 200
+
+
+def test_the_report_of_a_starved_machine_says_that_it_means_little(
+    result: DemoResult, config: DemoConfig
+) -> None:
+    assert "CAUTION" not in "\n".join(demo_lines(result, config))
+    starved = replace(result, stolen_share=0.4)
+    assert "40% less processor time" in "\n".join(demo_lines(starved, config))

@@ -1,0 +1,31 @@
+"""How much of its processor time a virtual machine did not get: then its figures mean little."""
+
+from typing import Any
+
+import psutil
+
+STARVED = 0.05  # figures of a run that missed more than this share are not to be trusted
+
+__all__ = ["STARVED", "StolenTime"]
+
+
+class StolenTime:
+    """Measures from its making to each reading; a machine that cannot tell reads 0."""
+
+    def __init__(self) -> None:
+        self._begin = psutil.cpu_times()
+
+    def share(self) -> float:
+        """Stolen time as a share (0-1) of all the processors' time so far."""
+        now = psutil.cpu_times()
+        total = _total(now) - _total(self._begin)
+        return (_stolen(now) - _stolen(self._begin)) / total if total > 0 else 0.0
+
+
+def _total(times: Any) -> float:
+    guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return float(sum(times) - guest)  # Linux counts guests in user time already
+
+
+def _stolen(times: Any) -> float:
+    return float(getattr(times, "steal", 0.0))
