@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # uv installs much faster; pip knows mirrors and certificates that uv may not know.
 UV := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --constraint constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-install = $(UV) --editable $(1) || $(PIP) --no-compile --constraint constraints.txt --editable $(1)
+install = $(UV) --editable '.[$(EXTRAS)]' || \
+	$(PIP) --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
 
 .PHONY: demo test check clean
 
@@ -22,14 +23,16 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	@$(PIP) --constraint constraints.txt uv
 
+$(VENV)/.installed-all: EXTRAS := all
 $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and the demo's models and pictures into $(VENV) …"
-	@$(call install,'.[all]')
+	@$(install)
 	@touch $@
 
+$(VENV)/.installed-dev: EXTRAS := all,dev
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and its development tools into $(VENV) …"
-	@$(call install,'.[all,dev]')
+	@$(install)
 	@touch $@ $(VENV)/.installed-all
 
 clean:
