@@ -1,13 +1,11 @@
 """Real models by name, the pictures to try them on, and preprocessing inside the graph."""
 
-from isthmus.picture_files import load_picture
 from isthmus_models.catalogue import MODELS, Model, get_model
 from isthmus_models.pictures import (
     DemoPicture,
     calibration_pictures,
     demo_pictures,
     evaluation_pictures,
-    folder_pictures,
 )
 from isthmus_models.preprocess import with_picture_input
 
@@ -18,8 +16,6 @@ __all__ = [
     "calibration_pictures",
     "demo_pictures",
     "evaluation_pictures",
-    "folder_pictures",
     "get_model",
-    "load_picture",
     "with_picture_input",
 ]

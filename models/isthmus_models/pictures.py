@@ -4,7 +4,7 @@ Calibration and evaluation never share a photograph: ranges and biases fitted on
 judge them look better than they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from isthmus.errors import ConfigError, PictureError
-from isthmus.picture_files import load_picture, picture_files
 from isthmus_models.package_files import package_file
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "calibration_pictures",
     "demo_pictures",
     "evaluation_pictures",
-    "folder_pictures",
 ]
 
 UInt8Array = NDArray[np.uint8]
@@ -112,18 +110,6 @@ def calibration_pictures(count: int, size: int) -> UInt8Array:
 def evaluation_pictures(count: int, size: int) -> UInt8Array:
     """As `calibration_pictures`, of EVALUATION_PHOTOS: natural photos that it never sees."""
     return _crops(EVALUATION_PHOTOS, count, size, _EVALUATION_SEED)
-
-
-def folder_pictures(path: Path, size: int) -> Iterator[tuple[str, UInt8Array]]:
-    """Name and uint8 picture [size,size,3] of each JPEG, PNG, WebP and BMP in a folder, sorted.
-
-    Raises PictureError at once for a folder that is missing or empty, and on the way for a
-    picture that cannot be decoded.
-    """
-    if not path.is_dir():
-        raise PictureError(f"{path}: no such folder; give a folder of pictures")
-    files = picture_files([path])
-    return ((file.name, load_picture(file, size)) for file in files)
 
 
 def _crops(photos: Sequence[Photo], count: int, size: int, seed: int) -> UInt8Array:

@@ -7,13 +7,13 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from isthmus import load_picture
 from isthmus.errors import ConfigError
 from isthmus_models import (
     MODELS,
     demo_pictures,
     evaluation_pictures,
     get_model,
-    load_picture,
 )
 from isthmus_models.efficientnet_lite import efficientnet_lite0
 from isthmus_models.package_files import package_file

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from isthmus import load_picture, picture_files
 from isthmus.errors import ConfigError, PictureError
 from isthmus_models import (
     calibration_pictures,
     demo_pictures,
     evaluation_pictures,
-    folder_pictures,
-    load_picture,
 )
 from isthmus_models.package_files import package_file
 from isthmus_models.pictures import CALIBRATION_PHOTOS, DEMO_PHOTOS, EVALUATION_PHOTOS
@@ -82,20 +81,15 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.bmp", "c.webp", "d.jpg"):
         save_gradient(tmp_path / name)
     (tmp_path / "notes.txt").write_text("not a picture")
-    found = list(folder_pictures(tmp_path, 16))
-    assert [name for name, _ in found] == ["a.bmp", "b.PNG", "c.webp", "d.jpg"]
-    assert {picture.shape for _, picture in found} == {(16, 16, 3)}
+    found = picture_files([tmp_path])
+    assert [path.name for path in found] == ["a.bmp", "b.PNG", "c.webp", "d.jpg"]
+    assert {load_picture(path, 16).shape for path in found} == {(16, 16, 3)}
 
 
 def test_an_empty_folder_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a picture")
     with pytest.raises(PictureError, match="no pictures in this folder"):
-        folder_pictures(tmp_path, 16)
-
-
-def test_a_missing_folder_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="no such folder"):
-        folder_pictures(tmp_path / "gone", 16)
+        picture_files([tmp_path])
 
 
 def test_the_centre_square_of_a_picture_is_loaded(tmp_path: Path) -> None:
