@@ -28,7 +28,7 @@ def demo_lines(result: DemoResult, config: DemoConfig) -> Iterator[str]:
     if result.stolen_share > STARVED:
         yield (
             f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal); the figures of this run mean little, run it again."
+            "asked for (steal): take the figures with care, or run it again."
         )
     yield f"The device is slowed {result.edge_factor:.1f} times, {aim}."
     yield ""

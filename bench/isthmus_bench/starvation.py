@@ -1,4 +1,4 @@
-"""How much of its processor time a virtual machine did not get: then its figures mean little."""
+"""How much of its processor time a virtual machine did not get: a caution for its figures."""
 
 from typing import Any
 
