@@ -1,12 +1,11 @@
 """What the service can be told, validated at the border."""
 
-import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from isthmus import ConfigError
+from isthmus import ConfigError, is_loopback
 
 ProviderChoice = Literal["auto", "cpu", "cuda"]
 
@@ -45,7 +44,7 @@ class ServiceConfig:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("TLS needs both: give the certificate and its key, or neither")
         host, _ = split_address(self.listen)
-        if not (_is_loopback(host) or self.insecure or self.tls_certificate):
+        if not (is_loopback(host) or self.insecure or self.tls_certificate):
             raise ConfigError(
                 f"listening on {self.listen} would take frames from the network in the clear; "
                 "give a TLS certificate and key, or allow it with insecure (--insecure) "
@@ -63,12 +62,3 @@ def split_address(address: str) -> tuple[str, int]:
             "for instance 127.0.0.1:50051"
         )
     return host, int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,11 +1,10 @@
 """What an agent can be told, validated once at the border."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
-from isthmus import ConfigError
+from isthmus import ConfigError, is_loopback
 
 Objective = Literal["latency", "throughput"]
 
@@ -64,15 +63,8 @@ class AgentConfig:
             raise ConfigError(
                 f"cloud address {address!r}: use HOST:PORT, for instance 127.0.0.1:50051"
             )
-        if self.tls_ca is None and not self.insecure and not _is_loopback(host):
+        if self.tls_ca is None and not self.insecure and not is_loopback(host):
             raise ConfigError(
                 f"cloud address {address!r} is not this machine: give the service's certificate "
                 "(tls_ca, --tls-ca FILE), or allow plain text (insecure=True, --insecure)"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,6 +2,7 @@
 
 import os
 
+from isthmus.addresses import is_loopback
 from isthmus.bundle import Bundle, open_bundle, sha256_of
 from isthmus.errors import (
     AgentClosedError,
@@ -82,6 +83,7 @@ __all__ = [
     "describe_machine",
     "encode_answer",
     "encode_manifest",
+    "is_loopback",
     "load_picture",
     "max_frame_bytes",
     "max_payload_bytes",

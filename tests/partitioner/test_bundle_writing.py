@@ -58,7 +58,8 @@ def test_an_older_bundle_is_replaced(out: Path, planned: Planned) -> None:
 
 def test_an_empty_directory_may_be_used(planned: Planned, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    open_bundle(write_bundle(planned.plan, planned.parts, tmp_path / "empty"), "cloud")
+    bundle = open_bundle(write_bundle(planned.plan, planned.parts, tmp_path / "empty"), "cloud")
+    assert bundle.manifest == planned.plan.manifest
 
 
 def test_a_directory_that_is_no_bundle_is_left_alone(planned: Planned, tmp_path: Path) -> None:
