@@ -29,7 +29,7 @@ $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(install)
 	@touch $@
 
-$(VENV)/.installed-dev: EXTRAS := all,dev
+$(VENV)/.installed-dev: EXTRAS := all,wire-bench,dev
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and its development tools into $(VENV) …"
 	@$(install)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.tinybundle import build_tiny_bundle
+from tests.widebundle import build_wide_bundle
 
 from isthmus_models import MODELS
 
@@ -18,6 +19,12 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network with other weights: another fingerprint."""
     return build_tiny_bundle(tmp_path_factory.mktemp("bundle") / "other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def wide_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small real bundle with floats, ladders, stages and a cut of two tensors; read only."""
+    return build_wide_bundle(tmp_path_factory.mktemp("bundle") / "wide")
 
 
 @pytest.fixture(scope="session")

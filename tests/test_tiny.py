@@ -4,39 +4,25 @@ One story, told once: the link works, is cut off, comes back, and the cloud is a
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from itertools import cycle
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.commands import PATIENCE_S, Cloud, until
+from tests.edge.fakes import PlannedPace
 from tests.reference import Reference
 from tests.tinybundle import tiny_pictures
 
-from isthmus import Manifest
 from isthmus_bench.relay import LinkShape, Relay
 from isthmus_edge import Agent, AgentConfig, Answer
 
 GOOD_LINK = LinkShape.symmetric(20.0, 10.0)
 CUT_OFF = LinkShape.symmetric(0.0, 10.0)
 BURST = 8  # frames sent without waiting for answers
-
-Result = TypeVar("Result")
-
-
-class PlannedPace:
-    """Computes at full speed and reports the plan's times, so that the policy has a choice."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self._ms = {c.id: c.figures.device_ms for c in manifest.candidates}
-        self._whole_ms = manifest.local.figures.device_ms
-
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
-        return work(), self._ms.get(kind, self._whole_ms)
 
 
 class Camera:

@@ -19,13 +19,15 @@ from isthmus import (
     FORMAT_VERSION,
     Candidate,
     Cut,
+    CutTensor,
     Encoding,
     Figures,
     FileEntry,
-    Jpeg,
     Manifest,
+    Picture,
     Quantisation,
     Raw,
+    Rung,
     Segment,
     Symbols,
     TensorSpec,
@@ -202,8 +204,8 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         input=PICTURE,
         outputs=(PROBABILITIES,),
         segments=(
-            Segment(file="device/segment-0.onnx", input=PICTURE, outputs=(BOUNDARY,)),
-            Segment(file="device/segment-1.onnx", input=BOUNDARY, outputs=(PROBABILITIES,)),
+            Segment(file="device/segment-0.onnx", inputs=(PICTURE,), outputs=(BOUNDARY,)),
+            Segment(file="device/segment-1.onnx", inputs=(BOUNDARY,), outputs=(PROBABILITIES,)),
         ),
         cuts=_cuts(),
         candidates=_candidates(),
@@ -221,19 +223,19 @@ def _cuts() -> tuple[Cut, ...]:
             id="input",
             depth=0,
             macs_share=0.0,
-            tensor=PICTURE,
-            quantisation=None,
+            tensors=(CutTensor(boundary=PICTURE, wire=PICTURE),),
             tail="cloud/tail-input.onnx",
         ),
         Cut(
             id="cut",
             depth=1,
             macs_share=0.3,
-            tensor=BOUNDARY,
-            quantisation=BOUNDARY_QUANTISATION,
+            tensors=(
+                CutTensor(boundary=BOUNDARY, wire=BOUNDARY, quantisation=BOUNDARY_QUANTISATION),
+            ),
             tail="cloud/tail-cut.onnx",
         ),
-        Cut(id="local", depth=2, macs_share=1.0, tensor=None, quantisation=None, tail=None),
+        Cut(id="local", depth=2, macs_share=1.0, tensors=(), tail=None),
     )
 
 
@@ -241,7 +243,13 @@ def _candidates() -> tuple[Candidate, ...]:
     return (
         _candidate("local", "local", None, edge_ms=100.0, payload_bytes=0),
         _candidate("input-raw", "input", Raw(), edge_ms=0.0, payload_bytes=3072),
-        _candidate("input-jpeg-q95", "input", Jpeg(quality=95), edge_ms=0.0, payload_bytes=770),
+        _candidate(
+            "input-jpeg-q95",
+            "input",
+            Picture(format="jpeg", quality=95),
+            edge_ms=0.0,
+            payload_bytes=770,
+        ),
         _candidate("cut-256", "cut", FINE, edge_ms=30.0, payload_bytes=510),
         _candidate("cut-16", "cut", COARSE, edge_ms=30.0, payload_bytes=250),
     )
@@ -250,21 +258,22 @@ def _candidates() -> tuple[Candidate, ...]:
 def _candidate(
     name: str, cut: str, encoding: Encoding | None, edge_ms: float, payload_bytes: int
 ) -> Candidate:
+    figures = Figures(
+        edge_ms=edge_ms,
+        encode_ms=0.0 if encoding is None or isinstance(encoding, Raw) else 1.0,
+        decode_ms=0.0 if encoding is None or isinstance(encoding, Raw) else 0.5,
+        tail_ms=0.0 if encoding is None else 5.0,
+        payload_bytes=payload_bytes,
+        payload_bytes_p95=payload_bytes * 5 // 4,
+        agreement=1.0,
+        kl=0.0,
+    )
     return Candidate(
         id=name,
         cut=cut,
         precision="none" if cut == "input" else "fp32",
-        encoding=encoding,
-        figures=Figures(
-            edge_ms=edge_ms,
-            encode_ms=0.0 if encoding is None or isinstance(encoding, Raw) else 1.0,
-            decode_ms=0.0 if encoding is None or isinstance(encoding, Raw) else 0.5,
-            tail_ms=0.0 if encoding is None else 5.0,
-            payload_bytes=payload_bytes,
-            payload_bytes_p95=payload_bytes * 5 // 4,
-            agreement=1.0,
-            kl=0.0,
-        ),
+        rungs=(Rung(encodings=() if encoding is None else (encoding,), figures=figures),),
+        chosen=0,
         kept=True,
         reason="invented for tests",
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from isthmus import Candidate, Jpeg, Raw
+from isthmus import Candidate, Picture, Raw
 
 Figure = Literal["latency", "throughput"]
 WITHIN = 0.10  # the policy's choice may be this much worse than the best row
@@ -132,13 +132,14 @@ class LinkComparison:
 
 def row_name(candidate: Candidate) -> str:
     """A candidate's row, in the words of the literature."""
-    match candidate.encoding:
-        case None:
+    match candidate.encodings:
+        case ():
             return "edge-only int8"
-        case Raw():
+        case (Raw(),):
             return "cloud-only raw"
-        case Jpeg(quality=quality):
-            return f"cloud-only JPEG q{quality}"
+        case (Picture(format=name, quality=quality),):
+            shown = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}[name]
+            return f"cloud-only {shown} {'lossless' if quality is None else f'q{quality}'}"
         case _:
             return f"split {candidate.id}"
 

@@ -6,19 +6,26 @@ build a bundle -> cloud and device as two processes -> a shaped link between the
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from isthmus import ConfigError, Manifest, Raw, describe_machine, open_bundle
+from isthmus import Candidate, ConfigError, Manifest, Raw, describe_machine, open_bundle
 from isthmus_bench.comparison import EDGE_FP32, LinkComparison, Row, row_name
 from isthmus_bench.live import LivePhase, LiveResult, run_live
 from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
 from isthmus_bench.starvation import StolenTime
 from isthmus_models import calibration_pictures, evaluation_pictures, get_model
-from isthmus_partitioner import ModelCard, PictureSets, Plan, PlanConfig, Workbench
+from isthmus_partitioner import (
+    ModelCard,
+    PictureSets,
+    Plan,
+    PlanConfig,
+    Workbench,
+    load_model,
+)
 
 __all__ = ["DemoConfig", "DemoResult", "run_demo"]
 
@@ -134,7 +141,7 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
     known = get_model(config.model)
     size = known.picture_size
     workbench = Workbench(
-        model,
+        load_model(model),
         PictureSets(
             calibration=calibration_pictures(config.calibration, size),
             evaluation=evaluation_pictures(config.evaluation, size),
@@ -149,9 +156,17 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
 
 
 def _plan_config(config: DemoConfig) -> PlanConfig:
+    """Half the ladder, JPEG alone and no projections: the defaults take a minute more."""
+    whole = PlanConfig(
+        max_cuts=config.max_cuts,
+        steps=(1 / 4, 3 / 8, 1 / 2, 3 / 4),
+        pictures=("jpeg",),
+        qualities=(95, 85),
+        bottleneck=False,
+    )
     if config.edge_factor is not None:
-        return PlanConfig(edge_factor=config.edge_factor, max_cuts=config.max_cuts)
-    return PlanConfig(edge_network_ms=config.edge_network_ms, max_cuts=config.max_cuts)
+        return replace(whole, edge_factor=config.edge_factor)
+    return replace(whole, edge_network_ms=config.edge_network_ms)
 
 
 def _edge_flags(config: DemoConfig, bundle: Path, model: Path, cloud: str) -> dict[str, object]:
@@ -192,13 +207,9 @@ class _LinkBench:
         """Every row of one link. Edge-only rows do not depend on the link: measured once."""
         self._relay.shape(LinkShape.symmetric(mbps, self._config.rtt_ms))
         measured: dict[str, dict[str, Any]] = {}
-        remote = [
-            c
-            for c in self._manifest.candidates
-            if c.encoding is not None and (c.kept or isinstance(c.encoding, Raw))
-        ]
+        remote = [c for c in self._manifest.candidates if not c.is_local and (c.kept or _is_raw(c))]
         # The raw picture last: by then the device knows the link, and how long a frame takes.
-        for candidate in sorted(remote, key=lambda c: isinstance(c.encoding, Raw)):
+        for candidate in sorted(remote, key=_is_raw):
             self._say(f"{mbps:g} Mbit/s: {row_name(candidate)}")
             measured[candidate.id] = self._edge.do("measure", candidate=candidate.id)
         choice = self._edge.do("choose")
@@ -231,6 +242,10 @@ class _LinkBench:
             chosen=candidate is not None and candidate == choice["latency"],
             chosen_throughput=candidate is not None and candidate == choice["throughput"],
         )
+
+
+def _is_raw(candidate: Candidate) -> bool:
+    return candidate.encodings == (Raw(),)
 
 
 def _eligible(manifest: Manifest) -> list[Any]:

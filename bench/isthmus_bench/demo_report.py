@@ -147,7 +147,7 @@ def draw_charts(result: DemoResult, config: DemoConfig) -> list[Path]:
     lines = [
         Line(
             row_name(c),
-            c.figures.device_ms + c.figures.cloud_ms + (config.rtt_ms if c.encoding else 0.0),
+            c.figures.device_ms + c.figures.cloud_ms + (0.0 if c.is_local else config.rtt_ms),
             c.figures.payload_bytes,
             c.kept,
             c.figures.agreement >= manifest.agreement_floor,

@@ -128,7 +128,7 @@ class _Device:
         chain, board = Chain(bundle, threads=1), SlowBoard(1.0)
         for picture in islice(cycle(self._pictures), CALIBRATION_FRAMES):
             time.sleep(CALIBRATION_PAUSE_S)
-            _, takes_ms = board.run("whole", lambda p=picture: chain.finish(p[None], 0))  # type: ignore[misc]
+            _, takes_ms = board.run("whole", lambda p=picture: chain.finish((p[None],), 0))  # type: ignore[misc]
         return float(self._options.network_ms / takes_ms)
 
     def _open(self, pace: Pace, **settings: Any) -> Agent:
@@ -136,6 +136,7 @@ class _Device:
             bundle=self._options.bundle,
             cloud=self._options.cloud,
             answer_top_k=ANSWERS_TOP_K,
+            video="off",  # the same few pictures come again and again: no camera
             **settings,
         )
         return Agent.open(config, pace=pace)

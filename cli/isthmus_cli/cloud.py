@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.threads,
         help="threads of one tail (default: all cores)",
     )
+    add(
+        "--max-bytes-in-flight",
+        type=int,
+        default=defaults.max_bytes_in_flight,
+        metavar="BYTES",
+        help="memory for the frames of all devices (default %(default)s)",
+    )
     add("--provider", choices=["auto", "cpu", "cuda"], default=defaults.provider)
     add(
         "--drain-grace",
@@ -70,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
         window=options.window,
         threads=options.threads,
         workers=options.workers,
+        max_bytes_in_flight=options.max_bytes_in_flight,
         drain_grace_s=options.drain_grace,
         provider=options.provider,
     )

@@ -4,9 +4,12 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Steps", "drop_output", "print_json"]
+from isthmus import ConfigError
+
+__all__ = ["Steps", "drop_output", "print_json", "write_file"]
 
 
 class Steps:
@@ -31,3 +34,14 @@ def drop_output() -> None:
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
     print(json.dumps(value, indent=1))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a result; ConfigError if the file cannot be written.
+
+    Called with no text before a long work, it tells then, and not afterwards.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

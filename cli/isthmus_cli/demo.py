@@ -5,10 +5,9 @@ import json
 import signal
 from pathlib import Path
 
-from isthmus import ConfigError
 from isthmus_bench.demo import DemoConfig, run_demo
 from isthmus_bench.demo_report import demo_json, demo_lines, draw_charts
-from isthmus_cli.console import Steps
+from isthmus_cli.console import Steps, write_file
 
 DESCRIPTION = """\
 Build a bundle of EfficientNet-Lite0, start a cloud and a slowed device as two processes,
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         edge_factor=options.edge_factor,
     )
     if options.json is not None:
-        _write(options.json, "")  # learn now, not after two minutes, that it cannot be written
+        write_file(options.json, "")  # learn now, not after two minutes, that it cannot be written
     steps = Steps(quiet=options.quiet)
     result = run_demo(config, steps)
     charts = draw_charts(result, config)
@@ -59,12 +58,5 @@ def run(options: argparse.Namespace) -> int:
     for chart in charts:
         print(f"   {chart}")
     if options.json is not None:
-        _write(options.json, json.dumps(demo_json(result, config), indent=1) + "\n")
+        write_file(options.json, json.dumps(demo_json(result, config), indent=1) + "\n")
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

@@ -29,7 +29,7 @@ EXAMPLES = """\
 
 READ_AHEAD = 16  # pictures on their way while the oldest is waited for
 
-__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run", "summary"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--insecure", action="store_true", help="talk to another machine without TLS")
     add("--offline-start", action="store_true", help="do not insist on the cloud at start")
     add("--objective", choices=["latency", "throughput"], default="latency")
-    add("--candidate", metavar="ID", help="pin one candidate of the plan instead of adapting")
+    add(
+        "--candidate",
+        metavar="ID[@RUNG]",
+        help="pin one candidate of the plan, or one rung of it (0 is the finest), and do not adapt",
+    )
+    add("--fixed-rung", action="store_true", help="always the coarsest rung above the floor")
+    add(
+        "--video",
+        choices=["auto", "off"],
+        default="auto",
+        help="off: never send a frame as the difference to the one before (default %(default)s)",
+    )
     add("--top", type=count, default=3, metavar="K", help="classes to print (default %(default)s)")
     add("--repeat", type=count, default=1, metavar="N", help="go N times over the pictures")
     add("--deadline-ms", type=duration, help="finish on the device rather than be later than this")
@@ -54,16 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Answer every picture; 1 if a picture could not be read, after answering the others."""
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    config = AgentConfig(
-        bundle=options.bundle,
-        cloud=options.cloud,
-        tls_ca=options.tls_ca,
-        insecure=options.insecure,
-        require_cloud=not options.offline_start,
-        objective=options.objective,
-        candidate=options.candidate,
-        answer_top_k=options.top,
-    )
+    config = _config(options)
     files = picture_files(options.pictures) * options.repeat
     with Agent.open(config) as agent:
         answers, unreadable = [], 0
@@ -80,8 +82,23 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"answers": answers, "unreadable": unreadable, "stats": asdict(stats)})
     else:
-        print(_summary(stats))
+        print(summary(stats))
     return 1 if unreadable else 0
+
+
+def _config(options: argparse.Namespace) -> AgentConfig:
+    return AgentConfig(
+        bundle=options.bundle,
+        cloud=options.cloud,
+        tls_ca=options.tls_ca,
+        insecure=options.insecure,
+        require_cloud=not options.offline_start,
+        objective=options.objective,
+        candidate=options.candidate,
+        rate_control=not options.fixed_rung,
+        video=options.video,
+        answer_top_k=options.top,
+    )
 
 
 def _submitted(
@@ -106,6 +123,7 @@ def _row(name: str, answer: Answer, top: int) -> dict[str, Any]:
         "top": [{"label": label, "score": score} for label, score in answer.top(top)],
         "place": answer.place,
         "candidate": answer.candidate,
+        "rung": answer.rung,
         "latency_ms": round(answer.latency_ms, 2),
         "payload_bytes": answer.payload_bytes,
     }
@@ -117,10 +135,16 @@ def _line(name: str, answer: Answer, top: int) -> str:
     return f"{name}: {classes}  ({answer.latency_ms:.0f} ms, {where})"
 
 
-def _summary(stats: Stats) -> str:
+def summary(stats: Stats) -> str:
+    """All that a run comes to: counts, and a second line where the link was too thin."""
     lost = stats.accepted - stats.answered_cloud - stats.answered_device - stats.errors
-    return (
+    line = (
         f"accepted {stats.accepted}, answered {stats.answered_cloud + stats.answered_device} "
         f"(cloud {stats.answered_cloud}, device {stats.answered_device}), "
         f"errors {stats.errors}, lost {lost}, switches {len(stats.switches)}"
     )
+    if stats.candidate is not None:
+        line += f", last {stats.candidate} at rung {stats.rung}"
+    if stats.rate_advice is not None:
+        line += f"\nno allowed rung fits the link: {stats.rate_advice}"
+    return line

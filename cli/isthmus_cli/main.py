@@ -46,6 +46,7 @@ VERBS = {
     "build": ("write the bundle that a device and the cloud run", "partitioner"),
     "cloud": ("serve the tails of a bundle", "cloud"),
     "edge": ("run the heads of a bundle over pictures", "edge"),
+    "bench": ("measure again what the documentation says", "bench,wire-bench"),
 }
 
 

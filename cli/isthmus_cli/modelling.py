@@ -1,14 +1,16 @@
 """What `profile`, `plan` and `build` share: model, pictures, settings, workbench."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from isthmus import ConfigError, ModelError, load_picture, picture_files
+from isthmus import ConfigError, ModelError, PictureFormat, load_picture, picture_files
 from isthmus_cli.console import Steps
 from isthmus_models import (
     MODELS,
@@ -23,7 +25,7 @@ CALIBRATION = 24
 EVALUATION = 84
 LEAST_PICTURES = 8
 
-__all__ = ["add_model_arguments", "workbench_of"]
+__all__ = ["add_model_arguments", "plan_config", "workbench_of"]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +55,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         )
     )
     _add_tuning(parser.add_argument_group("plan"))
+    _add_wire(parser.add_argument_group("wire"))
 
 
 def _add_preprocessing(group: argparse._ArgumentGroup) -> None:
@@ -95,24 +98,94 @@ def _add_tuning(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_wire(group: argparse._ArgumentGroup) -> None:
+    defaults = PlanConfig()
+    group.add_argument(
+        "--steps",
+        type=_share,
+        nargs="+",
+        default=defaults.steps,
+        metavar="S",
+        help="quantiser steps of the ladder, in standard deviations of a cut's tensor; a "
+        f"fraction is fine (default {_listed(defaults.steps)})",
+    )
+    group.add_argument(
+        "--no-bottleneck",
+        dest="bottleneck",
+        action="store_false",
+        default=defaults.bottleneck,
+        help="try no projection onto principal components at the cuts",
+    )
+    group.add_argument(
+        "--formats",
+        nargs="+",
+        choices=get_args(PictureFormat),
+        default=defaults.pictures,
+        metavar="FORMAT",
+        help="in which whole pictures may be sent, of "
+        f"{_listed(get_args(PictureFormat))} (default {_listed(defaults.pictures)})",
+    )
+    group.add_argument(
+        "--qualities",
+        type=int,
+        nargs="+",
+        default=defaults.qualities,
+        metavar="Q",
+        help=f"of those formats, 1-100 (default {_listed(defaults.qualities)})",
+    )
+    group.add_argument(
+        "--lossless-pictures",
+        action="store_true",
+        default=defaults.lossless_pictures,
+        help="try whole pictures without loss, too",
+    )
+
+
+def _share(text: str) -> float:
+    """A number or a fraction of two."""
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number and no fraction") from error
+
+
+def _listed(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))
+
+
 def workbench_of(options: argparse.Namespace) -> Workbench:
     """The workbench for the model and the settings on the command line."""
-    config = PlanConfig(
+    config = plan_config(options)
+    work = options.work or Path(f"{Path(options.model).stem}.work")
+    progress = Steps(quiet=options.quiet)
+    model, labels = _model_of(options, work)
+    network = load_model(model)
+    height, width, _ = network.input.shape
+    pictures = _pictures(options.pictures, height, width)
+    progress(f"read {model} and {len(pictures.calibration) + len(pictures.evaluation)} pictures")
+    return Workbench(
+        network,
+        pictures,
+        config=config,
+        work=work,
+        card=ModelCard(Path(options.model).stem, labels),
+        progress=progress,
+    )
+
+
+def plan_config(options: argparse.Namespace) -> PlanConfig:
+    """The settings on the command line."""
+    return PlanConfig(
         agreement_floor=options.agreement_floor,
         edge_factor=options.edge_factor,
         edge_network_ms=options.edge_network_ms,
         max_cuts=options.max_cuts,
-    )
-    work = options.work or Path(f"{Path(options.model).stem}.work")
-    model, labels = _model_of(options, work)
-    height, width, _ = load_model(model).input.shape
-    return Workbench(
-        model,
-        _pictures(options.pictures, height, width),
-        config=config,
-        work=work,
-        card=ModelCard(Path(options.model).stem, labels),
-        progress=Steps(quiet=options.quiet),
+        steps=tuple(options.steps),
+        bottleneck=options.bottleneck,
+        pictures=tuple(options.formats),
+        qualities=tuple(options.qualities),
+        lossless_pictures=options.lossless_pictures,
     )
 
 

@@ -10,11 +10,12 @@ from isthmus_partitioner import render_plan
 DESCRIPTION = """\
 Find where a model can be divided, build the most promising heads and tails, measure
 them as wholes, and keep what is best at some bandwidth. Staying on the device and
-sending the picture as JPEG are candidates like any other. Does the steps of
-`isthmus profile` first, unless --work holds them.
+sending the picture as JPEG, WebP or AVIF are candidates like any other. Does the steps
+of `isthmus profile` first, unless --work holds them.
 """
 EXAMPLES = """\
   isthmus plan efficientnet-lite0 --edge-network-ms 150
+  isthmus plan efficientnet-lite0 --steps 1/4 1/2 3/4 --formats jpeg --no-bottleneck  # quicker
   isthmus plan resnet.onnx --mean 123.7 116.3 103.5 --std 58.4 57.1 57.4 --pictures photos/
 """
 

@@ -1,15 +1,19 @@
 """The cloud half: a gRPC service that runs the tails of one bundle for many devices."""
 
 from isthmus_cloud.answering import Answerer, UnknownCandidateError
+from isthmus_cloud.budget import OverloadedError
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.engines import OnnxTail, TailEngine, load_tails
+from isthmus_cloud.memory import StreamMemory
 from isthmus_cloud.server import RunningService, listening, run_service, serve
 
 __all__ = [
     "Answerer",
     "OnnxTail",
+    "OverloadedError",
     "RunningService",
     "ServiceConfig",
+    "StreamMemory",
     "TailEngine",
     "UnknownCandidateError",
     "listening",

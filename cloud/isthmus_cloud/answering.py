@@ -4,25 +4,19 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from isthmus import (
-    Candidate,
-    Encoding,
-    Manifest,
-    SymbolCoder,
-    Symbols,
-    TensorSpec,
-    WireError,
-    decode_tensor,
-    encode_answer,
-)
+from isthmus import ConfigError, Manifest, SymbolCoder, WireError, encode_answer
 from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud.budget import ByteBudget
+from isthmus_cloud.config import MAX_BYTES_IN_FLIGHT
 from isthmus_cloud.engines import TailEngine
 from isthmus_cloud.load import LoadGauge
+from isthmus_cloud.memory import StreamMemory, Turn
+from isthmus_cloud.routes import Route, routes_of
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
 
@@ -34,15 +28,15 @@ class UnknownCandidateError(WireError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Route:
-    """How the frames of one candidate are answered."""
+class _Job:
+    """One frame, from its arrival until no thread works on it."""
 
-    candidate: str
-    spec: TensorSpec
-    encoding: Encoding
-    step: float
-    zero_point: int
-    engine: TailEngine
+    memory: StreamMemory
+    turn: Turn
+    sequence: int
+    rung: int
+    received_ns: int
+    top_k: int
 
 
 class _ThreadCoder(threading.local):
@@ -55,18 +49,24 @@ class _ThreadCoder(threading.local):
 class Answerer:
     """Answers the frames of all streams on a few worker threads.
 
-    Neither zstd nor inference ever runs on the event loop.
+    Neither zstd nor inference ever runs on the event loop. Raises ConfigError where a single frame
+    of this plan may take more than `max_bytes_in_flight`.
     """
 
     def __init__(
-        self, manifest: Manifest, engines: Mapping[str, TailEngine], workers: int = 1
+        self,
+        manifest: Manifest,
+        engines: Mapping[str, TailEngine],
+        workers: int = 1,
+        max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT,
     ) -> None:
-        routes = (_route(manifest, candidate, engines) for candidate in manifest.candidates)
-        self._routes = {route.candidate: route for route in routes if route is not None}
+        self._routes = routes_of(manifest, engines)
+        _check_room(self._routes, max_bytes_in_flight)
         self._outputs = manifest.outputs
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="tail")
         self._local = _ThreadCoder()
         self._gauge = LoadGauge(workers)
+        self._budget = ByteBudget(max_bytes_in_flight)
 
     def __enter__(self) -> Self:
         return self
@@ -89,75 +89,81 @@ class Answerer:
         """What computes; the first tail speaks for all."""
         return next((route.engine.provider for route in self._routes.values()), "none")
 
+    @property
+    def bytes_in_flight(self) -> int:
+        """What all streams have in flight; a frame given up counts until no worker has it."""
+        return self._budget.taken_bytes
+
     def load(self) -> pb.Load:
         """What a frame that came now would meet."""
         return pb.Load(frames_waiting=self._gauge.waiting, queue_ms=self._gauge.queue_ms)
 
-    async def answer(self, frame: pb.Frame, received_ns: int, top_k: int) -> pb.Result:
+    async def answer(
+        self, frame: pb.Frame, received_ns: int, top_k: int, memory: StreamMemory
+    ) -> pb.Result:
         """The frame's result, its times counted from `received_ns` (monotonic).
 
-        Raises UnknownCandidateError or WireError if the frame is wrong, ModelError if the tail
-        is. Cancelling gives up a frame that no worker has begun.
+        The frames of one stream share its `memory` and are given in order of arrival; they need not
+        wait for each other. Raises UnknownCandidateError, KeyFrameNeededError or WireError if the
+        frame is wrong, OverloadedError if it does not fit, ModelError if the tail fails.
+        Cancelling gives up a frame that no worker has begun.
         """
         route = self._route_of(frame)
-        loop = asyncio.get_running_loop()
+        taken_bytes = route.frame_bytes(frame)
+        self._budget.take(taken_bytes)
+        turn = memory.turn(route, frame)
+        job = _Job(memory, turn, frame.sequence, frame.rung, received_ns, top_k)
         with self._gauge.frame():
-            result = await loop.run_in_executor(
-                self._threads, self._work, route, frame, received_ns, top_k
-            )
+            result = await asyncio.wrap_future(self._begin(job, taken_bytes))
         self._gauge.learn(result.timing.decode_ms + result.timing.run_ms)
         result.load.CopyFrom(self.load())
         return result
 
-    def _route_of(self, frame: pb.Frame) -> _Route:
+    def _route_of(self, frame: pb.Frame) -> Route:
         route = self._routes.get(frame.candidate)
         if route is None:
             raise UnknownCandidateError(
                 f"no tail for candidate {frame.candidate[:MAX_ECHO]!r}; "
                 f"this service answers {', '.join(self._routes)}"
             )
-        names = [tensor.name[:MAX_ECHO] for tensor in frame.tensors[:2]]
-        if names != [route.spec.name]:
-            raise WireError(
-                f"candidate {route.candidate!r} carries one tensor, {route.spec.name!r}; "
-                f"the frame has {len(frame.tensors)}: {', '.join(map(repr, names))}"
-            )
         return route
 
-    def _work(self, route: _Route, frame: pb.Frame, received_ns: int, top_k: int) -> pb.Result:
+    def _begin(self, job: _Job, taken_bytes: int) -> Future[pb.Result]:
+        """Into the queue; its bytes count until it is done, or given up before it was begun."""
+
+        def let_go(_done: Future[pb.Result]) -> None:
+            job.turn.give_up()  # the pool holds a cancelled job until a worker comes by
+            self._budget.give_back(taken_bytes)
+
+        future = self._threads.submit(self._work, job)
+        future.add_done_callback(let_go)
+        return future
+
+    def _work(self, job: _Job) -> pb.Result:
         begun_ns = time.monotonic_ns()
-        try:
-            tensor = decode_tensor(frame.tensors[0], route.spec, route.encoding, self._local.coder)
-        except WireError as error:
-            where = f"tensor {route.spec.name!r}"
-            what = str(error).removeprefix(f"{where}: ")
-            raise WireError(f"{where} of candidate {route.candidate!r}: {what}") from error
+        tensors = job.memory.decode(job.turn, self._local.coder)
         decoded_ns = time.monotonic_ns()
-        outputs = route.engine.run(tensor, route.step, route.zero_point)
+        outputs = job.turn.route.run(job.rung, tensors)
         run_ns = time.monotonic_ns()
         answers = [
-            encode_answer(spec, output[0:1], top_k)
+            encode_answer(spec, output[0:1], job.top_k)
             for spec, output in zip(self._outputs, outputs, strict=True)
         ]
         timing = pb.Timing(
-            received_ns=received_ns,
-            queue_ms=(begun_ns - received_ns) / 1e6,
+            received_ns=job.received_ns,
+            queue_ms=(begun_ns - job.received_ns) / 1e6,
             decode_ms=(decoded_ns - begun_ns) / 1e6,
             run_ms=(run_ns - decoded_ns) / 1e6,
-            total_ms=(time.monotonic_ns() - received_ns) / 1e6,
+            total_ms=(time.monotonic_ns() - job.received_ns) / 1e6,
         )
-        return pb.Result(sequence=frame.sequence, outputs=answers, timing=timing)
+        return pb.Result(sequence=job.sequence, outputs=answers, timing=timing)
 
 
-def _route(
-    manifest: Manifest, candidate: Candidate, engines: Mapping[str, TailEngine]
-) -> _Route | None:
-    cut = manifest.cut_of(candidate)
-    if cut.tensor is None or candidate.encoding is None:
-        return None
-    step, zero_point = 1.0, 0
-    if isinstance(candidate.encoding, Symbols):
-        step, zero_point = candidate.encoding.step, candidate.encoding.zero_point
-    elif cut.quantisation is not None:
-        step, zero_point = cut.quantisation.scale, cut.quantisation.zero_point
-    return _Route(candidate.id, cut.tensor, candidate.encoding, step, zero_point, engines[cut.id])
+def _check_room(routes: Mapping[str, Route], max_bytes_in_flight: int) -> None:
+    """A frame that can never be taken is known before devices come."""
+    for name, route in routes.items():
+        if route.max_bytes > max_bytes_in_flight:
+            raise ConfigError(
+                f"max_bytes_in_flight is {max_bytes_in_flight}, but a frame of candidate {name!r} "
+                f"takes up to {route.max_bytes}; allow at least that"
+            )

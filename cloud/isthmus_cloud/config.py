@@ -9,7 +9,9 @@ from isthmus import ConfigError, is_loopback
 
 ProviderChoice = Literal["auto", "cpu", "cuda"]
 
-__all__ = ["ProviderChoice", "ServiceConfig", "split_address"]
+MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
+
+__all__ = ["MAX_BYTES_IN_FLIGHT", "ProviderChoice", "ServiceConfig", "split_address"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class ServiceConfig:
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
     may have in flight, `workers` that of tails that run at once, `threads` what each of them uses.
+    `max_bytes_in_flight` bounds the frames of all streams together: payloads, and the tensors that
+    they decode to.
     """
 
     bundle: Path
@@ -29,11 +33,12 @@ class ServiceConfig:
     window: int = 8
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     workers: int = 1
+    max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     drain_grace_s: float = 5.0
     provider: ProviderChoice = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("window", "threads", "workers"):
+        for name in ("window", "threads", "workers", "max_bytes_in_flight"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.drain_grace_s <= 3600:

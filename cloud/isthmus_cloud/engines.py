@@ -6,21 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from isthmus import Bundle, BundleError, ConfigError, Cut, ModelError, TensorSpec
 from isthmus_cloud.config import ProviderChoice, ServiceConfig
+from isthmus_cloud.feeds import AnyArray, blank_feeds
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-__all__ = ["CPU", "CUDA", "AnyArray", "OnnxTail", "TailEngine", "UInt8Array", "load_tails"]
-
-AnyArray = NDArray[np.generic]
-UInt8Array = NDArray[np.uint8]
+__all__ = ["CPU", "CUDA", "OnnxTail", "TailEngine", "load_tails"]
 
 _ORT_FAILURES: tuple[type[Exception], ...] = (
     ort_errors.EPFail,
@@ -47,10 +43,11 @@ class TailEngine(Protocol):
     def provider(self) -> str:
         """What computes, by ONNX Runtime's name."""
 
-    def run(self, tensor: UInt8Array, step: float, zero_point: int) -> Sequence[AnyArray]:
-        """Outputs in the manifest's order, of `tensor` [N,*shape].
+    def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
+        """Outputs in the manifest's order.
 
-        Where the cut is quantised, value = (tensor - zero_point) * step; a picture ignores both.
+        `feeds` are, for each tensor of the cut, the wire tensor [N,*shape] and, where it is
+        quantised, its step (float32 []) and zero point (uint8 []): value = (q - zero_point) * step.
         """
 
 
@@ -73,7 +70,8 @@ class OnnxTail:
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this tail: {error}; "
                 "build the bundle again with the version that runs here"
             ) from error
-        self._inputs = [node.name for node in self._session.get_inputs()]
+        inputs = self._session.get_inputs()
+        self._inputs = {node.name: str(node.type) for node in inputs}
 
     @property
     def provider(self) -> str:
@@ -81,16 +79,15 @@ class OnnxTail:
         return str(self._session.get_providers()[0])
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the graph's inputs."""
-        return tuple(self._inputs)
+    def inputs(self) -> Mapping[str, str]:
+        """The graph's inputs in order: ONNX Runtime's types by name, as "tensor(uint8)"."""
+        return self._inputs
 
-    def run(self, tensor: UInt8Array, step: float, zero_point: int) -> Sequence[AnyArray]:
+    def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
         """See `TailEngine.run`; ModelError if ONNX Runtime fails."""
-        values = (tensor, np.array(step, np.float32), np.array(zero_point, np.uint8))
         try:
             outputs: Sequence[AnyArray] = self._session.run(
-                None, dict(zip(self._inputs, values, strict=False))
+                None, dict(zip(self._inputs, feeds, strict=True))
             )
         except _ORT_FAILURES as error:
             raise ModelError(f"{self._path}: ONNX Runtime failed on a frame: {error}") from error
@@ -138,18 +135,27 @@ def _cuda_is_missing() -> str:
 
 def _load_tail(bundle: Bundle, cut: Cut, provider: str, threads: int) -> OnnxTail:
     assert cut.tail is not None
-    assert cut.tensor is not None
     path = bundle.file(cut.tail)
     tail = OnnxTail(path, provider, threads)
-    count = 1 if cut.quantisation is None else 3
-    if len(tail.inputs) != count or (count == 3 and tail.inputs[1:] != ("step", "zero_point")):
-        raise BundleError(
-            f"{path}: its inputs are {', '.join(tail.inputs)}, not those of the tail of "
-            f"{cut.id!r}; build the bundle again"
-        )
-    outputs = tail.run(np.zeros((1, *cut.tensor.shape), np.uint8), 1.0, 0)
-    _check_outputs(path, outputs, bundle.manifest.outputs)
+    feeds = blank_feeds(cut)
+    _check_inputs(path, tail.inputs, feeds)
+    _check_outputs(path, tail.run(feeds), bundle.manifest.outputs)
     return tail
+
+
+def _check_inputs(path: Path, inputs: Mapping[str, str], feeds: Sequence[AnyArray]) -> None:
+    wanted = [_type_name(feed) for feed in feeds]
+    if list(inputs.values()) != wanted:
+        got = ", ".join(f"{name} {kind}" for name, kind in inputs.items())
+        raise BundleError(
+            f"{path}: its inputs are {got}, the manifest says {', '.join(wanted)}; "
+            "build the bundle again"
+        )
+
+
+def _type_name(feed: AnyArray) -> str:
+    name = feed.dtype.name
+    return f"tensor({'float' if name == 'float32' else name})"
 
 
 def _check_outputs(path: Path, outputs: Sequence[AnyArray], specs: Sequence[TensorSpec]) -> None:

@@ -41,7 +41,7 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
     bundle = await asyncio.to_thread(open_bundle, config.bundle, "cloud")
     tails = await asyncio.to_thread(load_tails, bundle, config, announce)
-    with Answerer(bundle.manifest, tails, config.workers) as answerer:
+    with Answerer(bundle.manifest, tails, config.workers, config.max_bytes_in_flight) as answerer:
         await serve_until_told(config, bundle, answerer, announce)
 
 

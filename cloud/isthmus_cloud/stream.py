@@ -9,9 +9,11 @@ import logging
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 
-from isthmus import WireError
+from isthmus import IsthmusError, KeyFrameNeededError, WireError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering import Answerer, UnknownCandidateError
+from isthmus_cloud.budget import OverloadedError
+from isthmus_cloud.memory import StreamMemory
 from isthmus_cloud.session import Answer, Close, Greet, Reply, Session, error_message
 
 OUTBOX_MESSAGES = 16
@@ -20,6 +22,12 @@ MAX_ERROR_CHARACTERS = 500  # a hostile frame must not be able to order a long a
 __all__ = ["Stream"]
 
 _logger = logging.getLogger(__name__)
+
+_CODES: dict[type[IsthmusError], pb.ErrorCode] = {
+    UnknownCandidateError: pb.ERROR_CODE_UNKNOWN_CANDIDATE,
+    KeyFrameNeededError: pb.ERROR_CODE_KEY_FRAME_NEEDED,
+    OverloadedError: pb.ERROR_CODE_OVERLOADED,
+}
 
 
 class Stream:
@@ -34,6 +42,7 @@ class Stream:
         self._session = session
         self._answerer = answerer
         self._write = write
+        self._memory = StreamMemory()
         self._outbox: asyncio.Queue[pb.CloudMessage | None] = asyncio.Queue(OUTBOX_MESSAGES)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._last_word: pb.CloudMessage | None = None
@@ -92,20 +101,22 @@ class Stream:
                         return
 
     async def _answer(self, frame: pb.Frame, received_ns: int) -> None:
-        await self._outbox.put(await self._outcome(frame, received_ns))
+        sequence = frame.sequence
+        outcome = await self._outcome(frame, received_ns)
+        del frame  # a device that does not read its answers must not make us keep what it sent
+        await self._outbox.put(outcome)
         # Before the writer can have sent it: the device may use the free place at once.
-        self._session.finished(frame.sequence)
+        self._session.finished(sequence)
         self._end_if_drained()
 
     async def _outcome(self, frame: pb.Frame, received_ns: int) -> pb.CloudMessage:
-        code: pb.ErrorCode
         try:
-            result = await self._answerer.answer(frame, received_ns, self._session.top_k)
+            result = await self._answerer.answer(
+                frame, received_ns, self._session.top_k, self._memory
+            )
             return pb.CloudMessage(result=result)
-        except UnknownCandidateError as error:
-            code, text = pb.ERROR_CODE_UNKNOWN_CANDIDATE, str(error)
-        except WireError as error:
-            code, text = pb.ERROR_CODE_BAD_FRAME, str(error)
+        except (WireError, OverloadedError) as error:
+            code, text = _CODES.get(type(error), pb.ERROR_CODE_BAD_FRAME), str(error)
         except Exception:
             _logger.exception("session %s, frame %d", self._session.name, frame.sequence)
             code, text = pb.ERROR_CODE_INTERNAL, "the service failed on this frame"

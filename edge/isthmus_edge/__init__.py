@@ -3,20 +3,25 @@
 from isthmus_edge.agent import Agent
 from isthmus_edge.answer import Answer, Stats, Switch
 from isthmus_edge.chain import Chain
-from isthmus_edge.config import AgentConfig, Objective
+from isthmus_edge.config import AgentConfig, Objective, Video
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.link import LinkEstimate, LinkEstimator
 from isthmus_edge.pace import FullPace, Pace
 from isthmus_edge.policy import Decision, Goal, Prediction, Situation, decide, predict
+from isthmus_edge.rate import Budget, Choice, Demand, RateController, budget
+from isthmus_edge.stages import Stages
 from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
 
 __all__ = [
     "Agent",
     "AgentConfig",
     "Answer",
+    "Budget",
     "Chain",
+    "Choice",
     "Connection",
     "Decision",
+    "Demand",
     "FullPace",
     "Goal",
     "GrpcTransport",
@@ -28,10 +33,14 @@ __all__ = [
     "OnMessage",
     "Pace",
     "Prediction",
+    "RateController",
     "Situation",
+    "Stages",
     "Stats",
     "Switch",
     "Transport",
+    "Video",
+    "budget",
     "decide",
     "predict",
 ]

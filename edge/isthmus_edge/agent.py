@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
@@ -32,14 +32,18 @@ from isthmus import (
     WireError,
     max_frame_bytes,
     open_bundle,
+    require_formats,
 )
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.answer import Answer, Stats
 from isthmus_edge.config import AgentConfig, Objective
+from isthmus_edge.device import Device
+from isthmus_edge.frame import Frame
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.pace import FullPace, Pace
-from isthmus_edge.pipeline import Frame, Pipeline
+from isthmus_edge.pins import pinned
+from isthmus_edge.pipeline import Pipeline
 from isthmus_edge.policy import Decision
 from isthmus_edge.transport import GrpcTransport, Transport
 from isthmus_edge.uplink import State, Uplink
@@ -64,8 +68,8 @@ class Agent:
         self._slots = threading.Semaphore(config.max_queued)
         self._entrance = threading.Lock()  # no frame is accepted once closing has begun
         self._closing = False
-        self._device = ThreadPoolExecutor(1, thread_name_prefix="isthmus-device")
-        self._pipeline = Pipeline(bundle, config, pace, self._device, self._ledger)
+        self._device = Device(bundle, config, pace)
+        self._pipeline = Pipeline(bundle, config, self._device, self._ledger)
         self._pipeline.on_begin = self._slots.release
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -85,8 +89,9 @@ class Agent:
         service refuses, for instance because it holds other weights.
         """
         bundle = open_bundle(config.bundle, "device")
+        require_formats(bundle.manifest.kept)
         if config.candidate is not None:
-            bundle.manifest.candidate(config.candidate)
+            pinned(bundle.manifest, config.candidate)
         if transport is None and config.cloud is not None:
             limit = max_frame_bytes(bundle.manifest)
             transport = GrpcTransport(config.cloud, config.tls_ca, limit)
@@ -131,24 +136,24 @@ class Agent:
     ) -> "Future[Answer]":
         """Accept a frame and return; waits while `max_queued` others wait for the head.
 
-        `candidate` pins this frame to one entry of the plan; otherwise the policy chooses. Raises
-        WireError for a wrong shape or type, ConfigError for an unknown candidate,
-        AgentClosedError after `close`. Once accepted, the frame ends in exactly one answer or one
-        error.
+        `candidate` pins this frame to one entry of the plan (``ID``) or to one rung of its ladder
+        (``ID@RUNG``); otherwise policy and rate control choose. Raises WireError for a wrong shape
+        or type, ConfigError for an unknown candidate or rung, AgentClosedError after `close`. Once
+        accepted, the frame ends in exactly one answer or one error.
         """
         tensor = self._checked(frame)
-        pin = candidate or self._config.candidate
-        pinned = None if pin is None else self._bundle.manifest.candidate(pin)
-        if pinned is not None and pinned.encoding is not None and self._pipeline.uplink is None:
+        name = candidate or self._config.candidate
+        pin = None if name is None else pinned(self._bundle.manifest, name)
+        if pin is not None and not pin.is_local and self._pipeline.uplink is None:
             raise ConfigError(
-                f"candidate {pinned.id!r} needs a cloud; give its address (cloud=…, --cloud)"
+                f"candidate {name!r} needs a cloud; give its address (cloud=…, --cloud)"
             )
         self._slots.acquire()
         with self._entrance:
             if self._closing:
                 self._slots.release()
                 raise AgentClosedError("the agent is closed; open another one")
-            accepted = self._accept(tensor, deadline_ms, pinned)
+            accepted = self._accept(tensor, deadline_ms, pin)
             return asyncio.run_coroutine_threadsafe(accepted, self._loop)
 
     def stream(
@@ -180,7 +185,7 @@ class Agent:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._device.shutdown()
+        self._device.close()
 
     def __enter__(self) -> "Agent":
         return self
@@ -239,18 +244,18 @@ class Agent:
         log.log(
             logging.WARNING if state == "refused" else logging.INFO, "link %s: %s", state, reason
         )
-        self._pipeline.wake()
+        self._pipeline.link_changed()
 
     async def _start(self) -> None:
         self._tasks.append(asyncio.create_task(self._pipeline.run()))
 
     async def _accept(
-        self, tensor: NDArray[np.generic], deadline_ms: float | None, pinned: Candidate | None
+        self, tensor: NDArray[np.generic], deadline_ms: float | None, pin: Candidate | None
     ) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open_futures.add(future)
         future.add_done_callback(self._open_futures.discard)
-        self._pipeline.accept(Frame(self._ledger.accept(), tensor, future, deadline_ms, pinned))
+        self._pipeline.accept(Frame(self._ledger.accept(), (tensor,), future, deadline_ms, pin))
         return await future
 
     async def _shut_down(self, timeout_s: float) -> None:
@@ -279,6 +284,8 @@ class Agent:
             link_state="none" if uplink is None else uplink.state,
             link=None if uplink is None else uplink.estimate(),
             candidate=self._pipeline.in_use,
+            rung=self._pipeline.rung,
+            rate_advice=self._pipeline.rate_advice,
             device_scale=self._pipeline.device_scale,
             switches=tuple(self._pipeline.switches),
         )

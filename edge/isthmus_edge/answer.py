@@ -17,13 +17,15 @@ class Answer:
     """The answer to one frame.
 
     `outputs` maps output names to arrays [1,*shape]; with `answer_top_k`, values that were not
-    sent read -inf. `place` says who finished the frame, `candidate` where its head ended.
-    `latency_ms` counts from acceptance to answer.
+    sent read -inf. `place` says who finished the frame, `candidate` where its head ended, `rung`
+    which step of the candidate's ladder was sent (0 is the finest). `latency_ms` counts from
+    acceptance to answer. `payload_bytes` is all that was sent for the frame.
     """
 
     sequence: int
     outputs: Mapping[str, NDArray[np.generic]]
     candidate: str
+    rung: int
     place: Literal["cloud", "device"]
     latency_ms: float
     payload_bytes: int
@@ -53,7 +55,9 @@ class Switch:
 class Stats:
     """An agent's figures so far. accepted = cloud + device + errors + pending, always.
 
-    `switches` holds the last 256 changes of the candidate in use.
+    `candidate` and `rung` are those of the last frame that was not pinned, `switches` the last 256
+    changes of that candidate. `rate_advice` says what would suit the link better while no rung
+    that the agreement floor allows fits it.
     """
 
     accepted: int
@@ -65,5 +69,7 @@ class Stats:
     link_state: str
     link: LinkEstimate | None
     candidate: str | None
+    rung: int | None
+    rate_advice: str | None
     device_scale: float
     switches: tuple[Switch, ...]

@@ -7,8 +7,9 @@ from typing import Literal
 from isthmus import ConfigError, is_loopback
 
 Objective = Literal["latency", "throughput"]
+Video = Literal["auto", "off"]
 
-__all__ = ["AgentConfig", "Objective"]
+__all__ = ["AgentConfig", "Objective", "Video"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,11 @@ class AgentConfig:
 
     `cloud` is ``HOST:PORT``; None answers every frame on the device. `objective` is what the
     policy minimises: the latency of a frame, or the time between frames. `candidate` pins one
-    entry of the plan and switches the policy off. `answer_top_k` > 0 asks the cloud for the k
+    entry of the plan (``ID``, or ``ID@RUNG``; rung 0 is the finest) and switches the policy off.
+    `agreement_floor` replaces the plan's. With `rate_control` each frame takes the finest rung
+    that link and deadline allow, otherwise the coarsest that meets the floor. `video` "auto" sends
+    frames that resemble the one before as differences to it, "off" sends each for itself.
+    `answer_top_k` > 0 asks the cloud for the k
     greatest values of each output row instead of all of them. `patience_ms` bounds how long a
     frame waits for the cloud before the device finishes it (None: three times the predicted
     latency, at least a second). A link that is silent for `silence_s`, beyond what the frames
@@ -34,6 +39,8 @@ class AgentConfig:
     objective: Objective = "latency"
     candidate: str | None = None
     agreement_floor: float | None = None
+    rate_control: bool = True
+    video: Video = "auto"
     answer_top_k: int = 0
     threads: int = 1
     max_queued: int = 2
@@ -44,6 +51,12 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if self.objective not in {"latency", "throughput"}:
             raise ConfigError(f"objective {self.objective!r}: use 'latency' or 'throughput'")
+        if self.video not in {"auto", "off"}:
+            raise ConfigError(f"video {self.video!r}: use 'auto' or 'off'")
+        if self.agreement_floor is not None and not 0 <= self.agreement_floor <= 1:
+            raise ConfigError(
+                f"agreement_floor must lie between 0 and 1, got {self.agreement_floor}"
+            )
         for name in ("threads", "max_queued"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")

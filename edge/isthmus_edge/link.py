@@ -132,6 +132,15 @@ class LinkEstimator:
         waiting = sum(m.size_bytes for m in self._messages.values() if m.received_s is None)
         return waiting * 8 / self._believed_bps()
 
+    def queue_s(self, now: float) -> float:
+        """How long a message that is sent at `now` would wait until the link is free."""
+        if not self._samples:
+            return 0.0
+        bandwidth, free_at = self._believed_bps(), min(self._left_link_at, now)
+        for message in reversed(self._still_travelling()):
+            free_at = max(free_at, message.sent_at) + message.size_bytes * 8 / bandwidth
+        return max(free_at - now, 0.0)
+
     def _believed_bps(self) -> float:
         return sum(s.bits for s in self._samples) / self._served_s(self._samples)
 

@@ -1,15 +1,42 @@
 """What the agent expects: live times, the link and the plan, brought together for the policy."""
 
+from typing import Protocol
+
 from isthmus import Candidate, Manifest
+from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.config import AgentConfig, Objective
+from isthmus_edge.link import LinkEstimate
 from isthmus_edge.observed import Observed
-from isthmus_edge.policy import Decision, Goal, Situation, decide, predict
-from isthmus_edge.uplink import Uplink
+from isthmus_edge.policy import (
+    Decision,
+    Goal,
+    Situation,
+    computing_ms,
+    decide,
+    predict,
+)
+from isthmus_edge.rate import Demand, Remaining
+from isthmus_edge.rungs import Rungs
 
 LEAST_PATIENCE_MS = 1000.0
 PATIENCE = 3.0  # a frame waits for this many predicted latencies
 
-__all__ = ["Outlook"]
+__all__ = ["Link", "Outlook"]
+
+
+class Link(Protocol):
+    """What the outlook asks of an uplink."""
+
+    queue_ms: float  # what a frame waits in the cloud
+
+    @property
+    def link_queue_ms(self) -> float:
+        """What a frame would wait behind those that are still on the link."""
+        ...
+
+    def estimate(self) -> LinkEstimate | None:
+        """The link as it is believed to be, None while it is not up."""
+        ...
 
 
 class Outlook:
@@ -20,6 +47,9 @@ class Outlook:
         self._config = config
         floor = config.agreement_floor
         self._floor = manifest.agreement_floor if floor is None else floor
+        candidates = tuple(c.at_floor(self._floor) for c in manifest.candidates)
+        self._kept = tuple(c for c in candidates if c.kept)
+        self._rungs = Rungs(candidates, self._floor)
         self._on_device = Observed()
         self._in_cloud = Observed()
 
@@ -27,6 +57,11 @@ class Outlook:
     def device_scale(self) -> float:
         """Live device time over planned device time."""
         return self._on_device.scale
+
+    @property
+    def rate_advice(self) -> str | None:
+        """What would suit the link better, while no allowed rung fits it."""
+        return self._rungs.advice
 
     def note_device(self, candidate: Candidate, took_ms: float) -> None:
         """The device computed one frame of `candidate`, head and encoding together."""
@@ -36,18 +71,50 @@ class Outlook:
         """The cloud computed one frame of `candidate`, decoding and tail together."""
         self._in_cloud.add(candidate, took_ms, candidate.figures.cloud_ms)
 
-    def decide(self, uplink: Uplink | None, in_use: str | None, objective: Objective) -> Decision:
-        """What the policy chooses now."""
+    def note_size(self, message: pb.Frame) -> None:
+        """A frame was entropy coded: so large it is."""
+        self._rungs.learn(message)
+
+    def decide(self, uplink: Link | None, in_use: str | None, objective: Objective) -> Decision:
+        """What the policy chooses now, at the coarsest rung that the agreement floor allows."""
         goal = Goal(objective, self._floor)
-        return decide(self._manifest.kept, self._situation(uplink, in_use), goal)
+        return decide(self._kept, self._situation(uplink, in_use), goal)
 
     def decision_for(
-        self, pinned: Candidate | None, uplink: Uplink | None, in_use: str | None
+        self, pinned: Candidate | None, uplink: Link | None, in_use: str | None
     ) -> Decision:
         """The pinned candidate, or what the policy chooses for the configured objective."""
         if pinned is None:
             return self.decide(uplink, in_use, self._config.objective)
         return Decision(pinned, predict(pinned, self._situation(uplink, in_use)), "pinned")
+
+    def at_best_rung(
+        self, decision: Decision, uplink: Link | None, left_ms: float | None
+    ) -> Decision:
+        """The policy's decision at the rung that rate control finds for one frame.
+
+        `left_ms` is what remains until the frame's deadline. The answer must be here early enough
+        for the device to finish the frame if none comes: see `patience_ms`.
+        """
+        candidate = decision.candidate
+        link = None if uplink is None else uplink.estimate()
+        if candidate.is_local or uplink is None or link is None or not self._config.rate_control:
+            self._rungs.rest()
+            return decision
+        situation = self._situation(uplink, candidate.id)
+        device_ms, cloud_ms = computing_ms(candidate, situation)
+        remaining = Remaining(
+            link=link,
+            device_ms=device_ms,
+            cloud_ms=cloud_ms,
+            queue_ms=uplink.link_queue_ms + uplink.queue_ms,
+            answer_bytes=situation.answer_bytes,
+        )
+        if left_ms is not None:
+            left_ms -= self._rest_ms(self._manifest.cut_of(candidate).depth)
+        demand = Demand(objective=self._config.objective, deadline_left_ms=left_ms)
+        candidate = self._rungs.choose(candidate, remaining, demand)
+        return Decision(candidate, predict(candidate, situation), decision.reason)
 
     def patience_ms(self, decision: Decision, depth: int, left_ms: float | None) -> float:
         """How long to wait for the cloud before the device finishes a frame itself.
@@ -71,7 +138,7 @@ class Outlook:
         rest_ms = manifest.local.figures.device_ms - min(heads, default=0.0)
         return rest_ms * self._on_device.scale
 
-    def _situation(self, uplink: Uplink | None, in_use: str | None) -> Situation:
+    def _situation(self, uplink: Link | None, in_use: str | None) -> Situation:
         return Situation(
             link=None if uplink is None else uplink.estimate(),
             device_scale=self._on_device.scale,

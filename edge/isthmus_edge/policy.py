@@ -17,7 +17,15 @@ from isthmus_edge.link import LinkEstimate
 FRAME_OVERHEAD_BYTES = 160  # message header, HTTP/2, TCP and IP headers of one small frame
 SWITCH_GAIN = 0.05  # a switch must promise at least this much: noise alone must not cause one
 
-__all__ = ["Decision", "Goal", "Prediction", "Situation", "decide", "predict"]
+__all__ = [
+    "Decision",
+    "Goal",
+    "Prediction",
+    "Situation",
+    "computing_ms",
+    "decide",
+    "predict",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The chosen candidate and, in one line, why."""
+    """The chosen candidate, whose `chosen` is the rung to send, and, in one line, why."""
 
     candidate: Candidate
     prediction: Prediction
@@ -71,14 +79,14 @@ class Decision:
 
 
 def decide(candidates: Iterable[Candidate], situation: Situation, goal: Goal) -> Decision:
-    """Choose for the next frame.
+    """Choose for the next frame; of each candidate its `chosen` rung counts (`at_floor`).
 
     Rules, in order: without a link, `local`; else the best candidate that meets the agreement
     floor; but stay with the one in use unless the best is better by more than `SWITCH_GAIN`. If
     nothing meets the floor, the one of greatest agreement.
     """
     pool = tuple(candidates)
-    local = next(c for c in pool if c.encoding is None)
+    local = next(c for c in pool if c.is_local)
     if situation.link is None:
         return Decision(local, predict(local, situation), "no link: answering on the device")
     eligible = [c for c in pool if c.figures.agreement >= goal.agreement_floor]
@@ -95,20 +103,27 @@ def decide(candidates: Iterable[Candidate], situation: Situation, goal: Goal) ->
 
 
 def predict(candidate: Candidate, situation: Situation) -> Prediction:
-    """Latency and period of one candidate, in ms."""
-    figures = candidate.figures
-    device_ms = situation.device_ms.get(candidate.id, figures.device_ms * situation.device_scale)
-    if candidate.encoding is None:
+    """Latency and period of one candidate at its chosen rung, in ms."""
+    device_ms, cloud_ms = computing_ms(candidate, situation)
+    if candidate.is_local:
         return Prediction(device_ms, device_ms)
     if situation.link is None:
         return Prediction(float("inf"), float("inf"))
-    cloud_ms = situation.cloud_ms.get(candidate.id, figures.cloud_ms * situation.cloud_scale)
-    up_ms = situation.link.transfer_ms(figures.payload_bytes + FRAME_OVERHEAD_BYTES)
+    up_ms = situation.link.transfer_ms(candidate.figures.payload_bytes + FRAME_OVERHEAD_BYTES)
     down_ms = situation.link.transfer_ms(situation.answer_bytes + FRAME_OVERHEAD_BYTES)
     round_trip_ms = situation.link.rtt_ms + up_ms + down_ms
     return Prediction(
         latency_ms=device_ms + round_trip_ms + situation.queue_ms + cloud_ms,
         period_ms=max(device_ms, up_ms, down_ms, cloud_ms),
+    )
+
+
+def computing_ms(candidate: Candidate, situation: Situation) -> tuple[float, float]:
+    """What the device and the cloud take for one frame, in ms: live figures, else the plan's."""
+    figures = candidate.figures
+    return (
+        situation.device_ms.get(candidate.id, figures.device_ms * situation.device_scale),
+        situation.cloud_ms.get(candidate.id, figures.cloud_ms * situation.cloud_scale),
     )
 
 

@@ -68,9 +68,9 @@ class Uplink:
         return self._state
 
     @property
-    def in_flight(self) -> int:
-        """Frames sent and not yet answered."""
-        return len(self._waiting)
+    def link_queue_ms(self) -> float:
+        """How long the next frame would wait behind those that are still on the link."""
+        return self._estimator.queue_s(time.monotonic()) * 1e3
 
     def estimate(self) -> LinkEstimate | None:
         """The link as it is believed to be, or None while it is not up."""

@@ -1,13 +1,14 @@
 """What the partitioner is told: limits of the plan, and the pictures it may look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import ConfigError
+from isthmus import ConfigError, PictureFormat
 
 __all__ = ["PictureSets", "PlanConfig", "Progress", "UInt8Array"]
 
@@ -25,13 +26,20 @@ class PlanConfig:
     where given, sets that factor so that the whole head network takes this long.
     `kl_budget` (nats) is what int8 may cost on pictures that ranges were not fitted to; the
     default is about what a JPEG of quality 95 costs a classifier. `fp32_layers` lists how many
-    leading Conv/Gemm/MatMul layers the tried variants leave in fp32.
+    leading Conv/Gemm/MatMul layers the tried variants leave in fp32. `steps` is the wire's ladder
+    in standard deviations of the cut's tensor; `pictures` are the formats in which whole pictures
+    may be sent, each in all `qualities` (1-100), and without loss if `lossless_pictures`.
+    `bottleneck`: try a projection onto principal components at each cut.
     """
 
     agreement_floor: float = 0.95
     edge_factor: float = 1.0
     edge_network_ms: float | None = None
-    jpeg_qualities: tuple[int, ...] = (85, 95)
+    steps: tuple[float, ...] = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 1)
+    pictures: tuple[PictureFormat, ...] = ("jpeg", "webp", "avif")
+    qualities: tuple[int, ...] = (95, 90, 85, 75)
+    lossless_pictures: bool = False
+    bottleneck: bool = True
     max_cuts: int = 5
     kl_budget: float = 0.02
     fp32_layers: tuple[int, ...] = (0, 3, 6, 10, 15)
@@ -43,10 +51,16 @@ class PlanConfig:
         self._check(
             "edge_network_ms", network_ms, network_ms is None or _is_positive(network_ms), "above 0"
         )
-        qualities = self.jpeg_qualities
+        qualities = self.qualities
         in_range = bool(qualities) and all(1 <= quality <= 100 for quality in qualities)
-        distinct = len(set(qualities)) == len(qualities)
-        self._check("jpeg_qualities", qualities, in_range and distinct, "distinct, each 1-100")
+        self._check("qualities", qualities, in_range and _distinct(qualities), "distinct, 1-100")
+        formats = set(get_args(PictureFormat))
+        # JPEG is what a split has to beat: no plan goes without it.
+        known = "jpeg" in self.pictures and formats.issuperset(self.pictures)
+        allowed = f"jpeg, and others of {', '.join(sorted(formats))}, each once"
+        self._check("pictures", self.pictures, known and _distinct(self.pictures), allowed)
+        steps = bool(self.steps) and all(_is_positive(step) for step in self.steps)
+        self._check("steps", self.steps, steps and _distinct(self.steps), "distinct, above 0")
         self._check("max_cuts", self.max_cuts, self.max_cuts >= 0, "0 or more")
         self._check("kl_budget", self.kl_budget, _is_positive(self.kl_budget), "above 0")
         layers = self.fp32_layers
@@ -57,6 +71,10 @@ class PlanConfig:
     def _check(key: str, value: object, is_right: bool, allowed: str) -> None:
         if not is_right:
             raise ConfigError(f"{key} is {value}; allowed: {allowed}")
+
+
+def _distinct(values: Sequence[object]) -> bool:
+    return len(set(values)) == len(values)
 
 
 def _is_positive(value: float) -> bool:

@@ -12,6 +12,7 @@ from isthmus import (
     Candidate,
     ConfigError,
     Cut,
+    CutTensor,
     FileEntry,
     Manifest,
     Segment,
@@ -22,6 +23,7 @@ from isthmus import (
 )
 from isthmus.manifest import LABELS_NAME
 from isthmus_partitioner.agreement import answer_index
+from isthmus_partitioner.bottleneck import Verdict
 from isthmus_partitioner.build import (
     INPUT,
     INPUT_TAIL,
@@ -38,11 +40,10 @@ from isthmus_partitioner.network import Network
 from isthmus_partitioner.precision import Quantised, Variant
 from isthmus_partitioner.profiling import Profile
 from isthmus_partitioner.propose import WireForecast, edge_factor, propose
-from isthmus_partitioner.segments import boundary_spec
 from isthmus_partitioner.selection import select
 from isthmus_partitioner.timing import open_tails, time_parts
 
-__all__ = ["ModelCard", "Plan", "make_plan"]
+__all__ = ["ModelCard", "Plan", "TransformNote", "make_plan"]
 
 Side = Literal["device", "cloud", "both"]
 
@@ -55,17 +56,31 @@ class ModelCard:
     labels: tuple[str, ...] = ()
 
 
+class TransformNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens to a cut's channels before they are quantised, and what a projection would do.
+
+    `has_bias`: the tail adds back a part of the head's error.
+    """
+
+    cut: str
+    transform: str
+    has_bias: bool
+    bottleneck: Verdict | None
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle is made of, and what was considered on the way.
 
     `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every
-    cut as predicted; `variants` the head precisions that were tried.
+    cut as predicted; `variants` the head precisions that were tried; `transforms` what became of
+    each built cut's channels before the wire.
     """
 
     manifest: Manifest
     rejected: tuple[Candidate, ...]
     forecasts: tuple[WireForecast, ...]
     variants: tuple[Variant, ...]
+    transforms: tuple[TransformNote, ...]
     precision: str
     precision_reason: str
     calibration_pictures: int
@@ -103,6 +118,7 @@ def make_plan(  # noqa: PLR0913  each step's result, and where to put one's own
         rejected=tuple(c for c in tried.candidates if c.cut not in kept),
         forecasts=tried.forecasts,
         variants=head.variants,
+        transforms=tuple(_note(cut) for cut in tried.parts.cuts),
         precision=head.chosen.name,
         precision_reason=head.reason,
         calibration_pictures=len(pictures.calibration),
@@ -134,14 +150,15 @@ def _try_out(  # noqa: PLR0913, PLR0917  the steps in between share all of it
     progress(f"measuring the wire bytes of {len(network.cuts)} cuts in two steps each")
     rivals = tuple(_rivals(trials, profile, config))
     proposals, forecasts = propose(network, head, profile, rivals, pictures.fitted, config)
-    parts = build_parts(network, head, proposals, pictures, folder, progress)
+    parts = build_parts(network, head, proposals, pictures, config, folder, progress)
     tails = open_tails(parts)
     progress(f"timing {len(parts.segments)} segments and {len(tails)} tails")
     times = time_parts(network, parts, tails, pictures.evaluation[:1])
-    trials += evaluation.chain(parts, tails, config.agreement_floor)
+    trials += evaluation.chain(parts, tails)
     factor = edge_factor(config, times.prefix_ms[-1])
-    measured = [as_candidate(trial, times, factor, head.precision) for trial in trials]
-    return _Tried(parts, select(measured, config.agreement_floor), factor, forecasts)
+    floor = config.agreement_floor
+    measured = [as_candidate(trial, times, factor, head.precision, floor) for trial in trials]
+    return _Tried(parts, select(measured, floor), factor, forecasts)
 
 
 def _manifest(
@@ -158,7 +175,8 @@ def _manifest(
     segments = write_chain(network, head, [cut.boundary for cut in cuts], folder)
     for cut in tried.parts.cuts:
         if cut.id not in kept:
-            (folder / cut.tail).unlink()
+            for file in cut.files:
+                (folder / file).unlink()
     _write_labels(card, folder)
     records = tuple(_cuts(network, cuts, len(segments)))
     manifest = Manifest(
@@ -185,10 +203,17 @@ def _rivals(trials: Sequence[Trial], profile: Profile, config: PlanConfig) -> It
     factor = edge_factor(config, profile.head_ms)
     yield Offer(LOCAL, profile.head_ms * factor * (1 - LOCAL_ADVANTAGE), 0, 0)
     for trial in trials:
-        if trial.close.agreement >= config.agreement_floor:
-            wire = trial.wire
+        good = [s.wire for s in trial.steps if s.close.agreement >= config.agreement_floor]
+        if good:
+            wire = min(good, key=lambda wire: wire.payload_bytes)
             cloud_ms = wire.decode_ms + profile.fp32_ms
             yield Offer(trial.id, wire.encode_ms * factor, wire.payload_bytes, cloud_ms)
+
+
+def _note(cut: BuiltCut) -> TransformNote:
+    return TransformNote(
+        cut=cut.id, transform=cut.transform, has_bias=cut.has_bias, bottleneck=cut.bottleneck
+    )
 
 
 def _check_labels(network: Network, card: ModelCard) -> None:
@@ -204,8 +229,7 @@ def _cuts(network: Network, cuts: Sequence[BuiltCut], segments: int) -> Iterator
         id=INPUT,
         depth=0,
         macs_share=0.0,
-        tensor=network.input,
-        quantisation=None,
+        tensors=(CutTensor(boundary=network.input, wire=network.input),),
         tail=INPUT_TAIL,
     )
     for depth, cut in enumerate(cuts, start=1):
@@ -213,11 +237,10 @@ def _cuts(network: Network, cuts: Sequence[BuiltCut], segments: int) -> Iterator
             id=cut.id,
             depth=depth,
             macs_share=cut.boundary.cut.macs_share,
-            tensor=boundary_spec(cut.boundary),
-            quantisation=cut.boundary.quantisation,
+            tensors=(cut.tensor,),
             tail=cut.tail,
         )
-    yield Cut(id=LOCAL, depth=segments, macs_share=1.0, tensor=None, quantisation=None, tail=None)
+    yield Cut(id=LOCAL, depth=segments, macs_share=1.0, tensors=(), tail=None)
 
 
 def _write_labels(card: ModelCard, folder: Path) -> None:
@@ -231,6 +254,7 @@ def _files(
     segments: Sequence[Segment], cuts: Sequence[Cut], card: ModelCard, folder: Path
 ) -> Iterator[FileEntry]:
     listed: list[tuple[str, Side]] = [(segment.file, "device") for segment in segments]
+    listed += [(t.stage, "device") for cut in cuts for t in cut.tensors if t.stage is not None]
     listed += [(cut.tail, "cloud") for cut in cuts if cut.tail is not None]
     if card.labels:
         listed.append((LABELS_NAME, "both"))

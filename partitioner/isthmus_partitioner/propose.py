@@ -7,26 +7,28 @@ envelope over bandwidth, of latency and of the period, for the finer and the coa
 (the coarser always sends less; whether its answers are good enough is measured later).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Symbols, TensorSpec
-from isthmus_partitioner.boundary import Boundary, boundaries, quantised, wire_ladder
+from isthmus import Symbols
+from isthmus_partitioner.boundary import Boundary, boundaries
 from isthmus_partitioner.config import PlanConfig, UInt8Array
 from isthmus_partitioner.envelope import Offer, best_latency, best_period
+from isthmus_partitioner.ladder import quantised, wire_ladder
 from isthmus_partitioner.network import Network
 from isthmus_partitioner.precision import Quantised
 from isthmus_partitioner.profiling import CutRow, Profile
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_batches
 from isthmus_partitioner.surgery import assemble, initialisers, nodes_between, tensor_info
-from isthmus_partitioner.wire import through_the_wire
+from isthmus_partitioner.wire import forecast
 
-__all__ = ["Proposal", "WireForecast", "activations", "edge_factor", "propose", "widest"]
+__all__ = ["WireForecast", "activations", "edge_factor", "propose", "widest"]
 
+FORECAST_STEPS = (0.25, 0.5)  # standard deviations: a finer step and a coarser one
 _PICTURES = 6  # enough for a spread and a payload size; all cut tensors of them are held at once
 
 
@@ -41,14 +43,6 @@ class WireForecast(msgspec.Struct, frozen=True, kw_only=True):
     is_proposed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A cut to be built, with its two wire encodings."""
-
-    boundary: Boundary
-    ladder: tuple[Symbols, Symbols]
-
-
 def propose(
     network: Network,
     head: Quantised,
@@ -56,29 +50,37 @@ def propose(
     rivals: Sequence[Offer],
     pictures: UInt8Array,
     config: PlanConfig,
-) -> tuple[tuple[Proposal, ...], tuple[WireForecast, ...]]:
+) -> tuple[tuple[Boundary, ...], tuple[WireForecast, ...]]:
     """At most `max_cuts` cuts in the network's order, and the forecast for every cut.
 
     `rivals` are the ways without a cut, which a cut has to beat somewhere; `pictures` those that
     ranges were fitted to.
     """
-    known = boundaries(head.head, network.cuts, head.ranges)
+    known = boundaries(head.head, network.cuts)
     factor = edge_factor(config, profile.head_ms)
-    ladders: dict[str, tuple[Symbols, Symbols]] = {}
-    offers: dict[int, list[Offer]] = {256: [], 16: []}
+    finer: list[_Foreseen] = []
+    coarser: list[_Foreseen] = []
     rows = {row.tensor: row for row in profile.cuts}
     values = activations(network, known, pictures[:_PICTURES])
     for boundary in known:
-        tensor = boundary.cut.tensor
-        ladders[tensor] = wire_ladder(values[tensor], boundary.quantisation)
-        symbols = quantised(values.pop(tensor), boundary.quantisation)
-        for encoding in ladders[tensor]:
-            offer = _forecast(rows[tensor], boundary, encoding, symbols, factor)
-            offers[encoding.levels].append(offer)
-    groups = [[*rivals, *ladder] for ladder in offers.values()]
-    chosen = widest(groups, set(ladders), config.max_cuts)
-    proposals = (Proposal(b, ladders[b.cut.tensor]) for b in known if b.cut.tensor in chosen)
-    return tuple(proposals), tuple(_forecasts(offers, chosen))
+        real = values.pop(boundary.cut.tensor)
+        ladder = wire_ladder(real, FORECAST_STEPS, boundary.quantisation)
+        # One rung alone, where the integers in hand are coarse, is both.
+        for foreseen, encoding in ((finer, ladder[0]), (coarser, ladder[-1])):
+            offer = _forecast(
+                rows[boundary.cut.tensor], encoding, quantised(real, encoding), factor
+            )
+            foreseen.append(_Foreseen(encoding, offer))
+    groups = [[*rivals, *(each.offer for each in foreseen)] for foreseen in (finer, coarser)]
+    chosen = widest(groups, {b.cut.tensor for b in known}, config.max_cuts)
+    proposals = tuple(b for b in known if b.cut.tensor in chosen)
+    return proposals, tuple(_forecasts((*finer, *coarser), chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    encoding: Symbols
+    offer: Offer
 
 
 def edge_factor(config: PlanConfig, head_ms: float) -> float:
@@ -89,7 +91,7 @@ def edge_factor(config: PlanConfig, head_ms: float) -> float:
 
 
 def activations(
-    network: Network, wanted: tuple[Boundary, ...], pictures: UInt8Array
+    network: Network, wanted: Sequence[Boundary], pictures: UInt8Array
 ) -> dict[str, NDArray[np.float32]]:
     """The fp32 network's values [n,*shape] at each boundary."""
     infos = [tensor_info(b.cut.tensor, "float32", b.cut.shape) for b in wanted]
@@ -115,23 +117,19 @@ def widest(groups: list[list[Offer]], cuts: set[str], most: int) -> set[str]:
     return set(ranked[:most])
 
 
-def _forecast(
-    row: CutRow, boundary: Boundary, encoding: Symbols, symbols: UInt8Array, factor: float
-) -> Offer:
-    spec = TensorSpec(name=boundary.symbols, data_type="uint8", shape=boundary.cut.shape)
-    _, wire = through_the_wire(symbols, spec, encoding, boundary.quantisation)
+def _forecast(row: CutRow, encoding: Symbols, symbols: UInt8Array, factor: float) -> Offer:
+    wire = forecast(symbols, encoding)
     device_ms = (row.head_ms + wire.encode_ms) * factor
     return Offer(row.tensor, device_ms, wire.payload_bytes, row.tail_ms + wire.decode_ms)
 
 
-def _forecasts(offers: dict[int, list[Offer]], chosen: set[str]) -> Iterator[WireForecast]:
-    for levels, ladder in offers.items():
-        for offer in ladder:
-            yield WireForecast(
-                tensor=offer.id,
-                levels=levels,
-                device_ms=offer.device_ms,
-                payload_bytes=offer.payload_bytes,
-                cloud_ms=offer.cloud_ms,
-                is_proposed=offer.id in chosen,
-            )
+def _forecasts(foreseen: Iterable[_Foreseen], chosen: set[str]) -> Iterator[WireForecast]:
+    for each in foreseen:
+        yield WireForecast(
+            tensor=each.offer.id,
+            levels=each.encoding.levels,
+            device_ms=each.offer.device_ms,
+            payload_bytes=each.offer.payload_bytes,
+            cloud_ms=each.offer.cloud_ms,
+            is_proposed=each.offer.id in chosen,
+        )

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from isthmus import Candidate, Encoding, Jpeg, Raw, Symbols
-from isthmus_partitioner.plan import Plan
+from isthmus import Candidate, Encoding, Lossless, Picture, PictureFormat, Raw, Symbols
+from isthmus_partitioner.bottleneck import Verdict
+from isthmus_partitioner.plan import Plan, TransformNote
 from isthmus_partitioner.precision import Variant
 from isthmus_partitioner.profiling import Profile
 
 __all__ = ["render_plan", "render_profile"]
 
+_FORMATS: dict[PictureFormat, str] = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 _LEAST_MS = 0.005  # shown as 0.01; less is a node that was fused into another
 
 
@@ -81,6 +83,11 @@ def render_plan(plan: Plan) -> str:
             "",
             summary,
             _candidates(plan.candidates),
+            "",
+            "Ladders: bytes/agreement of each rung, the finest first; * is the one to begin with",
+            _ladders(plan.candidates),
+            "",
+            *_transforms(plan.transforms),
         )
     )
 
@@ -103,7 +110,7 @@ def _candidate(candidate: Candidate) -> tuple[str, ...]:
     return (
         "*" if candidate.kept else "",
         candidate.id,
-        _encoding(candidate.encoding),
+        " + ".join(map(_encoding, candidate.encodings)) or "nothing sent",
         f"{figures.device_ms:.1f}",
         str(figures.payload_bytes),
         str(figures.payload_bytes_p95),
@@ -114,16 +121,49 @@ def _candidate(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def _encoding(encoding: Encoding | None) -> str:
+def _encoding(encoding: Encoding) -> str:
     match encoding:
-        case None:
-            return "nothing sent"
         case Raw():
             return "raw"
-        case Jpeg(quality=quality):
-            return f"JPEG q{quality}"
+        case Lossless():
+            return "lossless"
+        case Picture(format=name, quality=quality):
+            return f"{_FORMATS[name]} {'lossless' if quality is None else f'q{quality}'}"
         case Symbols(levels=levels, step=step):
             return f"{levels} levels, step {step:.3g}"
+
+
+def _ladders(candidates: Iterable[Candidate]) -> str:
+    rows = [
+        (candidate.id, *(_rung(candidate, index) for index in range(len(candidate.rungs))))
+        for candidate in candidates
+        if len(candidate.rungs) > 1
+    ]
+    most = max((len(row) for row in rows), default=1)
+    padded = [(*row, *[""] * (most - len(row))) for row in rows]
+    return _table(("candidate", *map(str, range(most - 1))), padded, "l" + "r" * (most - 1))
+
+
+def _rung(candidate: Candidate, index: int) -> str:
+    figures = candidate.rungs[index].figures
+    mark = "*" if index == candidate.chosen else ""
+    return f"{mark}{figures.payload_bytes}/{figures.agreement:.3f}"
+
+
+def _transforms(notes: Iterable[TransformNote]) -> Iterable[str]:
+    for note in notes:
+        tried = "" if note.bottleneck is None else f"; {_bottleneck(note.bottleneck)}"
+        yield f"{note.cut}: {note.transform}{tried}"
+
+
+def _bottleneck(tried: Verdict) -> str:
+    ratio = tried.bytes_ratio
+    saved = "no KL that both reach" if ratio is None else f"{ratio:.2f}x the bytes at equal KL"
+    return (
+        f"PCA {tried.channels} -> {tried.kept_channels} channels, "
+        f"{tried.extra_macs / 1e6:.2f} MMAC more on each side: "
+        f"{saved}, {'kept' if tried.is_kept else 'not kept'}"
+    )
 
 
 def _shape(sizes: Sequence[int]) -> str:

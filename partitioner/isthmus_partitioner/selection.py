@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from isthmus import Candidate, Jpeg
+from isthmus import Candidate, Picture
 from isthmus_partitioner.envelope import (
     FASTEST_BPS,
     LOCAL_ADVANTAGE,
@@ -35,7 +35,7 @@ _ALWAYS = {
 def select(candidates: Sequence[Candidate], floor: float) -> tuple[Candidate, ...]:
     """The same candidates with `kept` and `reason` decided."""
     offers = {c.id: _offer(c) for c in candidates}
-    eligible = [offers[c.id] for c in candidates if c.figures.agreement >= floor]
+    eligible = [offers[c.id] for c in candidates if c.rung_for(floor) is not None]
     latency, period = _wide(best_latency(eligible)), _wide(best_period(eligible))
     return tuple(
         _decided(candidate, offers[candidate.id], eligible, floor, (latency, period))
@@ -45,7 +45,7 @@ def select(candidates: Sequence[Candidate], floor: float) -> tuple[Candidate, ..
 
 def _offer(candidate: Candidate) -> Offer:
     figures = candidate.figures
-    advantage = LOCAL_ADVANTAGE if candidate.encoding is None else 0.0
+    advantage = LOCAL_ADVANTAGE if candidate.is_local else 0.0
     return Offer(
         candidate.id,
         figures.device_ms * (1 - advantage),
@@ -73,15 +73,19 @@ def _decided(
         if candidate.id in spans
     ]
     is_kept = bool(reasons)
-    if candidate.figures.agreement < floor:
+    if candidate.rung_for(floor) is None:
         reasons.append(f"below the agreement floor {floor:g}: {candidate.figures.agreement:.3f}")
     elif not is_kept:
         reasons.append(_how_close(offer, eligible))
-    if candidate.encoding is None or isinstance(candidate.encoding, Jpeg):
+    if candidate.is_local or _is_jpeg(candidate):
         if not is_kept:
-            reasons.append(_ALWAYS[candidate.encoding is not None])
+            reasons.append(_ALWAYS[not candidate.is_local])
         is_kept = True
     return msgspec.structs.replace(candidate, kept=is_kept, reason="; ".join(reasons))
+
+
+def _is_jpeg(candidate: Candidate) -> bool:
+    return any(isinstance(e, Picture) and e.format == "jpeg" for e in candidate.encodings)
 
 
 def _words(spans: Iterable[Span]) -> str:

@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 
 from isthmus import Segment
-from isthmus_partitioner.build import INPUT_TAIL, Parts, tail_feed
+from isthmus_partitioner.build import INPUT_TAIL, Parts
 from isthmus_partitioner.config import UInt8Array
+from isthmus_partitioner.fitting import tail_feed
 from isthmus_partitioner.network import Network
 from isthmus_partitioner.runtime import (
     AnyArray,
@@ -52,8 +53,8 @@ def time_parts(
     prefixes = np.median(rounds[1:], axis=0)  # the first round warms up
     feeds: dict[str, dict[str, AnyArray]] = {INPUT_TAIL: {network.input.name: picture}}
     for cut in parts.cuts:
-        blank = np.zeros((1, *cut.boundary.cut.shape), np.uint8)
-        feeds[cut.tail] = tail_feed(blank, cut.ladder[0].step, cut.ladder[0].zero_point)
+        blank = np.zeros((1, *cut.tensor.wire.shape), np.uint8)
+        feeds[cut.tail] = tail_feed(blank, cut.ladder[0])
     runs = {file: partial(tails[file].run, None, feed) for file, feed in feeds.items()}
     tail_ms = interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter)
     return Times((0.0, *(float(ms) for ms in prefixes)), tail_ms)
@@ -67,6 +68,6 @@ def _one_round(
     ends = []
     start = time.thread_time()
     for session, segment in zip(sessions, segments, strict=True):
-        tensor = session.run(None, {segment.input.name: tensor})[0]
+        tensor = session.run(None, {segment.inputs[0].name: tensor})[0]
         ends.append((time.thread_time() - start) * 1e3)
     return ends

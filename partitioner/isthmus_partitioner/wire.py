@@ -1,21 +1,35 @@
 """Tensors through the real wire codec, timed and weighed."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from isthmus import (
+    Candidate,
+    Cut,
+    CutTensor,
     Encoding,
-    Quantisation,
+    Figures,
+    FrameEncoder,
+    Rung,
     SymbolCoder,
-    TensorEncoder,
-    TensorSpec,
-    decode_tensor,
+    Symbols,
+    decode_frame,
 )
+from isthmus.prediction import predicted
 from isthmus_partitioner.config import UInt8Array
+from isthmus_partitioner.runtime import AnyArray
 
-__all__ = ["NOTHING_SENT", "WireFigures", "through_the_wire"]
+__all__ = ["NOTHING_SENT", "WireFigures", "forecast", "through_the_wire"]
+
+Stage = Callable[[AnyArray], AnyArray]  # one item [1,*boundary shape] -> [1,*wire shape]
+
+_NO_FIGURES = Figures(
+    edge_ms=0, encode_ms=0, decode_ms=0, tail_ms=0,
+    payload_bytes=0, payload_bytes_p95=0, agreement=0, kl=0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +46,52 @@ NOTHING_SENT = WireFigures(0, 0, 0.0, 0.0)
 
 
 def through_the_wire(
-    tensors: UInt8Array, spec: TensorSpec, encoding: Encoding, source: Quantisation | None
-) -> tuple[UInt8Array, WireFigures]:
-    """Encode and decode each of `tensors` [n,*shape] as device and cloud do."""
-    coder = SymbolCoder()
-    encoder = TensorEncoder(spec, encoding, source, coder)
-    decoded = np.empty_like(tensors)
-    encode_s, decode_s, sizes = [], [], []
-    for index, tensor in enumerate(tensors):
-        started = time.thread_time()
-        message = encoder.encode(tensor[None])
+    tensors: AnyArray, tensor: CutTensor, encoding: Encoding, stage: Stage | None = None
+) -> tuple[AnyArray, WireFigures]:
+    """Encode and decode each of `tensors` [n,*boundary shape] as device and cloud do.
+
+    Gives the wire tensors [n,*wire shape] as they arrive. The stage's time is part of the encoding.
+    """
+    cut = Cut(id="", depth=1, macs_share=0, tensors=(tensor,), tail=None)
+    rung = Rung(encodings=(encoding,), figures=_NO_FIGURES)
+    candidate = Candidate(
+        id="", cut="", precision="none", rungs=(rung,), chosen=0, kept=False, reason=""
+    )
+    encoder, coder = FrameEncoder(), SymbolCoder()
+    decoded: AnyArray = np.empty((len(tensors), *tensor.wire.shape), tensor.wire.data_type)
+    taken = []
+    for index in range(len(tensors)):
+        begun = time.thread_time()
+        item = tensors[index : index + 1]
+        frame = encoder.encode(candidate, cut, 0, (item if stage is None else stage(item),))
         encoded = time.thread_time()
-        decoded[index] = decode_tensor(message, spec, encoding, coder)[0]
-        decode_s.append(time.thread_time() - encoded)
-        encode_s.append(encoded - started)
-        sizes.append(len(message.payload))
-    figures = WireFigures(
+        (decoded[index : index + 1],), _ = decode_frame(frame, candidate, cut, coder, None)
+        ended = time.thread_time()
+        taken.append((encoded - begun, ended - encoded, len(frame.payloads[0].data)))
+    return decoded, _figures(taken)
+
+
+def forecast(symbols: UInt8Array, encoding: Symbols) -> WireFigures:
+    """What symbols [n,*shape] would take, without a stage or a message around them."""
+    coder = SymbolCoder()
+    # As FrameEncoder has it: between neighbours the symbol that comes most is no difference.
+    blank = encoding.zero_point if encoding.predictor == "none" else 0
+    taken = []
+    for item in symbols:
+        begun = time.thread_time()
+        plain = predicted(item, encoding.predictor, encoding.levels)
+        coded = coder.encode(plain, encoding.levels, blank=blank)
+        encoded = time.thread_time()
+        coder.decode(coded, item.size, encoding.levels, blank=blank)
+        taken.append((encoded - begun, time.thread_time() - encoded, len(coded.data)))
+    return _figures(taken)
+
+
+def _figures(taken: list[tuple[float, float, int]]) -> WireFigures:
+    encode_s, decode_s, sizes = zip(*taken, strict=True)
+    return WireFigures(
         payload_bytes=round(float(np.median(sizes))),
         payload_bytes_p95=round(float(np.percentile(sizes, 95))),
         encode_ms=float(np.median(encode_s)) * 1e3,
         decode_ms=float(np.median(decode_s)) * 1e3,
     )
-    return decoded, figures

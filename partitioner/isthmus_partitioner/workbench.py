@@ -9,6 +9,7 @@ one by one; a result is used again only if model, pictures and settings are the 
 """
 
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import onnx
 from isthmus import ConfigError, sha256_of
 from isthmus_partitioner.bundle import write_bundle
 from isthmus_partitioner.config import PictureSets, PlanConfig, Progress, UInt8Array
-from isthmus_partitioner.network import Network, load_model
+from isthmus_partitioner.network import Network
 from isthmus_partitioner.plan import ModelCard, Plan, make_plan
 from isthmus_partitioner.precision import Quantised, Variant, quantise
 from isthmus_partitioner.profiling import Profile, profile
@@ -27,7 +28,7 @@ from isthmus_partitioner.store import load_record, save_record, writing
 
 __all__ = ["Workbench"]
 
-_LAYOUT = 1  # of the files in a work directory
+_LAYOUT = 2  # of the files in a work directory
 
 
 class _QuantisedRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,15 +40,15 @@ class _QuantisedRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Workbench:
-    """Profiles, plans and builds one model; `work` is created if it is missing.
+    """Profiles, plans and builds one network; `work` is created if it is missing.
 
-    Raises ModelError for a model that cannot be read or run, ConfigError for pictures of the
-    wrong size, BundleError for a bundle that cannot be written.
+    Raises ModelError for a network that cannot be run, ConfigError for pictures of the wrong size,
+    BundleError for a bundle that cannot be written.
     """
 
     def __init__(
         self,
-        model: Path,
+        network: Network,
         pictures: PictureSets,
         *,
         config: PlanConfig,
@@ -55,22 +56,10 @@ class Workbench:
         card: ModelCard,
         progress: Progress,
     ) -> None:
-        self._model, self._pictures, self._config = model, pictures, config
+        _check_sizes((pictures.calibration, pictures.evaluation), network)
+        self._network, self._pictures, self._config = network, pictures, config
         self._work, self._card, self._progress = work, card, progress
         self._quantised: Quantised | None = None
-
-    @cached_property
-    def network(self) -> Network:
-        """The model, read and checked."""
-        self._progress(f"reading {self._model}")
-        network = load_model(self._model)
-        for pictures in (self._pictures.calibration, self._pictures.evaluation):
-            if pictures.shape[1:] != network.input.shape:
-                raise ConfigError(
-                    f"pictures are {list(pictures.shape[1:])}, the model wants "
-                    f"{list(network.input.shape)}; resize them"
-                )
-        return network
 
     def quantise(self) -> Quantised:
         """Ranges, the int8 graph and the chosen mix of precisions."""
@@ -86,7 +75,7 @@ class Workbench:
         if known is None:
             head = self.quantise()
             with writing(self._work):
-                known = profile(self.network, head, self._pictures, self._progress)
+                known = profile(self._network, head, self._pictures, self._progress)
                 save_record(path, self._head_key, known)
         return known
 
@@ -100,7 +89,7 @@ class Workbench:
             with writing(self._work):
                 path.unlink(missing_ok=True)  # an interrupted plan leaves no record of an older one
                 known = make_plan(
-                    self.network,
+                    self._network,
                     head,
                     profiled,
                     self._pictures,
@@ -126,7 +115,7 @@ class Workbench:
     def _head_key(self) -> str:
         """Stands for all that the head network and its profile are made from."""
         config = (self._config.kl_budget, self._config.fp32_layers)
-        return _key(self.network.sha256, self._pictures.calibration, config)
+        return _key(self._network.sha256, self._pictures.calibration, config)
 
     @cached_property
     def _plan_key(self) -> str:
@@ -145,7 +134,7 @@ class Workbench:
         return Quantised(known.ranges, int8, head, known.chosen, known.variants, known.reason)
 
     def _fresh_quantised(self) -> Quantised:
-        fresh = quantise(self.network, self._pictures, self._config, self._work, self._progress)
+        fresh = quantise(self._network, self._pictures, self._config, self._work, self._progress)
         onnx.save(fresh.head, self._work / "head.onnx")
         if fresh.int8 is not None:
             onnx.save(fresh.int8, self._work / "int8.onnx")
@@ -158,6 +147,15 @@ class Workbench:
         )
         save_record(self._work / "quantised.json", self._head_key, record)
         return fresh
+
+
+def _check_sizes(sets: Iterable[UInt8Array], network: Network) -> None:
+    for pictures in sets:
+        if pictures.shape[1:] != network.input.shape:
+            raise ConfigError(
+                f"pictures are {list(pictures.shape[1:])}, the model wants "
+                f"{list(network.input.shape)}; resize them"
+            )
 
 
 def _key(before: str, pictures: UInt8Array, settings: object) -> str:

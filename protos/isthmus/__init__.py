@@ -3,46 +3,57 @@
 import os
 
 from isthmus.addresses import is_loopback
+from isthmus.answers import decode_answer, encode_answer
 from isthmus.bundle import Bundle, open_bundle, sha256_of
 from isthmus.errors import (
     AgentClosedError,
     BundleError,
     ConfigError,
     IsthmusError,
+    KeyFrameNeededError,
     LinkError,
     ModelError,
     PeerError,
     PictureError,
     WireError,
 )
+from isthmus.frames import (
+    MESSAGE_HEADROOM_BYTES,
+    FrameEncoder,
+    Kept,
+    decode_frame,
+    max_frame_bytes,
+    max_payload_bytes,
+    require_formats,
+)
 from isthmus.machine import describe_machine
 from isthmus.manifest import (
     FORMAT_VERSION,
     Candidate,
     Cut,
+    CutTensor,
+    DataType,
     Encoding,
     Figures,
     FileEntry,
-    Jpeg,
+    Levels,
+    Lossless,
     Manifest,
+    Picture,
+    PictureFormat,
+    Predictor,
     Quantisation,
     Raw,
+    Rung,
     Segment,
     Symbols,
     TensorSpec,
 )
 from isthmus.manifest_file import decode_manifest, encode_manifest
 from isthmus.picture_files import load_picture, picture_files
-from isthmus.symbols import Coded, SymbolCoder, requantise_table
-from isthmus.tensors import (
-    MESSAGE_HEADROOM_BYTES,
-    TensorEncoder,
-    decode_answer,
-    decode_tensor,
-    encode_answer,
-    max_frame_bytes,
-    max_payload_bytes,
-)
+from isthmus.scene import HOLD, Held
+from isthmus.symbols import Coded, SymbolCoder
+from isthmus.tables import requantise_table
 
 __version__ = "0.1.0"
 
@@ -51,6 +62,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "FORMAT_VERSION",
+    "HOLD",
     "MESSAGE_HEADROOM_BYTES",
     "AgentClosedError",
     "Bundle",
@@ -59,27 +71,37 @@ __all__ = [
     "Coded",
     "ConfigError",
     "Cut",
+    "CutTensor",
+    "DataType",
     "Encoding",
     "Figures",
     "FileEntry",
+    "FrameEncoder",
+    "Held",
     "IsthmusError",
-    "Jpeg",
+    "Kept",
+    "KeyFrameNeededError",
+    "Levels",
     "LinkError",
+    "Lossless",
     "Manifest",
     "ModelError",
     "PeerError",
+    "Picture",
     "PictureError",
+    "PictureFormat",
+    "Predictor",
     "Quantisation",
     "Raw",
+    "Rung",
     "Segment",
     "SymbolCoder",
     "Symbols",
-    "TensorEncoder",
     "TensorSpec",
     "WireError",
     "decode_answer",
+    "decode_frame",
     "decode_manifest",
-    "decode_tensor",
     "describe_machine",
     "encode_answer",
     "encode_manifest",
@@ -90,5 +112,6 @@ __all__ = [
     "open_bundle",
     "picture_files",
     "requantise_table",
+    "require_formats",
     "sha256_of",
 ]

@@ -6,6 +6,7 @@
     ├── BundleError      a bundle is missing, damaged, of another version or of another model
     ├── PictureError     a picture cannot be read or decoded
     ├── WireError        a tensor or message does not match what was announced
+    │   └── KeyFrameNeededError  a frame refers to symbols that are not held
     ├── LinkError        the cloud cannot be reached, or the link broke
     ├── PeerError        the other side reported an error of its own (carries a code)
     └── AgentClosedError the agent was closed before the frame was accepted
@@ -19,6 +20,7 @@ __all__ = [
     "BundleError",
     "ConfigError",
     "IsthmusError",
+    "KeyFrameNeededError",
     "LinkError",
     "ModelError",
     "PeerError",
@@ -49,6 +51,10 @@ class PictureError(IsthmusError):
 
 class WireError(IsthmusError):
     """A tensor or message does not match what the manifest or its own header announced."""
+
+
+class KeyFrameNeededError(WireError):
+    """A frame is a difference to symbols that are not held: it has to be sent as a key frame."""
 
 
 class LinkError(IsthmusError):

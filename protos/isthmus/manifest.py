@@ -5,9 +5,11 @@ A bundle is a directory::
     bundle.json            this manifest
     labels.txt             class names, one a line (optional)
     device/segment-0.onnx  the device's chain: a cut of depth d means "run the first d segments"
+    device/wire-<cut>.onnx what makes symbols of a cut's boundary tensor (its *stage*, optional)
     cloud/tail-<cut>.onnx  the rest of the network behind each cut, beginning with a dequantise
 
-Segments hand each other the *quantised* boundary tensor (uint8); the same tensor crosses the wire.
+Segments hand each other *boundary* tensors: integers in the int8 part of the network, floats in its
+fp32 part. What crosses the wire is made of them: *symbols*, at one of a ladder of steps.
 The fingerprint of a bundle is the sha256 of `bundle.json`, which holds the sha256 of every file.
 """
 
@@ -18,9 +20,14 @@ import msgspec
 
 from isthmus.errors import ConfigError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "bundle.json"
 LABELS_NAME = "labels.txt"
+
+DataType = Literal["bool", "uint8", "int8", "int32", "int64", "float16", "float32"]
+Levels = Literal[16, 256]
+PictureFormat = Literal["jpeg", "webp", "avif"]
+Predictor = Literal["none", "left", "up"]
 
 __all__ = [
     "FORMAT_VERSION",
@@ -28,17 +35,34 @@ __all__ = [
     "MANIFEST_NAME",
     "Candidate",
     "Cut",
+    "CutTensor",
+    "DataType",
     "Encoding",
     "Figures",
     "FileEntry",
-    "Jpeg",
+    "Levels",
+    "Lossless",
     "Manifest",
+    "Picture",
+    "PictureFormat",
+    "Predictor",
     "Quantisation",
     "Raw",
+    "Rung",
     "Segment",
     "Symbols",
     "TensorSpec",
 ]
+
+_ITEM_BYTES: dict[DataType, int] = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "int32": 4,
+    "int64": 8,
+    "float16": 2,
+    "float32": 4,
+}
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +73,7 @@ class TensorSpec(_Record, frozen=True):
     """One tensor of one item: `shape` leaves out the batch dimension."""
 
     name: str
-    data_type: Literal["uint8", "float32", "int64"]
+    data_type: DataType
     shape: tuple[int, ...]
 
     @property
@@ -60,7 +84,7 @@ class TensorSpec(_Record, frozen=True):
     @property
     def nbytes(self) -> int:
         """Bytes of one item in memory."""
-        return self.size * {"uint8": 1, "float32": 4, "int64": 8}[self.data_type]
+        return self.size * _ITEM_BYTES[self.data_type]
 
 
 class Quantisation(_Record, frozen=True):
@@ -74,43 +98,75 @@ class Raw(_Record, frozen=True, tag="raw", tag_field="kind"):
     """The tensor's own bytes."""
 
 
-class Jpeg(_Record, frozen=True, tag="jpeg", tag_field="kind"):
-    """A JPEG of a uint8 picture [H,W,3]; `quality` as in libjpeg, 1-100."""
+class Lossless(_Record, frozen=True, tag="lossless", tag_field="kind"):
+    """The tensor's own bytes, entropy coded: for ids, masks and whatever must not be quantised."""
 
-    quality: int
+
+class Picture(_Record, frozen=True, tag="picture", tag_field="kind"):
+    """A uint8 picture [H,W,3] in a picture format; `quality` 1-100, None for lossless (WebP)."""
+
+    format: PictureFormat
+    quality: int | None
 
 
 class Symbols(_Record, frozen=True, tag="symbols", tag_field="kind"):
-    """Uniformly quantised symbols: value = (symbol - zero_point) * step, `levels` of them."""
+    """Uniformly quantised symbols: value = (symbol - zero_point) * step, `levels` of them.
 
-    levels: Literal[16, 256]
+    With a `predictor`, each symbol of a key frame is sent as its difference to the neighbour on
+    the left or above (modulo `levels`).
+    """
+
+    levels: Levels
     step: float
     zero_point: int
+    predictor: Predictor = "none"
 
 
-Encoding = Raw | Jpeg | Symbols
+Encoding = Raw | Lossless | Picture | Symbols
 
 
 class Segment(_Record, frozen=True):
-    """One link of the device's chain: an ONNX file from one boundary tensor to the next."""
+    """One link of the device's chain: an ONNX file from a cut's boundary tensors to the next's."""
 
     file: str
-    input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+class CutTensor(_Record, frozen=True):
+    """One tensor of a cut: what the chain holds, and what crosses.
+
+    `stage` is an ONNX file of the device that makes `wire` of `boundary`: it permutes or projects
+    channels and, where the boundary is no integer yet, quantises with the frame's step (an input of
+    the graph). Without a stage the boundary itself is what crosses.
+    `quantisation` says how the integers that come out (of the stage, or of the chain) stand for
+    real numbers; a table makes symbols of them. It is None where the stage quantises, and for
+    tensors that are no symbols at all: pictures, ids, masks.
+    """
+
+    boundary: TensorSpec
+    wire: TensorSpec
+    quantisation: Quantisation | None = None
+    stage: str | None = None
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether symbols cross, and the tail has a step and a zero point beside them."""
+        return self.quantisation is not None or self.stage is not None
 
 
 class Cut(_Record, frozen=True):
     """Where the network is divided: the first `depth` segments run on the device.
 
     Depth 0 is `input` (nothing before), depth = number of segments is `local` (nothing after, no
-    tensor, no tail). `quantisation` is that of the boundary tensor; the raw input has none.
+    tensor, no tail). The tail's inputs are, for each tensor in order: the wire tensor and, where it
+    is quantised, its step (float32) and zero point (uint8).
     """
 
     id: str
     depth: int
     macs_share: float
-    tensor: TensorSpec | None
-    quantisation: Quantisation | None
+    tensors: tuple[CutTensor, ...]
     tail: str | None
 
 
@@ -143,19 +199,57 @@ class Figures(_Record, frozen=True):
         return self.decode_ms + self.tail_ms
 
 
+class Rung(_Record, frozen=True):
+    """One step of a candidate's ladder: an encoding for each tensor of the cut, and its figures."""
+
+    encodings: tuple[Encoding, ...]
+    figures: Figures
+
+
 class Candidate(_Record, frozen=True):
     """Cut x head precision x wire encoding, with measured figures.
 
-    `kept` says whether the plan offers it to the policy, `reason` why or why not.
+    `rungs` is the ladder that rate control walks, the finest (most bytes) first; `chosen` is the
+    one to begin with, the coarsest that meets the agreement floor. `kept` says whether the plan
+    offers the candidate to the policy, `reason` why or why not. `local` has one rung that sends
+    nothing.
     """
 
     id: str
     cut: str
     precision: Literal["none", "fp32", "int8"]
-    encoding: Encoding | None
-    figures: Figures
+    rungs: tuple[Rung, ...]
+    chosen: int
     kept: bool
     reason: str
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """Those of the chosen rung, one for each tensor of the cut."""
+        return self.rungs[self.chosen].encodings
+
+    @property
+    def figures(self) -> Figures:
+        """Those of the chosen rung."""
+        return self.rungs[self.chosen].figures
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it sends nothing."""
+        return not self.rungs[0].encodings
+
+    def rung_for(self, floor: float) -> int | None:
+        """The coarsest rung that meets an agreement floor, as do all finer ones; None if none does.
+
+        A coarse rung above the floor behind a finer one below it is luck, not agreement.
+        """
+        meets = [rung.figures.agreement >= floor for rung in self.rungs]
+        count = meets.index(False) if False in meets else len(meets)
+        return count - 1 if count else None
+
+    def at_floor(self, floor: float) -> "Candidate":
+        """The same candidate with the rung for an agreement floor chosen; the finest if none is."""
+        return msgspec.structs.replace(self, chosen=self.rung_for(floor) or 0)
 
 
 class FileEntry(_Record, frozen=True):
@@ -199,7 +293,7 @@ class Manifest(_Record, frozen=True):
     @property
     def local(self) -> Candidate:
         """The candidate that sends nothing; every plan has one."""
-        return next(c for c in self.candidates if c.encoding is None)
+        return next(c for c in self.candidates if c.is_local)
 
     @property
     def kept(self) -> tuple[Candidate, ...]:

@@ -1,25 +1,32 @@
-"""The entropy coder of quantised tensors: 256 or 16 levels, packed, then a starved zstd.
+"""The entropy coder of quantised tensors: symbols packed into bytes, then a starved zstd.
 
 zstd's match finder *hurts* on activations: a match costs more than the literals it replaces, so
 zstd-1 ends 9 % and zstd-3 15 % above the order-0 entropy of 3-bit symbols. Starved of matches
 (strategy fast, the shortest hash table, the longest minimal match) it is a Huffman coder in a
 standard zstd frame and ends at 1-3 % above. With 16 levels two symbols share a byte, and Huffman
 over pairs goes below order-0 entropy. `window_log=14` gives each 16 KiB its own table.
+
+Where one symbol, the *blank*, is most of a tensor (the difference of two frames of a still scene),
+a bit mask and the other symbols are smaller than pairs: Huffman spends a bit at least on each byte.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
 from isthmus.errors import WireError
-from isthmus.manifest import Quantisation, Symbols
+from isthmus.manifest import Levels
 
-__all__ = ["Coded", "SymbolCoder", "max_coded_bytes", "packed_bytes", "requantise_table"]
+__all__ = ["Coded", "Packing", "SymbolCoder", "max_coded_bytes", "packed_bytes"]
 
 UInt8Array = NDArray[np.uint8]
+Packing = Literal["bytes", "pairs", "mask"]
 
+# Plain level 1 is the fall-back should a release of zstd change what these parameters do: the
+# frames stay valid, 0-7 % larger. tests/protos/test_symbols.py pins the size.
 _STARVED = zstandard.ZstdCompressionParameters(
     strategy=zstandard.STRATEGY_FAST,
     window_log=14,
@@ -31,87 +38,146 @@ _STARVED = zstandard.ZstdCompressionParameters(
     write_content_size=True,
     write_checksum=False,
 )
+_PLAIN_LEVEL = 3
+_MAY_BE_SPARSE = 0.5  # of the packed bytes: what is mostly blanks codes to less
+_SPARSE = 0.7  # beyond this share of blanks a mask is smaller than pairs
+_SAMPLE = 17  # every 17th symbol tells: odd, so that no row length hides a column
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """Coded symbols; `stored` when entropy coding would have made them larger."""
+    """Coded symbols; `stored` when entropy coding would have made them larger.
 
-    payload: bytes
-    stored: bool
+    With the packing "mask", `data` is two zstd frames: a mask of `mask_bytes`, then the rest; the
+    mask alone where there is no rest.
+    """
+
+    data: bytes
+    packing: Packing
+    stored: bool = False
+    mask_bytes: int = 0
 
 
 class SymbolCoder:
-    """Encodes and decodes symbols; one per thread (zstd contexts are not thread safe)."""
+    """Encodes and decodes symbols; one per thread (zstd contexts are not thread safe).
+
+    zstd gives the interpreter's lock away while it works, and reads arrays in place.
+    """
 
     def __init__(self) -> None:
         self._compressor = zstandard.ZstdCompressor(compression_params=_STARVED)
+        self._plain_compressor = zstandard.ZstdCompressor(level=_PLAIN_LEVEL)
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 17)
 
-    def encode(self, symbols: UInt8Array, levels: int) -> Coded:
-        """Pack and compress symbols of any shape, each below `levels` (256 or 16)."""
+    def encode(
+        self, symbols: UInt8Array, levels: Levels, *, blank: int = 0, fast_link: bool = False
+    ) -> Coded:
+        """Pack and compress symbols of any shape, each below `levels`.
+
+        `blank` is the symbol that may be most of them. A `fast_link` takes packed bytes as they
+        are: above about half a Gbit/s entropy coding takes longer than the bytes it saves.
+        """
         flat = np.ascontiguousarray(symbols).reshape(-1)
-        packed = _pack_pairs(flat) if levels == 16 else flat
-        payload = self._compressor.compress(packed.data)
-        if len(payload) < packed.size:
-            return Coded(payload, stored=False)
-        return Coded(packed.tobytes(), stored=True)
+        packing: Packing = "pairs" if levels == 16 else "bytes"
+        packed = _pack(flat, levels)
+        if fast_link:
+            return Coded(packed.tobytes(), packing, stored=True)
+        data = self._compressor.compress(packed.data)
+        if len(data) < _MAY_BE_SPARSE * packed.size and _is_sparse(flat, blank):
+            sparse = self._masked(flat, levels, blank)
+            if len(sparse.data) < len(data):
+                return sparse
+        if len(data) < packed.size:
+            return Coded(data, packing)
+        return Coded(packed.tobytes(), packing, stored=True)
 
-    def decode(self, coded: Coded, count: int, levels: int) -> UInt8Array:
-        """Give back `count` symbols, flat; WireError if the payload does not hold exactly those."""
-        expected = packed_bytes(count, levels)
-        packed = coded.payload if coded.stored else self._decompress(coded.payload, expected)
-        if len(packed) != expected:
+    def decode(self, coded: Coded, count: int, levels: Levels, *, blank: int = 0) -> UInt8Array:
+        """Give back `count` symbols, flat; WireError if the data does not hold exactly those."""
+        if coded.packing == "mask":
+            return self._unmasked(coded, count, levels, blank)
+        if coded.packing != ("pairs" if levels == 16 else "bytes"):
+            raise WireError(f"{levels} levels do not come as {coded.packing}")
+        size = packed_bytes(count, levels)
+        packed = coded.data if coded.stored else self.decompress(coded.data, size)
+        if len(packed) != size:
             raise WireError(
-                f"payload holds {len(packed)} bytes, "
-                f"{count} symbols of {levels} levels take {expected}"
+                f"payload holds {len(packed)} bytes, {count} symbols of {levels} levels take {size}"
             )
-        flat = np.frombuffer(packed, np.uint8)
-        return _unpack_pairs(flat)[:count] if levels == 16 else flat
+        return _unpack(packed, count, levels)
 
-    def _decompress(self, payload: bytes, expected: int) -> bytes:
+    def compress_plainly(self, data: UInt8Array) -> bytes:
+        """One zstd frame with matches, for what is no activation; read in place."""
+        return self._plain_compressor.compress(data.data)
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        """The `size` bytes of one zstd frame; WireError before any memory is taken for others."""
         # zstandard ignores max_output_size when the frame states its own size: ask the frame first.
         try:
-            announced = zstandard.frame_content_size(payload)
-            if announced != expected:
-                raise WireError(f"zstd frame announces {announced} bytes, expected {expected}")
-            return self._decompressor.decompress(payload, max_output_size=expected)
+            announced = zstandard.frame_content_size(data)
+            if announced != size:
+                raise WireError(f"payload announces {announced} bytes, expected {size}")
+            return self._decompressor.decompress(data, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise WireError(f"payload is not a whole zstd frame: {error}") from error
 
+    def _masked(self, flat: UInt8Array, levels: Levels, blank: int) -> Coded:
+        is_other = flat != blank
+        mask = self._compressor.compress(np.packbits(is_other).data)
+        others = _pack(flat[is_other], levels)
+        rest = self._compressor.compress(others.data) if others.size else b""
+        return Coded(mask + rest, "mask", mask_bytes=len(mask))
 
-def packed_bytes(count: int, levels: int) -> int:
+    def _unmasked(self, coded: Coded, count: int, levels: Levels, blank: int) -> UInt8Array:
+        if coded.stored or not 0 < coded.mask_bytes <= len(coded.data):
+            raise WireError(f"a mask of {coded.mask_bytes} bytes in {len(coded.data)}")
+        bits = self.decompress(coded.data[: coded.mask_bytes], (count + 7) // 8)
+        is_other = np.unpackbits(np.frombuffer(bits, np.uint8), count=count).view(np.bool_)
+        found = int(np.count_nonzero(is_other))
+        rest = coded.data[coded.mask_bytes :]
+        flat = np.full(count, blank, np.uint8)
+        if found:
+            others = self.decompress(rest, packed_bytes(found, levels))
+            flat[is_other] = _unpack(others, found, levels)
+        elif rest:
+            raise WireError(f"{len(rest)} bytes of symbols behind a mask that names none")
+        return flat
+
+
+def packed_bytes(count: int, levels: Levels) -> int:
     """Bytes of `count` symbols before entropy coding."""
     return (count + 1) // 2 if levels == 16 else count
 
 
-def max_coded_bytes(count: int, levels: int) -> int:
+def max_coded_bytes(count: int, levels: Levels) -> int:
     """The largest payload that `encode` ever makes: it stores what it cannot shrink."""
     return packed_bytes(count, levels)
 
 
-def requantise_table(source: Quantisation, target: Symbols) -> UInt8Array:
-    """All 256 values of a uint8 boundary tensor, requantised to the wire's coarser step.
-
-    `table[q]` turns the head's integer output straight into symbols, without a float detour.
-    """
-    real = (np.arange(256) - source.zero_point) * source.scale
-    symbols = np.rint(real / target.step) + target.zero_point
-    table: UInt8Array = np.clip(symbols, 0, target.levels - 1).astype(np.uint8)
-    return table
+def _is_sparse(flat: UInt8Array, blank: int) -> bool:
+    sample = flat[::_SAMPLE]
+    return bool(np.count_nonzero(sample == blank) > _SPARSE * sample.size)
 
 
-# Two symbols of a byte as one little-endian pair, low nibble first.
-_PAIRS: NDArray[np.uint16] = (np.arange(256) & 15 | (np.arange(256) >> 4) << 8).astype("<u2")
+_TWO_SYMBOLS = np.dtype("<u2")  # as they lie in memory: the first in the low byte
 
 
-def _pack_pairs(flat: UInt8Array) -> UInt8Array:
+def _pack(flat: UInt8Array, levels: Levels) -> UInt8Array:
+    if levels == 256:
+        return flat
     if flat.size % 2:
         flat = np.append(flat, np.uint8(0))
-    pairs = flat.view(_PAIRS.dtype)
-    packed: UInt8Array = (pairs | (pairs >> 4)).astype(np.uint8)
-    return packed
+    pairs = flat.view(_TWO_SYMBOLS)
+    joined = pairs >> 4
+    joined |= pairs  # 0x0H0L -> 0x0HHL, of which the low byte stays
+    return joined.astype(np.uint8)
 
 
-def _unpack_pairs(packed: UInt8Array) -> UInt8Array:
-    return _PAIRS[packed].view(np.uint8)
+def _unpack(packed: bytes, count: int, levels: Levels) -> UInt8Array:
+    flat = np.frombuffer(packed, np.uint8)
+    if levels == 256:
+        return flat
+    # Three passes over two bytes at a time are faster than a table: 0xHL -> 0x0HHL -> 0x0H0L.
+    pairs = flat.astype(_TWO_SYMBOLS)
+    pairs |= pairs << 4
+    pairs &= 0x0F0F
+    return pairs.view(np.uint8)[:count]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus import Candidate, Encoding, Figures, Jpeg, Raw, Symbols
+from isthmus import Candidate, Encoding, Figures, Picture, Raw, Rung, Symbols
 from isthmus_bench.comparison import LinkComparison, Row, policy_holds, row_name
 
 
@@ -137,8 +137,9 @@ def test_the_policy_does_not_hold_with_a_choice_below_the_floor() -> None:
     [
         (None, "edge-only int8"),
         (Raw(), "cloud-only raw"),
-        (Jpeg(quality=85), "cloud-only JPEG q85"),
-        (Symbols(levels=16, step=0.25, zero_point=1), "split early-16"),
+        (Picture(format="jpeg", quality=85), "cloud-only JPEG q85"),
+        (Picture(format="webp", quality=None), "cloud-only WebP lossless"),
+        (Symbols(levels=16, step=0.25, zero_point=1), "split early"),
     ],
 )
 def test_a_row_is_called_as_in_the_literature(encoding: Encoding | None, name: str) -> None:
@@ -146,8 +147,8 @@ def test_a_row_is_called_as_in_the_literature(encoding: Encoding | None, name: s
         edge_ms=1, encode_ms=1, decode_ms=1, tail_ms=1, payload_bytes=1, payload_bytes_p95=1,
         agreement=1.0, kl=0.0,
     )  # fmt: skip
+    rung = Rung(encodings=() if encoding is None else (encoding,), figures=figures)
     candidate = Candidate(
-        id="early-16", cut="early", precision="int8", encoding=encoding, figures=figures,
-        kept=True, reason="",
-    )  # fmt: skip
+        id="early", cut="early", precision="int8", rungs=(rung,), chosen=0, kept=True, reason=""
+    )
     assert row_name(candidate) == name

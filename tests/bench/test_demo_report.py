@@ -52,6 +52,7 @@ def result(tiny_bundle: Path) -> DemoResult:
         rejected=(),
         forecasts=(),
         variants=(),
+        transforms=(),
         precision="int8",
         precision_reason="the fastest",
         calibration_pictures=24,
@@ -113,7 +114,8 @@ def test_a_candidate_below_the_floor_in_the_plan_does_not_count(
     """The policy may never choose it."""
     plan = result.plan
     coarse = plan.manifest.candidate("cut-16")
-    poor = structs.replace(coarse, figures=structs.replace(coarse.figures, agreement=0.94))
+    figures = structs.replace(coarse.figures, agreement=0.94)
+    poor = structs.replace(coarse, rungs=(structs.replace(coarse.rungs[0], figures=figures),))
     candidates = tuple(poor if c is coarse else c for c in plan.manifest.candidates)
     manifest = structs.replace(plan.manifest, candidates=candidates)
     poorer = replace(result, plan=structs.replace(plan, manifest=manifest))

@@ -83,6 +83,8 @@ def test_an_address_that_is_taken_is_named(isthmus: Isthmus, tiny_bundle: Path) 
         (("--listen", "0.0.0.0:0"), ("0.0.0.0:0", "TLS", "--insecure")),
         (("--window", "0"), ("window", "at least 1")),
         (("--workers", "-1"), ("workers", "at least 1")),
+        (("--max-bytes-in-flight", "0"), ("max_bytes_in_flight", "at least 1")),
+        (("--max-bytes-in-flight", "9999"), ("max_bytes_in_flight is 9999", "candidate 'input-")),
         (("--drain-grace", "-1"), ("drain_grace_s", "0 to 3600")),
         (("--tls-cert", "server.pem"), ("TLS needs both",)),
         (("--tls-cert", "no.pem", "--tls-key", "no.key"), ("no.pem", "no.key", "PEM")),

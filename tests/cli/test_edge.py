@@ -17,6 +17,8 @@ from tests.reference import Reference
 from tests.tinybundle import tiny_pictures
 
 from isthmus import load_picture
+from isthmus_cli.edge import summary
+from isthmus_edge import Stats
 
 NOBODY = "127.0.0.1:1"  # a port that no test and no service listens on
 FOREVER = 1_000_000
@@ -71,11 +73,58 @@ def test_json_holds_answers_unreadable_pictures_and_statistics(
     assert len(report["answers"]) == 2 * PHOTOS
     answer = report["answers"][0]
     assert set(answer) == {
-        "picture", "top", "place", "candidate", "latency_ms", "payload_bytes",
+        "picture", "top", "place", "candidate", "rung", "latency_ms", "payload_bytes",
     }  # fmt: skip
     assert [set(entry) for entry in answer["top"]] == [{"label", "score"}] * 2
     stats = report["stats"]
     assert stats["accepted"] == stats["answered_cloud"] + stats["answered_device"] == 2 * PHOTOS
+    assert (stats["rung"], stats["rate_advice"]) == (0, None)
+
+
+def test_the_summary_ends_with_the_last_candidate_and_its_rung(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path
+) -> None:
+    ended = isthmus("edge", tiny_bundle, photos)
+    assert ended.out.splitlines()[-1].endswith(", last local at rung 0")
+
+
+def test_a_link_too_thin_for_the_floor_is_told_with_what_would_fit() -> None:
+    stats = Stats(
+        accepted=1,
+        answered_cloud=1,
+        answered_device=0,
+        errors=0,
+        pending=0,
+        duplicates=0,
+        link_state="up",
+        link=None,
+        candidate="b7",
+        rung=3,
+        rate_advice="b9 would fit at rung 2",
+        device_scale=1.0,
+        switches=(),
+    )
+    *_, line, advice = summary(stats).splitlines()
+    assert line.endswith(", last b7 at rung 3")
+    assert advice == "no allowed rung fits the link: b9 would fit at rung 2"
+
+
+def test_a_rung_can_be_pinned_and_video_and_rate_control_switched_off(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, cloud: Cloud
+) -> None:
+    """The same picture over and over: as differences it takes next to nothing."""
+    flags = ("--cloud", cloud.address, "--candidate", "cut-16@0", "--json", "--repeat", 8)
+    sent_bytes = []
+    for video in ("auto", "off"):
+        ended = isthmus(
+            "edge", tiny_bundle, photos / "photo-0.png", *flags, "--fixed-rung", "--video", video
+        )
+        assert (ended.status, ended.err) == (0, "")
+        answers = json.loads(ended.out)["answers"]
+        assert {(answer["candidate"], answer["rung"]) for answer in answers} == {("cut-16", 0)}
+        sent_bytes.append(answers[-1]["payload_bytes"])
+    as_difference, alone = sent_bytes
+    assert as_difference < 0.5 * alone
 
 
 def test_the_device_answers_alone_without_a_cloud(
@@ -190,6 +239,7 @@ def test_the_device_may_start_without_its_cloud(
     [
         (("--candidate", "cut-16"), ("'cut-16'", "needs a cloud")),
         (("--candidate", "nonsense"), ("'nonsense'", "local, input-raw", "cut-16")),
+        (("--candidate", "cut-16@1"), ("'cut-16@1'", "no rung '1'", "from the finest: 0")),
         (("--cloud", "nowhere"), ("'nowhere'", "HOST:PORT")),
         (("--cloud", "192.0.2.1:50051"), ("192.0.2.1:50051", "--tls-ca", "--insecure")),
         (("--cloud", NOBODY, "--tls-ca", "no.pem"), ("no.pem", "PEM")),

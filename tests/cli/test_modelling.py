@@ -1,9 +1,10 @@
 """`isthmus profile`, `plan` and `build`: step by step, as tables, as JSON, and refused."""
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
 import pytest
@@ -12,10 +13,14 @@ from tests.cli.models import LABELS, float_image, with_unknown_op
 from tests.commands import Ended, assert_explained
 from tests.partitioner.networks import residual, saved
 
-from isthmus import open_bundle
+from isthmus import ConfigError, open_bundle
+from isthmus_cli import plan as plan_verb
+from isthmus_cli.modelling import plan_config
+from isthmus_partitioner import PlanConfig
 
 STEPS = ("profile", "plan", "build")
 SLOW_DEVICE = ("--edge-network-ms", 500, "--agreement-floor", 0)
+QUICK = ("--steps", "1/4", "0.5", "--formats", "jpeg", "--qualities", 95, 85, "--no-bottleneck")
 
 
 class Desk:
@@ -58,7 +63,7 @@ def test_the_steps_one_by_one_print_tables_and_use_what_was_done_before(desk: De
     assert "places where one tensor crosses" in profiled.out
     assert "stem.relu" in profiled.out
     assert "profiling" not in planned.err
-    for name in ("local", "input-raw", "input-jpeg-q85", "input-jpeg-q95"):
+    for name in ("local", "input-raw", "input-jpeg", "input-webp"):
         assert name in planned.out
     assert "sending" not in built.err
     assert planned.out in built.out
@@ -68,13 +73,14 @@ def test_the_steps_one_by_one_print_tables_and_use_what_was_done_before(desk: De
 
 
 def test_the_steps_one_by_one_print_json(desk: Desk) -> None:
-    profiled, planned, built = (read(desk.do(verb, "--json", "--quiet")) for verb in STEPS)
+    profiled, planned, built = (read(desk.do(verb, *QUICK, "--json", "--quiet")) for verb in STEPS)
     assert profiled["fp32_ms"] > 0
     assert {node["name"] for node in profiled["nodes"]} >= {"stem", "inner", "outer", "last"}
     assert "stem.relu" in {cut["tensor"] for cut in profiled["cuts"]}
     assert planned["evaluation_pictures"] == PHOTOS // 2
     candidates = {c["id"]: c for c in planned["manifest"]["candidates"]}
-    assert candidates["input-raw"]["figures"]["payload_bytes"] == 32 * 32 * 3
+    (raw,) = candidates["input-raw"]["rungs"]
+    assert raw["figures"]["payload_bytes"] == 32 * 32 * 3
     bundle = open_bundle(desk.out, "cloud")
     assert built == {
         "bundle": str(desk.out),
@@ -97,8 +103,48 @@ def test_progress_has_a_time_on_every_line(desk: Desk) -> None:
 
 
 def test_a_bundle_is_built_in_one_go(desk: Desk) -> None:
-    desk.do("build", "--quiet", "--max-cuts", 1)
+    desk.do("build", *QUICK, "--quiet", "--max-cuts", 1)
     assert open_bundle(desk.out, "device").manifest.model_name == "residual"
+
+
+def test_the_wires_flags_make_the_ladders(desk: Desk) -> None:
+    plan = read(desk.do("plan", *QUICK, "--lossless-pictures", "--json", "--quiet"))
+    candidates = {c["id"]: c for c in [*plan["manifest"]["candidates"], *plan["rejected"]]}
+    whole = {name for name, c in candidates.items() if c["cut"] == "input"}
+    assert whole == {"input-raw", "input-jpeg", "input-lossless"}
+    rungs = [rung["encodings"][0] for rung in candidates["input-jpeg"]["rungs"]]
+    assert [rung["quality"] for rung in rungs] == [95, 85]
+    cuts = [c for c in candidates.values() if c["cut"] not in {"input", "local"}]
+    ladders = [[rung["encodings"][0]["step"] for rung in cut["rungs"]] for cut in cuts]
+    assert max(map(len, ladders)) == 2
+    for finer, coarser in (ladder for ladder in ladders if len(ladder) == 2):
+        assert coarser == pytest.approx(2 * finer)
+    assert {note["bottleneck"] for note in plan["transforms"]} == {None}
+
+
+def test_without_flags_the_wire_is_what_the_partitioner_has_as_default(
+    isthmus: Isthmus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said twice: a default that changes there changes here."""
+    seen: list[PlanConfig] = []
+
+    def refuse(options: argparse.Namespace) -> NoReturn:
+        seen.append(plan_config(options))
+        raise ConfigError("seen enough")
+
+    monkeypatch.setattr(plan_verb, "workbench_of", refuse)
+    isthmus("plan", "model.onnx")
+    isthmus("plan", "model.onnx", *QUICK, "--lossless-pictures")
+    assert seen == [
+        PlanConfig(),
+        PlanConfig(
+            steps=(0.25, 0.5),
+            pictures=("jpeg",),
+            qualities=(95, 85),
+            lossless_pictures=True,
+            bottleneck=False,
+        ),
+    ]
 
 
 def test_a_float_model_is_told_how_to_become_one_of_pictures(desk: Desk, tmp_path: Path) -> None:
@@ -167,6 +213,10 @@ def test_an_op_that_the_runtime_lacks_is_named_with_its_node(desk: Desk, tmp_pat
         (("--edge-factor", "0"), ("edge_factor", "above 0")),
         (("--edge-network-ms", "-5"), ("edge_network_ms", "above 0")),
         (("--max-cuts", "-1"), ("max_cuts", "0 or more")),
+        (("--steps", "0"), ("steps", "above 0")),
+        (("--steps", "1/4", "0.25"), ("steps", "distinct")),
+        (("--formats", "jpeg", "jpeg"), ("pictures", "each once", "avif, jpeg, webp")),
+        (("--qualities", "0"), ("qualities", "1-100")),
         (("--labels", "nowhere.txt"), ("nowhere.txt", "labels")),
     ],
     ids=" ".join,
@@ -175,6 +225,24 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     desk: Desk, flags: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     assert_explained(desk.attempt("plan", desk.model, "--quiet", *flags), *words)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--steps", "1/0"), ("--steps", "'1/0'", "no number and no fraction")),
+        (("--steps", "half"), ("--steps", "'half'")),
+        (("--formats", "gif"), ("--formats", "'gif'", "webp")),
+        (("--qualities", "best"), ("--qualities", "'best'")),
+    ],
+    ids=" ".join,
+)
+def test_a_flag_that_cannot_be_read_is_wrong_usage(
+    isthmus: Isthmus, flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    ended = isthmus("plan", "model.onnx", *flags)
+    assert ended.status == 2
+    assert all(word in ended.err for word in words)
 
 
 def test_a_label_for_each_class_is_wanted(desk: Desk, tmp_path: Path) -> None:

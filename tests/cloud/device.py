@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from tests.tinybundle import tiny_pictures
 
-from isthmus import Bundle, SymbolCoder, TensorEncoder
+from isthmus import Bundle, FrameEncoder, Kept, SymbolCoder, Symbols, decode_frame
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitStub
@@ -111,23 +111,70 @@ class Head:
         self._manifest = bundle.manifest
         self._segment = _session(bundle, "device/segment-0.onnx")
         self._whole = _session(bundle, "cloud/tail-input.onnx")
-        self._coder = SymbolCoder()
+        self._encoder = FrameEncoder()
         self.pictures = tiny_pictures(8)
 
     def frame(self, candidate_id: str, sequence: int = 1, picture: int = 0) -> pb.Frame:
-        """The frame of one of the pictures."""
+        """The frame of one of the pictures; it stands for itself."""
+        return self._encoded(self._encoder, candidate_id, sequence, self.pictures[picture])
+
+    def film(self, candidate_id: str, frames: int, seed: int = 0) -> list[pb.Frame]:
+        """A video of a small square that jumps about: 1 stands for itself, 2 is kept by the cloud,
+        each one after it is a difference to the one before.
+        """
+        encoder = FrameEncoder(video=True)
+        places = np.random.default_rng(seed).integers(0, 24, (frames, 2))
+        return [
+            self._encoded(encoder, candidate_id, sequence, self._scene(*place))
+            for sequence, place in enumerate(places, 1)
+        ]
+
+    def _scene(self, row: int, column: int) -> NDArray[np.uint8]:
+        pixels = self.pictures[0].copy()
+        pixels[:, row : row + 8, column : column + 8] = 255
+        return pixels
+
+    def _encoded(
+        self, encoder: FrameEncoder, candidate_id: str, sequence: int, pixels: NDArray[np.uint8]
+    ) -> pb.Frame:
         candidate = self._manifest.candidate(candidate_id)
         cut = self._manifest.cut_of(candidate)
-        assert cut.tensor is not None
-        assert candidate.encoding is not None
-        pixels = self.pictures[picture]
         tensor = self._segment.run(None, {"picture": pixels})[0] if cut.depth else pixels
-        encoder = TensorEncoder(cut.tensor, candidate.encoding, cut.quantisation, self._coder)
-        return pb.Frame(sequence=sequence, candidate=candidate_id, tensors=[encoder.encode(tensor)])
+        frame = encoder.encode(candidate, cut, candidate.chosen, [tensor])
+        frame.sequence = sequence
+        return frame
 
     def unsplit(self, picture: int = 0) -> NDArray[np.float32]:
         """The probabilities [1,10] of the whole network, on the picture itself."""
         answer: NDArray[np.float32] = self._whole.run(None, {"picture": self.pictures[picture]})[0]
+        return answer
+
+
+class Truth:
+    """What one stream's frames are answered, computed one by one without the service's code."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._manifest = bundle.manifest
+        self._tails = {
+            cut.id: _session(bundle, cut.tail) for cut in self._manifest.cuts if cut.tail
+        }
+        self._coder = SymbolCoder()
+        self._kept: Kept | None = None
+
+    def of(self, frame: pb.Frame) -> NDArray[np.float32]:
+        """The only output for the stream's next frame, of a cut with one tensor."""
+        candidate = self._manifest.candidate(frame.candidate)
+        cut = self._manifest.cut_of(candidate)
+        (tensor,), self._kept = decode_frame(frame, candidate, cut, self._coder, self._kept)
+        feeds: dict[str, object] = {"picture": tensor}
+        encoding = candidate.rungs[frame.rung].encodings[0]
+        if isinstance(encoding, Symbols):
+            feeds = {
+                "symbols": tensor,
+                "step": np.array(encoding.step, np.float32),
+                "zero_point": np.array(encoding.zero_point, np.uint8),
+            }
+        answer: NDArray[np.float32] = self._tails[cut.id].run(None, feeds)[0]
         return answer
 
 

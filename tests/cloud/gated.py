@@ -8,7 +8,7 @@ import numpy as np
 from tests.cloud.device import GUARD_S
 from tests.tinybundle import CLASSES
 
-from isthmus_cloud.engines import AnyArray, UInt8Array
+from isthmus_cloud.feeds import AnyArray
 
 ANSWER = np.arange(CLASSES, dtype=np.float32).reshape(1, CLASSES)
 
@@ -37,7 +37,7 @@ class GatedTail:
         self._stays_open = True
         self._gate.release(1)
 
-    def run(self, tensor: UInt8Array, step: float, zero_point: int) -> Sequence[AnyArray]:
+    def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
         self.runs += 1
         self._loop.call_soon_threadsafe(self._begun.put_nowait, None)
         if not self._gate.acquire(timeout=GUARD_S):
@@ -52,5 +52,5 @@ class BrokenTail:
 
     provider = "BrokenExecutionProvider"
 
-    def run(self, tensor: UInt8Array, step: float, zero_point: int) -> Sequence[AnyArray]:
+    def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
         raise RuntimeError("secret of the house")

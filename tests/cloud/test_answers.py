@@ -5,51 +5,30 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
-from tests.cloud.device import Device, Head, connected
+from tests.cloud.device import Device, Head, Truth, connected
 from tests.cloud.gated import GatedTail
 from tests.tinybundle import PROBABILITIES
 
-from isthmus import Bundle, SymbolCoder, Symbols, decode_answer, decode_tensor
+from isthmus import Bundle, decode_answer
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening
 
 CANDIDATES = ["input-raw", "input-jpeg-q95", "cut-256", "cut-16"]
 
 
-def computed_here(bundle: Bundle, frame: pb.Frame) -> NDArray[np.float32]:
-    """What ONNX Runtime says to the frame's tensor, without any of the service's code."""
-    candidate = bundle.manifest.candidate(frame.candidate)
-    cut = bundle.manifest.cut_of(candidate)
-    assert cut.tensor is not None
-    assert cut.tail is not None
-    assert candidate.encoding is not None
-    tensor = decode_tensor(frame.tensors[0], cut.tensor, candidate.encoding, SymbolCoder())
-    feeds: dict[str, object] = {"picture": tensor}
-    if isinstance(candidate.encoding, Symbols):
-        feeds = {
-            "symbols": tensor,
-            "step": np.array(candidate.encoding.step, np.float32),
-            "zero_point": np.array(candidate.encoding.zero_point, np.uint8),
-        }
-    session = ort.InferenceSession(bundle.file(cut.tail), providers=["CPUExecutionProvider"])
-    answer: NDArray[np.float32] = session.run(None, feeds)[0]
-    return answer
-
-
 @pytest.mark.parametrize("candidate", CANDIDATES)
 async def test_an_answer_equals_the_tail_run_here(
     device: Device, head: Head, bundle: Bundle, candidate: str
 ) -> None:
+    truth = Truth(bundle)
     for picture in range(4):
         frame = head.frame(candidate, sequence=picture + 1, picture=picture)
         await device.send(frame=frame)
         result = await device.result()
         assert result.sequence == picture + 1
         answer = decode_answer(result.outputs[0], PROBABILITIES)
-        assert np.allclose(answer, computed_here(bundle, frame), rtol=1e-5, atol=1e-7)
+        assert np.allclose(answer, truth.of(frame), rtol=1e-5, atol=1e-7)
         assert answer.argmax() == head.unsplit(picture).argmax()
 
 

@@ -56,6 +56,7 @@ def test_half_of_tls_is_refused(half: dict[str, Path]) -> None:
         ("window", 0),
         ("threads", -1),
         ("workers", 0),
+        ("max_bytes_in_flight", 0),
         ("drain_grace_s", -0.1),
         ("drain_grace_s", float("nan")),
         ("provider", "tpu"),

@@ -22,6 +22,7 @@ from isthmus import (
 from isthmus_cloud import OnnxTail, ServiceConfig, load_tails
 from isthmus_cloud.config import ProviderChoice
 from isthmus_cloud.engines import CPU, CUDA
+from isthmus_cloud.feeds import AnyArray
 
 has_cuda = CUDA in ort.get_available_providers()
 
@@ -49,6 +50,12 @@ def load(path: Path, provider: ProviderChoice = "cpu") -> tuple[Mapping[str, Onn
     return load_tails(open_bundle(path, "cloud"), config, lines.append), lines
 
 
+def feeds(
+    symbols: AnyArray, step: float = COARSE.step, zero_point: int = COARSE.zero_point
+) -> list[AnyArray]:
+    return [symbols, np.array(step, np.float32), np.array(zero_point, np.uint8)]
+
+
 def test_every_tail_is_announced_when_it_is_ready(tiny_bundle: Path) -> None:
     _, lines = load(tiny_bundle)
     assert [line.partition(",")[0] for line in lines] == [
@@ -60,8 +67,8 @@ def test_every_tail_is_announced_when_it_is_ready(tiny_bundle: Path) -> None:
 def test_a_tail_takes_a_batch(tiny_bundle: Path) -> None:
     tail = OnnxTail(tiny_bundle / "cloud/tail-cut.onnx", CPU, threads=1)
     symbols = np.random.default_rng(3).integers(0, 16, (3, 8, 16, 16), dtype=np.uint8)
-    together = tail.run(symbols, COARSE.step, COARSE.zero_point)[0]
-    alone = [tail.run(symbols[i : i + 1], COARSE.step, COARSE.zero_point)[0] for i in range(3)]
+    together = tail.run(feeds(symbols))[0]
+    alone = [tail.run(feeds(symbols[i : i + 1]))[0] for i in range(3)]
     assert together.shape == (3, 10)
     assert np.allclose(together, np.concatenate(alone), atol=1e-6)
 
@@ -69,10 +76,10 @@ def test_a_tail_takes_a_batch(tiny_bundle: Path) -> None:
 def test_step_and_zero_point_reach_the_tail(tiny_bundle: Path) -> None:
     tail = OnnxTail(tiny_bundle / "cloud/tail-cut.onnx", CPU, threads=1)
     symbols = np.random.default_rng(3).integers(0, 8, (1, 8, 16, 16), dtype=np.uint8)
-    answer = tail.run(symbols, 0.25, 1)[0]
-    assert np.allclose(answer, tail.run(symbols + np.uint8(4), 0.25, 5)[0])
-    assert np.allclose(answer, tail.run(symbols * 2, 0.125, 2)[0])
-    assert not np.allclose(answer, tail.run(symbols, 0.25, 2)[0])
+    answer = tail.run(feeds(symbols, 0.25, 1))[0]
+    assert np.allclose(answer, tail.run(feeds(symbols + np.uint8(4), 0.25, 5))[0])
+    assert np.allclose(answer, tail.run(feeds(symbols * 2, 0.125, 2))[0])
+    assert not np.allclose(answer, tail.run(feeds(symbols, 0.25, 2))[0])
 
 
 def test_what_is_no_onnx_model_is_refused_by_name(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -84,7 +91,10 @@ def test_what_is_no_onnx_model_is_refused_by_name(tiny_bundle: Path, tmp_path: P
 def test_a_tail_of_another_cut_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     stranger = (tiny_bundle / "cloud/tail-input.onnx").read_bytes()
     path = bundle_with(tiny_bundle, tmp_path / "b", "cloud/tail-cut.onnx", stranger)
-    with pytest.raises(BundleError, match=r"tail-cut\.onnx: its inputs are picture"):
+    with pytest.raises(
+        BundleError,
+        match=r"tail-cut\.onnx: its inputs are picture tensor\(uint8\), the manifest says",
+    ):
         load(path)
 
 
@@ -98,7 +108,7 @@ def test_a_tail_with_other_outputs_is_refused(tiny_bundle: Path, tmp_path: Path)
 def test_a_failure_of_onnx_runtime_is_a_model_error(tiny_bundle: Path) -> None:
     tail = OnnxTail(tiny_bundle / "cloud/tail-cut.onnx", CPU, threads=1)
     with pytest.raises(ModelError, match=r"tail-cut\.onnx: ONNX Runtime failed"):
-        tail.run(np.zeros((1, 8, 16), np.uint8), 1.0, 0)
+        tail.run(feeds(np.zeros((1, 8, 16), np.uint8)))
 
 
 @pytest.mark.skipif(has_cuda, reason="ONNX Runtime offers CUDA here")
@@ -114,5 +124,5 @@ def test_on_a_gpu_the_tails_run_there_and_agree_with_the_cpu(tiny_bundle: Path) 
     assert {tail.provider for tail in tails.values()} == {CUDA}
     symbols = np.random.default_rng(3).integers(0, 16, (4, 8, 16, 16), dtype=np.uint8)
     on_cpu = OnnxTail(tiny_bundle / "cloud/tail-cut.onnx", CPU, threads=1)
-    answer = tails["cut"].run(symbols, COARSE.step, COARSE.zero_point)[0]
-    assert np.allclose(answer, on_cpu.run(symbols, COARSE.step, COARSE.zero_point)[0], atol=1e-3)
+    answer = tails["cut"].run(feeds(symbols))[0]
+    assert np.allclose(answer, on_cpu.run(feeds(symbols))[0], atol=1e-3)

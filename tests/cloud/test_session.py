@@ -84,6 +84,15 @@ def test_a_finished_frame_gives_its_place_back() -> None:
     assert isinstance(session.received(frame(4), 2), Answer)
 
 
+def test_a_sequence_may_come_again_once_its_error_is_sent() -> None:
+    """A difference whose reference was lost is sent again as a key frame, under its own number."""
+    session = open_session()
+    session.received(frame(1), 2)
+    assert isinstance(session.received(frame(2), 2), Answer)
+    session.finished(1)
+    assert isinstance(session.received(frame(1), 2), Answer)
+
+
 def test_a_frame_without_a_sequence_ends_the_stream() -> None:
     event = open_session().received(frame(0), 2)
     assert isinstance(event, Close)

@@ -13,7 +13,7 @@ from tests.cloud.gated import GatedTail
 from isthmus import Bundle
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer
+from isthmus_cloud import Answerer, StreamMemory
 from isthmus_cloud.service import Context as ServicerContext
 from isthmus_cloud.service import SplitService
 from isthmus_cloud.session import Session
@@ -76,7 +76,7 @@ async def test_a_stream_that_ends_gives_up_its_queued_frames(
     gate.open_for_good()
     frame = head.frame("cut-16", 9)
     async with asyncio.timeout(GUARD_S):
-        await answerer.answer(frame, received_ns=1, top_k=0)
+        await answerer.answer(frame, 1, 0, StreamMemory())
     assert gate.runs == 2  # the one that had begun, and this one
 
 

@@ -2,11 +2,22 @@
 
 import time
 from collections.abc import Callable
+from math import inf
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from tests.tinybundle import PROBABILITIES
 
-from isthmus import TensorSpec, encode_answer
+from isthmus import (
+    Kept,
+    KeyFrameNeededError,
+    Manifest,
+    SymbolCoder,
+    TensorSpec,
+    decode_frame,
+    encode_answer,
+)
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Connection, OnEnd, OnMessage
@@ -14,6 +25,7 @@ from isthmus_edge import Connection, OnEnd, OnMessage
 MARK = 7  # the class that the fake service always answers: no picture of the tests is of it
 
 Respond = Callable[[pb.Frame], pb.CloudMessage | None]
+Result = TypeVar("Result")
 
 
 def marked_answer(frame: pb.Frame, spec: TensorSpec = PROBABILITIES) -> pb.CloudMessage:
@@ -26,14 +38,52 @@ def marked_answer(frame: pb.Frame, spec: TensorSpec = PROBABILITIES) -> pb.Cloud
     return pb.CloudMessage(result=result)
 
 
-def frame_error(code: pb.ErrorCode) -> Respond:
+def frame_error(code: pb.ErrorCode) -> Callable[[pb.Frame], pb.CloudMessage]:
     return lambda frame: pb.CloudMessage(
         error=pb.Error(sequence=frame.sequence, code=code, message="on demand")
     )
 
 
+class Decoder:
+    """Responds as the cloud does, with a memory of one frame; the tensors stay here."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._coder = SymbolCoder()
+        self.kept: Kept | None = None
+        self.tensors: dict[int, tuple[NDArray[np.generic], ...]] = {}
+
+    def __call__(self, frame: pb.Frame) -> pb.CloudMessage | None:
+        candidate = self._manifest.candidate(frame.candidate)
+        cut = self._manifest.cut_of(candidate)
+        try:
+            tensors, self.kept = decode_frame(frame, candidate, cut, self._coder, self.kept)
+        except KeyFrameNeededError:
+            return frame_error(pb.ERROR_CODE_KEY_FRAME_NEEDED)(frame)
+        self.tensors[frame.sequence] = tensors
+        return marked_answer(frame)
+
+
+class PlannedPace:
+    """Computes at full speed and reports the plan's times, so that the policy has a choice."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._ms = {
+            f"{candidate.id}@{index}": rung.figures.device_ms
+            for candidate in manifest.candidates
+            for index, rung in enumerate(candidate.rungs)
+        }
+        self._whole_ms = manifest.local.figures.device_ms
+
+    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+        return work(), self._ms.get(kind, self._whole_ms)
+
+
 class FakeService:
-    """Answers Welcome, heartbeats and frames at once, unless told otherwise."""
+    """Answers Welcome, heartbeats and frames at once, unless told otherwise.
+
+    `link_bps` is the bandwidth of the link that the time stamps of its answers tell of.
+    """
 
     def __init__(self) -> None:
         self.respond: Respond = marked_answer
@@ -42,26 +92,35 @@ class FakeService:
         )
         self.reachable = True
         self.echo = True
-        self.connects = 0
+        self.link_bps = inf
         self.frames: list[pb.Frame] = []
-        self._connection: _FakeConnection | None = None
+        self.connections: list[_FakeConnection] = []
+        self._link_free_at = 0.0
+
+    @property
+    def connects(self) -> int:
+        return len(self.connections)
 
     def connect(self, on_message: OnMessage, on_end: OnEnd) -> Connection:
-        self.connects += 1
-        self._connection = _FakeConnection(self, on_message, on_end)
+        connection = _FakeConnection(self, on_message, on_end)
+        self.connections.append(connection)
         if not self.reachable:
             on_end("UNAVAILABLE: nobody listens")
-        return self._connection
+        return connection
+
+    def arrival_ns(self, size_bytes: int) -> int:
+        """When a message that is sent now would have come over the link."""
+        begins = max(self._link_free_at, time.monotonic())
+        self._link_free_at = begins + size_bytes * 8 / self.link_bps
+        return int(self._link_free_at * 1e9)
 
     def say(self, message: pb.CloudMessage) -> None:
         """A message of the service's own accord."""
-        assert self._connection is not None
-        self._connection.on_message(message)
+        self.connections[-1].on_message(message)
 
     def hang_up(self) -> None:
         """The stream breaks, seen from the service's side."""
-        assert self._connection is not None
-        self._connection.on_end("the peer hung up")
+        self.connections[-1].on_end("the peer hung up")
 
 
 class _FakeConnection:
@@ -69,6 +128,7 @@ class _FakeConnection:
         self._service = service
         self.on_message = on_message
         self.on_end = on_end
+        self.frames: list[pb.Frame] = []
 
     def send(self, message: pb.EdgeMessage) -> None:
         if not self._service.reachable:
@@ -78,11 +138,16 @@ class _FakeConnection:
             case "hello":
                 answer = self._service.greeting
             case "heartbeat" if self._service.echo:
-                beat = pb.Heartbeat(id=message.heartbeat.id, received_ns=time.monotonic_ns())
+                arrival_ns = self._service.arrival_ns(message.heartbeat.ByteSize())
+                beat = pb.Heartbeat(id=message.heartbeat.id, received_ns=arrival_ns)
                 answer = pb.CloudMessage(heartbeat=beat)
             case "frame":
+                arrival_ns = self._service.arrival_ns(message.frame.ByteSize())
+                self.frames.append(message.frame)
                 self._service.frames.append(message.frame)
                 answer = self._service.respond(message.frame)
+                if answer is not None and answer.WhichOneof("kind") == "result":
+                    answer.result.timing.received_ns = arrival_ns
             case _:
                 pass
         if answer is not None:

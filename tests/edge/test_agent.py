@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from tests.edge.fakes import MARK, FakeService, frame_error, marked_answer
+from tests.edge.fakes import MARK, FakeService, PlannedPace, frame_error, marked_answer
+from tests.reference import Reference
 from tests.tinybundle import tiny_pictures
 
 from isthmus import (
@@ -25,6 +26,7 @@ from isthmus import (
 )
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Answer, Chain, Stats
+from isthmus_edge.pipeline import FAST_LINK_BPS
 
 Result = TypeVar("Result")
 
@@ -48,7 +50,7 @@ def agent(config: AgentConfig, service: FakeService) -> Iterator[Agent]:
 
 
 def local_label(bundle: Path, picture: np.ndarray) -> int:
-    (row,) = Chain(open_bundle(bundle, "device"), threads=1).finish(picture, 0)
+    (row,) = Chain(open_bundle(bundle, "device"), threads=1).finish((picture,), 0)
     return int(np.argmax(row))
 
 
@@ -219,11 +221,85 @@ def test_an_unknown_candidate_is_refused_with_the_known_ones(config: AgentConfig
         Agent.open(replace(config, candidate="b99"))
 
 
+def test_a_rung_can_be_pinned_and_the_answer_says_which_it_was(
+    wide_bundle: Path, service: FakeService
+) -> None:
+    config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats@3")
+    with Agent.open(config, transport=service) as agent:
+        names = [None, "floats", "floats@0", "pair@1"]
+        answers = [agent.infer(tiny_pictures(1)[0], candidate=name) for name in names]
+    assert [answer.rung for answer in answers] == [3, 2, 0, 1]
+    assert [frame.rung for frame in service.frames] == [3, 2, 0, 1]
+    assert [frame.candidate for frame in service.frames] == ["floats"] * 3 + ["pair"]
+
+
+def test_an_unknown_rung_is_refused_before_anything_runs(config: AgentConfig) -> None:
+    with pytest.raises(ConfigError, match="no rung '1'"):
+        Agent.open(replace(config, candidate="cut-16@1"))
+
+
+@pytest.mark.parametrize("name", ["input", "floats", "pair"])
+def test_whatever_crossed_the_device_goes_on_from_the_boundary_tensors(
+    wide_bundle: Path, service: FakeService, name: str
+) -> None:
+    """Not from the coarser ones that were sent."""
+    service.respond = frame_error(pb.ERROR_CODE_INTERNAL)
+    config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1")
+    reference = Reference(wide_bundle)
+    with Agent.open(config, transport=service) as agent:
+        for picture in tiny_pictures(3):
+            answer = agent.infer(picture, candidate=name)
+            assert answer.place == "device"
+            assert reference.is_right(answer, picture)
+
+
+def test_the_rung_follows_a_deadline_on_a_thin_link(
+    wide_bundle: Path, service: FakeService
+) -> None:
+    service.link_bps = 100e3
+    config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", video="off", patience_ms=6e4)
+    pace = PlannedPace(open_bundle(wide_bundle, "device").manifest)
+    picture = tiny_pictures(3)[2]
+    with Agent.open(config, pace=pace, transport=service) as agent:
+        ample = [agent.infer(picture, deadline_ms=6e4) for _ in range(30)]
+        assert agent.stats().candidate == "floats"
+        rungs = [answer.rung for answer in ample]
+        assert (rungs[0], rungs[-1], rungs) == (2, 0, sorted(rungs, reverse=True))
+        short = agent.infer(picture, deadline_ms=381.0)
+        stats = agent.stats()
+    assert (short.candidate, short.rung, stats.rung) == ("floats", 2, 2)
+    assert stats.rate_advice is not None
+    assert nothing_is_lost(stats)
+
+
+def test_a_fast_link_gets_symbols_that_are_not_entropy_coded(
+    wide_bundle: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats")
+    with Agent.open(config, transport=service) as agent:
+        for limit_bps in (FAST_LINK_BPS, 1.0):
+            monkeypatch.setattr("isthmus_edge.pipeline.FAST_LINK_BPS", limit_bps)
+            agent.infer(tiny_pictures(1)[0])
+    assert [frame.payloads[0].stored for frame in service.frames] == [False, True]
+    assert len(service.frames[1].payloads[0].data) == 8 * 16 * 16 // 2
+
+
 def test_a_candidate_that_needs_the_cloud_is_refused_without_one(tiny_bundle: Path) -> None:
     with Agent.open(AgentConfig(bundle=tiny_bundle)) as agent:
         with pytest.raises(ConfigError, match=r"cut-16.*needs a cloud"):
             agent.infer(tiny_pictures(1)[0], candidate="cut-16")
         assert agent.stats().accepted == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("video", "on"), ("agreement_floor", 1.5), ("agreement_floor", -0.1), ("objective", "glory")],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    config: AgentConfig, field: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError, match=field):
+        replace(config, **{field: value})
 
 
 @pytest.mark.parametrize("address", ["nowhere", "10.1.2.3:50051", ":1", "127.0.0.1:99999"])

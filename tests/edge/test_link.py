@@ -202,3 +202,32 @@ def test_an_answer_to_a_message_nobody_sent_is_ignored() -> None:
     estimator.received(999, now)
     estimator.heartbeat(999, now, now)
     assert estimator.estimate(now) is None
+
+
+def test_the_link_is_free_when_what_was_sent_has_left_it() -> None:
+    link = SyntheticLink(1e6, 0.04)
+    estimator, now = warmed(link)
+    now = one_at_a_time(estimator, link, [10_000] * 4, now)
+    assert estimator.queue_s(now) == 0.0
+    second_of_link = 125_000
+    for _ in range(2):
+        estimator.sent(second_of_link, now)
+    assert estimator.queue_s(now) == pytest.approx(2.0, rel=0.02)
+    assert estimator.queue_s(now + 0.5) == pytest.approx(1.5, rel=0.02)
+    assert estimator.queue_s(now + 5.0) == 0.0
+
+
+def test_what_was_acknowledged_has_left_the_link_whatever_its_time_stamp_says() -> None:
+    link = SyntheticLink(1e6, 0.04)
+    estimator, now = warmed(link)
+    now = one_at_a_time(estimator, link, [10_000] * 4, now)
+    message = estimator.sent(10_000, now)
+    received_s, now = link.carry(10_000, now)
+    estimator.received(message, received_s + 3.0)
+    assert estimator.queue_s(now) == 0.0
+
+
+def test_nothing_is_said_of_a_link_that_was_never_measured() -> None:
+    estimator = LinkEstimator()
+    estimator.sent(100_000, 1.0)
+    assert estimator.queue_s(1.0) == 0.0

@@ -1,10 +1,11 @@
 """The policy is a pure function: these tests are tables of situations."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus import Candidate, Encoding, Figures, Jpeg, Symbols
+from isthmus import Candidate, Encoding, Figures, Picture, Rung, Symbols
 from isthmus_edge import Goal, LinkEstimate, Objective, Situation, decide, predict
 
 SYMBOLS = Symbols(levels=16, step=0.5, zero_point=8)
@@ -33,18 +34,33 @@ def candidate(
         id=name,
         cut=name,
         precision="int8",
-        encoding=encoding,
-        figures=figures,
+        rungs=(Rung(encodings=() if encoding is None else (encoding,), figures=figures),),
+        chosen=0,
         kept=True,
         reason="",
     )
 
 
+def ladder(name: str, agreements: tuple[float, ...], sizes: tuple[int, ...]) -> Candidate:
+    steps = [
+        candidate(name, SYMBOLS, edge_ms=50, payload_bytes=size, cloud_ms=10, agreement=agreement)
+        for agreement, size in zip(agreements, sizes, strict=True)
+    ]
+    return msgspec.structs.replace(steps[0], rungs=tuple(step.rungs[0] for step in steps))
+
+
 LOCAL = candidate("local", None, edge_ms=160)
 SPLIT = candidate("b7", SYMBOLS, edge_ms=80, payload_bytes=5_000, cloud_ms=10)
-PICTURE = candidate("jpeg", Jpeg(quality=95), edge_ms=10, payload_bytes=22_000, cloud_ms=15)
+PICTURE = candidate(
+    "jpeg", Picture(format="jpeg", quality=95), edge_ms=10, payload_bytes=22_000, cloud_ms=15
+)
 COARSE = candidate(
-    "jpeg-coarse", Jpeg(quality=50), edge_ms=8, payload_bytes=6_000, cloud_ms=15, agreement=0.8
+    "jpeg-coarse",
+    Picture(format="jpeg", quality=50),
+    edge_ms=8,
+    payload_bytes=6_000,
+    cloud_ms=15,
+    agreement=0.8,
 )
 ALL = (LOCAL, SPLIT, PICTURE, COARSE)
 
@@ -109,6 +125,28 @@ def test_the_reason_names_the_candidate_the_link_and_the_next_best() -> None:
     assert "b7" in reason
     assert "1.10 Mbit/s" in reason
     assert "next best local" in reason
+
+
+LADDER = ladder("b5", (0.99, 0.97, 0.9, 0.96), (9_000, 5_000, 2_000, 1_000))
+
+
+@pytest.mark.parametrize(
+    ("floor", "rung"), [(0.0, 3), (0.8, 3), (0.9, 3), (0.95, 1), (0.98, 0), (0.995, 0)]
+)
+def test_a_ladder_stands_at_the_coarsest_rung_above_the_floor_or_at_its_finest(
+    floor: float, rung: int
+) -> None:
+    assert LADDER.at_floor(floor).chosen == rung
+
+
+def test_a_rung_counts_with_its_own_bytes_and_agreement() -> None:
+    situation, goal = Situation(link=link(1.1)), Goal("latency", 0.95)
+    finest, allowed = LADDER.at_floor(0.98), LADDER.at_floor(0.95)
+    saved_ms = situation.link.transfer_ms(4_000) if situation.link else 0.0
+    gained_ms = predict(finest, situation).latency_ms - predict(allowed, situation).latency_ms
+    assert gained_ms == pytest.approx(saved_ms)
+    assert decide((LOCAL, allowed), situation, goal).candidate is allowed
+    assert decide((LOCAL, allowed), situation, Goal("latency", 0.98)).candidate is LOCAL
 
 
 @given(

@@ -1,12 +1,13 @@
 """Tiny networks that were read, quantised and planned once for all tests of this room."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 import pytest
 from tests.partitioner.networks import pictures, residual, saved
+from tests.partitioner.serving import Bundle
 
 from isthmus_partitioner import (
     ModelCard,
@@ -32,6 +33,24 @@ class Planned:
     plan: Plan
     parts: Path
 
+    @property
+    def bundle(self) -> Bundle:
+        """What device and cloud know of it."""
+        return Bundle(self.plan.manifest, self.parts)
+
+
+# Half the ladder and one picture format: a plan of a tiny network in less than a second.
+QUICK = PlanConfig(
+    agreement_floor=0.0,
+    edge_network_ms=500,
+    steps=(1 / 4, 1 / 2, 1),
+    pictures=("jpeg",),
+    qualities=(95, 85),
+    bottleneck=False,
+    fp32_layers=(0, 1),
+)
+LABELS = ("ant", "bee", "cat", "dog", "eel")
+
 
 @pytest.fixture(scope="session")
 def sets() -> PictureSets:
@@ -54,8 +73,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 def quantised(
     network: Network, sets: PictureSets, tmp_path_factory: pytest.TempPathFactory
 ) -> Quantised:
-    config = PlanConfig(fp32_layers=(0, 1))
-    return quantise(network, sets, config, tmp_path_factory.mktemp("quantised"), ignore)
+    return quantise(network, sets, QUICK, tmp_path_factory.mktemp("quantised"), ignore)
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +83,11 @@ def planned(
     """A plan of the residual network for a slow device, with whatever agreement."""
     work = tmp_path_factory.mktemp("planned")
     bench = Workbench(
-        network.path,
+        network,
         sets,
-        config=PlanConfig(agreement_floor=0.0, edge_network_ms=500, fp32_layers=(0, 1)),
+        config=replace(QUICK, pictures=("jpeg", "webp"), lossless_pictures=True, bottleneck=True),
         work=work,
-        card=ModelCard("residual", ("ant", "bee", "cat", "dog", "eel")),
+        card=ModelCard("residual", LABELS),
         progress=ignore,
     )
     return Planned(bench.plan(), work / "parts")

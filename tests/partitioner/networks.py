@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIZE = 32
 CLASSES = 5
+WIDE = 2048  # channels of the block that a slow device would rather leave to the cloud
 
 
 class Builder:
@@ -44,11 +45,14 @@ class Builder:
         self.op("Div", ["centred", "spread"], "scaled")
         return self.op("Transpose", ["scaled"], "planes", perm=[0, 3, 1, 2])
 
-    def conv(self, source: str, name: str, channels: tuple[int, int], stride: int = 1) -> str:
+    def conv(
+        self, source: str, name: str, channels: tuple[int, int], stride: int = 1, kernel: int = 3
+    ) -> str:
         before, after = channels
-        inputs = [source, self.weight(f"{name}.w", after, before, 3, 3)]
+        inputs = [source, self.weight(f"{name}.w", after, before, kernel, kernel)]
         inputs.append(self.weight(f"{name}.b", after, scale=0.1))
-        return self.op("Conv", inputs, name, pads=[1, 1, 1, 1], strides=[stride, stride])
+        pads = [kernel // 2] * 4
+        return self.op("Conv", inputs, name, pads=pads, strides=[stride, stride])
 
     def classes(self, source: str, channels: int) -> str:
         self.op("GlobalAveragePool", [source], "pool")
@@ -80,11 +84,26 @@ def residual(batch: str | int = "N", seed: int = 0) -> onnx.ModelProto:
     """
     build = Builder(seed)
     stem = build.op("Relu", [build.conv(build.picture(), "stem", (3, 8), stride=4)], "stem.relu")
-    inner = build.op("Relu", [build.conv(stem, "inner", (8, 256))], "inner.relu")
-    build.op("Add", [build.conv(inner, "outer", (256, 8)), stem], "sum")
+    inner = build.op("Relu", [build.conv(stem, "inner", (8, WIDE))], "inner.relu")
+    build.op("Add", [build.conv(inner, "outer", (WIDE, 8)), stem], "sum")
     last = build.op("Relu", [build.conv("sum", "last", (8, 12), stride=2)], "last.relu")
     build.classes(last, 12)
     return build.model(batch=batch)
+
+
+def correlated() -> onnx.ModelProto:
+    """32 channels `wide` that are mixtures of four, none of which is a cut; then a wide block."""
+    build = Builder()
+    planes = build.picture()
+    mixed = []
+    for name in ("left", "right"):
+        pair = build.op("Relu", [build.conv(planes, name, (3, 2), stride=4)], f"{name}.relu")
+        mixed.append(build.conv(pair, f"{name}.mixed", (2, 32), kernel=1))
+    wide = build.op("Add", mixed, "wide")
+    inner = build.op("Relu", [build.conv(wide, "inner", (32, WIDE))], "inner.relu")
+    last = build.op("Relu", [build.conv(inner, "last", (WIDE, 12), stride=2)], "last.relu")
+    build.classes(last, 12)
+    return build.model()
 
 
 def two_branches() -> onnx.ModelProto:
@@ -100,20 +119,21 @@ def two_branches() -> onnx.ModelProto:
 
 
 def layers_only() -> onnx.ModelProto:
-    """No Conv, one output of logits, names as some exporters write them."""
+    """No Conv, one output of logits, names as some exporters write them. Wide behind a thin place:
+    where encoding takes as long as the network, no cut would be worth it."""
     build = Builder()
     build.constant("shape", np.asarray([0, SIZE * SIZE * 3], np.int64))
     build.constant("spread", np.asarray(255, np.float32))
     build.op("Cast", ["image:0"], "real", to=TensorProto.FLOAT)
     build.op("Div", ["real", "spread"], "scaled")
     source = build.op("Reshape", ["scaled", "shape"], "flat")
-    for index, (before, after) in enumerate([(SIZE * SIZE * 3, 16), (16, 512), (512, 512)]):
+    for index, (before, after) in enumerate([(SIZE * SIZE * 3, 16), (16, 2048), (2048, 2048)]):
         weights = build.weight(f"w{index}", before, after, scale=(2 / before) ** 0.5)
         build.op("MatMul", [source, weights], f"model/layer:{index}")
         bias = build.weight(f"b{index}", after, scale=0.1)
         build.op("Add", [f"model/layer:{index}", bias], f"model/layer:{index}/bias")
         source = build.op("Relu", [f"model/layer:{index}/bias"], f"model/layer:{index}/Relu:0")
-    build.op("MatMul", [source, build.weight("last", 512, CLASSES, scale=0.3)], "model/logits:0")
+    build.op("MatMul", [source, build.weight("last", 2048, CLASSES, scale=0.15)], "model/logits:0")
     return build.model("model/logits:0", "image:0")
 
 

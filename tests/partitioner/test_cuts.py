@@ -7,7 +7,7 @@ import onnx
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from tests.partitioner.networks import Builder, two_branches
+from tests.partitioner.networks import WIDE, Builder, two_branches
 
 from isthmus_partitioner import Network
 from isthmus_partitioner.cuts import find_cuts
@@ -33,7 +33,7 @@ def test_no_cut_lies_before_the_first_layer(network: Network) -> None:
 
 
 def test_depth_is_counted_in_multiply_accumulates(network: Network) -> None:
-    stem, inner, outer = 8 * 8 * 8 * 27, 8 * 8 * 256 * 72, 8 * 8 * 8 * 2304
+    stem, inner, outer = 8 * 8 * 8 * 27, 8 * 8 * WIDE * 72, 8 * 8 * 8 * 9 * WIDE
     last, classes = 4 * 4 * 12 * 72, 12 * 5
     total = stem + inner + outer + last + classes
     shares = {cut.tensor: cut.macs_share for cut in network.cuts}

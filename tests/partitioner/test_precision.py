@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from tests.partitioner.conftest import ignore
-from tests.partitioner.networks import CLASSES, Builder, pictures, saved
+from tests.partitioner.networks import CLASSES, WIDE, Builder, pictures, saved
 
 from isthmus_partitioner import (
     Network,
@@ -70,7 +70,7 @@ def test_weights_are_int8_per_channel_and_activations_uint8(quantised: Quantised
     constants = {t.name: t for t in quantised.int8.graph.initializer}
     weights = constants["inner.w_quantized"]
     assert weights.data_type == onnx.TensorProto.INT8
-    assert list(constants["inner.w_scale"].dims) == [256]
+    assert list(constants["inner.w_scale"].dims) == [WIDE]
     zero_points = [t for name, t in constants.items() if name.endswith("stem.relu_zero_point")]
     assert [t.data_type for t in zero_points] == [onnx.TensorProto.UINT8]
 

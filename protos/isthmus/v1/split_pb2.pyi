@@ -11,8 +11,6 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ENCODING_UNSPECIFIED: _ClassVar[Encoding]
     ENCODING_RAW: _ClassVar[Encoding]
-    ENCODING_SYMBOLS: _ClassVar[Encoding]
-    ENCODING_JPEG: _ClassVar[Encoding]
     ENCODING_TOP_K: _ClassVar[Encoding]
 
 class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -21,6 +19,16 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATA_TYPE_UINT8: _ClassVar[DataType]
     DATA_TYPE_FLOAT32: _ClassVar[DataType]
     DATA_TYPE_INT64: _ClassVar[DataType]
+    DATA_TYPE_BOOL: _ClassVar[DataType]
+    DATA_TYPE_INT8: _ClassVar[DataType]
+    DATA_TYPE_INT32: _ClassVar[DataType]
+    DATA_TYPE_FLOAT16: _ClassVar[DataType]
+
+class Packing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PACKING_BYTES: _ClassVar[Packing]
+    PACKING_PAIRS: _ClassVar[Packing]
+    PACKING_MASK: _ClassVar[Packing]
 
 class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -32,15 +40,21 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_CODE_OVERLOADED: _ClassVar[ErrorCode]
     ERROR_CODE_DRAINING: _ClassVar[ErrorCode]
     ERROR_CODE_INTERNAL: _ClassVar[ErrorCode]
+    ERROR_CODE_KEY_FRAME_NEEDED: _ClassVar[ErrorCode]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_RAW: Encoding
-ENCODING_SYMBOLS: Encoding
-ENCODING_JPEG: Encoding
 ENCODING_TOP_K: Encoding
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_UINT8: DataType
 DATA_TYPE_FLOAT32: DataType
 DATA_TYPE_INT64: DataType
+DATA_TYPE_BOOL: DataType
+DATA_TYPE_INT8: DataType
+DATA_TYPE_INT32: DataType
+DATA_TYPE_FLOAT16: DataType
+PACKING_BYTES: Packing
+PACKING_PAIRS: Packing
+PACKING_MASK: Packing
 ERROR_CODE_UNSPECIFIED: ErrorCode
 ERROR_CODE_PROTOCOL: ErrorCode
 ERROR_CODE_BUNDLE_MISMATCH: ErrorCode
@@ -49,6 +63,7 @@ ERROR_CODE_BAD_FRAME: ErrorCode
 ERROR_CODE_OVERLOADED: ErrorCode
 ERROR_CODE_DRAINING: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
+ERROR_CODE_KEY_FRAME_NEEDED: ErrorCode
 
 class EdgeMessage(_message.Message):
     __slots__ = ("hello", "frame", "heartbeat")
@@ -105,38 +120,48 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., bundle_fingerprint: _Optional[str] = ..., window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class Tensor(_message.Message):
-    __slots__ = ("name", "data_type", "shape", "encoding", "payload", "levels", "step", "zero_point", "stored", "top_k")
+    __slots__ = ("name", "data_type", "shape", "encoding", "payload", "top_k")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
-    LEVELS_FIELD_NUMBER: _ClassVar[int]
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    ZERO_POINT_FIELD_NUMBER: _ClassVar[int]
-    STORED_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     name: str
     data_type: DataType
     shape: _containers.RepeatedScalarFieldContainer[int]
     encoding: Encoding
     payload: bytes
-    levels: int
-    step: float
-    zero_point: int
-    stored: bool
     top_k: int
-    def __init__(self, name: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., payload: _Optional[bytes] = ..., levels: _Optional[int] = ..., step: _Optional[float] = ..., zero_point: _Optional[int] = ..., stored: bool = ..., top_k: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., payload: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
+
+class Payload(_message.Message):
+    __slots__ = ("data", "packing", "stored", "mask_bytes")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    PACKING_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    MASK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    packing: Packing
+    stored: bool
+    mask_bytes: int
+    def __init__(self, data: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., stored: bool = ..., mask_bytes: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("sequence", "candidate", "tensors")
+    __slots__ = ("sequence", "candidate", "rung", "payloads", "reference", "mark")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
-    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    RUNG_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     candidate: str
-    tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
-    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+    rung: int
+    payloads: _containers.RepeatedCompositeFieldContainer[Payload]
+    reference: int
+    mark: int
+    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., rung: _Optional[int] = ..., payloads: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., reference: _Optional[int] = ..., mark: _Optional[int] = ...) -> None: ...
 
 class Result(_message.Message):
     __slots__ = ("sequence", "outputs", "timing", "load")

@@ -1,0 +1,40 @@
+"""How much memory the frames of all devices may take together."""
+
+import threading
+
+from isthmus import IsthmusError
+
+__all__ = ["ByteBudget", "OverloadedError"]
+
+
+class OverloadedError(IsthmusError):
+    """A frame does not fit beside those in flight; nothing of it was decoded."""
+
+
+class ByteBudget:
+    """Counts bytes; taken on the event loop, given back by whichever thread has let go of them."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._taken_bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken_bytes(self) -> int:
+        """What is in flight now."""
+        return self._taken_bytes
+
+    def take(self, count: int) -> None:
+        """Count `count` bytes more; OverloadedError if they are too many."""
+        with self._lock:
+            if self._taken_bytes + count > self._limit_bytes:
+                raise OverloadedError(
+                    f"the frame takes {count} bytes, which do not fit beside those of other frames "
+                    f"in the {self._limit_bytes} of this service; send it again when answers came"
+                )
+            self._taken_bytes += count
+
+    def give_back(self, count: int) -> None:
+        """Count `count` bytes less."""
+        with self._lock:
+            self._taken_bytes -= count

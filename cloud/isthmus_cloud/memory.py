@@ -1,0 +1,82 @@
+"""What a stream remembers between frames, and the order in which they are decoded.
+
+Most frames stand for themselves: any worker decodes them at any time. A frame of a video may be
+*marked*, to be kept, or be a difference to the kept one; these are decoded in order of arrival,
+although several workers take them from the queue at once. They line up here as they arrive. The
+worker whose frame is not the first in the line decodes those before it too, so that nobody waits
+for a worker that has not begun; then each runs the tail of its own frame, side by side.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from isthmus import Kept, SymbolCoder
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud.routes import Route, Tensors
+
+__all__ = ["StreamMemory", "Turn"]
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One frame on its way to being decoded; `frame` is None once it was, or was given up."""
+
+    route: Route
+    frame: pb.Frame | None
+    tensors: Tensors = ()
+    error: Exception | None = None
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: let go of what it holds."""
+        self.frame = None
+        self.tensors = ()
+
+    def outcome(self) -> Tensors:
+        """What came of decoding it."""
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.tensors
+        finally:
+            self.error = None  # or error, traceback and turn would hold each other in memory
+
+
+class StreamMemory:
+    """One stream's: at most one frame's symbols are kept, and they go with the stream."""
+
+    def __init__(self) -> None:
+        self._line: deque[Turn] = deque()
+        self._decoding = threading.Lock()
+        self._kept: Kept | None = None
+
+    def turn(self, route: Route, frame: pb.Frame) -> Turn:
+        """A frame has arrived; to be called in order of arrival."""
+        turn = Turn(route, frame)
+        if frame.mark or frame.reference:
+            self._line.append(turn)
+        return turn
+
+    def decode(self, turn: Turn, coder: SymbolCoder) -> Tensors:
+        """The wire tensors of a frame, by the calling worker or one that came before it.
+
+        Raises what `isthmus.decode_frame` does.
+        """
+        frame = turn.frame
+        if frame is not None and not (frame.mark or frame.reference):
+            return turn.route.decode(frame, coder, None)[0]
+        with self._decoding:
+            while turn.frame is not None:
+                self._decode_first(coder)
+        return turn.outcome()
+
+    def _decode_first(self, coder: SymbolCoder) -> None:
+        turn = self._line.popleft()
+        frame = turn.frame
+        if frame is None:
+            return
+        try:
+            turn.tensors, self._kept = turn.route.decode(frame, coder, self._kept)
+        except Exception as error:  # noqa: BLE001 - raised by `outcome`, to the frame's own worker
+            turn.error = error
+        turn.frame = None

@@ -1,0 +1,38 @@
+"""A frame that was accepted, and what of it the device holds while it is under way."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from isthmus import Candidate
+from isthmus_edge.answer import Answer
+from isthmus_edge.runtime import AnyArray
+
+__all__ = ["Frame"]
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """`tensors` are the boundary tensors behind `depth` segments; at depth 0 the model's input.
+
+    A `pinned` candidate's `chosen` is the rung to send.
+    """
+
+    sequence: int
+    tensors: tuple[AnyArray, ...]
+    future: asyncio.Future[Answer]
+    deadline_ms: float | None
+    pinned: Candidate | None = None
+    accepted_at: float = field(default_factory=time.monotonic)
+    depth: int = 0
+    payload_bytes: int = 0
+
+    @property
+    def age_ms(self) -> float:
+        """Time since acceptance."""
+        return (time.monotonic() - self.accepted_at) * 1e3
+
+    @property
+    def left_ms(self) -> float | None:
+        """Time until the deadline, below 0 behind it; None without one."""
+        return None if self.deadline_ms is None else self.deadline_ms - self.age_ms

@@ -1,0 +1,56 @@
+"""ONNX Runtime as the device uses it, and what it raises in our own words."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from isthmus import Bundle, ModelError
+
+__all__ = ["AnyArray", "Graph"]
+
+AnyArray = NDArray[np.generic]
+
+
+class Graph:
+    """One ONNX file of a bundle, loaded once and run over and over."""
+
+    def __init__(self, bundle: Bundle, file: str, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads would burn the battery between two frames.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.file = file
+        try:
+            self._session = ort.InferenceSession(
+                bundle.file(file), options, providers=["CPUExecutionProvider"]
+            )
+        except _RUNTIME_ERRORS as error:
+            raise ModelError(
+                f"{file}: ONNX Runtime {ort.__version__} cannot load it: {error}; "
+                "install a newer onnxruntime, or build the bundle on this device"
+            ) from error
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, AnyArray], wanted: Sequence[str]) -> tuple[AnyArray, ...]:
+        """The `wanted` outputs for all inputs by name; ModelError if the runtime fails."""
+        try:
+            return tuple(self._session.run(list(wanted), dict(feeds)))
+        except _RUNTIME_ERRORS as error:
+            raise ModelError(f"{self.file}: the device's runtime failed: {error}") from error
+
+
+# What ONNX Runtime raises has no common base class of its own.
+_RUNTIME_ERRORS = (
+    ort.capi.onnxruntime_pybind11_state.Fail,
+    ort.capi.onnxruntime_pybind11_state.InvalidArgument,
+    ort.capi.onnxruntime_pybind11_state.InvalidGraph,
+    ort.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    ort.capi.onnxruntime_pybind11_state.NoSuchFile,
+    ort.capi.onnxruntime_pybind11_state.NotImplemented,
+    ort.capi.onnxruntime_pybind11_state.RuntimeException,
+)

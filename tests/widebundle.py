@@ -1,0 +1,316 @@
+"""A small real bundle with all that the tiny one lacks: floats, ladders, stages, two tensors.
+
+    picture -> conv, relu = features (float32)
+            -> conv, relu -> halves (uint8, quantised) and lit (bool: where there is anything)
+            -> dequantise, blank what is not lit, pool, gemm, softmax
+
+Three segments. The cut `floats` has a stage that quantises with the frame's step and sticks to the
+frame before; the cut `pair` has one that changes the channels' order, which its tail changes back.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from tests.tinybundle import (
+    CLASSES,
+    PICTURE,
+    PROBABILITIES,
+    _constants_of,
+    _early,
+    _entry,
+    _model,
+    _Part,
+)
+
+from isthmus import (
+    FORMAT_VERSION,
+    Candidate,
+    Cut,
+    CutTensor,
+    Encoding,
+    Figures,
+    FileEntry,
+    Lossless,
+    Manifest,
+    Picture,
+    Quantisation,
+    Raw,
+    Rung,
+    Segment,
+    Symbols,
+    TensorSpec,
+    encode_manifest,
+)
+
+# Named as the tiny bundle's first part names it.
+FEATURES = TensorSpec(name="relu_0", data_type="float32", shape=(8, 16, 16))
+FEATURE_SYMBOLS = TensorSpec(name="features_symbols", data_type="uint8", shape=FEATURES.shape)
+HALVES = TensorSpec(name="halves", data_type="uint8", shape=(16, 7, 7))
+ORDERED_HALVES = TensorSpec(name="halves_ordered", data_type="uint8", shape=HALVES.shape)
+LIT = TensorSpec(name="lit", data_type="bool", shape=(1, 7, 7))
+HALVES_QUANTISATION = Quantisation(scale=1 / 16, zero_point=3)
+ORDER = np.random.default_rng(11).permutation(HALVES.shape[0])
+ORDERS = {HALVES.name: ORDER}  # for tests.reference
+
+FLOATS_LADDER: tuple[tuple[Encoding, ...], ...] = (
+    (Symbols(levels=256, step=1 / 64, zero_point=5),),
+    (Symbols(levels=256, step=1 / 16, zero_point=5, predictor="up"),),
+    (Symbols(levels=16, step=1 / 4, zero_point=1),),
+    (Symbols(levels=16, step=1 / 2, zero_point=1, predictor="left"),),
+)
+PAIR_LADDER: tuple[tuple[Encoding, ...], ...] = (
+    (Raw(), Raw()),
+    (Lossless(), Lossless()),
+    (Symbols(levels=256, step=1 / 8, zero_point=2), Lossless()),
+    (Symbols(levels=16, step=1 / 2, zero_point=1), Lossless()),
+)
+PICTURE_LADDER: tuple[tuple[Encoding, ...], ...] = (
+    (Raw(),),
+    (Picture(format="jpeg", quality=95),),
+    (Picture(format="jpeg", quality=60),),
+)
+AGREEMENTS = (1.0, 0.99, 0.97, 0.9)  # by rung
+AGREEMENT_FLOOR = 0.95
+_DARK = 0.6  # what is on average below is not lit
+
+
+def build_wide_bundle(directory: Path, seed: int = 0) -> Path:
+    """Write the bundle into `directory` (created if need be) and return it."""
+    for side in ("device", "cloud"):
+        (directory / side).mkdir(parents=True, exist_ok=True)
+    files = {
+        "device/segment-0.onnx": _graph(_early(seed), [PICTURE], [FEATURES]),
+        "device/segment-1.onnx": _graph(_middle(seed) + _quantised(), [FEATURES], [HALVES, LIT]),
+        "device/segment-2.onnx": _graph(
+            _dequantised(HALVES.name, "relu_1") + _late(seed), [HALVES, LIT], [PROBABILITIES]
+        ),
+        "device/wire-floats.onnx": _quantising_stage(),
+        "device/wire-pair.onnx": _graph(_ordered(), [HALVES], [ORDERED_HALVES]),
+        "cloud/tail-input.onnx": _graph(
+            _early(seed) + _middle(seed) + _late(seed), [PICTURE], [PROBABILITIES]
+        ),
+        "cloud/tail-floats.onnx": _tail(
+            _real_of("symbols", FEATURES.name) + _middle(seed) + _late(seed), FEATURES.shape
+        ),
+        "cloud/tail-pair.onnx": _tail(
+            _real_of("symbols", "shuffled") + _put_back() + _late(seed), HALVES.shape, [LIT]
+        ),
+    }
+    for name, model in files.items():
+        onnx.checker.check_model(model)
+        onnx.save(model, directory / name)
+    labels = "".join(f"class {index}\n" for index in range(CLASSES))
+    (directory / "labels.txt").write_text(labels, encoding="utf-8")
+    entries = tuple(_entry(directory, name) for name in (*files, "labels.txt"))
+    (directory / "bundle.json").write_bytes(encode_manifest(_manifest(entries)))
+    return directory
+
+
+def _middle(seed: int) -> _Part:
+    """From the features to the float halves, and where they are lit."""
+    random = np.random.default_rng(seed + 2_000)
+    return _Part(
+        [
+            helper.make_node("Conv", ["relu_0", "weight_1"], ["conv_1"], strides=[2, 2]),
+            helper.make_node("Relu", ["conv_1"], ["relu_1"]),
+            helper.make_node("ReduceMean", ["relu_1"], ["brightness"], axes=[1], keepdims=1),
+            helper.make_node("Greater", ["brightness", "dark"], [LIT.name]),
+        ],
+        {
+            "weight_1": random.normal(0, 0.3, (16, 8, 3, 3)).astype(np.float32),
+            "dark": np.array(_DARK, np.float32),
+        },
+    )
+
+
+def _late(seed: int) -> _Part:
+    random = np.random.default_rng(seed + 3_000)
+    return _Part(
+        [
+            helper.make_node("Where", [LIT.name, "relu_1", "nothing"], ["visible"]),
+            helper.make_node("GlobalAveragePool", ["visible"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "weight_2"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], [PROBABILITIES.name], axis=1),
+        ],
+        {
+            "nothing": np.array(0, np.float32),
+            "weight_2": random.normal(0, 1, (16, CLASSES)).astype(np.float32),
+        },
+    )
+
+
+def _quantised() -> _Part:
+    inputs = ["relu_1", "scale", "zero_point"]
+    nodes = [helper.make_node("QuantizeLinear", inputs, [HALVES.name])]
+    return _Part(nodes, _constants_of(HALVES_QUANTISATION))
+
+
+def _dequantised(source: str, target: str) -> _Part:
+    return _real_of(source, target, "scale") + _Part([], _constants_of(HALVES_QUANTISATION))
+
+
+def _real_of(source: str, target: str, scale: str = "step") -> _Part:
+    inputs = [source, scale, "zero_point"]
+    return _Part([helper.make_node("DequantizeLinear", inputs, [target])], {})
+
+
+def _ordered() -> _Part:
+    node = helper.make_node("Gather", [HALVES.name, "order"], [ORDERED_HALVES.name], axis=1)
+    return _Part([node], {"order": ORDER})
+
+
+def _put_back() -> _Part:
+    node = helper.make_node("Gather", ["shuffled", "back"], ["relu_1"], axis=1)
+    return _Part([node], {"back": np.argsort(ORDER)})
+
+
+def _quantising_stage() -> onnx.ModelProto:
+    """Symbols of the features at the frame's step, which stick to `previous` while `hold` > 0."""
+    fresh = [
+        helper.make_node("QuantizeLinear", [FEATURES.name, "step", "zero_point"], ["unclipped"]),
+        helper.make_node("Clip", ["unclipped", "", "highest"], ["fresh"]),
+        helper.make_node("Greater", ["hold", "never"], ["is_still"]),
+    ]
+    sticky = [
+        helper.make_node("DequantizeLinear", ["previous", "step", "zero_point"], ["before"]),
+        helper.make_node("Sub", [FEATURES.name, "before"], ["moved"]),
+        helper.make_node("Abs", ["moved"], ["distance"]),
+        helper.make_node("Mul", ["step", "hold"], ["reach"]),
+        helper.make_node("LessOrEqual", ["distance", "reach"], ["stays"]),
+        helper.make_node("Where", ["stays", "previous", "fresh"], ["stuck"]),
+    ]
+    plain = [helper.make_node("Identity", ["fresh"], ["as_it_is"])]
+    choice = helper.make_node(
+        "If",
+        ["is_still"],
+        [FEATURE_SYMBOLS.name],
+        then_branch=helper.make_graph(sticky, "sticky", [], [_branch_output("stuck")]),
+        else_branch=helper.make_graph(plain, "plain", [], [_branch_output("as_it_is")]),
+    )
+    inputs = [
+        _value(FEATURES),
+        *_scalars(),
+        helper.make_tensor_value_info("highest", TensorProto.UINT8, []),
+        helper.make_tensor_value_info("previous", TensorProto.UINT8, ["N", "C", "H", "W"]),
+        helper.make_tensor_value_info("hold", TensorProto.FLOAT, []),
+    ]
+    part = _Part([*fresh, choice], {"never": np.array(0, np.float32)})
+    return _model(part, inputs, [_value(FEATURE_SYMBOLS)])
+
+
+def _branch_output(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.UINT8, None)
+
+
+def _tail(
+    part: _Part, shape: tuple[int, ...], others: Sequence[TensorSpec] = ()
+) -> onnx.ModelProto:
+    symbols = helper.make_tensor_value_info("symbols", TensorProto.UINT8, ["N", *shape])
+    inputs = [symbols, *_scalars(), *map(_value, others)]
+    return _model(part, inputs, [_value(PROBABILITIES)])
+
+
+def _scalars() -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info("step", TensorProto.FLOAT, []),
+        helper.make_tensor_value_info("zero_point", TensorProto.UINT8, []),
+    ]
+
+
+def _graph(
+    part: _Part, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> onnx.ModelProto:
+    return _model(part, [_value(spec) for spec in inputs], [_value(spec) for spec in outputs])
+
+
+def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
+    data_type = helper.np_dtype_to_tensor_dtype(np.dtype(spec.data_type))
+    return helper.make_tensor_value_info(spec.name, data_type, ["N", *spec.shape])
+
+
+def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        model_name="wide",
+        model_sha256=next(f.sha256 for f in files if f.path == "cloud/tail-input.onnx"),
+        input=PICTURE,
+        outputs=(PROBABILITIES,),
+        segments=(
+            Segment(file="device/segment-0.onnx", inputs=(PICTURE,), outputs=(FEATURES,)),
+            Segment(file="device/segment-1.onnx", inputs=(FEATURES,), outputs=(HALVES, LIT)),
+            Segment(file="device/segment-2.onnx", inputs=(HALVES, LIT), outputs=(PROBABILITIES,)),
+        ),
+        cuts=_cuts(),
+        candidates=(
+            _candidate("local", "local", ((),), edge_ms=400.0, payload_bytes=(0,)),
+            _candidate("input", "input", PICTURE_LADDER, 0.0, (3072, 760, 670)),
+            _candidate("floats", "floats", FLOATS_LADDER, 20.0, (590, 510, 250, 160)),
+            _candidate("pair", "pair", PAIR_LADDER, 60.0, (833, 400, 320, 200)),
+        ),
+        files=files,
+        agreement_floor=AGREEMENT_FLOOR,
+        edge_factor=1.0,
+        measured_on="invented",
+        has_labels=True,
+    )
+
+
+def _cuts() -> tuple[Cut, ...]:
+    features = CutTensor(boundary=FEATURES, wire=FEATURE_SYMBOLS, stage="device/wire-floats.onnx")
+    halves = CutTensor(
+        boundary=HALVES,
+        wire=ORDERED_HALVES,
+        quantisation=HALVES_QUANTISATION,
+        stage="device/wire-pair.onnx",
+    )
+    return (
+        _cut("input", 0, (CutTensor(boundary=PICTURE, wire=PICTURE),)),
+        _cut("floats", 1, (features,)),
+        _cut("pair", 2, (halves, CutTensor(boundary=LIT, wire=LIT))),
+        Cut(id="local", depth=3, macs_share=1.0, tensors=(), tail=None),
+    )
+
+
+def _cut(name: str, depth: int, tensors: tuple[CutTensor, ...]) -> Cut:
+    tail = f"cloud/tail-{name}.onnx"
+    return Cut(id=name, depth=depth, macs_share=0.4 * depth, tensors=tensors, tail=tail)
+
+
+def _candidate(
+    name: str,
+    cut: str,
+    ladder: tuple[tuple[Encoding, ...], ...],
+    edge_ms: float,
+    payload_bytes: tuple[int, ...],
+) -> Candidate:
+    rungs = tuple(
+        Rung(encodings=encodings, figures=_figures(edge_ms, size, agreement))
+        for encodings, size, agreement in zip(ladder, payload_bytes, AGREEMENTS, strict=False)
+    )
+    return Candidate(
+        id=name,
+        cut=cut,
+        precision="none" if cut == "input" else "fp32",
+        rungs=rungs,
+        chosen=min(len(rungs) - 1, 2),  # the coarsest above the floor
+        kept=True,
+        reason="invented for tests",
+    )
+
+
+def _figures(edge_ms: float, payload_bytes: int, agreement: float) -> Figures:
+    sends = payload_bytes > 0
+    return Figures(
+        edge_ms=edge_ms,
+        encode_ms=1.0 if sends else 0.0,
+        decode_ms=0.5 if sends else 0.0,
+        tail_ms=5.0 if sends else 0.0,
+        payload_bytes=payload_bytes,
+        payload_bytes_p95=payload_bytes * 5 // 4,
+        agreement=agreement,
+        kl=0.0,
+    )
