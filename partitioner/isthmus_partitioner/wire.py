@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus import (
+    UNMEASURED,
     Candidate,
     Cut,
     CutTensor,
     Encoding,
-    Figures,
     FrameEncoder,
     Rung,
     SymbolCoder,
@@ -25,11 +25,6 @@ from isthmus_partitioner.runtime import AnyArray
 __all__ = ["NOTHING_SENT", "WireFigures", "forecast", "through_the_wire"]
 
 Stage = Callable[[AnyArray], AnyArray]  # one item [1,*boundary shape] -> [1,*wire shape]
-
-_NO_FIGURES = Figures(
-    edge_ms=0, encode_ms=0, decode_ms=0, tail_ms=0,
-    payload_bytes=0, payload_bytes_p95=0, agreement=0, kl=0,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,7 @@ def through_the_wire(
     Gives the wire tensors [n,*wire shape] as they arrive. The stage's time is part of the encoding.
     """
     cut = Cut(id="", depth=1, macs_share=0, tensors=(tensor,), tail=None)
-    rung = Rung(encodings=(encoding,), figures=_NO_FIGURES)
+    rung = Rung(encodings=(encoding,), figures=UNMEASURED)
     candidate = Candidate(
         id="", cut="", precision="none", rungs=(rung,), chosen=0, kept=False, reason=""
     )

@@ -29,6 +29,7 @@ from isthmus.frames import (
 from isthmus.machine import describe_machine
 from isthmus.manifest import (
     FORMAT_VERSION,
+    UNMEASURED,
     Candidate,
     Cut,
     CutTensor,
@@ -64,6 +65,7 @@ __all__ = [
     "FORMAT_VERSION",
     "HOLD",
     "MESSAGE_HEADROOM_BYTES",
+    "UNMEASURED",
     "AgentClosedError",
     "Bundle",
     "BundleError",

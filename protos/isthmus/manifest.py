@@ -33,6 +33,7 @@ __all__ = [
     "FORMAT_VERSION",
     "LABELS_NAME",
     "MANIFEST_NAME",
+    "UNMEASURED",
     "Candidate",
     "Cut",
     "CutTensor",
@@ -197,6 +198,18 @@ class Figures(_Record, frozen=True):
     def cloud_ms(self) -> float:
         """All that the cloud computes for one frame."""
         return self.decode_ms + self.tail_ms
+
+
+UNMEASURED = Figures(
+    edge_ms=0.0,
+    encode_ms=0.0,
+    decode_ms=0.0,
+    tail_ms=0.0,
+    payload_bytes=0,
+    payload_bytes_p95=0,
+    agreement=0.0,
+    kl=0.0,
+)
 
 
 class Rung(_Record, frozen=True):

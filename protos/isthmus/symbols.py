@@ -39,8 +39,8 @@ _STARVED = zstandard.ZstdCompressionParameters(
     write_checksum=False,
 )
 _PLAIN_LEVEL = 3
-_MAY_BE_SPARSE = 0.5  # of the packed bytes: what is mostly blanks codes to less
 _SPARSE = 0.7  # beyond this share of blanks a mask is smaller than pairs
+_EMPTY = 0.95  # beyond this one, runs of blanks may be smaller still: both are tried
 _SAMPLE = 17  # every 17th symbol tells: odd, so that no row length hides a column
 
 
@@ -80,15 +80,15 @@ class SymbolCoder:
         flat = np.ascontiguousarray(symbols).reshape(-1)
         packing: Packing = "pairs" if levels == 16 else "bytes"
         packed = _pack(flat, levels)
-        if fast_link:
-            return Coded(packed.tobytes(), packing, stored=True)
-        data = self._compressor.compress(packed.data)
-        if len(data) < _MAY_BE_SPARSE * packed.size and _is_sparse(flat, blank):
-            sparse = self._masked(flat, levels, blank)
-            if len(sparse.data) < len(data):
-                return sparse
-        if len(data) < packed.size:
-            return Coded(data, packing)
+        blanks = 0.0 if fast_link else _share_of(blank, flat)
+        tried = []
+        if blanks > _SPARSE:
+            tried.append(self._masked(flat, levels, blank))
+        if not fast_link and not _SPARSE < blanks < _EMPTY:
+            tried.append(Coded(self._compressor.compress(packed.data), packing))
+        best = min(tried, key=lambda coded: len(coded.data), default=None)
+        if best is not None and len(best.data) < packed.size:
+            return best
         return Coded(packed.tobytes(), packing, stored=True)
 
     def decode(self, coded: Coded, count: int, levels: Levels, *, blank: int = 0) -> UInt8Array:
@@ -123,7 +123,8 @@ class SymbolCoder:
     def _masked(self, flat: UInt8Array, levels: Levels, blank: int) -> Coded:
         is_other = flat != blank
         mask = self._compressor.compress(np.packbits(is_other).data)
-        others = _pack(flat[is_other], levels)
+        # By place is five times faster than by mask: numpy branches on each element of a mask.
+        others = _pack(flat[np.flatnonzero(is_other)], levels)
         rest = self._compressor.compress(others.data) if others.size else b""
         return Coded(mask + rest, "mask", mask_bytes=len(mask))
 
@@ -132,12 +133,12 @@ class SymbolCoder:
             raise WireError(f"a mask of {coded.mask_bytes} bytes in {len(coded.data)}")
         bits = self.decompress(coded.data[: coded.mask_bytes], (count + 7) // 8)
         is_other = np.unpackbits(np.frombuffer(bits, np.uint8), count=count).view(np.bool_)
-        found = int(np.count_nonzero(is_other))
+        places = np.flatnonzero(is_other)
         rest = coded.data[coded.mask_bytes :]
         flat = np.full(count, blank, np.uint8)
-        if found:
-            others = self.decompress(rest, packed_bytes(found, levels))
-            flat[is_other] = _unpack(others, found, levels)
+        if places.size:
+            others = self.decompress(rest, packed_bytes(places.size, levels))
+            flat[places] = _unpack(others, places.size, levels)
         elif rest:
             raise WireError(f"{len(rest)} bytes of symbols behind a mask that names none")
         return flat
@@ -153,9 +154,9 @@ def max_coded_bytes(count: int, levels: Levels) -> int:
     return packed_bytes(count, levels)
 
 
-def _is_sparse(flat: UInt8Array, blank: int) -> bool:
+def _share_of(symbol: int, flat: UInt8Array) -> float:
     sample = flat[::_SAMPLE]
-    return bool(np.count_nonzero(sample == blank) > _SPARSE * sample.size)
+    return float(np.count_nonzero(sample == symbol)) / max(sample.size, 1)
 
 
 _TWO_SYMBOLS = np.dtype("<u2")  # as they lie in memory: the first in the low byte

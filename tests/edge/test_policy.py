@@ -1,52 +1,28 @@
 """The policy is a pure function: these tests are tables of situations."""
 
-import msgspec
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import candidates
 
-from isthmus import Candidate, Encoding, Figures, Picture, Rung, Symbols
+from isthmus import Candidate, Encoding, Picture, Symbols
 from isthmus_edge import Goal, LinkEstimate, Objective, Situation, decide, predict
 
 SYMBOLS = Symbols(levels=16, step=0.5, zero_point=8)
 
 
-def candidate(
-    name: str,
-    encoding: Encoding | None,
-    *,
-    edge_ms: float,
-    payload_bytes: int = 0,
-    cloud_ms: float = 0.0,
-    agreement: float = 1.0,
-) -> Candidate:
-    figures = Figures(
-        edge_ms=edge_ms,
-        encode_ms=0.0,
-        decode_ms=0.0,
-        tail_ms=cloud_ms,
-        payload_bytes=payload_bytes,
-        payload_bytes_p95=payload_bytes,
-        agreement=agreement,
-        kl=0.0,
-    )
-    return Candidate(
-        id=name,
-        cut=name,
-        precision="int8",
-        rungs=(Rung(encodings=() if encoding is None else (encoding,), figures=figures),),
-        chosen=0,
-        kept=True,
-        reason="",
-    )
+def candidate(name: str, encoding: Encoding | None, **figures: Any) -> Candidate:
+    return candidates.candidate(name, candidates.rung(encoding, **figures), kept=True)
 
 
 def ladder(name: str, agreements: tuple[float, ...], sizes: tuple[int, ...]) -> Candidate:
-    steps = [
-        candidate(name, SYMBOLS, edge_ms=50, payload_bytes=size, cloud_ms=10, agreement=agreement)
+    steps = (
+        candidates.rung(SYMBOLS, edge_ms=50, payload_bytes=size, cloud_ms=10, agreement=agreement)
         for agreement, size in zip(agreements, sizes, strict=True)
-    ]
-    return msgspec.structs.replace(steps[0], rungs=tuple(step.rungs[0] for step in steps))
+    )
+    return candidates.candidate(name, *steps, kept=True)
 
 
 LOCAL = candidate("local", None, edge_ms=160)

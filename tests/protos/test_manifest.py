@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import (
+    UNMEASURED,
     BundleError,
     Candidate,
     Lossless,
@@ -19,7 +20,7 @@ from isthmus import (
     decode_manifest,
     encode_manifest,
 )
-from isthmus_bench.fuzz.cases import FIGURES, candidate_of, plain, quantised, staged, symbols
+from isthmus_bench.fuzz.cases import candidate_of, plain, quantised, staged, symbols
 from isthmus_bench.fuzz.plan import wire_plan
 
 Change = Callable[[dict[str, Any]], object]
@@ -162,7 +163,7 @@ def test_a_manifest_with_any_value_replaced_is_read_or_refused(data: st.DataObje
 
 def ladder(*agreements: float) -> Candidate:
     rungs = tuple(
-        Rung(encodings=(symbols(16),), figures=msgspec.structs.replace(FIGURES, agreement=each))
+        Rung(encodings=(symbols(16),), figures=msgspec.structs.replace(UNMEASURED, agreement=each))
         for each in agreements
     )
     return msgspec.structs.replace(candidate_of([Raw()]), rungs=rungs)

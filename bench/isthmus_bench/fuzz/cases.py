@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import (
+    UNMEASURED,
     Candidate,
     Cut,
     CutTensor,
     Encoding,
-    Figures,
     FrameEncoder,
     Levels,
     Predictor,
@@ -38,16 +38,6 @@ DATA_TYPES: tuple[DataType, ...] = (
 LEVELS: tuple[Levels, ...] = (16, 256)
 PREDICTORS: tuple[Predictor, ...] = ("none", "left", "up")
 SOURCE = Quantisation(scale=0.05, zero_point=120)
-FIGURES = Figures(
-    edge_ms=1.0,
-    encode_ms=1.0,
-    decode_ms=1.0,
-    tail_ms=1.0,
-    payload_bytes=100,
-    payload_bytes_p95=120,
-    agreement=1.0,
-    kl=0.0,
-)
 
 
 def plain(data_type: DataType, *shape: int, name: str = "ids") -> CutTensor:
@@ -87,7 +77,7 @@ def candidate_of(*rungs: Sequence[Encoding], name: str = "cut-fp32") -> Candidat
         id=name,
         cut="cut",
         precision="fp32",
-        rungs=tuple(Rung(encodings=tuple(each), figures=FIGURES) for each in rungs),
+        rungs=tuple(Rung(encodings=tuple(each), figures=UNMEASURED) for each in rungs),
         chosen=0,
         kept=True,
         reason="invented for tests",

@@ -144,7 +144,7 @@ def _rate(
     say(f"{subject.name}: rate control on a stepping budget")
     row = next(row for row in rows if row.cut == RATE_CUT)
     jpegs = [rival for rival in picture_rivals() if rival.name in RATE_JPEGS]
-    clip = clips(2 * config.frames, _size(subject))[0]
+    clip = clips(4 * config.frames, _size(subject))[0]
     return measure_rate(subject, row, clip, jpegs, config.floor)
 
 

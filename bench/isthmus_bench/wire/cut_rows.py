@@ -52,7 +52,8 @@ class CutRow:
     `ours` and the limits hold for the symbols of the rung `chosen`, the coarsest that meets the
     floor as do all finer ones (the finest if none does); so do `same_symbols`, lossless rivals on
     those symbols. `int8` are the rivals on what they are used for today: 8-bit symbols of the whole
-    range, or the float32 values. `codec_share` is our encoding and decoding over the fp32 head.
+    range, or the float32 values. All codecs and limits are of the first `SIZED_ITEMS` inputs,
+    rungs and scores of all. `codec_share` is our encoding and decoding over the fp32 head.
     """
 
     model: str
@@ -101,7 +102,8 @@ def measure_cut(subject: Subject, cut: str, rivals: Sequence[Rival], floor: floa
     rungs = tuple(_rungs(subject, cut, ours, found.tensors))
     allowed = _allowed(rungs, floor)
     chosen = max(allowed - 1, 0)
-    symbols = [t.symbols(v, chosen) for t, v in zip(ours, found.tensors, strict=True)]
+    weighed = [values[:SIZED_ITEMS] for values in found.tensors]
+    symbols = [t.symbols(v, chosen) for t, v in zip(ours, weighed, strict=True)]
     learnt = [t.symbols(v, chosen) for t, v in zip(ours, calibration, strict=True)]
     ranges = [_whole_range(values) for values in calibration]
     whole = [_int8(v, known) for v, known in zip(found.tensors, ranges, strict=True)]
@@ -116,14 +118,14 @@ def measure_cut(subject: Subject, cut: str, rivals: Sequence[Rival], floor: floa
         chosen=chosen,
         meets_floor=allowed > 0,
         ours=_weighed("ours", [SymbolsCodec(t.ladder[chosen]) for t in ours], symbols),
-        order0_bytes=sum(_mean(order0_bytes, items) for items in symbols),
+        order0_bytes=sum(_order0_bytes(items) for items in symbols),
         channel_order0_bytes=sum(
             static_channel_order0_bytes(items, known)
             for items, known in zip(symbols, learnt, strict=True)
         ),
         same_symbols=tuple(_weighed(r.name, [r] * len(symbols), symbols) for r in lossless),
         int8=tuple(
-            _weighed(r.name, [r] * len(whole), whole if r.takes == "symbols" else found.tensors)
+            _weighed(r.name, [r] * len(whole), whole if r.takes == "symbols" else weighed)
             for r in rivals
         ),
         int8_score=subject.score_cut(
@@ -160,9 +162,8 @@ def _sizes(encoding: Symbols, items: UInt8Array) -> list[int]:
     return [len(codec.encode(item)) for item in items]
 
 
-def _mean(function: object, items: UInt8Array) -> float:
-    assert callable(function)
-    return float(np.mean([function(item) for item in items]))
+def _order0_bytes(items: UInt8Array) -> float:
+    return float(np.mean([order0_bytes(item) for item in items]))
 
 
 def _allowed(rungs: Sequence[RungFigures], floor: float) -> int:

@@ -26,9 +26,10 @@ __all__ = ["RateRow", "measure_rate"]
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
 
-FRAMES_A_STEP = 20
+FRAMES_A_STEP = 40
 DEADLINE_PERIODS = 2.0  # a frame that has not arrived by then is late
-# Budgets, from that of the coarsest allowed rung (0) to that of the finest (1); below 0 none fits.
+# Budgets, from that of the coarsest allowed rung (0) to that of the finest (1); below 0, so much
+# less than the coarsest: no rung fits.
 STEPS = (1.2, 0.1, 0.6, -0.2, 1.2, 0.3)
 
 
@@ -126,10 +127,10 @@ class _RateBench:
         )
 
     def _budget(self, index: int) -> float:
-        """Bytes of frame `index`: a step of STEPS, between the plan's coarsest and finest rung."""
+        """Bytes of frame `index`: a step of STEPS, by the plan's coarsest and finest rung."""
         place = STEPS[index // FRAMES_A_STEP % len(STEPS)]
-        coarsest = self._row.rungs[self._row.chosen].bytes
-        return coarsest + place * (self._row.rungs[0].bytes - coarsest)
+        finest, coarsest = (self._row.rungs[rung].bytes for rung in (0, self._row.chosen))
+        return coarsest + place * (coarsest if place < 0 else finest - coarsest)
 
 
 def _late(used: NDArray[np.float64]) -> Iterator[bool]:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import (
+    UNMEASURED,
     Candidate,
     Cut,
     CutTensor,
-    Figures,
     FrameEncoder,
     Held,
     Rung,
@@ -30,6 +30,7 @@ from isthmus_bench.wire.ours import OurTensor, fitted
 from isthmus_bench.wire.scores import Score
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
+from isthmus_partitioner.ladder import quantised
 
 __all__ = ["EqualSetting", "StreamFigures", "StreamRow", "measure_clip"]
 
@@ -38,10 +39,6 @@ UInt8Array = NDArray[np.uint8]
 
 CRFS = (12, 18, 23, 28)
 STEPS = (1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
-_NO_FIGURES = Figures(
-    edge_ms=0, encode_ms=0, decode_ms=0, tail_ms=0,
-    payload_bytes=0, payload_bytes_p95=0, agreement=0, kl=0,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +123,7 @@ def _transmit(
         id="cut",
         cut="",
         precision="fp32",
-        rungs=(Rung(encodings=(encoding,), figures=_NO_FIGURES),),
+        rungs=(Rung(encodings=(encoding,), figures=UNMEASURED),),
         chosen=0,
         kept=True,
         reason="",
@@ -140,18 +137,19 @@ def _transmit(
 
 
 def _stage(values: FloatArray, encoding: Symbols, held: Held | None) -> UInt8Array:
-    scaled = values / np.float32(encoding.step) + np.float32(encoding.zero_point)
-    fresh: UInt8Array = np.clip(np.rint(scaled), 0, encoding.levels - 1).astype(np.uint8)
+    """Bit by bit what `isthmus_partitioner.stages` builds, ties and rounding included."""
+    fresh = quantised(values, encoding)
     if held is None:
         return fresh
-    before = held.symbols[0]
-    stays = np.abs(scaled - before) <= held.hold
-    stuck: UInt8Array = np.where(stays, before, fresh)
+    previous, step = held.symbols[0], np.float32(encoding.step)
+    moved = values - (previous.astype(np.float32) - encoding.zero_point) * step
+    stays = np.abs(moved) <= step * np.float32(held.hold)
+    stuck: UInt8Array = np.where(stays, previous, fresh)
     return stuck
 
 
 def _h264(stream: Subject, clip: Clip, crf: int) -> StreamFigures:
-    """The better of half and full colour resolution, by error: the rival at its best."""
+    """The better of half and full colour resolution, by error times bytes."""
     ways = [h264(clip.frames, crf, full_chroma=full) for full in (False, True)]
     figures = [
         _figures(f"crf {crf}", way.frame_bytes, stream.score_pictures(way.decoded)) for way in ways

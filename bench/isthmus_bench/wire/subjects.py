@@ -75,9 +75,14 @@ class Subject:
 
         ConfigError if it reads no pictures, or pictures of another size.
         """
-        wanted = None if self.pictures is None else self.pictures.shape[1:]
-        if pictures.shape[1:] != wanted or pictures.dtype != np.uint8:
-            raise ConfigError(f"{self.name} reads pictures {wanted}, not {pictures.shape[1:]}")
+        if self.pictures is None:
+            raise ConfigError(f"{self.name} reads no pictures; choose a network that does")
+        wanted, found = self.pictures.shape[1:], pictures.shape[1:]
+        if found != wanted or pictures.dtype != np.uint8:
+            raise ConfigError(
+                f"{self.name} reads pictures uint8 {list(wanted)}, "
+                f"not {pictures.dtype} {list(found)}; scale them"
+            )
         twin = copy(self)
         twin._inputs, twin._tail = pictures, None
         for known in ("_reference", "_heads_ms"):
