@@ -13,7 +13,7 @@ from tests.partitioner.networks import residual, saved
 
 from isthmus import __version__
 
-VERBS = ("demo", "profile", "plan", "build", "cloud", "edge")
+VERBS = ("demo", "profile", "plan", "build", "cloud", "edge", "bench")
 RUNTIMES_AND_TOOLS = {
     "onnx",
     "onnxruntime",

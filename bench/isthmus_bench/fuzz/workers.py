@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from isthmus import decode_frame
+from isthmus import IsthmusError, decode_frame
 from isthmus_bench.fuzz.fuzzing import (
     MEMORY_MARGIN_BYTES,
     Batch,
@@ -37,7 +37,7 @@ class Run:
     hang_s: float = 30.0
 
 
-class WorkerError(Exception):
+class WorkerError(IsthmusError):
     """A worker ended before it had tried anything."""
 
 

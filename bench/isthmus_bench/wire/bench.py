@@ -19,7 +19,7 @@ from isthmus_bench.wire.rate_rows import RateRow, measure_rate
 from isthmus_bench.wire.rivals import tensor_rivals
 from isthmus_bench.wire.stream_rows import StreamRow, measure_clip
 from isthmus_bench.wire.subjects import SUBJECT_NAMES, Subject, subjects
-from isthmus_bench.wire.video import clips
+from isthmus_bench.wire.video import clips, real_clip
 
 __all__ = ["WireBenchConfig", "WireBenchResult", "run_wire_bench"]
 
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 # Videos and rate control run on one network, at the cuts that a device would choose.
 STREAMED = "efficientnet-lite0"
 STREAM_CUTS = ("b07", "b14")
-RATE_CUT = "b07"
+RATE_CUT, RATE_CLIP = "b07", "bikes"
 RATE_JPEGS = ("jpeg 4:2:0 q75", "jpeg 4:2:0 q95")
 
 
@@ -144,7 +144,7 @@ def _rate(
     say(f"{subject.name}: rate control on a stepping budget")
     row = next(row for row in rows if row.cut == RATE_CUT)
     jpegs = [rival for rival in picture_rivals() if rival.name in RATE_JPEGS]
-    clip = clips(4 * config.frames, _size(subject))[0]
+    clip = real_clip(RATE_CLIP, 4 * config.frames, _size(subject))
     return measure_rate(subject, row, clip, jpegs, config.floor)
 
 

@@ -68,12 +68,16 @@ def wire_json(result: WireBenchResult) -> dict[str, Any]:
         "vs_jpeg_best_cut": [_best(row) for row in _best_cuts(result.equal)],
         "fuzz_frames": result.fuzz.frames,
         "fuzz_failures": result.fuzz.failures,
-        "rows": [asdict(cut) for cut in cuts],
+        "rows": [_row(cut, result.equal) for cut in cuts],
         "pictures": [asdict(picture) for picture in result.pictures],
-        "equal_error": [asdict(row) for row in result.equal],
         "streams": [asdict(row) for row in result.streams],
         "rate_control": [asdict(row) for row in result.rate],
     }
+
+
+def _row(cut: CutRow, equal: Sequence[EqualRow]) -> dict[str, Any]:
+    own = [asdict(row) for row in equal if (row.model, row.cut) == (cut.model, cut.cut)]
+    return asdict(cut) | {"equal_error": own}
 
 
 def _limits(cuts: Sequence[CutRow]) -> Iterator[str]:
