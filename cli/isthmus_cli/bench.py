@@ -15,7 +15,7 @@ same run.
 
   wire   our codec beside zlib, zstd, lz4, blosc2, ZFP, JPEG-LS, JPEG XL on the cut tensors of
          real networks; beside JPEG, WebP, AVIF and H.264 of the picture at equal error;
-         rate control on a stepping budget; mutated frames. About ten minutes. Needs
+         rate control on a stepping budget; mutated frames. About fifteen minutes. Needs
          pip install 'isthmus[bench,wire-bench]'.
 """
 EXAMPLES = """\
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         fuzz_frames=options.fuzz_frames,
     )
     if options.json is not None:
-        write_file(options.json, "")  # learn now, not after ten minutes, that it cannot be written
+        write_file(options.json, "")  # learn now, not after fifteen minutes, that it cannot be written
     result = run_wire_bench(config, Steps(quiet=options.quiet))
     print("\n".join(wire_lines(result)))
     if options.json is not None:
