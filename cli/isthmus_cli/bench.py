@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         fuzz_frames=options.fuzz_frames,
     )
     if options.json is not None:
-        write_file(options.json, "")  # learn now, not after fifteen minutes, that it cannot be written
+        write_file(options.json, "")  # learn now, not at the end, if it cannot be written
     result = run_wire_bench(config, Steps(quiet=options.quiet))
     print("\n".join(wire_lines(result)))
     if options.json is not None:
