@@ -1,7 +1,8 @@
 """What the device remembers of a video: the frame before, and whether the camera stands still.
 
-Where enough symbols come again, a frame is worth sending as the difference to the one before. Where
-as many are the same as `STILL_FRAMES` frames ago as are the same as one frame ago, what changes is
+Where the difference to the frame before has less entropy than the frame, it is worth sending in its
+place. (That many symbols come again says little: at a coarse step they do so by chance.) Where as
+many are the same as `STILL_FRAMES` frames ago as are the same as one frame ago, what changes is
 noise: the camera stands still, and the quantiser becomes *sticky*. (A moving scene drifts away from
 what it was; how fast symbols change says nothing, it depends on their step.) Both are switched by
 what is measured on a sample of the symbols.
@@ -23,12 +24,12 @@ SymbolsByTensor = Mapping[int, UInt8Array]  # by the tensor's place in the cut
 Key = tuple[str, int]  # candidate and rung
 
 KEY_EVERY = 60  # frames from one key frame to the next
-ALIKE = 0.25  # a difference pays when this share of the symbols comes again
+PAYS = 0.97  # of a frame's entropy: a difference is sent below it
 HOLD = 0.75  # of a step: how far a value may move before a sticky symbol follows it
 STILL_FRAMES = 8
 STILL = 0.93  # measured: 0.99 to 1.01 with a fixed camera, at most 0.83 in the median with others
 _GAIN = 0.25  # weight of the newest frame in the running shares
-_SAMPLE = 17  # every 17th symbol tells
+_STRIDE, _SAMPLE = 17, 512  # every 17th symbol tells, of small tensors more
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Scene:
             self._memory = _Memory(key, symbols, (sample,))
             return Relation()
         again = _share_again(memory.samples[-1], sample)
-        if again <= ALIKE:
+        if _bits(sample - memory.samples[-1]) >= PAYS * _bits(sample):
             self._memory = _Memory(key, symbols, (sample,))
             return Relation()
         self._marks += 1
@@ -116,11 +117,22 @@ class Scene:
 
 
 def _sample(symbols: SymbolsByTensor) -> UInt8Array:
-    return np.concatenate([tensor.reshape(-1)[::_SAMPLE] for tensor in symbols.values()])
+    return np.concatenate([_thinned(tensor.reshape(-1)) for tensor in symbols.values()])
+
+
+def _thinned(flat: UInt8Array) -> UInt8Array:
+    return flat[:: min(_STRIDE, flat.size // _SAMPLE | 1)]
 
 
 def _share_again(before: UInt8Array, now: UInt8Array) -> float:
     return float(np.count_nonzero(before == now)) / now.size
+
+
+def _bits(sample: UInt8Array) -> float:
+    """Order-0 entropy of a sample, in bits (Shannon 1948)."""
+    counts = np.bincount(sample)
+    counts = counts[counts > 0]
+    return float(counts @ np.log2(sample.size / counts))
 
 
 def _running(mean: float | None, newest: float) -> float:

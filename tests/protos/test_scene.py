@@ -115,6 +115,13 @@ def test_a_scene_in_which_nothing_comes_again_is_never_a_difference() -> None:
     assert kinds(sent(FrameEncoder(video=True), moving(8, share=0.0))) == "s" * 8
 
 
+def test_frames_alike_by_chance_alone_stand_for_themselves() -> None:
+    """At a coarse step a third of the symbols of any two frames are the same."""
+    scene = [laplacian((1, 8, 9, 9), 0.6, 16, seed=seed) for seed in range(4)]
+    assert np.mean(scene[0] == scene[1]) > 0.3
+    assert kinds(sent(FrameEncoder(video=True), scene)) == "ssss"
+
+
 def test_a_frame_sent_alone_is_whole_and_refers_to_nothing_nor_is_referred_to() -> None:
     encoder, scene = FrameEncoder(video=True), moving(7)
     frames = sent(encoder, scene[:3])
