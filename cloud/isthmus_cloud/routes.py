@@ -11,7 +11,7 @@ from isthmus import (
     SymbolCoder,
     WireError,
     decode_frame,
-    max_payload_bytes,
+    max_candidate_bytes,
     require_formats,
 )
 from isthmus.v1 import split_pb2 as pb
@@ -35,14 +35,7 @@ class Route:
     @property
     def max_bytes(self) -> int:
         """The most that a right frame takes; see `frame_bytes`."""
-        payloads = (
-            sum(
-                max_payload_bytes(tensor.wire, encoding)
-                for tensor, encoding in zip(self.cut.tensors, rung.encodings, strict=True)
-            )
-            for rung in self.candidate.rungs
-        )
-        return max(payloads) + self._decoded_bytes
+        return max_candidate_bytes(self.candidate, self.cut) + self._decoded_bytes
 
     def frame_bytes(self, frame: pb.Frame) -> int:
         """The memory of a frame: its payloads, and the tensors that they decode to.

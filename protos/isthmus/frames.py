@@ -47,6 +47,7 @@ __all__ = [
     "FrameEncoder",
     "Kept",
     "decode_frame",
+    "max_candidate_bytes",
     "max_frame_bytes",
     "max_payload_bytes",
     "require_formats",
@@ -301,16 +302,18 @@ def require_formats(candidates: Iterable[Candidate]) -> None:
                     require_format(encoding.format)
 
 
-def max_frame_bytes(manifest: Manifest) -> int:
-    """The largest message that a device of this plan ever sends: gRPC's bound, never unlimited."""
-    frames = (
+def max_candidate_bytes(candidate: Candidate, cut: Cut) -> int:
+    """The most bytes that the payloads of one frame of a candidate may take, at any rung."""
+    return max(
         sum(
             max_payload_bytes(tensor.wire, encoding)
-            for tensor, encoding in zip(
-                manifest.cut_of(candidate).tensors, rung.encodings, strict=True
-            )
+            for tensor, encoding in zip(cut.tensors, rung.encodings, strict=True)
         )
-        for candidate in manifest.candidates
         for rung in candidate.rungs
     )
+
+
+def max_frame_bytes(manifest: Manifest) -> int:
+    """The largest message that a device of this plan ever sends: gRPC's bound, never unlimited."""
+    frames = (max_candidate_bytes(c, manifest.cut_of(c)) for c in manifest.candidates)
     return max(frames, default=0) + MESSAGE_HEADROOM_BYTES
