@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isthmus import BundleError, encode_manifest, sha256_of
 from isthmus.manifest import MANIFEST_NAME
-from isthmus_partitioner.plan import Plan
+from isthmus_partitioner.planning.plan import Plan
 
 __all__ = ["write_bundle"]
 

@@ -20,10 +20,10 @@ import onnx
 from isthmus import ConfigError, sha256_of
 from isthmus_partitioner.bundle import write_bundle
 from isthmus_partitioner.config import PictureSets, PlanConfig, Progress, UInt8Array
-from isthmus_partitioner.network import Network
-from isthmus_partitioner.plan import ModelCard, Plan, make_plan
-from isthmus_partitioner.precision import Quantised, Variant, quantise
-from isthmus_partitioner.profiling import Profile, profile
+from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.planning.plan import ModelCard, Plan, make_plan
+from isthmus_partitioner.precision.mixed import Quantised, Variant, quantise
+from isthmus_partitioner.profiles.layers import Profile, profile
 from isthmus_partitioner.store import load_record, save_record, writing
 
 __all__ = ["Workbench"]

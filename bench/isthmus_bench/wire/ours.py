@@ -16,8 +16,8 @@ from isthmus import Coded, SymbolCoder, Symbols
 from isthmus.prediction import predicted, restored
 from isthmus_bench.wire.weighing import AnyArray
 from isthmus_partitioner import PlanConfig
-from isthmus_partitioner.ladder import best_order, best_predictor, quantised, wire_ladder
-from isthmus_partitioner.transform import Transform
+from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, wire_ladder
+from isthmus_partitioner.wire.transform import Transform
 
 __all__ = ["OurTensor", "SymbolsCodec", "fitted"]
 

@@ -30,7 +30,7 @@ from isthmus_bench.wire.ours import OurTensor, fitted
 from isthmus_bench.wire.scores import Score
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
-from isthmus_partitioner.ladder import quantised
+from isthmus_partitioner.wire.ladder import quantised
 
 __all__ = ["EqualSetting", "StreamFigures", "StreamRow", "measure_clip"]
 
@@ -137,7 +137,7 @@ def _transmit(
 
 
 def _stage(values: FloatArray, encoding: Symbols, held: Held | None) -> UInt8Array:
-    """Bit by bit what `isthmus_partitioner.stages` builds, ties and rounding included."""
+    """Bit by bit what `isthmus_partitioner.wire.stages` builds, ties and rounding included."""
     fresh = quantised(values, encoding)
     if held is None:
         return fresh

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.partitioner.conftest import QUICK
 from tests.partitioner.networks import pictures, saved
-from tests.partitioner.test_fitting import blocks, early, fitted_to
+from tests.partitioner.wire.test_fitting import blocks, early, fitted_to
 
 from isthmus import (
     UNMEASURED,
@@ -26,7 +26,7 @@ from isthmus import (
 )
 from isthmus_bench.wire.ours import OurTensor, SymbolsCodec, fitted
 from isthmus_partitioner import PictureSets, load_model
-from isthmus_partitioner.propose import activations
+from isthmus_partitioner.planning.propose import activations
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]

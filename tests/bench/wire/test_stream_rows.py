@@ -30,10 +30,10 @@ from isthmus_bench.wire.ours import OurTensor, fitted
 from isthmus_bench.wire.stream_rows import CRFS, STEPS, StreamRow, measure_clip
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
-from isthmus_partitioner.boundary import Boundary
-from isthmus_partitioner.cuts import CutPoint
-from isthmus_partitioner.stages import stage_model, wire_spec
-from isthmus_partitioner.transform import PLAIN
+from isthmus_partitioner.cuts.one_tensor import CutPoint
+from isthmus_partitioner.parts.boundary import Boundary
+from isthmus_partitioner.wire.stages import stage_model, wire_spec
+from isthmus_partitioner.wire.transform import PLAIN
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]

@@ -1,0 +1,1 @@
+"""The network as a graph: read, checked, simplified, taken apart and put together."""

@@ -1,0 +1,1 @@
+"""Heads, tails and chains as files, and how long each takes as a whole."""

@@ -1,0 +1,1 @@
+"""What each layer costs on a machine."""

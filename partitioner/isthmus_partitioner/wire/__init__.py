@@ -1,0 +1,1 @@
+"""How the tensors of a cut cross: steps, transforms, stages, what arrives."""
