@@ -8,6 +8,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = $(UV) --editable '.[$(EXTRAS)]' || \
 	$(PIP) --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
 
+# Real networks whose packages would draw in torch or TensorFlow: their files are read, not imported.
+LONE := silero-vad==6.2.3 basic-pitch==0.4.0 rapidocr-onnxruntime==1.4.4
+install_lone = $(UV) --no-deps $(LONE) || $(PIP) --no-compile --no-deps $(LONE)
+
 .PHONY: demo test check clean
 
 demo: $(VENV)/.installed-all
@@ -33,6 +37,7 @@ $(VENV)/.installed-dev: EXTRAS := all,wire-bench,dev
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing Isthmus and its development tools into $(VENV) …"
 	@$(install)
+	@$(install_lone)
 	@touch $@ $(VENV)/.installed-all
 
 clean:

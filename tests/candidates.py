@@ -14,7 +14,7 @@ def rung(
     payload_bytes: int = 0,
     cloud_ms: float = 0.0,
     agreement: float = 1.0,
-    kl: float = 0.0,
+    divergence: float = 0.0,
 ) -> Rung:
     """One step of a ladder for a cut of one tensor; None sends nothing."""
     figures = Figures(
@@ -25,7 +25,9 @@ def rung(
         payload_bytes=payload_bytes,
         payload_bytes_p95=payload_bytes,
         agreement=agreement,
-        kl=kl,
+        agreement_low=agreement,
+        agreement_high=agreement,
+        divergence=divergence,
     )
     return Rung(encodings=() if encoding is None else (encoding,), figures=figures)
 

@@ -14,6 +14,8 @@ from isthmus_edge import Answer
 
 AnyArray = NDArray[np.generic]
 Probabilities = NDArray[np.float32]
+Item = NDArray[np.uint8] | Mapping[str, AnyArray]  # a picture [1,H,W,3], or all inputs by name
+Outputs = dict[str, AnyArray]
 Orders = Mapping[str, NDArray[np.intp]]
 
 
@@ -26,48 +28,68 @@ class Reference:
     def __init__(self, bundle: Path, orders: Orders | None = None) -> None:
         self.manifest: Manifest = open_bundle(bundle, "device").manifest
         self._orders = {} if orders is None else orders
-        self._segments = [_session(bundle / each.file) for each in self.manifest.segments]
+        files = {segment.file for chain in self.manifest.chains for segment in chain.segments}
+        self._segments = {file: _session(bundle / file) for file in files}
         self._tails = {
             cut.id: _session(bundle / cut.tail)
             for cut in self.manifest.cuts
             if cut.tail is not None
         }
 
-    def unsplit(self, picture: NDArray[np.uint8]) -> Probabilities:
+    def unsplit(self, item: Item) -> Probabilities:
         """The probabilities [1,10] of the whole fp32 network."""
-        return _run(self._tails["input"], [picture])
+        feeds = list(self._by_name(item).values())
+        return _probabilities(_run(self._tails["input"], feeds))
 
-    def expected(
-        self, candidate_id: str, picture: NDArray[np.uint8], rung: int | None = None
-    ) -> Probabilities:
+    def expected(self, candidate_id: str, item: Item, rung: int | None = None) -> Probabilities:
         """The probabilities [1,10] by way of a candidate, by default at its chosen rung."""
+        return _probabilities(self.outputs(candidate_id, item, rung))
+
+    def outputs(self, candidate_id: str, item: Item, rung: int | None = None) -> Outputs:
+        """The model's outputs in the manifest's order; see `expected`."""
         candidate = self.manifest.candidate(candidate_id)
         cut = self.manifest.cut_of(candidate)
-        boundary = self._boundary(cut, picture)
-        if candidate.is_local:
-            return np.asarray(boundary[0], np.float32)
-        encodings = candidate.rungs[candidate.chosen if rung is None else rung].encodings
-        feeds: list[AnyArray] = []
-        for values, tensor, encoding in zip(boundary, cut.tensors, encodings, strict=True):
-            feeds += self._fed(values, tensor, encoding)
-        return _run(self._tails[cut.id], feeds)
+        held = self._held(cut, cut.depth, item)
+        if not candidate.is_local:
+            encodings = candidate.rungs[candidate.chosen if rung is None else rung].encodings
+            feeds: list[AnyArray] = []
+            for tensor, encoding in zip(cut.tensors, encodings, strict=True):
+                feeds += self._fed(held[tensor.boundary.name], tensor, encoding)
+            answers = {name: held[name] for name in cut.answers}
+            held = _run(self._tails[cut.id], feeds)
+            assert not held.keys() & answers.keys()
+            held |= answers
+        return {spec.name: held[spec.name] for spec in self.manifest.outputs}
 
-    def is_right(self, answer: Answer, picture: NDArray[np.uint8]) -> bool:
-        """Whether this is the picture's answer, by the way that it says it came."""
-        (got,) = answer.outputs.values()
+    def is_right(self, answer: Answer, item: Item) -> bool:
+        """Whether this is the item's answer, by the way that it says it came."""
         if answer.place == "cloud":
-            expected = self.expected(answer.candidate, picture, answer.rung)
+            expected = self.outputs(answer.candidate, item, answer.rung)
         else:
-            expected = self.expected(self.manifest.local.id, picture)
-        return np.allclose(got, expected, atol=1e-5)
+            cut = self.manifest.cut_of(self.manifest.candidate(answer.candidate))
+            depth = len(self.manifest.chain_of(cut).segments)
+            held = self._held(cut, depth, item)
+            expected = {spec.name: held[spec.name] for spec in self.manifest.outputs}
+        return list(answer.outputs) == list(expected) and all(
+            got.shape == expected[name].shape and np.allclose(got, expected[name], atol=1e-5)
+            for name, got in answer.outputs.items()
+        )
 
-    def _boundary(self, cut: Cut, picture: NDArray[np.uint8]) -> list[AnyArray]:
-        tensors: list[AnyArray] = [picture]
-        for segment, session in zip(self.manifest.segments, self._segments, strict=True):
-            if segment in self.manifest.segments[: cut.depth]:
-                feeds = dict(zip((s.name for s in segment.inputs), tensors, strict=True))
-                tensors = session.run([s.name for s in segment.outputs], feeds)
-        return tensors
+    def _held(self, cut: Cut, depth: int, item: Item) -> Outputs:
+        """Every tensor that the first `depth` segments of the cut's chain read or made."""
+        held = self._by_name(item)
+        for segment in self.manifest.chain_of(cut).segments[:depth]:
+            names = [spec.name for spec in segment.outputs]
+            feeds = {spec.name: held[spec.name] for spec in segment.inputs}
+            made = self._segments[segment.file].run(names, feeds)
+            held |= dict(zip(names, made, strict=True))
+        return held
+
+    def _by_name(self, item: Item) -> Outputs:
+        if isinstance(item, Mapping):
+            return {spec.name: item[spec.name] for spec in self.manifest.inputs}
+        (spec,) = self.manifest.inputs
+        return {spec.name: item}
 
     def _fed(self, boundary: AnyArray, tensor: CutTensor, encoding: Encoding) -> list[AnyArray]:
         """What the tail gets for one tensor of the cut."""
@@ -99,9 +121,14 @@ def _through_jpeg(picture: AnyArray, quality: int) -> NDArray[np.uint8]:
     return np.asarray(Image.open(file))[np.newaxis]
 
 
-def _run(session: ort.InferenceSession, feeds: list[AnyArray]) -> Probabilities:
+def _run(session: ort.InferenceSession, feeds: list[AnyArray]) -> Outputs:
     names = [value.name for value in session.get_inputs()]
-    return np.asarray(session.run(None, dict(zip(names, feeds, strict=True)))[0], np.float32)
+    made = session.run(None, dict(zip(names, feeds, strict=True)))
+    return dict(zip((value.name for value in session.get_outputs()), made, strict=True))
+
+
+def _probabilities(outputs: Outputs) -> Probabilities:
+    return np.asarray(outputs["probabilities"], np.float32)
 
 
 def _session(path: Path) -> ort.InferenceSession:

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from isthmus import (
     FORMAT_VERSION,
     Candidate,
+    Chain,
     Cut,
     CutTensor,
     Encoding,
@@ -36,6 +37,7 @@ from isthmus import (
 )
 
 CLASSES = 10
+CHAIN = "whole"
 PICTURE = TensorSpec(name="picture", data_type="uint8", shape=(32, 32, 3))
 BOUNDARY = TensorSpec(name="boundary", data_type="uint8", shape=(8, 16, 16))
 PROBABILITIES = TensorSpec(name="probabilities", data_type="float32", shape=(CLASSES,))
@@ -201,12 +203,10 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         format_version=FORMAT_VERSION,
         model_name="tiny",
         model_sha256=model_sha256,
-        input=PICTURE,
+        inputs=(PICTURE,),
         outputs=(PROBABILITIES,),
-        segments=(
-            Segment(file="device/segment-0.onnx", inputs=(PICTURE,), outputs=(BOUNDARY,)),
-            Segment(file="device/segment-1.onnx", inputs=(BOUNDARY,), outputs=(PROBABILITIES,)),
-        ),
+        metric="top-1 agreement",
+        chains=(Chain(id=CHAIN, precision="fp32", segments=_segments()),),
         cuts=_cuts(),
         candidates=_candidates(),
         files=files,
@@ -217,25 +217,36 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
     )
 
 
+def _segments() -> tuple[Segment, ...]:
+    return (
+        Segment(file="device/segment-0.onnx", inputs=(PICTURE,), outputs=(BOUNDARY,)),
+        Segment(file="device/segment-1.onnx", inputs=(BOUNDARY,), outputs=(PROBABILITIES,)),
+    )
+
+
 def _cuts() -> tuple[Cut, ...]:
     return (
         Cut(
             id="input",
+            chain=CHAIN,
             depth=0,
             macs_share=0.0,
             tensors=(CutTensor(boundary=PICTURE, wire=PICTURE),),
             tail="cloud/tail-input.onnx",
+            rest_ms=100.0,
         ),
         Cut(
             id="cut",
+            chain=CHAIN,
             depth=1,
             macs_share=0.3,
             tensors=(
                 CutTensor(boundary=BOUNDARY, wire=BOUNDARY, quantisation=BOUNDARY_QUANTISATION),
             ),
             tail="cloud/tail-cut.onnx",
+            rest_ms=70.0,
         ),
-        Cut(id="local", depth=2, macs_share=1.0, tensors=(), tail=None),
+        Cut(id="local", chain=CHAIN, depth=2, macs_share=1.0, tensors=(), tail=None),
     )
 
 
@@ -266,7 +277,9 @@ def _candidate(
         payload_bytes=payload_bytes,
         payload_bytes_p95=payload_bytes * 5 // 4,
         agreement=1.0,
-        kl=0.0,
+        agreement_low=1.0,
+        agreement_high=1.0,
+        divergence=0.0,
     )
     return Candidate(
         id=name,

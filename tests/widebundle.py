@@ -1,11 +1,15 @@
-"""A small real bundle with all that the tiny one lacks: floats, ladders, stages, two tensors.
+"""A small real bundle with all that the tiny one lacks.
 
-    picture -> conv, relu = features (float32)
-            -> conv, relu -> halves (uint8, quantised) and lit (bool: where there is anything)
-            -> dequantise, blank what is not lit, pool, gemm, softmax
+    picture, gain -> conv, relu, times gain = features (float32); mean colour = tone (an output)
+    features      -> conv, relu -> halves (uint8, quantised) and lit (bool: where there is anything)
+    halves, lit   -> dequantise, elu, blank what is not lit, pool, gemm, softmax = probabilities
 
-Three segments. The cut `floats` has a stage that quantises with the frame's step and sticks to the
-frame before; the cut `pair` has one that changes the channels' order, which its tail changes back.
+`gain` is a scalar without a batch axis. The cut `floats` has a stage that quantises with the
+frame's step and sticks to the frame before; the cut `pair` has one that changes the channels'
+order, which its tail changes back. The head of both has computed `tone` already: an *answer*.
+The cut `curves` does not nest with them and has a chain of its own, in which `lit` skips a segment:
+
+    features -> activations (float32), lit;   activations -> curves;   curves, lit -> probabilities
 """
 
 from collections.abc import Sequence
@@ -13,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tests.tinybundle import (
     CLASSES,
@@ -23,11 +28,13 @@ from tests.tinybundle import (
     _entry,
     _model,
     _Part,
+    tiny_pictures,
 )
 
 from isthmus import (
     FORMAT_VERSION,
     Candidate,
+    Chain,
     Cut,
     CutTensor,
     Encoding,
@@ -45,12 +52,17 @@ from isthmus import (
     encode_manifest,
 )
 
-# Named as the tiny bundle's first part names it.
-FEATURES = TensorSpec(name="relu_0", data_type="float32", shape=(8, 16, 16))
+GAIN = TensorSpec(name="gain", data_type="float32", shape=(), batch_axis=None)
+TONE = TensorSpec(name="tone", data_type="float32", shape=(3,))
+FEATURES = TensorSpec(name="features", data_type="float32", shape=(8, 16, 16))
 FEATURE_SYMBOLS = TensorSpec(name="features_symbols", data_type="uint8", shape=FEATURES.shape)
 HALVES = TensorSpec(name="halves", data_type="uint8", shape=(16, 7, 7))
 ORDERED_HALVES = TensorSpec(name="halves_ordered", data_type="uint8", shape=HALVES.shape)
 LIT = TensorSpec(name="lit", data_type="bool", shape=(1, 7, 7))
+ACTIVATIONS = TensorSpec(name="relu_1", data_type="float32", shape=HALVES.shape)
+CURVES = TensorSpec(name="curves", data_type="float32", shape=HALVES.shape)
+INPUTS = (PICTURE, GAIN)
+OUTPUTS = (PROBABILITIES, TONE)
 HALVES_QUANTISATION = Quantisation(scale=1 / 16, zero_point=3)
 ORDER = np.random.default_rng(11).permutation(HALVES.shape[0])
 ORDERS = {HALVES.name: ORDER}  # for tests.reference
@@ -67,11 +79,13 @@ PAIR_LADDER: tuple[tuple[Encoding, ...], ...] = (
     (Symbols(levels=256, step=1 / 8, zero_point=2), Lossless()),
     (Symbols(levels=16, step=1 / 2, zero_point=1), Lossless()),
 )
-PICTURE_LADDER: tuple[tuple[Encoding, ...], ...] = (
-    (Raw(),),
-    (Picture(format="jpeg", quality=95),),
-    (Picture(format="jpeg", quality=60),),
+CURVES_LADDER: tuple[tuple[Encoding, ...], ...] = ((Raw(), Raw()), (Lossless(), Lossless()))
+INPUT_LADDER: tuple[tuple[Encoding, ...], ...] = (
+    (Raw(), Raw()),
+    (Picture(format="jpeg", quality=95), Raw()),
+    (Picture(format="jpeg", quality=60), Raw()),
 )
+LOCAL_MS = 400.0
 AGREEMENTS = (1.0, 0.99, 0.97, 0.9)  # by rung
 AGREEMENT_FLOOR = 0.95
 _DARK = 0.6  # what is on average below is not lit
@@ -81,24 +95,7 @@ def build_wide_bundle(directory: Path, seed: int = 0) -> Path:
     """Write the bundle into `directory` (created if need be) and return it."""
     for side in ("device", "cloud"):
         (directory / side).mkdir(parents=True, exist_ok=True)
-    files = {
-        "device/segment-0.onnx": _graph(_early(seed), [PICTURE], [FEATURES]),
-        "device/segment-1.onnx": _graph(_middle(seed) + _quantised(), [FEATURES], [HALVES, LIT]),
-        "device/segment-2.onnx": _graph(
-            _dequantised(HALVES.name, "relu_1") + _late(seed), [HALVES, LIT], [PROBABILITIES]
-        ),
-        "device/wire-floats.onnx": _quantising_stage(),
-        "device/wire-pair.onnx": _graph(_ordered(), [HALVES], [ORDERED_HALVES]),
-        "cloud/tail-input.onnx": _graph(
-            _early(seed) + _middle(seed) + _late(seed), [PICTURE], [PROBABILITIES]
-        ),
-        "cloud/tail-floats.onnx": _tail(
-            _real_of("symbols", FEATURES.name) + _middle(seed) + _late(seed), FEATURES.shape
-        ),
-        "cloud/tail-pair.onnx": _tail(
-            _real_of("symbols", "shuffled") + _put_back() + _late(seed), HALVES.shape, [LIT]
-        ),
-    }
+    files = _device_graphs(seed) | _cloud_graphs(seed)
     for name, model in files.items():
         onnx.checker.check_model(model)
         onnx.save(model, directory / name)
@@ -109,12 +106,56 @@ def build_wide_bundle(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
+def wide_items(count: int) -> list[dict[str, NDArray[np.generic]]]:
+    """Inputs by name: the tiny bundle's pictures, each with another gain."""
+    gains = np.linspace(0.7, 1.3, count, dtype=np.float32)
+    pairs = zip(tiny_pictures(count), gains, strict=True)
+    return [{PICTURE.name: picture, GAIN.name: np.array(gain)} for picture, gain in pairs]
+
+
+def _device_graphs(seed: int) -> dict[str, onnx.ModelProto]:
+    finish = _dequantised(HALVES.name, ACTIVATIONS.name) + _curved() + _late(seed)
+    return {
+        "device/segment-0.onnx": _graph(_first(seed), INPUTS, [FEATURES, TONE]),
+        "device/segment-1.onnx": _graph(_middle(seed) + _quantised(), [FEATURES], [HALVES, LIT]),
+        "device/segment-2.onnx": _graph(finish, [HALVES, LIT], [PROBABILITIES]),
+        "device/curved-1.onnx": _graph(_middle(seed), [FEATURES], [ACTIVATIONS, LIT]),
+        "device/curved-2.onnx": _graph(_curved(), [ACTIVATIONS], [CURVES]),
+        "device/curved-3.onnx": _graph(_late(seed), [CURVES, LIT], [PROBABILITIES]),
+        "device/wire-floats.onnx": _quantising_stage(),
+        "device/wire-pair.onnx": _graph(_ordered(), [HALVES], [ORDERED_HALVES]),
+    }
+
+
+def _cloud_graphs(seed: int) -> dict[str, onnx.ModelProto]:
+    rest = _curved() + _late(seed)
+    return {
+        "cloud/tail-input.onnx": _graph(_first(seed) + _middle(seed) + rest, INPUTS, OUTPUTS),
+        "cloud/tail-floats.onnx": _tail(
+            _real_of("symbols", FEATURES.name) + _middle(seed) + rest, FEATURES.shape
+        ),
+        "cloud/tail-pair.onnx": _tail(
+            _real_of("symbols", "shuffled") + _put_back() + rest, HALVES.shape, [LIT]
+        ),
+        "cloud/tail-curves.onnx": _graph(_late(seed), [CURVES, LIT], [PROBABILITIES]),
+    }
+
+
+def _first(seed: int) -> _Part:
+    """The tiny bundle's first part, then the gain; and the picture's mean colour."""
+    nodes = [
+        helper.make_node("Mul", ["relu_0", GAIN.name], [FEATURES.name]),
+        helper.make_node("ReduceMean", ["float"], [TONE.name], axes=[1, 2], keepdims=0),
+    ]
+    return _early(seed) + _Part(nodes, {})
+
+
 def _middle(seed: int) -> _Part:
     """From the features to the float halves, and where they are lit."""
     random = np.random.default_rng(seed + 2_000)
     return _Part(
         [
-            helper.make_node("Conv", ["relu_0", "weight_1"], ["conv_1"], strides=[2, 2]),
+            helper.make_node("Conv", [FEATURES.name, "weight_1"], ["conv_1"], strides=[2, 2]),
             helper.make_node("Relu", ["conv_1"], ["relu_1"]),
             helper.make_node("ReduceMean", ["relu_1"], ["brightness"], axes=[1], keepdims=1),
             helper.make_node("Greater", ["brightness", "dark"], [LIT.name]),
@@ -126,11 +167,15 @@ def _middle(seed: int) -> _Part:
     )
 
 
+def _curved() -> _Part:
+    return _Part([helper.make_node("Elu", [ACTIVATIONS.name], [CURVES.name])], {})
+
+
 def _late(seed: int) -> _Part:
     random = np.random.default_rng(seed + 3_000)
     return _Part(
         [
-            helper.make_node("Where", [LIT.name, "relu_1", "nothing"], ["visible"]),
+            helper.make_node("Where", [LIT.name, CURVES.name, "nothing"], ["visible"]),
             helper.make_node("GlobalAveragePool", ["visible"], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], ["flat"]),
             helper.make_node("Gemm", ["flat", "weight_2"], ["logits"]),
@@ -229,7 +274,8 @@ def _graph(
 
 def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
     data_type = helper.np_dtype_to_tensor_dtype(np.dtype(spec.data_type))
-    return helper.make_tensor_value_info(spec.name, data_type, ["N", *spec.shape])
+    batch = [] if spec.batch_axis is None else ["N"]
+    return helper.make_tensor_value_info(spec.name, data_type, [*batch, *spec.shape])
 
 
 def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
@@ -237,25 +283,42 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         format_version=FORMAT_VERSION,
         model_name="wide",
         model_sha256=next(f.sha256 for f in files if f.path == "cloud/tail-input.onnx"),
-        input=PICTURE,
-        outputs=(PROBABILITIES,),
-        segments=(
-            Segment(file="device/segment-0.onnx", inputs=(PICTURE,), outputs=(FEATURES,)),
-            Segment(file="device/segment-1.onnx", inputs=(FEATURES,), outputs=(HALVES, LIT)),
-            Segment(file="device/segment-2.onnx", inputs=(HALVES, LIT), outputs=(PROBABILITIES,)),
-        ),
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        metric="top-1 agreement",
+        chains=_chains(),
         cuts=_cuts(),
         candidates=(
-            _candidate("local", "local", ((),), edge_ms=400.0, payload_bytes=(0,)),
-            _candidate("input", "input", PICTURE_LADDER, 0.0, (3072, 760, 670)),
+            _candidate("local", "local", ((),), LOCAL_MS, (0,)),
+            _candidate("input", "input", INPUT_LADDER, 0.0, (3076, 764, 674)),
             _candidate("floats", "floats", FLOATS_LADDER, 20.0, (590, 510, 250, 160)),
             _candidate("pair", "pair", PAIR_LADDER, 60.0, (833, 400, 320, 200)),
+            _candidate("curves", "curves", CURVES_LADDER, 90.0, (3185, 1500)),
         ),
         files=files,
         agreement_floor=AGREEMENT_FLOOR,
         edge_factor=1.0,
         measured_on="invented",
         has_labels=True,
+    )
+
+
+def _chains() -> tuple[Chain, ...]:
+    first = Segment(file="device/segment-0.onnx", inputs=INPUTS, outputs=(FEATURES, TONE))
+    whole = (
+        first,
+        Segment(file="device/segment-1.onnx", inputs=(FEATURES,), outputs=(HALVES, LIT)),
+        Segment(file="device/segment-2.onnx", inputs=(HALVES, LIT), outputs=(PROBABILITIES,)),
+    )
+    curved = (
+        first,
+        Segment(file="device/curved-1.onnx", inputs=(FEATURES,), outputs=(ACTIVATIONS, LIT)),
+        Segment(file="device/curved-2.onnx", inputs=(ACTIVATIONS,), outputs=(CURVES,)),
+        Segment(file="device/curved-3.onnx", inputs=(CURVES, LIT), outputs=(PROBABILITIES,)),
+    )
+    return (
+        Chain(id="whole", precision="fp32", segments=whole),
+        Chain(id="curved", precision="fp32", segments=curved),
     )
 
 
@@ -267,17 +330,33 @@ def _cuts() -> tuple[Cut, ...]:
         quantisation=HALVES_QUANTISATION,
         stage="device/wire-pair.onnx",
     )
+    tone = (TONE.name,)
     return (
-        _cut("input", 0, (CutTensor(boundary=PICTURE, wire=PICTURE),)),
-        _cut("floats", 1, (features,)),
-        _cut("pair", 2, (halves, CutTensor(boundary=LIT, wire=LIT))),
-        Cut(id="local", depth=3, macs_share=1.0, tensors=(), tail=None),
+        _cut("input", "whole", 0, (_as_it_is(PICTURE), _as_it_is(GAIN)), ()),
+        _cut("floats", "whole", 1, (features,), tone),
+        _cut("pair", "whole", 2, (halves, _as_it_is(LIT)), tone),
+        _cut("curves", "curved", 3, (_as_it_is(CURVES), _as_it_is(LIT)), tone),
+        Cut(id="local", chain="whole", depth=3, macs_share=1.0, tensors=(), tail=None),
     )
 
 
-def _cut(name: str, depth: int, tensors: tuple[CutTensor, ...]) -> Cut:
-    tail = f"cloud/tail-{name}.onnx"
-    return Cut(id=name, depth=depth, macs_share=0.4 * depth, tensors=tensors, tail=tail)
+def _as_it_is(spec: TensorSpec) -> CutTensor:
+    return CutTensor(boundary=spec, wire=spec)
+
+
+def _cut(
+    name: str, chain: str, depth: int, tensors: tuple[CutTensor, ...], answers: tuple[str, ...]
+) -> Cut:
+    return Cut(
+        id=name,
+        chain=chain,
+        depth=depth,
+        macs_share=0.3 * depth,
+        tensors=tensors,
+        tail=f"cloud/tail-{name}.onnx",
+        answers=answers,
+        rest_ms=LOCAL_MS - 30.0 * depth,
+    )
 
 
 def _candidate(
@@ -312,5 +391,7 @@ def _figures(edge_ms: float, payload_bytes: int, agreement: float) -> Figures:
         payload_bytes=payload_bytes,
         payload_bytes_p95=payload_bytes * 5 // 4,
         agreement=agreement,
-        kl=0.0,
+        agreement_low=agreement - 0.01,
+        agreement_high=min(1.0, agreement + 0.01),
+        divergence=0.0,
     )

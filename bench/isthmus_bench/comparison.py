@@ -134,12 +134,14 @@ def row_name(candidate: Candidate) -> str:
     """A candidate's row, in the words of the literature."""
     match candidate.encodings:
         case ():
-            return "edge-only int8"
+            return f"edge-only {candidate.precision}"
         case (Raw(),):
             return "cloud-only raw"
         case (Picture(format=name, quality=quality),):
             shown = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}[name]
             return f"cloud-only {shown} {'lossless' if quality is None else f'q{quality}'}"
+        case _ if candidate.precision == "none":
+            return f"cloud-only {candidate.id}"
         case _:
             return f"split {candidate.id}"
 

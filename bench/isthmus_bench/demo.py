@@ -17,15 +17,19 @@ from isthmus_bench.live import LivePhase, LiveResult, run_live
 from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
 from isthmus_bench.starvation import StolenTime
-from isthmus_models import calibration_pictures, evaluation_pictures, get_model
+from isthmus_edge.profiling import profile_kit
+from isthmus_models import get_model
 from isthmus_partitioner import (
+    Devices,
     ModelCard,
-    PictureSets,
     Plan,
     PlanConfig,
+    Samples,
     Workbench,
     load_model,
 )
+from isthmus_partitioner.planning.metrics import metric_for
+from isthmus_partitioner.samples import sets_of
 
 __all__ = ["DemoConfig", "DemoResult", "run_demo"]
 
@@ -139,13 +143,15 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
     if work.exists():
         shutil.rmtree(work)
     known = get_model(config.model)
-    size = known.picture_size
+    network = load_model(model)
     workbench = Workbench(
-        load_model(model),
-        PictureSets(
-            calibration=calibration_pictures(config.calibration, size),
-            evaluation=evaluation_pictures(config.evaluation, size),
+        network,
+        sets_of(
+            Samples(*known.items("calibration", config.calibration)),
+            Samples(*known.items("evaluation", config.evaluation)),
         ),
+        metric_for(known.task, network.outputs),
+        devices=Devices(measure=profile_kit),
         config=_plan_config(config),
         work=work,
         card=ModelCard(known.name, known.labels),

@@ -62,7 +62,7 @@ def _agreement(result: DemoResult) -> Iterator[str]:
     manifest = result.plan.manifest
     yield (
         "   Agreement: share of answers equal to those of the unsplit fp32 model, on "
-        f"{result.plan.evaluation_pictures} pictures of photos that calibration has not seen; "
+        f"{result.plan.record.evaluation_items} pictures of photos that calibration has not seen; "
         f"floor {manifest.agreement_floor:g}."
     )
     yield (

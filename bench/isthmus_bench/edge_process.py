@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from isthmus import Bundle, IsthmusError, LinkError, load_picture, open_bundle
 from isthmus_bench.slow_board import SlowBoard
 from isthmus_bench.unsplit import Unsplit
-from isthmus_edge import Agent, AgentConfig, Answer, Chain, FullPace, Pace
+from isthmus_edge import Agent, AgentConfig, Answer, Chains, FullPace, Pace
 from isthmus_models import demo_pictures, evaluation_pictures
 
 ENOUGH_S = 1.0  # single frames are measured for this long …
@@ -89,7 +89,7 @@ class _Device:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         bundle = open_bundle(options.bundle, "device")
-        self._size = bundle.manifest.input.shape[0]
+        self._size = bundle.manifest.inputs[0].shape[0]
         self._pictures = evaluation_pictures(options.pictures, self._size)
         self._factor = options.factor or self._calibrated(bundle)
         self._board = SlowBoard(self._factor)
@@ -124,11 +124,13 @@ class _Device:
         return self._open(self._board, patience_ms=PATIENCE_MS, silence_s=SILENCE_S)
 
     def _calibrated(self, bundle: Bundle) -> float:
-        """The factor that lets the whole chain take `--network-ms`."""
-        chain, board = Chain(bundle, threads=1), SlowBoard(1.0)
+        """The factor that lets the whole chain of `local` take `--network-ms`."""
+        manifest, board = bundle.manifest, SlowBoard(1.0)
+        chain = Chains(bundle, threads=1).of(manifest.cut_of(manifest.local))
+        name = manifest.inputs[0].name
         for picture in islice(cycle(self._pictures), CALIBRATION_FRAMES):
             time.sleep(CALIBRATION_PAUSE_S)
-            _, takes_ms = board.run("whole", lambda p=picture: chain.finish((p[None],), 0))  # type: ignore[misc]
+            _, takes_ms = board.run("whole", lambda p=picture: chain.finish({name: p[None]}, 0))  # type: ignore[misc]
         return float(self._options.network_ms / takes_ms)
 
     def _open(self, pace: Pace, **settings: Any) -> Agent:

@@ -1,4 +1,4 @@
-"""The demo's other processes: the real cloud command, and the device that takes orders."""
+"""Processes of demo and bench: the real cloud command, and a device that takes orders."""
 
 import json
 import queue
@@ -47,10 +47,12 @@ class CloudProcess:
 
 
 class EdgeProcess:
-    """The device process of `isthmus_bench.edge_process`; `flags` are those of its command."""
+    """A device process, that of the demo unless named; `flags` are those of its command."""
 
-    def __init__(self, flags: Mapping[str, object]) -> None:
-        arguments = ["-m", "isthmus_bench.edge_process"]
+    def __init__(
+        self, flags: Mapping[str, object], module: str = "isthmus_bench.edge_process"
+    ) -> None:
+        arguments = ["-m", module]
         for flag, value in flags.items():
             arguments += [f"--{flag}", str(value)]
         self._process = _Lines(arguments, "the device")

@@ -2,8 +2,22 @@
 
 import argparse
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from isthmus import ConfigError
+from isthmus_bench.cut.bench import CutBenchConfig, run_cut_bench
+from isthmus_bench.cut.report import cut_json, cut_lines
+from isthmus_bench.plan.bench import run_plan_bench
+from isthmus_bench.plan.config import PLAN_MODELS, PlanBenchConfig, quick_bench
+from isthmus_bench.plan.report import plan_json, plan_lines
+from isthmus_bench.precision.bench import (
+    PRECISION_MODELS,
+    PrecisionBenchConfig,
+    run_precision_bench,
+)
+from isthmus_bench.precision.report import precision_json, precision_lines
 from isthmus_bench.wire.bench import WireBenchConfig, run_wire_bench
 from isthmus_bench.wire.report import wire_json, wire_lines
 from isthmus_bench.wire.subjects import SUBJECT_NAMES
@@ -17,29 +31,68 @@ same run.
          real networks; beside JPEG, WebP, AVIF and H.264 of the picture at equal error;
          rate control on a stepping budget; mutated frames. About fifteen minutes. Needs
          pip install 'isthmus[bench,wire-bench]'.
+  cut    the search for every cut that is best at some bandwidth, timed on large real graphs and
+         on made-up ones of 1,000 to 100,000 nodes, beside flows over the whole graph. Two
+         minutes, half a minute with --quick.
+  precision
+         the mix of fp32 and int8 that the search finds for four real networks, beside fp32 and
+         all-int8: time, divergence and agreement on inputs of sources that it never saw, and the
+         front. Five minutes. Needs pip install 'isthmus[bench,wire-bench]'.
+  plan   what plans promise, and what is measured, on emulated links and imitated slow devices:
+         the chosen candidate beside all others, edge-only, cloud-only, and the cuts of other
+         planners, all of them run. About two hours; three minutes with --quick. Needs
+         pip install 'isthmus[bench,wire-bench]'.
 """
 EXAMPLES = """\
   isthmus bench wire
   isthmus bench wire --models efficientnet-lite0 --frames 0 --json wire.json
+  isthmus bench cut --quick --json cut.json
+  isthmus bench precision --models minilm --budget 0.01 --json precision.json
+  isthmus bench plan --quick
+  isthmus bench plan --models resnet50-thin --links 5.85 18.88 --slow-downs 20 --json plan.json
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
-_DEFAULTS = WireBenchConfig()
+_DEFAULTS, _PRECISION, _PLAN = WireBenchConfig(), PrecisionBenchConfig(), PlanBenchConfig()
+_FLAGS: dict[str, dict[str, Any]] = {
+    "wire": {
+        "models": None,
+        "floor": _DEFAULTS.floor,
+        "inputs": _DEFAULTS.inputs,
+        "frames": _DEFAULTS.frames,
+        "fuzz_frames": _DEFAULTS.fuzz_frames,
+    },
+    "cut": {"quick": False},
+    "precision": {
+        "models": None,
+        "budget": _PRECISION.budget,
+        "inputs": _PRECISION.inputs,
+    },
+    "plan": {"models": None, "links": None, "slow_downs": None, "quick": False},
+}
+
+_Report = tuple[Iterable[str], dict[str, Any]]
+_Measure = Callable[[Steps], _Report]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add = parser.add_argument
-    add("what", choices=["wire"], help="what to measure")
+    add("what", choices=list(_FLAGS), help="what to measure")
     add(
         "--models",
         nargs="+",
         metavar="NAME",
-        default=list(_DEFAULTS.models),
-        help=f"some of {', '.join(SUBJECT_NAMES)} (default: all)",
+        help=f"wire: some of {', '.join(SUBJECT_NAMES)}; "
+        f"precision: some of {', '.join(PRECISION_MODELS)}; "
+        f"plan: any of the catalogue (default: {', '.join(PLAN_MODELS)})",
     )
+    add("--links", type=float, nargs="+", metavar="MBPS", help=f"plan: {_shown(_PLAN.links_mbps)}")
+    slow_downs = f"plan: how many times slower the device is ({_shown(_PLAN.slow_downs)})"
+    add("--slow-downs", type=float, nargs="+", metavar="N", help=slow_downs)
     add("--floor", type=float, default=_DEFAULTS.floor, help="agreement (default %(default)s)")
+    add("--budget", type=float, default=_PRECISION.budget, help="precision: %(default)s")
     add("--inputs", type=int, default=_DEFAULTS.inputs, help="a model (default %(default)s)")
     add("--frames", type=int, default=_DEFAULTS.frames, help="a clip, 0: none (%(default)s)")
     add(
@@ -48,23 +101,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.fuzz_frames,
         help="mutated frames (default %(default)s)",
     )
+    add("--quick", action="store_true", help="cut, plan: less, in fewer runs")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     add("--quiet", action="store_true", help="no progress lines")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the bench and print its report."""
+    _refuse_flags_of_others(options)
+    make = {"wire": _wire, "cut": _cut, "precision": _precision, "plan": _plan}[options.what]
+    measure = make(options)
+    if options.json is not None:
+        write_file(options.json, "")  # learn now, not at the end, if it cannot be written
+    lines, figures = measure(Steps(quiet=options.quiet))
+    print("\n".join(lines))
+    if options.json is not None:
+        write_file(options.json, json.dumps(figures, indent=1) + "\n")
+    return 0
+
+
+def _wire(options: argparse.Namespace) -> _Measure:
     config = WireBenchConfig(
-        models=tuple(options.models),
+        models=_DEFAULTS.models if options.models is None else tuple(options.models),
         floor=options.floor,
         inputs=options.inputs,
         frames=options.frames,
         fuzz_frames=options.fuzz_frames,
     )
-    if options.json is not None:
-        write_file(options.json, "")  # learn now, not at the end, if it cannot be written
-    result = run_wire_bench(config, Steps(quiet=options.quiet))
-    print("\n".join(wire_lines(result)))
-    if options.json is not None:
-        write_file(options.json, json.dumps(wire_json(result), indent=1) + "\n")
-    return 0
+
+    def measure(say: Steps) -> _Report:
+        result = run_wire_bench(config, say)
+        return wire_lines(result), wire_json(result)
+
+    return measure
+
+
+def _cut(options: argparse.Namespace) -> _Measure:
+    def measure(say: Steps) -> _Report:
+        result = run_cut_bench(CutBenchConfig.quick() if options.quick else CutBenchConfig(), say)
+        return cut_lines(result), cut_json(result)
+
+    return measure
+
+
+def _precision(options: argparse.Namespace) -> _Measure:
+    config = PrecisionBenchConfig(
+        models=_PRECISION.models if options.models is None else tuple(options.models),
+        budget=options.budget,
+        inputs=options.inputs,
+    )
+
+    def measure(say: Steps) -> _Report:
+        result = run_precision_bench(config, say)
+        return precision_lines(result), precision_json(result)
+
+    return measure
+
+
+def _plan(options: argparse.Namespace) -> _Measure:
+    given = {
+        "models": options.models,
+        "links_mbps": options.links,
+        "slow_downs": options.slow_downs,
+    }
+    asked: dict[str, Any] = {
+        name: tuple(values) for name, values in given.items() if values is not None
+    }
+    config = quick_bench(**asked) if options.quick else PlanBenchConfig(**asked)
+
+    def measure(say: Steps) -> _Report:
+        result = run_plan_bench(config, say)
+        return plan_lines(result), plan_json(result)
+
+    return measure
+
+
+def _shown(values: Iterable[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)
+
+
+def _refuse_flags_of_others(options: argparse.Namespace) -> None:
+    """A flag that would change nothing is an error."""
+    for what, flags in _FLAGS.items():
+        for name, default in flags.items():
+            is_known = name in _FLAGS[options.what]
+            if not is_known and getattr(options, name) != default:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} is for `isthmus bench {what}`; leave it out")

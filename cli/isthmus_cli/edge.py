@@ -1,33 +1,37 @@
-"""`isthmus edge`: run the heads of a bundle over pictures."""
+"""`isthmus edge`: run the heads of a bundle over pictures, or over arrays."""
 
 import argparse
 import logging
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from isthmus import PictureError, load_picture, picture_files
+from isthmus import ConfigError, PictureError, TensorSpec, load_picture, picture_files
 from isthmus_cli.console import print_json
 from isthmus_cli.numbers import count, duration
-from isthmus_edge import Agent, AgentConfig, Answer, Stats
+from isthmus_edge import Agent, AgentConfig, Answer, Inputs, Stats, read_rows
 
 DESCRIPTION = """\
 Answer pictures with a bundle: the early layers here, the rest at --cloud, and the cut
 chosen anew for every frame from the link as it is. Without --cloud, or while it cannot
-be reached, the device answers alone. PICTURE may be files or folders.
+be reached, the device answers alone. PICTURE may be files or folders; a model that
+takes no picture gets its inputs from an .npz file with arrays [n,*shape] by name.
 """
 EXAMPLES = """\
   isthmus edge lite0.bundle cat.jpg --cloud 127.0.0.1:50051
   isthmus edge lite0.bundle photos/ --cloud 127.0.0.1:50051 --objective throughput --repeat 10
-  isthmus edge lite0.bundle cat.jpg                  # the whole int8 network on this device
+  isthmus edge lite0.bundle cat.jpg                  # the whole network on this device
+  isthmus edge speech.bundle --inputs sounds.npz --cloud 127.0.0.1:50051
 """
 
-READ_AHEAD = 16  # pictures on their way while the oldest is waited for
+READ_AHEAD = 16  # items on their way while the oldest is waited for
+
+_Item = tuple[str, Inputs | PictureError]
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run", "summary"]
 
@@ -36,7 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add = parser.add_argument
     add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
-    add("pictures", type=Path, nargs="+", metavar="PICTURE", help="picture files or folders")
+    what = parser.add_mutually_exclusive_group(required=True).add_argument
+    what(
+        "pictures",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="PICTURE",
+        help="picture files or folders",
+    )
+    what("--inputs", type=Path, metavar="NPZ", help="rows of arrays, in place of pictures")
     add("--cloud", metavar="HOST:PORT", help="where `isthmus cloud` listens")
     add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
     add("--insecure", action="store_true", help="talk to another machine without TLS")
@@ -55,27 +68,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="off: never send a frame as the difference to the one before (default %(default)s)",
     )
     add("--top", type=count, default=3, metavar="K", help="classes to print (default %(default)s)")
-    add("--repeat", type=count, default=1, metavar="N", help="go N times over the pictures")
+    add("--repeat", type=count, default=1, metavar="N", help="go N times over the items")
     add("--deadline-ms", type=duration, help="finish on the device rather than be later than this")
     add("--json", action="store_true", help="print answers and statistics as JSON")
     add("--verbose", action="store_true", help="log switches and the state of the link")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer every picture; 1 if a picture could not be read, after answering the others."""
+    """Answer every item; 1 if a picture could not be read, after answering the others."""
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     config = _config(options)
-    files = picture_files(options.pictures) * options.repeat
+    files = [] if options.inputs else picture_files(options.pictures) * options.repeat
+    kind = "item" if options.inputs else "picture"
     with Agent.open(config) as agent:
         answers, unreadable = [], 0
-        for name, outcome in _submitted(agent, files, options.deadline_ms):
+        items = _rows(agent, options) if options.inputs else _pictures(agent, files)
+        for name, outcome in _submitted(agent, items, options.deadline_ms):
             if isinstance(outcome, PictureError):
                 unreadable += 1
                 sys.stderr.write(f"isthmus edge: {outcome}\n")
                 continue
             answer = outcome.result()
-            answers.append(_row(name, answer, options.top))
+            answers.append({kind: name} | _row(answer, options.top))
             if not options.json:
                 print(_line(name, answer, options.top), flush=True)
         stats = agent.stats()
@@ -101,25 +116,49 @@ def _config(options: argparse.Namespace) -> AgentConfig:
     )
 
 
-def _submitted(
-    agent: Agent, files: list[Path], deadline_ms: float | None
-) -> Iterator[tuple[str, Future[Answer] | PictureError]]:
-    """Name and answer-to-be of each picture, in order, with some pictures read ahead."""
-    height, width, _ = agent.manifest.input.shape
-    ahead: deque[tuple[str, Future[Answer] | PictureError]] = deque()
+def _pictures(agent: Agent, files: list[Path]) -> Iterator[_Item]:
+    inputs = agent.manifest.inputs
+    if len(inputs) != 1 or not _is_picture(inputs[0]):
+        wanted = ", ".join(f"{s.name!r} {s.data_type} {list(s.shape)}" for s in inputs)
+        raise ConfigError(
+            f"the model of this bundle takes {wanted} and no picture; give --inputs FILE.npz with "
+            "an array of rows by each of these names"
+        )
+    height, width, _ = inputs[0].shape
     for file in files:
         try:
-            ahead.append((file.name, agent.submit(load_picture(file, height, width), deadline_ms)))
+            yield file.name, load_picture(file, height, width)
         except PictureError as error:
-            ahead.append((file.name, error))
+            yield file.name, error
+
+
+def _is_picture(spec: TensorSpec) -> bool:
+    return spec.data_type == "uint8" and len(spec.shape) == 3 and spec.shape[2] == 3
+
+
+def _rows(agent: Agent, options: argparse.Namespace) -> Iterator[_Item]:
+    for _ in range(options.repeat):
+        for index, row in enumerate(read_rows(options.inputs, agent.manifest.inputs)):
+            yield f"row {index}", row
+
+
+def _submitted(
+    agent: Agent, items: Iterable[_Item], deadline_ms: float | None
+) -> Iterator[tuple[str, Future[Answer] | PictureError]]:
+    """Name and answer-to-be of each item, in order, with some items read ahead."""
+    ahead: deque[tuple[str, Future[Answer] | PictureError]] = deque()
+    for name, item in items:
+        if isinstance(item, PictureError):
+            ahead.append((name, item))
+        else:
+            ahead.append((name, agent.submit(item, deadline_ms)))
         if len(ahead) > READ_AHEAD:
             yield ahead.popleft()
     yield from ahead
 
 
-def _row(name: str, answer: Answer, top: int) -> dict[str, Any]:
+def _row(answer: Answer, top: int) -> dict[str, Any]:
     return {
-        "picture": name,
         "top": [{"label": label, "score": score} for label, score in answer.top(top)],
         "place": answer.place,
         "candidate": answer.candidate,

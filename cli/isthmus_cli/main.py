@@ -44,10 +44,14 @@ VERBS = {
     ),
     "plan": ("find the cuts that are best somewhere, and measure them", "partitioner"),
     "build": ("write the bundle that a device and the cloud run", "partitioner"),
+    "inspect": ("show what a bundle is, and whether it is whole", "partitioner"),
+    "report": ("write a bundle's plan as a page to look at, with sliders", "partitioner"),
     "cloud": ("serve the tails of a bundle", "cloud"),
-    "edge": ("run the heads of a bundle over pictures", "edge"),
+    "edge": ("run the heads of a bundle over pictures; `edge profile` measures a kit", "edge"),
     "bench": ("measure again what the documentation says", "bench,wire-bench"),
 }
+# Verbs of two words; what has the name of the second word goes by `./profile`.
+SUBVERBS = {"edge": ("profile",)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = _verb_of(given)
     try:
         with _interruptible():
-            verb = cast(Verb, import_module(f"isthmus_cli.{name}"))
+            verb = cast(Verb, import_module(f"isthmus_cli.{name.replace(' ', '_')}"))
     except ModuleNotFoundError as error:
         return _complain(name, f"{error.name} is not installed; {_install(name)}")
-    return _run(name, verb, given[1:])
+    return _run(name, verb, given[len(name.split()) :])
 
 
 def _run(name: str, verb: Verb, arguments: list[str]) -> int:
@@ -106,11 +110,14 @@ def _verb_of(given: list[str]) -> str:
     )
     parser.add_argument("--version", action="version", version=f"isthmus {version('isthmus')}")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
-    return str(parser.parse_args(given[:1]).verb)
+    verb = str(parser.parse_args(given[:1]).verb)
+    return f"{verb} {given[1]}" if given[1:] and given[1] in SUBVERBS.get(verb, ()) else verb
 
 
 def _install(name: str) -> str:
-    return f"install what this verb needs: pip install 'isthmus[{VERBS[name][1]}]'"
+    return (
+        f"install what this verb needs: pip install 'isthmus[{VERBS[name.partition(' ')[0]][1]}]'"
+    )
 
 
 def _complain(name: str, message: str) -> int:

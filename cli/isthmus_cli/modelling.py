@@ -1,38 +1,25 @@
-"""What `profile`, `plan` and `build` share: model, pictures, settings, workbench."""
+"""What `profile`, `plan` and `build` share: network, inputs, settings, workbench."""
 
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto
-
-from isthmus import ConfigError, ModelError, PictureFormat, load_picture, picture_files
+from isthmus import PictureFormat, open_profile
 from isthmus_cli.console import Steps
-from isthmus_models import (
-    MODELS,
-    calibration_pictures,
-    evaluation_pictures,
-    get_model,
-    with_picture_input,
-)
-from isthmus_partitioner import ModelCard, PictureSets, PlanConfig, Workbench, load_model
-
-CALIBRATION = 24
-EVALUATION = 84
-LEAST_PICTURES = 8
+from isthmus_cli.goals import add_goal_arguments, goals_of, prices_of
+from isthmus_cli.inputs import add_input_arguments, metric_of, samples_of
+from isthmus_cli.networks import add_network_arguments, chosen_network
+from isthmus_edge.profiling import profile_kit
+from isthmus_partitioner import Devices, ModelCard, PlanConfig, Workbench
 
 __all__ = ["add_model_arguments", "plan_config", "workbench_of"]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags that the three verbs share."""
-    known = ", ".join(MODELS)
+    add_network_arguments(parser)
     add = parser.add_argument
-    add("model", metavar="MODEL", help=f"an ONNX file, or a model of the catalogue: {known}")
     add(
         "--work",
         type=Path,
@@ -41,46 +28,47 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="print JSON instead of a table")
     add("--quiet", action="store_true", help="no progress lines")
-    add(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="your own pictures: every second one calibrates, the others evaluate "
-        "(default: photos that come with pip packages)",
-    )
-    add("--labels", type=Path, metavar="FILE", help="class names, one a line")
-    _add_preprocessing(
-        parser.add_argument_group(
-            "preprocessing, for a model that takes a float image instead of a uint8 picture"
-        )
+    add_input_arguments(
+        parser.add_argument_group("inputs, to fit ranges to and to compare answers on")
     )
     _add_tuning(parser.add_argument_group("plan"))
     _add_wire(parser.add_argument_group("wire"))
-
-
-def _add_preprocessing(group: argparse._ArgumentGroup) -> None:
-    scale = "1 or 3 values, 0-255 scale"
-    group.add_argument("--mean", type=float, nargs="+", metavar="M", help=scale)
-    group.add_argument("--std", type=float, nargs="+", metavar="S", help=scale)
-    group.add_argument("--channels", choices=["rgb", "bgr"], default="rgb")
-    group.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw")
+    add_goal_arguments(parser)
 
 
 def _add_tuning(group: argparse._ArgumentGroup) -> None:
     defaults = PlanConfig()
-    group.add_argument(
-        "--agreement-floor",
-        type=float,
-        default=defaults.agreement_floor,
-        metavar="SHARE",
-        help="candidates below are never chosen (default %(default)s)",
-    )
     group.add_argument(
         "--max-cuts",
         type=int,
         default=defaults.max_cuts,
         metavar="N",
         help="cuts to build and measure (default %(default)s)",
+    )
+    group.add_argument(
+        "--integer-only",
+        action="store_true",
+        help="the device computes nothing but integers: heads are int8 throughout",
+    )
+    group.add_argument(
+        "--divergence-budget",
+        type=float,
+        default=defaults.divergence_budget,
+        metavar="D",
+        help="what int8 layers may cost, in nats of KL divergence or as a share of the answer's "
+        "energy (default %(default)s, about a JPEG of quality 95)",
+    )
+    group.add_argument(
+        "--edge",
+        type=Path,
+        metavar="FILE",
+        help="profile of the device: `isthmus edge profile KIT -o FILE`",
+    )
+    group.add_argument(
+        "--cloud",
+        type=Path,
+        metavar="FILE",
+        help="profile of the server: `isthmus profile MODEL --threads N -o FILE` there",
     )
     speed = group.add_mutually_exclusive_group()
     speed.add_argument(
@@ -159,25 +147,36 @@ def workbench_of(options: argparse.Namespace) -> Workbench:
     config = plan_config(options)
     work = options.work or Path(f"{Path(options.model).stem}.work")
     progress = Steps(quiet=options.quiet)
-    model, labels = _model_of(options, work)
-    network = load_model(model)
-    height, width, _ = network.input.shape
-    pictures = _pictures(options.pictures, height, width)
-    progress(f"read {model} and {len(pictures.calibration) + len(pictures.evaluation)} pictures")
+    chosen = chosen_network(options, work)
+    sets = samples_of(options, chosen)
+    count = sum(map(len, (sets.fitted, sets.held_back, sets.evaluation)))
+    progress(f"read {chosen.network.path} and {count} items")
+    for note in sets.notes:
+        progress(f"note: {note}")
     return Workbench(
-        network,
-        pictures,
+        chosen.network,
+        sets,
+        metric_of(options, chosen, sets),
+        devices=_devices(options),
         config=config,
         work=work,
-        card=ModelCard(Path(options.model).stem, labels),
+        card=ModelCard(chosen.name, chosen.labels),
         progress=progress,
     )
+
+
+def _devices(options: argparse.Namespace) -> Devices:
+    edge, cloud = (
+        None if path is None else open_profile(path) for path in (options.edge, options.cloud)
+    )
+    return Devices(measure=profile_kit, edge=edge, cloud=cloud)
 
 
 def plan_config(options: argparse.Namespace) -> PlanConfig:
     """The settings on the command line."""
     return PlanConfig(
-        agreement_floor=options.agreement_floor,
+        goals=goals_of(options),
+        prices=prices_of(options),
         edge_factor=options.edge_factor,
         edge_network_ms=options.edge_network_ms,
         max_cuts=options.max_cuts,
@@ -186,99 +185,6 @@ def plan_config(options: argparse.Namespace) -> PlanConfig:
         pictures=tuple(options.formats),
         qualities=tuple(options.qualities),
         lossless_pictures=options.lossless_pictures,
+        divergence_budget=options.divergence_budget,
+        integer_only=options.integer_only,
     )
-
-
-def _model_of(options: argparse.Namespace, work: Path) -> tuple[Path, tuple[str, ...]]:
-    labels = () if options.labels is None else _read_labels(options.labels)
-    if options.model in MODELS:
-        known = get_model(options.model)
-        return known.build(_made(work) / f"{known.name}.onnx"), labels or known.labels
-    path = Path(options.model)
-    if not path.exists():
-        raise ModelError(
-            f"{path}: no such file; name an .onnx file or one of the catalogue: {', '.join(MODELS)}"
-        )
-    if options.mean is None and options.std is None:
-        _refuse_float_image(path)
-        return path, labels
-    mean, std = _three("--mean", options.mean), _three("--std", options.std)
-    model = with_picture_input(
-        _read(path), mean=mean, std=std, channels=options.channels, layout=options.layout
-    )
-    prepared = _made(work) / f"{path.stem}.picture.onnx"
-    prepared.write_bytes(model.SerializeToString(deterministic=True))
-    return prepared, labels
-
-
-def _refuse_float_image(path: Path) -> None:
-    """Say how to go on before the partitioner says why it cannot."""
-    inputs = _read(path).graph.input
-    if len(inputs) == 1 and inputs[0].type.tensor_type.elem_type == TensorProto.FLOAT:
-        raise ModelError(
-            f"{path}: input {inputs[0].name!r} is a float image; give its preprocessing, so that "
-            "the model takes a picture: --mean and --std on the 0-255 scale, for instance "
-            "--mean 123.7 116.3 103.5 --std 58.4 57.1 57.4"
-        )
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except DecodeError as error:
-        raise ModelError(f"{path}: not an ONNX file, or not all of it; export it again") from error
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); name an .onnx file"
-        ) from error
-
-
-def _three(flag: str, values: list[float] | None) -> tuple[float, ...]:
-    if values is None or len(values) not in {1, 3}:
-        raise ConfigError(
-            f"{flag}: give one value for all channels or three, with --mean and --std"
-        )
-    return tuple(values) * (3 // len(values))
-
-
-def _pictures(folder: Path | None, height: int, width: int) -> PictureSets:
-    if folder is None:
-        if height != width:
-            raise ConfigError(
-                f"the model takes pictures of {height}x{width}; give your own with --pictures DIR"
-            )
-        return _own_pictures(height)
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; --pictures takes a folder of pictures")
-    files = picture_files([folder])
-    if len(files) < LEAST_PICTURES:
-        raise ConfigError(f"{folder}: {len(files)} pictures; at least {LEAST_PICTURES} are needed")
-    pictures = np.stack([load_picture(file, height, width) for file in files])
-    return PictureSets(calibration=pictures[0::2], evaluation=pictures[1::2])
-
-
-def _own_pictures(size: int) -> PictureSets:
-    try:
-        return PictureSets(
-            calibration=calibration_pictures(CALIBRATION, size),
-            evaluation=evaluation_pictures(EVALUATION, size),
-        )
-    except ConfigError as error:
-        raise ConfigError(f"{error}, or give your own photos with --pictures DIR") from error
-
-
-def _read_labels(path: Path) -> tuple[str, ...]:
-    try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as labels ({error})") from error
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: cannot be made ({error.strerror}); name another --work"
-        ) from error
-    return folder

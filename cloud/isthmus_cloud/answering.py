@@ -62,7 +62,6 @@ class Answerer:
     ) -> None:
         self._routes = routes_of(manifest, engines)
         _check_room(self._routes, max_bytes_in_flight)
-        self._outputs = manifest.outputs
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="tail")
         self._local = _ThreadCoder()
         self._gauge = LoadGauge(workers)
@@ -143,11 +142,12 @@ class Answerer:
         begun_ns = time.monotonic_ns()
         tensors = job.memory.decode(job.turn, self._local.coder)
         decoded_ns = time.monotonic_ns()
-        outputs = job.turn.route.run(job.rung, tensors)
+        route = job.turn.route
+        outputs = route.run(job.rung, tensors)
         run_ns = time.monotonic_ns()
         answers = [
-            encode_answer(spec, output[0:1], job.top_k)
-            for spec, output in zip(self._outputs, outputs, strict=True)
+            encode_answer(spec, output, job.top_k)
+            for spec, output in zip(route.outputs, outputs, strict=True)
         ]
         timing = pb.Timing(
             received_ns=job.received_ns,

@@ -9,14 +9,14 @@ from typing import Protocol
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from isthmus import Bundle, BundleError, ConfigError, Cut, ModelError, TensorSpec
+from isthmus import Bundle, BundleError, ConfigError, Cut, Manifest, ModelError, TensorSpec
 from isthmus_cloud.config import ProviderChoice, ServiceConfig
 from isthmus_cloud.feeds import AnyArray, blank_feeds
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-__all__ = ["CPU", "CUDA", "OnnxTail", "TailEngine", "load_tails"]
+__all__ = ["CPU", "CUDA", "OnnxTail", "TailEngine", "load_tails", "outputs_of"]
 
 _ORT_FAILURES: tuple[type[Exception], ...] = (
     ort_errors.EPFail,
@@ -33,6 +33,8 @@ _ORT_FAILURES: tuple[type[Exception], ...] = (
     ValueError,  # a provider or input that it does not know
 )
 
+_OTHER_NAMES = {"float32": "float", "float64": "double"}  # as ONNX Runtime calls them
+
 _logger = logging.getLogger(__name__)
 
 
@@ -44,9 +46,9 @@ class TailEngine(Protocol):
         """What computes, by ONNX Runtime's name."""
 
     def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
-        """Outputs in the manifest's order.
+        """Outputs in the manifest's order, without those that the cut's head has answered.
 
-        `feeds` are, for each tensor of the cut, the wire tensor [N,*shape] and, where it is
+        `feeds` are, for each tensor of the cut, the wire tensor (a batch of one) and, where it is
         quantised, its step (float32 []) and zero point (uint8 []): value = (q - zero_point) * step.
         """
 
@@ -72,6 +74,7 @@ class OnnxTail:
             ) from error
         inputs = self._session.get_inputs()
         self._inputs = {node.name: str(node.type) for node in inputs}
+        self._outputs = tuple(node.name for node in self._session.get_outputs())
 
     @property
     def provider(self) -> str:
@@ -82,6 +85,11 @@ class OnnxTail:
     def inputs(self) -> Mapping[str, str]:
         """The graph's inputs in order: ONNX Runtime's types by name, as "tensor(uint8)"."""
         return self._inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the graph's outputs, in its order."""
+        return self._outputs
 
     def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
         """See `TailEngine.run`; ModelError if ONNX Runtime fails."""
@@ -113,6 +121,11 @@ def load_tails(
     return tails
 
 
+def outputs_of(manifest: Manifest, cut: Cut) -> tuple[TensorSpec, ...]:
+    """What the tail of a cut answers: the model's outputs that its head does not."""
+    return tuple(spec for spec in manifest.outputs if spec.name not in cut.answers)
+
+
 def _wanted_provider(choice: ProviderChoice) -> str:
     if choice == "cpu":
         return CPU
@@ -139,7 +152,11 @@ def _load_tail(bundle: Bundle, cut: Cut, provider: str, threads: int) -> OnnxTai
     tail = OnnxTail(path, provider, threads)
     feeds = blank_feeds(cut)
     _check_inputs(path, tail.inputs, feeds)
-    _check_outputs(path, tail.run(feeds), bundle.manifest.outputs)
+    _check_outputs(
+        path,
+        dict(zip(tail.outputs, tail.run(feeds), strict=True)),
+        outputs_of(bundle.manifest, cut),
+    )
     return tail
 
 
@@ -155,12 +172,14 @@ def _check_inputs(path: Path, inputs: Mapping[str, str], feeds: Sequence[AnyArra
 
 def _type_name(feed: AnyArray) -> str:
     name = feed.dtype.name
-    return f"tensor({'float' if name == 'float32' else name})"
+    return f"tensor({_OTHER_NAMES.get(name, name)})"
 
 
-def _check_outputs(path: Path, outputs: Sequence[AnyArray], specs: Sequence[TensorSpec]) -> None:
-    got = [(output.dtype.name, output.shape) for output in outputs]
-    wanted = [(spec.data_type, (1, *spec.shape)) for spec in specs]
+def _check_outputs(
+    path: Path, outputs: Mapping[str, AnyArray], specs: Sequence[TensorSpec]
+) -> None:
+    got = [(name, output.dtype.name, output.shape) for name, output in outputs.items()]
+    wanted = [(spec.name, spec.data_type, spec.graph_shape) for spec in specs]
     if got != wanted:
         raise BundleError(
             f"{path}: its outputs are {got}, the manifest says {wanted}; build the bundle again"

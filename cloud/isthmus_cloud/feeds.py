@@ -34,7 +34,7 @@ def blank_feeds(cut: Cut) -> list[AnyArray]:
 
 
 def _blank(tensor: CutTensor) -> Iterator[AnyArray]:
-    yield np.zeros((1, *tensor.wire.shape), tensor.wire.data_type)
+    yield np.zeros(tensor.wire.graph_shape, tensor.wire.data_type)
     if tensor.is_quantised:
         yield from _pair(1.0, 0)
 

@@ -9,13 +9,14 @@ from isthmus import (
     Kept,
     Manifest,
     SymbolCoder,
+    TensorSpec,
     WireError,
     decode_frame,
     max_candidate_bytes,
     require_formats,
 )
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.engines import TailEngine
+from isthmus_cloud.engines import TailEngine, outputs_of
 from isthmus_cloud.feeds import AnyArray, Scalars, feeds_of, scalars_of
 
 __all__ = ["Route", "Tensors", "routes_of"]
@@ -25,11 +26,15 @@ Tensors = tuple[AnyArray, ...]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the frames of one candidate are answered; `scalars` by rung, then by cut tensor."""
+    """How the frames of one candidate are answered; `scalars` by rung, then by cut tensor.
+
+    `outputs` are those of the tail.
+    """
 
     candidate: Candidate
     cut: Cut
     engine: TailEngine
+    outputs: tuple[TensorSpec, ...]
     scalars: tuple[tuple[Scalars, ...], ...]
 
     @property
@@ -77,7 +82,11 @@ def routes_of(manifest: Manifest, engines: Mapping[str, TailEngine]) -> dict[str
         if not candidate.is_local:
             cut = manifest.cut_of(candidate)
             routes[candidate.id] = Route(
-                candidate, cut, engines[cut.id], _scalars_by_rung(candidate, cut)
+                candidate=candidate,
+                cut=cut,
+                engine=engines[cut.id],
+                outputs=outputs_of(manifest, cut),
+                scalars=_scalars_by_rung(candidate, cut),
             )
     return routes
 

@@ -2,13 +2,15 @@
 
 from isthmus_edge.agent import Agent
 from isthmus_edge.answer import Answer, Stats, Switch
-from isthmus_edge.chain import Chain
+from isthmus_edge.chain import Chain, Chains
 from isthmus_edge.config import AgentConfig, Objective, Video
+from isthmus_edge.inputs import Inputs
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.link import LinkEstimate, LinkEstimator
 from isthmus_edge.pace import FullPace, Pace
 from isthmus_edge.policy import Decision, Goal, Prediction, Situation, decide, predict
 from isthmus_edge.rate import Budget, Choice, Demand, RateController, budget
+from isthmus_edge.rows import read_rows
 from isthmus_edge.stages import Stages
 from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
 
@@ -18,6 +20,7 @@ __all__ = [
     "Answer",
     "Budget",
     "Chain",
+    "Chains",
     "Choice",
     "Connection",
     "Decision",
@@ -25,6 +28,7 @@ __all__ = [
     "FullPace",
     "Goal",
     "GrpcTransport",
+    "Inputs",
     "Ledger",
     "LinkEstimate",
     "LinkEstimator",
@@ -43,4 +47,5 @@ __all__ = [
     "budget",
     "decide",
     "predict",
+    "read_rows",
 ]

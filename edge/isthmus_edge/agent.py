@@ -12,14 +12,11 @@ import logging
 import threading
 import uuid
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import (
     AgentClosedError,
@@ -29,7 +26,6 @@ from isthmus import (
     LinkError,
     Manifest,
     PeerError,
-    WireError,
     max_frame_bytes,
     open_bundle,
     require_formats,
@@ -40,11 +36,13 @@ from isthmus_edge.answer import Answer, Stats
 from isthmus_edge.config import AgentConfig, Objective
 from isthmus_edge.device import Device
 from isthmus_edge.frame import Frame
+from isthmus_edge.inputs import Inputs, checked_inputs
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.pace import FullPace, Pace
 from isthmus_edge.pins import pinned
 from isthmus_edge.pipeline import Pipeline
 from isthmus_edge.policy import Decision
+from isthmus_edge.runtime import AnyArray
 from isthmus_edge.transport import GrpcTransport, Transport
 from isthmus_edge.uplink import State, Uplink
 
@@ -111,16 +109,20 @@ class Agent:
 
     def infer(
         self,
-        frame: NDArray[np.generic],
+        frame: Inputs,
         deadline_ms: float | None = None,
         candidate: str | None = None,
     ) -> Answer:
-        """The answer to one input [1,*shape] or [*shape]; waits for it."""
+        """The answer to one item; waits for it.
+
+        `frame` is the array of the model's input, or a mapping from the names of its inputs to
+        their arrays; each [*shape] of its `TensorSpec`, or with a batch dimension of one.
+        """
         return self.submit(frame, deadline_ms, candidate).result()
 
     async def infer_async(
         self,
-        frame: NDArray[np.generic],
+        frame: Inputs,
         deadline_ms: float | None = None,
         candidate: str | None = None,
     ) -> Answer:
@@ -130,18 +132,18 @@ class Agent:
 
     def submit(
         self,
-        frame: NDArray[np.generic],
+        frame: Inputs,
         deadline_ms: float | None = None,
         candidate: str | None = None,
     ) -> "Future[Answer]":
         """Accept a frame and return; waits while `max_queued` others wait for the head.
 
         `candidate` pins this frame to one entry of the plan (``ID``) or to one rung of its ladder
-        (``ID@RUNG``); otherwise policy and rate control choose. Raises WireError for a wrong shape
-        or type, ConfigError for an unknown candidate or rung, AgentClosedError after `close`. Once
-        accepted, the frame ends in exactly one answer or one error.
+        (``ID@RUNG``); otherwise policy and rate control choose. Raises WireError for a wrong shape,
+        type or name, ConfigError for an unknown candidate or rung, AgentClosedError after `close`.
+        Once accepted, the frame ends in exactly one answer or one error.
         """
-        tensor = self._checked(frame)
+        tensors = checked_inputs(frame, self._bundle.manifest.inputs)
         name = candidate or self._config.candidate
         pin = None if name is None else pinned(self._bundle.manifest, name)
         if pin is not None and not pin.is_local and self._pipeline.uplink is None:
@@ -153,12 +155,10 @@ class Agent:
             if self._closing:
                 self._slots.release()
                 raise AgentClosedError("the agent is closed; open another one")
-            accepted = self._accept(tensor, deadline_ms, pin)
+            accepted = self._accept(tensors, deadline_ms, pin)
             return asyncio.run_coroutine_threadsafe(accepted, self._loop)
 
-    def stream(
-        self, frames: Iterable[NDArray[np.generic]], ahead: int = READ_AHEAD
-    ) -> Iterator[Answer]:
+    def stream(self, frames: Iterable[Inputs], ahead: int = READ_AHEAD) -> Iterator[Answer]:
         """Answers to many frames, in order, pipelined: up to `ahead` are under way."""
         source = iter(frames)
         pending = deque(self.submit(frame) for frame in islice(source, ahead))
@@ -250,12 +250,12 @@ class Agent:
         self._tasks.append(asyncio.create_task(self._pipeline.run()))
 
     async def _accept(
-        self, tensor: NDArray[np.generic], deadline_ms: float | None, pin: Candidate | None
+        self, tensors: Mapping[str, AnyArray], deadline_ms: float | None, pin: Candidate | None
     ) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open_futures.add(future)
         future.add_done_callback(self._open_futures.discard)
-        self._pipeline.accept(Frame(self._ledger.accept(), (tensor,), future, deadline_ms, pin))
+        self._pipeline.accept(Frame(self._ledger.accept(), tensors, future, deadline_ms, pin))
         return await future
 
     async def _shut_down(self, timeout_s: float) -> None:
@@ -295,13 +295,3 @@ class Agent:
             work.close()
             raise ConfigError("an answer's callback runs on the agent's own thread: ask elsewhere")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def _checked(self, frame: NDArray[np.generic]) -> NDArray[np.generic]:
-        spec = self._bundle.manifest.input
-        tensor = frame if frame.ndim == len(spec.shape) + 1 else frame[np.newaxis]
-        if tensor.shape != (1, *spec.shape) or tensor.dtype != spec.data_type:
-            raise WireError(
-                f"input {spec.name!r} is {spec.data_type} {list(spec.shape)} (one item), "
-                f"got {frame.dtype} {list(frame.shape)}"
-            )
-        return np.ascontiguousarray(tensor)

@@ -16,7 +16,8 @@ __all__ = ["Answer", "Stats", "Switch"]
 class Answer:
     """The answer to one frame.
 
-    `outputs` maps output names to arrays [1,*shape]; with `answer_top_k`, values that were not
+    `outputs` maps output names, in the manifest's order, to arrays as the graph gives them for a
+    batch of one (`TensorSpec.graph_shape`); with `answer_top_k`, values that were not
     sent read -inf. `place` says who finished the frame, `candidate` where its head ended, `rung`
     which step of the candidate's ladder was sent (0 is the finest). `latency_ms` counts from
     acceptance to answer. `payload_bytes` is all that was sent for the frame.

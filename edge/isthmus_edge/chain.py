@@ -1,33 +1,102 @@
-"""The device's one model: a chain of segments. A cut is "run the first i"."""
+"""The network on the device: chains of segments. A cut is "run the first i of its chain"."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from isthmus import Bundle, ModelError, Segment
+from isthmus import Bundle, Cut, ModelError, Segment
+from isthmus import Chain as ChainRecord
 from isthmus_edge.runtime import AnyArray, Graph
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "Chains", "Tensors"]
+
+Tensors = Mapping[str, AnyArray]  # what is held of one frame, by name, as the graphs take it
 
 
 class Chain:
-    """All segments loaded, ready for any cut: switching costs nothing."""
+    """All segments of one chain loaded, ready for any of its cuts: switching costs nothing.
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        self._links = [
-            _Link(segment, Graph(bundle, segment.file, threads))
-            for segment in bundle.manifest.segments
+    A segment reads from what is held: inputs of the model, and what earlier segments made. A tensor
+    stays as long as a later segment reads it or it is an output of the model.
+    """
+
+    def __init__(
+        self, record: ChainRecord, links: Sequence["_Link"], outputs: Sequence[str]
+    ) -> None:
+        self._links = links
+        self._outputs = outputs
+        self._needed = [
+            {spec.name for segment in record.segments[depth:] for spec in segment.inputs}
+            | set(outputs)
+            for depth in range(len(record.segments) + 1)
         ]
 
-    def head(self, tensors: Sequence[AnyArray], depth: int) -> tuple[AnyArray, ...]:
-        """The boundary tensors behind the first `depth` segments, from the model's inputs."""
-        return _through(self._links[:depth], tensors)
+    def head(
+        self, inputs: Tensors, depth: int, boundary: Collection[str] = ()
+    ) -> dict[str, AnyArray]:
+        """What is held behind the first `depth` segments, from the model's inputs.
 
-    def finish(self, tensors: Sequence[AnyArray], depth: int) -> tuple[AnyArray, ...]:
-        """The model's outputs, from the boundary tensors that `head(…, depth)` gave."""
-        return _through(self._links[depth:], tensors)
+        That is what the rest of the chain reads, outputs of the model that are there already, and
+        the tensors named in `boundary`.
+        """
+        return self._through(inputs, range(depth), boundary)
+
+    def finish(self, tensors: Tensors, depth: int) -> dict[str, AnyArray]:
+        """The model's outputs in the manifest's order, from what `head(…, depth)` gave."""
+        done = self._through(tensors, range(depth, len(self._links)), ())
+        return {name: done[name] for name in self._outputs}
+
+    def _through(
+        self, tensors: Tensors, depths: range, boundary: Collection[str]
+    ) -> dict[str, AnyArray]:
+        held = dict(tensors)
+        for depth in depths:
+            held |= self._links[depth].run(held)
+            held = self._released(held, depth + 1, boundary)
+        return self._released(held, depths.stop, boundary)
+
+    def _released(
+        self, held: Tensors, depth: int, boundary: Collection[str]
+    ) -> dict[str, AnyArray]:
+        needed = self._needed[depth]
+        return {n: tensor for n, tensor in held.items() if n in needed or n in boundary}
+
+
+class Chains:
+    """The chains of a bundle; what several of them share is loaded once.
+
+    At the start those that the policy may choose from; another one with the first frame that is
+    pinned to it.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self._bundle = bundle
+        self._threads = threads
+        self._loaded: dict[str, Chain] = {}
+        self._links: dict[Segment, _Link] = {}
+        for candidate in (bundle.manifest.local, *bundle.manifest.kept):
+            self.of(bundle.manifest.cut_of(candidate))
+
+    def holds(self, cut: Cut) -> bool:
+        """Whether the chain of a cut is loaded."""
+        return cut.chain in self._loaded
+
+    def of(self, cut: Cut) -> Chain:
+        """The chain of a cut; ModelError if it has to be loaded and cannot be."""
+        if not self.holds(cut):
+            manifest = self._bundle.manifest
+            record = manifest.chain_of(cut)
+            links = [self._link(segment) for segment in record.segments]
+            self._loaded[cut.chain] = Chain(record, links, [s.name for s in manifest.outputs])
+        return self._loaded[cut.chain]
+
+    def _link(self, segment: Segment) -> "_Link":
+        if segment not in self._links:
+            graph = Graph(self._bundle, segment.file, self._threads)
+            self._links[segment] = _Link(segment, graph)
+        return self._links[segment]
 
 
 class _Link:
-    """A segment and its graph, whose tensors go by the manifest's names and order."""
+    """A segment and its graph, whose tensors go by the manifest's names."""
 
     def __init__(self, segment: Segment, graph: Graph) -> None:
         self._graph = graph
@@ -40,11 +109,6 @@ class _Link:
                 "bundle again"
             )
 
-    def run(self, tensors: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
-        return self._graph.run(dict(zip(self._inputs, tensors, strict=True)), self._outputs)
-
-
-def _through(links: Sequence[_Link], tensors: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
-    for link in links:
-        tensors = link.run(tensors)
-    return tuple(tensors)
+    def run(self, held: Tensors) -> dict[str, AnyArray]:
+        made = self._graph.run({name: held[name] for name in self._inputs}, self._outputs)
+        return dict(zip(self._outputs, made, strict=True))

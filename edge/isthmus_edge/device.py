@@ -6,13 +6,13 @@ it asks for the next head, see to that.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from isthmus import Bundle, Candidate, FrameEncoder
+from isthmus import Bundle, Candidate, Cut, FrameEncoder
 from isthmus.v1 import split_pb2 as pb
-from isthmus_edge.chain import Chain
+from isthmus_edge.chain import Chain, Chains
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.frame import Frame
 from isthmus_edge.pace import Pace
@@ -32,7 +32,7 @@ class Device:
 
     def __init__(self, bundle: Bundle, config: AgentConfig, pace: Pace) -> None:
         self._manifest = bundle.manifest
-        self._chain = Chain(bundle, config.threads)
+        self._chains = Chains(bundle, config.threads)
         self._stages = Stages(bundle, config.threads)
         self._encoder = FrameEncoder(video=config.video == "auto")
         self._pace = pace
@@ -42,16 +42,18 @@ class Device:
         self, frame: Frame, candidate: Candidate, *, fast_link: bool
     ) -> tuple[pb.Frame, float]:
         """Take a frame up to its candidate's cut: the message for it, and the ms it took."""
-        depth = self._manifest.cut_of(candidate).depth
+        cut = self._manifest.cut_of(candidate)
+        chain = await self._chain(cut)
+        boundary = [tensor.boundary.name for tensor in cut.tensors]
 
-        def work() -> tuple[tuple[AnyArray, ...], pb.Frame]:
-            boundary = self._chain.head(frame.tensors, depth)
-            return boundary, self._encode(boundary, candidate, fast_link=fast_link)
+        def work() -> tuple[Mapping[str, AnyArray], pb.Frame]:
+            tensors = chain.head(frame.tensors, cut.depth, boundary)
+            return tensors, self._encode(tensors, candidate, fast_link=fast_link)
 
         kind = f"{candidate.id}@{candidate.chosen}"
-        (boundary, message), took_ms = await self._on_thread(kind, work)
+        (tensors, message), took_ms = await self._on_thread(kind, work)
         message.sequence = frame.sequence
-        frame.tensors, frame.depth = boundary, depth
+        frame.tensors, frame.cut = tensors, cut
         return message, took_ms
 
     async def key_frame(self, frame: Frame, candidate: Candidate, *, fast_link: bool) -> pb.Frame:
@@ -63,11 +65,12 @@ class Device:
         message.sequence = frame.sequence
         return message
 
-    async def finish(self, frame: Frame) -> tuple[tuple[AnyArray, ...], float]:
-        """The model's outputs by the rest of the chain, and the ms it took."""
-        return await self._on_thread(
-            f"rest from {frame.depth}", lambda: self._chain.finish(frame.tensors, frame.depth)
-        )
+    async def finish(self, frame: Frame) -> tuple[Mapping[str, AnyArray], float]:
+        """The model's outputs by the rest of the chain that has begun it, and the ms it took."""
+        cut, depth = frame.cut, 0 if frame.cut is None else frame.cut.depth
+        chain = await self._chain(cut or self._manifest.cut_of(self._manifest.local))
+        kind = f"rest from {depth}" if cut is None else f"rest of {cut.chain} from {depth}"
+        return await self._on_thread(kind, lambda: chain.finish(frame.tensors, depth))
 
     def forget(self) -> None:
         """Begin anew with a key frame: another connection, whose other end holds nothing."""
@@ -79,7 +82,7 @@ class Device:
 
     def _encode(
         self,
-        boundary: tuple[AnyArray, ...],
+        tensors: Mapping[str, AnyArray],
         candidate: Candidate,
         *,
         alone: bool = False,
@@ -87,8 +90,15 @@ class Device:
     ) -> pb.Frame:
         cut, rung = self._manifest.cut_of(candidate), candidate.chosen
         held = None if alone else self._encoder.held(candidate, rung)
-        tensors = self._stages.wire(cut, boundary, candidate.encodings, held)
-        return self._encoder.encode(candidate, cut, rung, tensors, alone=alone, fast_link=fast_link)
+        boundary = [tensors[tensor.boundary.name] for tensor in cut.tensors]
+        wire = self._stages.wire(cut, boundary, candidate.encodings, held)
+        return self._encoder.encode(candidate, cut, rung, wire, alone=alone, fast_link=fast_link)
+
+    async def _chain(self, cut: Cut) -> Chain:
+        """Loading one is not a frame's work: it is not timed."""
+        if self._chains.holds(cut):
+            return self._chains.of(cut)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._chains.of, cut)
 
     async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
         loop = asyncio.get_running_loop()

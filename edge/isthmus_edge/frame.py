@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from isthmus import Candidate
+from isthmus import Candidate, Cut
 from isthmus_edge.answer import Answer
 from isthmus_edge.runtime import AnyArray
 
@@ -13,18 +14,18 @@ __all__ = ["Frame"]
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """`tensors` are the boundary tensors behind `depth` segments; at depth 0 the model's input.
+    """`tensors` are the model's inputs, then what the chain of `cut` holds behind its depth.
 
-    A `pinned` candidate's `chosen` is the rung to send.
+    `cut` is None until a head has run. A `pinned` candidate's `chosen` is the rung to send.
     """
 
     sequence: int
-    tensors: tuple[AnyArray, ...]
+    tensors: Mapping[str, AnyArray]
     future: asyncio.Future[Answer]
     deadline_ms: float | None
     pinned: Candidate | None = None
     accepted_at: float = field(default_factory=time.monotonic)
-    depth: int = 0
+    cut: Cut | None = None
     payload_bytes: int = 0
 
     @property

@@ -111,12 +111,12 @@ class Outlook:
             answer_bytes=situation.answer_bytes,
         )
         if left_ms is not None:
-            left_ms -= self._rest_ms(self._manifest.cut_of(candidate).depth)
+            left_ms -= self._rest_ms(candidate)
         demand = Demand(objective=self._config.objective, deadline_left_ms=left_ms)
         candidate = self._rungs.choose(candidate, remaining, demand)
         return Decision(candidate, predict(candidate, situation), decision.reason)
 
-    def patience_ms(self, decision: Decision, depth: int, left_ms: float | None) -> float:
+    def patience_ms(self, decision: Decision, left_ms: float | None) -> float:
         """How long to wait for the cloud before the device finishes a frame itself.
 
         `left_ms` is what remains until the frame's deadline: the device needs its part of it.
@@ -126,17 +126,12 @@ class Outlook:
             expected_ms = decision.prediction.latency_ms * decision.prediction.in_flight
             patience_ms = max(LEAST_PATIENCE_MS, PATIENCE * expected_ms)
         if left_ms is not None:
-            patience_ms = min(patience_ms, left_ms - self._rest_ms(depth))
+            patience_ms = min(patience_ms, left_ms - self._rest_ms(decision.candidate))
         return max(patience_ms, 0.0)
 
-    def _rest_ms(self, depth: int) -> float:
+    def _rest_ms(self, candidate: Candidate) -> float:
         """What the device would need for the rest of the chain, by the plan and its live scale."""
-        manifest = self._manifest
-        heads = [
-            c.figures.edge_ms for c in manifest.candidates if manifest.cut_of(c).depth == depth
-        ]
-        rest_ms = manifest.local.figures.device_ms - min(heads, default=0.0)
-        return rest_ms * self._on_device.scale
+        return self._manifest.cut_of(candidate).rest_ms * self._on_device.scale
 
     def _situation(self, uplink: Link | None, in_use: str | None) -> Situation:
         return Situation(
@@ -151,5 +146,9 @@ class Outlook:
         )
 
     def _answer_bytes(self) -> int:
+        """At most: a head may have computed some outputs already."""
         k = self._config.answer_top_k
-        return sum(min(s.nbytes, 8 * k) if k else s.nbytes for s in self._manifest.outputs)
+        outputs = self._manifest.outputs
+        rows = [spec for spec in outputs if spec.data_type == "float32" and len(spec.shape) == 1]
+        kept_back = sum(max(0, spec.nbytes - 8 * k) for spec in rows) if k else 0
+        return sum(spec.nbytes for spec in outputs) - kept_back

@@ -2,7 +2,7 @@
 
     accepted -> policy, rate control -> head, stages, encoder (device thread) -> sent -> answer
         \\-> the cloud lacks what the frame is a difference to: sent once more, as a key frame
-        \\-> late, lost or refused: the device finishes the frame from the cut tensors it holds
+        \\-> late, lost or refused: the device finishes the frame from the tensors it holds
 
 The head of frame n+1 runs while n travels and n-1 is in the cloud. All methods run on one event
 loop; everything that computes runs on one device thread, in order.
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -161,7 +161,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(self._patience_s(frame, decision)):
                 result = await self._result(frame, candidate, answer)
-            outputs = self._decode(result)
+            outputs = self._merged(frame, result)
         except TimeoutError:
             log.info("frame %d is late: the device finishes it", frame.sequence)
         except (LinkError, PeerError, WireError) as error:
@@ -198,31 +198,37 @@ class Pipeline:
 
     async def _finish_here(self, frame: Frame, candidate: Candidate) -> None:
         """Run the rest of the chain from the tensors in hand."""
-        whole = frame.depth == 0
         outputs, took_ms = await self._device.finish(frame)
-        if whole:
-            self._outlook.note_device(self._bundle.manifest.local, took_ms)
+        manifest = self._bundle.manifest
+        whole_chain = manifest.cut_of(manifest.local).chain
+        if frame.cut is None or (frame.cut.depth, frame.cut.chain) == (0, whole_chain):
+            self._outlook.note_device(manifest.local, took_ms)
         self._end(frame, candidate, "device", outputs)
 
-    def _decode(self, result: pb.Result) -> tuple[AnyArray, ...]:
-        specs = self._bundle.manifest.outputs
+    def _merged(self, frame: Frame, result: pb.Result) -> Mapping[str, AnyArray]:
+        """The model's outputs: those that the cloud gave, and those that the head gave before."""
+        assert frame.cut is not None  # its head has run
+        outputs, answers = self._bundle.manifest.outputs, frame.cut.answers
+        specs = [spec for spec in outputs if spec.name not in answers]
         if len(result.outputs) != len(specs):
             raise WireError(f"{len(result.outputs)} outputs came, the plan says {len(specs)}")
-        return tuple(decode_answer(o, s) for o, s in zip(result.outputs, specs, strict=True))
+        pairs = zip(result.outputs, specs, strict=True)
+        given = {spec.name: decode_answer(output, spec) for output, spec in pairs}
+        given |= {name: frame.tensors[name] for name in answers}
+        return {spec.name: given[spec.name] for spec in outputs}
 
     def _end(
         self,
         frame: Frame,
         candidate: Candidate,
         place: Literal["cloud", "device"],
-        outputs: tuple[AnyArray, ...],
+        outputs: Mapping[str, AnyArray],
     ) -> None:
         if not self._ledger.settle(frame.sequence, place):
             return
-        names = [spec.name for spec in self._bundle.manifest.outputs]
         answer = Answer(
             sequence=frame.sequence,
-            outputs=dict(zip(names, outputs, strict=True)),
+            outputs=outputs,
             candidate=candidate.id,
             rung=candidate.chosen,
             place=place,
@@ -238,7 +244,7 @@ class Pipeline:
             frame.future.set_exception(error)
 
     def _patience_s(self, frame: Frame, decision: Decision) -> float:
-        return self._outlook.patience_ms(decision, frame.depth, frame.left_ms) / 1e3
+        return self._outlook.patience_ms(decision, frame.left_ms) / 1e3
 
     def _link_is_fast(self) -> bool:
         link = None if self.uplink is None else self.uplink.estimate()

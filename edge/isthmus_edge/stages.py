@@ -33,7 +33,7 @@ class Stages:
         encodings: Sequence[Encoding],
         held: Held | None,
     ) -> tuple[AnyArray, ...]:
-        """The wire tensors [1,*shape] of a cut; `held` is what to stick to in a still scene.
+        """The wire tensors of a cut, a batch of one; `held` is what to stick to in a still scene.
 
         A tensor without a stage crosses as the chain holds it.
         """
@@ -59,7 +59,7 @@ class _Stage:
                 f"outputs, the manifest asks for {expected} and 1; build the bundle again"
             )
         self._graph = graph
-        self._nothing_held = np.zeros((1,) * (1 + len(tensor.wire.shape)), np.uint8)
+        self._nothing_held = np.zeros((1,) * len(tensor.wire.graph_shape), np.uint8)
 
     def integers(self, boundary: AnyArray) -> AnyArray:
         return self._run(boundary)

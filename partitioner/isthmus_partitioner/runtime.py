@@ -1,7 +1,8 @@
 """ONNX Runtime as the partitioner uses it: sessions, whole picture sets, and honest timing."""
 
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -11,8 +12,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from isthmus import ModelError
+from isthmus import ModelError, TensorSpec
 from isthmus_partitioner.config import UInt8Array
+from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, save_model, weight_bytes
 
 __all__ = [
     "RUNTIME_ERRORS",
@@ -23,6 +25,8 @@ __all__ = [
     "open_session",
     "pictures_feed",
     "run_batches",
+    "run_items",
+    "run_one",
     "session_options",
 ]
 
@@ -74,12 +78,36 @@ def session_options(threads: int) -> ort.SessionOptions:
 
 
 def open_session(
-    model: onnx.ModelProto | Path, *, threads: int, options: ort.SessionOptions | None = None
+    model: onnx.ModelProto | Path,
+    *,
+    threads: int,
+    options: ort.SessionOptions | None = None,
+    limit_bytes: int = INLINE_LIMIT_BYTES,
 ) -> Session:
-    """A CPU session; ModelError if the runtime refuses the model."""
-    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    """A CPU session; ModelError if the runtime refuses the model.
+
+    A model with more than `limit_bytes` of weights goes through a temporary folder (TMPDIR), for
+    protobuf cannot serialise it.
+    """
+    options = options or session_options(threads)
+    if isinstance(model, Path):
+        return _opened(str(model), options)
+    if weight_bytes(model) <= limit_bytes:
+        return _opened(model.SerializeToString(), options)
     try:
-        options = options or session_options(threads)
+        with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
+            path = Path(folder) / "model.onnx"
+            save_model(model, path, limit_bytes=limit_bytes)
+            return _opened(str(path), options)
+    except OSError as error:
+        raise ModelError(
+            f"the temporary folder cannot hold {weight_bytes(model):,} bytes of weights "
+            f"({error.strerror or error}); name one with room in TMPDIR"
+        ) from error
+
+
+def _opened(source: str | bytes, options: ort.SessionOptions) -> Session:
+    try:
         session = ort.InferenceSession(source, options, ["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
         raise ModelError(f"ONNX Runtime refuses a part of the model: {error}") from error
@@ -101,6 +129,34 @@ def run_batches(session: Session, feeds: Mapping[str, AnyArray]) -> list[AnyArra
     except RUNTIME_ERRORS as error:
         raise ModelError(f"ONNX Runtime cannot run a part of the model: {error}") from error
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def run_one(session: Session, feed: Mapping[str, AnyArray], names: Sequence[str]) -> list[AnyArray]:
+    """The named outputs for one item; ModelError if the runtime fails."""
+    try:
+        return session.run(list(names), feed)
+    except RUNTIME_ERRORS as error:
+        raise ModelError(f"ONNX Runtime cannot run a part of the model: {error}") from error
+
+
+def run_items(
+    session: Session, feeds: Iterable[Mapping[str, AnyArray]], specs: Sequence[TensorSpec]
+) -> dict[str, AnyArray]:
+    """Run items one by one; each of `specs` (outputs of the session) as [n,*shape].
+
+    An output whose size is not what its spec says is a ModelError.
+    """
+    names = [spec.name for spec in specs]
+    rows: list[list[AnyArray]] = []
+    try:
+        for feed in feeds:
+            results = run_one(session, feed, names)
+            rows.append([r.reshape(s.shape) for r, s in zip(results, specs, strict=True)])
+    except ValueError as error:
+        raise ModelError(f"an output has another size than was inferred ({error})") from error
+    return {
+        name: np.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
 
 
 def interleaved_ms(

@@ -34,7 +34,7 @@ def load_record(path: Path, key: str, kind: type[Record]) -> Record | None:
     """
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Kept[kind])  # type: ignore[valid-type]
-    except (OSError, msgspec.DecodeError):
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         return None
     return kept.value if kept.key == key else None
 

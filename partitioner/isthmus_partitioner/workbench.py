@@ -1,103 +1,170 @@
 """The steps from a model to its bundle, each of which does the missing earlier ones.
 
 A workbench keeps what it made in a directory, so that `profile`, `plan` and `build` can be run
-one by one; a result is used again only if model, pictures and settings are the same.
+one by one; a result is used again only if model, inputs and settings are the same.
 
-    quantised.json, int8.onnx, head.onnx   ranges, the QDQ graph, the head's mix of precisions
-    profile.json                           times of every layer and cut
+    precision.json, int8.onnx, head.onnx   the QDQ graph, the head's mix of precisions, the search
+    here.json                              what this machine took for them
+    profile.json                           times of every layer on the plan's device
     plan.json, parts/                      the plan and the files of its bundle
 """
 
 import hashlib
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
-import onnx
 
 from isthmus import ConfigError, sha256_of
+from isthmus.profiles import DeviceProfile
 from isthmus_partitioner.bundle import write_bundle
-from isthmus_partitioner.config import PictureSets, PlanConfig, Progress, UInt8Array
+from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.planning.plan import ModelCard, Plan, make_plan
-from isthmus_partitioner.precision.mixed import Quantised, Variant, quantise
-from isthmus_partitioner.profiles.layers import Profile, profile
+from isthmus_partitioner.planning.listing import ModelCard
+from isthmus_partitioner.planning.metrics import Metric
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.plan import Groundwork, make_plan
+from isthmus_partitioner.planning.records import Plan
+from isthmus_partitioner.precision.kept import known_precision, save_precision
+from isthmus_partitioner.precision.search import Precision, search
+from isthmus_partitioner.profiles.costs import node_costs
+from isthmus_partitioner.profiles.kit import write_kit
+from isthmus_partitioner.profiles.profile import Profile, profile_of
+from isthmus_partitioner.samples import Samples, SampleSets
 from isthmus_partitioner.store import load_record, save_record, writing
 
-__all__ = ["Workbench"]
+__all__ = ["Devices", "Workbench"]
 
-_LAYOUT = 2  # of the files in a work directory
+_LAYOUT = 3  # of the files in a work directory
 
 
-class _QuantisedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    ranges: dict[str, tuple[float, float]]
-    has_int8: bool
-    chosen: Variant
-    variants: tuple[Variant, ...]
-    reason: str
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What measures here, and what was measured elsewhere.
+
+    `measure` runs a profile kit on this machine; `edge` and `cloud` are profiles of the device and
+    of the server the plan is for, None for this machine (with the configured factor).
+    """
+
+    measure: Callable[[Path], DeviceProfile]
+    edge: DeviceProfile | None = None
+    cloud: DeviceProfile | None = None
 
 
 class Workbench:
     """Profiles, plans and builds one network; `work` is created if it is missing.
 
-    Raises ModelError for a network that cannot be run, ConfigError for pictures of the wrong size,
+    Raises ModelError for a network that cannot be run, ConfigError for inputs that do not fit it,
     BundleError for a bundle that cannot be written.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         network: Network,
-        pictures: PictureSets,
+        sets: SampleSets,
+        metric: Metric,
         *,
+        devices: Devices,
         config: PlanConfig,
         work: Path,
         card: ModelCard,
         progress: Progress,
     ) -> None:
-        _check_sizes((pictures.calibration, pictures.evaluation), network)
-        self._network, self._pictures, self._config = network, pictures, config
+        for samples in (sets.fitted, sets.held_back, sets.evaluation):
+            _require_fit(samples, network)
+        self._network, self._sets, self._metric = network, sets, metric
+        self._devices, self._config = devices, config
         self._work, self._card, self._progress = work, card, progress
-        self._quantised: Quantised | None = None
 
-    def quantise(self) -> Quantised:
-        """Ranges, the int8 graph and the chosen mix of precisions."""
-        if self._quantised is None:
-            with writing(self._work):
-                self._quantised = self._known_quantised() or self._fresh_quantised()
-        return self._quantised
+    @cached_property
+    def precision(self) -> Precision:
+        """The int8 graph, and the chosen mix of precisions for heads."""
+        with writing(self._work):
+            known = known_precision(self._work, self._head_key)
+            if known is None:
+                known = search(
+                    self._network,
+                    self._sets,
+                    self._metric,
+                    self._progress,
+                    budget=self._config.divergence_budget,
+                    integer_only=self._config.integer_only,
+                )
+                save_precision(self._work, self._head_key, known)
+        return known
 
-    def profile(self) -> Profile:
-        """Times of every layer and cut on this machine."""
-        path = self._work / "profile.json"
-        known = load_record(path, self._head_key, Profile)
+    def write_kit(self, out: Path) -> Path:
+        """A directory that a device with nothing but a runtime can measure."""
+        precision = self.precision
+        models = {"fp32": self._network.model}
+        if precision.int8 is not None:
+            models["int8"] = precision.int8
+        if precision.chosen.kind != "fp32":
+            models["head"] = precision.head
+        return write_kit(self._network, models, self._sets.fitted, out)
+
+    def with_edge(self, edge: DeviceProfile) -> "Workbench":
+        """The same workbench for another device."""
+        twin = copy(self)
+        for known in ("costs", "_plan_key"):
+            vars(twin).pop(known, None)
+        twin._devices = replace(self._devices, edge=edge)
+        return twin
+
+    def measured(self) -> DeviceProfile:
+        """The profile of the plan's device, or of this machine where there is none."""
+        return self._devices.edge or self.measured_here()
+
+    def measured_here(self) -> DeviceProfile:
+        """What this machine takes for the network in every precision."""
+        path = self._work / "here.json"
+        known = load_record(path, self._head_key, DeviceProfile)
         if known is None:
-            head = self.quantise()
-            with writing(self._work):
-                known = profile(self._network, head, self._pictures, self._progress)
+            with writing(self._work), tempfile.TemporaryDirectory(dir=self._work) as folder:
+                kit = self.write_kit(Path(folder) / "kit")
+                self._progress(f"profiling {len(self._network.model.graph.node)} nodes")
+                known = self._devices.measure(kit)
                 save_record(path, self._head_key, known)
         return known
+
+    @cached_property
+    def costs(self) -> NodeCosts:
+        """What each node costs on the plan's device and in its cloud."""
+        devices = self._devices
+        items = self._sets.fitted[:1]
+        here = self.measured_here()
+        return node_costs(self._network, here, devices.edge, devices.cloud, self._config, items)
+
+    def profile(self) -> Profile:
+        """Times of every layer on the plan's device and in its cloud."""
+        devices = self._devices
+        cloud = "this machine, all cores"
+        if devices.cloud is not None:
+            cloud = devices.cloud.conditions.device
+        head = self.precision.chosen.name
+        return profile_of(self._network, self.costs, self.measured(), cloud, head)
 
     def plan(self) -> Plan:
         """The measured plan, with the files of its bundle in the work directory."""
         path = self._work / "plan.json"
         known = load_record(path, self._plan_key, Plan)
         if known is None or not self._has_parts(known):
-            profiled = self.profile()
-            head = self.quantise()
+            groundwork = Groundwork(
+                self._network,
+                self.precision,
+                self.profile(),
+                self.costs,
+                self._sets,
+                self._metric,
+                self._card,
+            )
             with writing(self._work):
                 path.unlink(missing_ok=True)  # an interrupted plan leaves no record of an older one
-                known = make_plan(
-                    self._network,
-                    head,
-                    profiled,
-                    self._pictures,
-                    config=self._config,
-                    card=self._card,
-                    folder=self._parts,
-                    progress=self._progress,
-                )
+                known = make_plan(groundwork, self._config, self._parts, self._progress)
                 save_record(path, self._plan_key, known)
         return known
 
@@ -114,51 +181,37 @@ class Workbench:
     @cached_property
     def _head_key(self) -> str:
         """Stands for all that the head network and its profile are made from."""
-        config = (self._config.kl_budget, self._config.fp32_layers)
-        return _key(self._network.sha256, self._pictures.calibration, config)
+        config = (self._config.divergence_budget, self._config.integer_only)
+        sets = (self._sets.fitted, self._sets.held_back)
+        before = f"{self._network.sha256} {self._network.inputs!r} {self._metric.name}"
+        return _key(before, sets, config)
 
     @cached_property
     def _plan_key(self) -> str:
-        return _key(self._head_key, self._pictures.evaluation, (self._config, self._card))
+        devices = self._devices
+        settings = (self._config, self._card, devices.edge, devices.cloud)
+        return _key(self._head_key, (self._sets.evaluation,), settings)
 
     def _has_parts(self, plan: Plan) -> bool:
         files = ((self._parts / entry.path, entry.sha256) for entry in plan.manifest.files)
         return all(path.is_file() and sha256_of(path) == sha256 for path, sha256 in files)
 
-    def _known_quantised(self) -> Quantised | None:
-        known = load_record(self._work / "quantised.json", self._head_key, _QuantisedRecord)
-        if known is None:
-            return None
-        head = onnx.load(self._work / "head.onnx")
-        int8 = onnx.load(self._work / "int8.onnx") if known.has_int8 else None
-        return Quantised(known.ranges, int8, head, known.chosen, known.variants, known.reason)
 
-    def _fresh_quantised(self) -> Quantised:
-        fresh = quantise(self._network, self._pictures, self._config, self._work, self._progress)
-        onnx.save(fresh.head, self._work / "head.onnx")
-        if fresh.int8 is not None:
-            onnx.save(fresh.int8, self._work / "int8.onnx")
-        record = _QuantisedRecord(
-            ranges=dict(fresh.ranges),
-            has_int8=fresh.int8 is not None,
-            chosen=fresh.chosen,
-            variants=fresh.variants,
-            reason=fresh.reason,
-        )
-        save_record(self._work / "quantised.json", self._head_key, record)
-        return fresh
-
-
-def _check_sizes(sets: Iterable[UInt8Array], network: Network) -> None:
-    for pictures in sets:
-        if pictures.shape[1:] != network.input.shape:
+def _require_fit(samples: Samples, network: Network) -> None:
+    for spec in network.inputs:
+        found = samples.arrays.get(spec.name)
+        if found is None or found.shape[1:] != spec.shape:
+            what = "missing" if found is None else f"{list(found.shape[1:])}"
             raise ConfigError(
-                f"pictures are {list(pictures.shape[1:])}, the model wants "
-                f"{list(network.input.shape)}; resize them"
+                f"input {spec.name!r}: items are {what}, the network wants {list(spec.shape)}"
             )
 
 
-def _key(before: str, pictures: UInt8Array, settings: object) -> str:
+def _key(before: str, sets: tuple[Samples, ...], settings: object) -> str:
     digest = hashlib.sha256(f"{_LAYOUT} {before} {settings!r}".encode())
-    digest.update(np.ascontiguousarray(pictures).data)
+    for samples in sets:
+        digest.update(repr(samples.sources).encode())
+        for name in sorted(samples.arrays):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(samples.arrays[name]).data)
     return digest.hexdigest()

@@ -20,16 +20,18 @@ _DATA_TYPES: dict[DataType, pb.DataType] = {
     "int64": pb.DATA_TYPE_INT64,
     "float16": pb.DATA_TYPE_FLOAT16,
     "float32": pb.DATA_TYPE_FLOAT32,
+    "float64": pb.DATA_TYPE_FLOAT64,
 }
 
 
 def encode_answer(spec: TensorSpec, output: AnyArray, top_k: int) -> pb.Tensor:
-    """An output [1,*shape] for the way down; `top_k` > 0 sends only each row's greatest values.
+    """An output of `spec.graph_shape` for the way down.
 
-    On a thin link 1000 float32 probabilities (4 KB) cost as much as the cut tensor itself.
+    `top_k` > 0 sends only the greatest values of a row: of a float32 output of one dimension, the
+    batch aside. On a thin link 1000 probabilities (4 KB) cost as much as the cut tensor itself.
     """
     message = pb.Tensor(name=spec.name, data_type=_DATA_TYPES[spec.data_type], shape=output.shape)
-    if 0 < top_k < output.size and spec.data_type == "float32":
+    if 0 < top_k < output.size and _is_row(spec):
         row = output.reshape(-1)
         best = np.argsort(row)[::-1][:top_k]
         message.encoding, message.top_k = pb.ENCODING_TOP_K, top_k
@@ -41,14 +43,14 @@ def encode_answer(spec: TensorSpec, output: AnyArray, top_k: int) -> pb.Tensor:
 
 
 def decode_answer(message: pb.Tensor, spec: TensorSpec) -> AnyArray:
-    """The output [1,*shape]; after `top_k`, values that were not sent read -inf.
+    """The output, of `spec.graph_shape`; after `top_k`, values that were not sent read -inf.
 
     Raises WireError that names the output, for all that is not as the plan says.
     """
-    shape = (1, *spec.shape)
+    shape = spec.graph_shape
     if tuple(message.shape) != shape or message.data_type != _DATA_TYPES[spec.data_type]:
         raise WireError(f"output {spec.name!r}: {tuple(message.shape)}, the plan says {shape}")
-    if message.encoding == pb.ENCODING_TOP_K and spec.data_type == "float32":
+    if message.encoding == pb.ENCODING_TOP_K and _is_row(spec):
         return _scatter(message, spec).reshape(shape)
     if message.encoding != pb.ENCODING_RAW:
         raise WireError(f"output {spec.name!r}: encoding {message.encoding} is not one of its own")
@@ -56,6 +58,10 @@ def decode_answer(message: pb.Tensor, spec: TensorSpec) -> AnyArray:
         return raw_values(message.payload, spec)
     except WireError as error:
         raise WireError(f"output {spec.name!r}: {error}") from error
+
+
+def _is_row(spec: TensorSpec) -> bool:
+    return spec.data_type == "float32" and len(spec.shape) == 1
 
 
 def _scatter(message: pb.Tensor, spec: TensorSpec) -> NDArray[np.float32]:

@@ -31,6 +31,7 @@ class Bundle:
 def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
     """Read the manifest and check size and sha256 of every file that `side` needs.
 
+    Records belong to both sides: they are small, and a plan is as good as what it was made of.
     Raises BundleError that names the file which is missing or damaged.
     """
     manifest_path = path / MANIFEST_NAME
@@ -45,7 +46,7 @@ def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
         ) from error
     manifest = decode_manifest(data, str(manifest_path))
     for entry in manifest.files:
-        if entry.side in {side, "both"}:
+        if entry.side in {side, "both", "record"}:
             _check_file(path, entry)
     labels = _read_labels(path) if manifest.has_labels else ()
     return Bundle(path, manifest, hashlib.sha256(data).hexdigest(), labels)

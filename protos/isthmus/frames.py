@@ -98,8 +98,9 @@ class FrameEncoder:
     ) -> pb.Frame:
         """The frame, but for its sequence number.
 
-        `tensors` are the cut's wire tensors [1,*shape] as its stages give them; where a table makes
-        the symbols, its integers. They are remembered, not copied: leave them as they are.
+        `tensors` are the cut's wire tensors, each of its `graph_shape`, as the stages give them;
+        where a table makes the symbols, its integers. They are remembered, not copied: leave them
+        as they are.
         `alone`: a key frame that no other will refer to.
         """
         if alone:
@@ -114,10 +115,11 @@ class FrameEncoder:
         relation = Relation()
         if self._scene is not None and symbols and not alone:
             relation = self._scene.relate((candidate.id, rung), symbols)
-        payloads = [
-            self._payload(encoding, symbols.get(index, tensors[index]), relation, index, fast_link)
-            for index, encoding in enumerate(encodings)
-        ]
+        before = relation.before or {}
+        payloads = []
+        for index, encoding in enumerate(encodings):
+            spec, values = cut.tensors[index].wire, symbols.get(index, tensors[index])
+            payloads.append(self._payload(encoding, spec, values, before.get(index), fast_link))
         return pb.Frame(
             candidate=candidate.id,
             rung=rung,
@@ -141,23 +143,28 @@ class FrameEncoder:
         return requantiser.sticky(integers, held.symbols[index], held.hold)
 
     def _payload(
-        self, encoding: Encoding, values: AnyArray, relation: Relation, index: int, fast_link: bool
+        self,
+        encoding: Encoding,
+        spec: TensorSpec,
+        values: AnyArray,
+        before: UInt8Array | None,
+        fast_link: bool,
     ) -> pb.Payload:
         match encoding:
             case Symbols(levels=levels, predictor=predictor):
                 symbols = values.view(np.uint8)
                 blank = 0
-                if relation.before is not None:
-                    symbols = subtracted(symbols, relation.before[index], levels)
+                if before is not None:
+                    symbols = subtracted(symbols, before, levels)
                 elif predictor != "none":
-                    symbols = predicted(symbols, predictor, levels)
+                    symbols = predicted(symbols.reshape(spec.shape), predictor, levels)
                 else:
                     blank = encoding.zero_point
                 coded = self._coder.encode(symbols, levels, blank=blank, fast_link=fast_link)
             case Lossless():
                 coded = encode_exactly(values, self._coder)
             case Picture(format=picture_format, quality=quality):
-                picture = values.view(np.uint8)[0]
+                picture = values.view(np.uint8).reshape(spec.shape)
                 coded = Coded(encode_picture(picture, picture_format, quality), "bytes")
             case Raw():
                 coded = Coded(raw_bytes(values), "bytes", stored=True)
@@ -182,7 +189,7 @@ class Kept:
 def decode_frame(
     frame: pb.Frame, candidate: Candidate, cut: Cut, coder: SymbolCoder, kept: Kept | None
 ) -> tuple[tuple[AnyArray, ...], Kept | None]:
-    """The wire tensors [1,*shape] of a frame, and what its stream keeps from now on.
+    """A frame's wire tensors, each of its `graph_shape`, and what its stream keeps from now on.
 
     Raises KeyFrameNeededError if the frame refers to anything but `kept`, and WireError, which
     names the tensor, for all that is not as the plan says.
@@ -239,15 +246,15 @@ def _decode(
     coder: SymbolCoder,
 ) -> AnyArray:
     coded = _coded(payload, spec, encoding)
-    shape = (1, *spec.shape)
+    shape = spec.graph_shape
     match encoding:
         case Symbols(levels=levels, predictor=predictor):
             is_plain = reference is None and predictor == "none"
             blank = encoding.zero_point if is_plain else 0
-            symbols = coder.decode(coded, spec.size, levels, blank=blank).reshape(shape)
+            symbols = coder.decode(coded, spec.size, levels, blank=blank)
             if reference is not None:
-                return added(symbols, reference, levels)
-            return restored(symbols, predictor, levels)
+                return added(symbols.reshape(shape), reference, levels)
+            return restored(symbols.reshape(spec.shape), predictor, levels).reshape(shape)
         case Lossless():
             return decode_exactly(coded, spec, coder)
         case Picture(format=picture_format, quality=quality):

@@ -33,13 +33,13 @@ def encode_exactly(tensor: AnyArray, coder: SymbolCoder) -> Coded:
 
 
 def decode_exactly(coded: Coded, spec: TensorSpec, coder: SymbolCoder) -> AnyArray:
-    """The array [1,*shape]; WireError if the payload does not hold exactly that."""
+    """The array of `spec.graph_shape`; WireError if the payload does not hold exactly that."""
     size = exact_bytes(spec)
     plain = coded.data if coded.stored else coder.decompress(coded.data, size)
     if len(plain) != size:
         raise WireError(f"payload holds {len(plain)} bytes, expected {size}")
     flat = np.frombuffer(plain, np.uint8)
-    shape = (1, *spec.shape)
+    shape = spec.graph_shape
     if spec.data_type == "bool":
         return np.unpackbits(flat, count=spec.size).view(np.bool_).reshape(shape)
     data_type = np.dtype(spec.data_type).newbyteorder("<")
@@ -53,13 +53,13 @@ def raw_bytes(tensor: AnyArray) -> bytes:
 
 
 def raw_values(data: bytes, spec: TensorSpec) -> AnyArray:
-    """The array [1,*shape] of its own bytes; WireError if they are not exactly that."""
+    """The array of `spec.graph_shape` of its own bytes; WireError if they are not exactly that."""
     if len(data) != spec.nbytes:
         raise WireError(f"payload holds {len(data)} bytes, expected {spec.nbytes}")
     flat = np.frombuffer(data, np.uint8)
     if spec.data_type == "bool" and flat.max() > 1:
         raise WireError(f"payload holds {flat.max()} as a bool, which is 0 or 1")
-    return flat.view(np.dtype(spec.data_type).newbyteorder("<")).reshape((1, *spec.shape))
+    return flat.view(np.dtype(spec.data_type).newbyteorder("<")).reshape(spec.graph_shape)
 
 
 def _planes(tensor: AnyArray) -> NDArray[np.uint8]:

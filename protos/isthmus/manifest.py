@@ -4,12 +4,14 @@ A bundle is a directory::
 
     bundle.json            this manifest
     labels.txt             class names, one a line (optional)
-    device/segment-0.onnx  the device's chain: a cut of depth d means "run the first d segments"
+    device/<chain>-0.onnx  a chain of segments: a cut of depth d means "run the first d segments"
     device/wire-<cut>.onnx what makes symbols of a cut's boundary tensor (its *stage*, optional)
     cloud/tail-<cut>.onnx  the rest of the network behind each cut, beginning with a dequantise
+    record/*.json          profile and plan: why the bundle is what it is; nobody runs them
 
-Segments hand each other *boundary* tensors: integers in the int8 part of the network, floats in its
-fp32 part. What crosses the wire is made of them: *symbols*, at one of a ladder of steps.
+Segments read *boundary* tensors that earlier ones of their chain made: integers in the int8 part of
+the network, floats in its fp32 part. What crosses the wire is made of them: *symbols*, at one of a
+ladder of steps. Cuts that nest share a chain, so that the device holds the network once.
 The fingerprint of a bundle is the sha256 of `bundle.json`, which holds the sha256 of every file.
 """
 
@@ -20,11 +22,11 @@ import msgspec
 
 from isthmus.errors import ConfigError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_NAME = "bundle.json"
 LABELS_NAME = "labels.txt"
 
-DataType = Literal["bool", "uint8", "int8", "int32", "int64", "float16", "float32"]
+DataType = Literal["bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64"]
 Levels = Literal[16, 256]
 PictureFormat = Literal["jpeg", "webp", "avif"]
 Predictor = Literal["none", "left", "up"]
@@ -35,6 +37,7 @@ __all__ = [
     "MANIFEST_NAME",
     "UNMEASURED",
     "Candidate",
+    "Chain",
     "Cut",
     "CutTensor",
     "DataType",
@@ -63,6 +66,7 @@ _ITEM_BYTES: dict[DataType, int] = {
     "int64": 8,
     "float16": 2,
     "float32": 4,
+    "float64": 8,
 }
 
 
@@ -71,11 +75,24 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TensorSpec(_Record, frozen=True):
-    """One tensor of one item: `shape` leaves out the batch dimension."""
+    """One tensor of one item: `shape` leaves out the batch dimension, which is `batch_axis`.
+
+    `batch_axis` is None for a tensor that has no batch dimension of its own (a sampling rate, a
+    tensor into whose first dimension the batch was folded): it goes into the graph as it is, and
+    frames of it cannot be joined.
+    """
 
     name: str
     data_type: DataType
     shape: tuple[int, ...]
+    batch_axis: int | None = 0
+
+    @property
+    def graph_shape(self) -> tuple[int, ...]:
+        """The shape in the graph, for a batch of one."""
+        if self.batch_axis is None:
+            return self.shape
+        return (*self.shape[: self.batch_axis], 1, *self.shape[self.batch_axis :])
 
     @property
     def size(self) -> int:
@@ -127,11 +144,28 @@ Encoding = Raw | Lossless | Picture | Symbols
 
 
 class Segment(_Record, frozen=True):
-    """One link of the device's chain: an ONNX file from a cut's boundary tensors to the next's."""
+    """One link of a chain: an ONNX file that reads what the model's inputs and earlier links gave.
+
+    A tensor that skips a segment is not passed through it: the device keeps it.
+    """
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+class Chain(_Record, frozen=True):
+    """The whole network as segments, from the model's inputs to its outputs, in one precision."""
+
+    id: str
+    precision: Literal["fp32", "int8"]
+    segments: tuple[Segment, ...]
+
+    def held(self, depth: int) -> tuple[str, ...]:
+        """Names of the tensors made by the first `depth` segments that later ones still read."""
+        made = {spec.name for segment in self.segments[:depth] for spec in segment.outputs}
+        read = {spec.name for segment in self.segments[depth:] for spec in segment.inputs}
+        return tuple(sorted(made & read))
 
 
 class CutTensor(_Record, frozen=True):
@@ -157,18 +191,23 @@ class CutTensor(_Record, frozen=True):
 
 
 class Cut(_Record, frozen=True):
-    """Where the network is divided: the first `depth` segments run on the device.
+    """Where the network is divided: the first `depth` segments of `chain` run on the device.
 
     Depth 0 is `input` (nothing before), depth = number of segments is `local` (nothing after, no
     tensor, no tail). The tail's inputs are, for each tensor in order: the wire tensor and, where it
-    is quantised, its step (float32) and zero point (uint8).
+    is quantised, its step (float32) and zero point (uint8); its outputs are those of the model but
+    for `answers`, which the head has computed already. `rest_ms` is what the rest of the chain
+    takes on the plan's device.
     """
 
     id: str
+    chain: str
     depth: int
     macs_share: float
     tensors: tuple[CutTensor, ...]
     tail: str | None
+    answers: tuple[str, ...] = ()
+    rest_ms: float = 0.0
 
 
 class Figures(_Record, frozen=True):
@@ -176,8 +215,10 @@ class Figures(_Record, frozen=True):
 
     Times are medians in ms. `edge_ms` and `encode_ms` hold for the device the plan was made for
     (`Manifest.edge_factor` times what this machine took), `decode_ms` and `tail_ms` for the
-    machine that measured. `agreement` (0-1), `kl` (nats) and bytes come from the evaluation
-    pictures, against the unsplit fp32 model.
+    machine that measured. `agreement` (0-1), its 95 % confidence interval, `divergence` and bytes
+    come from the evaluation inputs, against the unsplit fp32 model. `divergence` is in nats where
+    the answer is a distribution, else the share of the answer's energy that is error.
+    `memory_bytes` is what the head takes on the device, 0 where it was not measured.
     """
 
     edge_ms: float
@@ -187,7 +228,10 @@ class Figures(_Record, frozen=True):
     payload_bytes: int
     payload_bytes_p95: int
     agreement: float
-    kl: float
+    agreement_low: float
+    agreement_high: float
+    divergence: float
+    memory_bytes: int = 0
 
     @property
     def device_ms(self) -> float:
@@ -208,7 +252,9 @@ UNMEASURED = Figures(
     payload_bytes=0,
     payload_bytes_p95=0,
     agreement=0.0,
-    kl=0.0,
+    agreement_low=0.0,
+    agreement_high=1.0,
+    divergence=0.0,
 )
 
 
@@ -266,23 +312,24 @@ class Candidate(_Record, frozen=True):
 
 
 class FileEntry(_Record, frozen=True):
-    """One file of the bundle; `side` says who needs it."""
+    """One file of the bundle; `side` says who needs it, "record" that nobody has to run it."""
 
     path: str
-    side: Literal["device", "cloud", "both"]
+    side: Literal["device", "cloud", "both", "record"]
     size_bytes: int
     sha256: str
 
 
 class Manifest(_Record, frozen=True):
-    """All that both sides know about a bundle."""
+    """All that both sides know about a bundle; `metric` says what `agreement` counts."""
 
     format_version: int
     model_name: str
     model_sha256: str
-    input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    segments: tuple[Segment, ...]
+    metric: str
+    chains: tuple[Chain, ...]
     cuts: tuple[Cut, ...]
     candidates: tuple[Candidate, ...]
     files: tuple[FileEntry, ...]
@@ -294,6 +341,10 @@ class Manifest(_Record, frozen=True):
     def cut_of(self, candidate: Candidate) -> Cut:
         """The cut of one of this manifest's candidates."""
         return next(cut for cut in self.cuts if cut.id == candidate.cut)
+
+    def chain_of(self, cut: Cut) -> Chain:
+        """The chain of one of this manifest's cuts."""
+        return next(chain for chain in self.chains if chain.id == cut.chain)
 
     def candidate(self, candidate_id: str) -> Candidate:
         """Look a candidate up by its id; ConfigError names those that exist."""

@@ -1,8 +1,7 @@
 """The manifest as a file: versioned, and validated whenever it is read."""
 
 import math
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import msgspec
@@ -12,17 +11,30 @@ from isthmus.manifest import (
     FORMAT_VERSION,
     LABELS_NAME,
     Candidate,
-    Cut,
     CutTensor,
     Encoding,
+    Figures,
     Manifest,
     Picture,
     Symbols,
     TensorSpec,
 )
+from isthmus.manifest_chains import chain_problems, cut_problems, is_quantisation, repeated
 
 MAX_TENSOR_BYTES = 256 * 1024 * 1024
 MAX_RANK = 16  # numpy ends at 32 or 64, with an error that is none of ours
+RECORD_FOLDER = "record"
+
+_NEVER_NEGATIVE = (
+    "edge_ms",
+    "encode_ms",
+    "decode_ms",
+    "tail_ms",
+    "payload_bytes",
+    "payload_bytes_p95",
+    "divergence",
+    "memory_bytes",
+)
 
 __all__ = ["decode_manifest", "encode_manifest"]
 
@@ -37,7 +49,7 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
     _check_version(data, where)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(
             f"{where}: not a valid manifest: {error}; build the bundle again"
         ) from error
@@ -54,7 +66,7 @@ class _VersionOnly(msgspec.Struct):
 def _check_version(data: bytes, where: str) -> None:
     try:
         version = msgspec.json.decode(data, type=_VersionOnly).format_version
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(
             f"{where}: not a bundle manifest: {error}; build the bundle again"
         ) from error
@@ -67,52 +79,50 @@ def _check_version(data: bytes, where: str) -> None:
 
 def _problems(manifest: Manifest) -> Iterator[str]:
     """What is inconsistent in a manifest whose types are already right."""
-    yield from _repeated("cut", (c.id for c in manifest.cuts))
-    yield from _repeated("candidate", (c.id for c in manifest.candidates))
-    yield from _tensor_problems(manifest)
+    yield from repeated("cut", (c.id for c in manifest.cuts))
+    yield from repeated("candidate", (c.id for c in manifest.candidates))
+    for spec in _specs(manifest):
+        yield from _tensor_problems(spec)
+    yield from chain_problems(manifest)
     yield from _file_problems(manifest)
     for cut in manifest.cuts:
-        yield from _cut_problems(manifest, cut)
+        yield from cut_problems(manifest, cut)
     for candidate in manifest.candidates:
         yield from _candidate_problems(manifest, candidate)
     if sum(c.is_local for c in manifest.candidates if c.rungs) != 1:
         yield "a plan has exactly one candidate that sends nothing"
 
 
-def _repeated(what: str, names: Iterable[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            yield f"{what} {name!r} stands in it twice"
-        seen.add(name)
+def _specs(manifest: Manifest) -> Iterator[TensorSpec]:
+    yield from manifest.inputs
+    yield from manifest.outputs
+    for chain in manifest.chains:
+        for segment in chain.segments:
+            yield from (*segment.inputs, *segment.outputs)
+    for cut in manifest.cuts:
+        for tensor in cut.tensors:
+            yield from (tensor.boundary, tensor.wire)
 
 
-def _tensor_problems(manifest: Manifest) -> Iterator[str]:
-    if not manifest.segments or not manifest.outputs:
-        yield "it has no segments or no outputs"
-        return
-    specs = [manifest.input, *manifest.outputs]
-    specs += [spec for segment in manifest.segments for spec in (*segment.inputs, *segment.outputs)]
-    specs += [tensor.wire for cut in manifest.cuts for tensor in cut.tensors]
-    for spec in specs:
-        impossible = any(n < 1 for n in spec.shape) or len(spec.shape) > MAX_RANK
-        if impossible or spec.nbytes > MAX_TENSOR_BYTES:
-            yield f"tensor {spec.name!r} has the impossible shape {spec.shape}"
-    for before, after in pairwise(manifest.segments):
-        if before.outputs != after.inputs:
-            yield f"{after.file} does not begin where {before.file} ends"
-    if manifest.segments[0].inputs != (manifest.input,):
-        yield f"{manifest.segments[0].file} does not begin with the model's input"
+def _tensor_problems(spec: TensorSpec) -> Iterator[str]:
+    rank = len(spec.shape)
+    impossible = any(n < 1 for n in spec.shape) or rank > MAX_RANK
+    if impossible or spec.nbytes > MAX_TENSOR_BYTES:
+        yield f"tensor {spec.name!r} has the impossible shape {spec.shape}"
+    if spec.batch_axis is not None and not 0 <= spec.batch_axis <= rank:
+        yield f"tensor {spec.name!r} of rank {rank} has the batch axis {spec.batch_axis}"
 
 
 def _file_problems(manifest: Manifest) -> Iterator[str]:
-    yield from _repeated("file", (f.path for f in manifest.files))
+    yield from repeated("file", (f.path for f in manifest.files))
     for entry in manifest.files:
         parts = PurePosixPath(entry.path).parts
         if not parts or ".." in parts or entry.path.startswith("/") or "\\" in entry.path:
             yield f"file name {entry.path!r} leads out of the bundle"
+        if entry.side == "record" and parts[:1] != (RECORD_FOLDER,):
+            yield f"{entry.path} is listed as a record, but is not below {RECORD_FOLDER}/"
     sides = {f.path: f.side for f in manifest.files}
-    wanted = {(segment.file, "device") for segment in manifest.segments}
+    wanted = {(each.file, "device") for chain in manifest.chains for each in chain.segments}
     wanted |= {(cut.tail, "cloud") for cut in manifest.cuts if cut.tail is not None}
     wanted |= {
         (tensor.stage, "device")
@@ -127,35 +137,6 @@ def _file_problems(manifest: Manifest) -> Iterator[str]:
         yield f"{LABELS_NAME} is used by both sides but not listed for them"
 
 
-def _cut_problems(manifest: Manifest, cut: Cut) -> Iterator[str]:
-    chain = manifest.segments
-    if not 0 <= cut.depth <= len(chain):
-        yield f"cut {cut.id!r} has depth {cut.depth}, the chain has {len(chain)} segments"
-    elif cut.depth == len(chain):
-        if cut.tensors or cut.tail is not None:
-            yield f"cut {cut.id!r} is the whole network and cannot have a tail"
-    elif not cut.tensors or cut.tail is None:
-        yield f"cut {cut.id!r} lacks its tensors or its tail"
-    elif tuple(tensor.boundary for tensor in cut.tensors) != chain[cut.depth].inputs:
-        yield f"cut {cut.id!r} is not what segments {cut.depth - 1} and {cut.depth} share"
-    for tensor in cut.tensors:
-        yield from _cut_tensor_problems(cut, tensor)
-
-
-def _cut_tensor_problems(cut: Cut, tensor: CutTensor) -> Iterator[str]:
-    where = f"tensor {tensor.boundary.name!r} of cut {cut.id!r}"
-    if tensor.stage is None and tensor.wire != tensor.boundary:
-        yield f"{where} crosses in another form, but no stage makes it"
-    if tensor.is_quantised and (cut.depth == 0 or tensor.wire.data_type != "uint8"):
-        yield f"{where} cannot be quantised"
-    known = tensor.quantisation
-    if known is not None and (
-        tensor.boundary.data_type != "uint8"
-        or not _is_quantisation(known.scale, known.zero_point, 256)
-    ):
-        yield f"{where} has an impossible scale or zero point"
-
-
 def _candidate_problems(manifest: Manifest, candidate: Candidate) -> Iterator[str]:
     cut = next((c for c in manifest.cuts if c.id == candidate.cut), None)
     where = f"candidate {candidate.id!r}"
@@ -165,6 +146,7 @@ def _candidate_problems(manifest: Manifest, candidate: Candidate) -> Iterator[st
     if not 0 <= candidate.chosen < len(candidate.rungs):
         yield f"{where} chooses rung {candidate.chosen} of {len(candidate.rungs)}"
     for rung in candidate.rungs:
+        yield from _figure_problems(where, rung.figures)
         if len(rung.encodings) != len(cut.tensors):
             yield f"{where} has {len(rung.encodings)} encodings for {len(cut.tensors)} tensors"
             return
@@ -172,11 +154,23 @@ def _candidate_problems(manifest: Manifest, candidate: Candidate) -> Iterator[st
             yield from _encoding_problems(where, encoding, tensor)
 
 
+def _figure_problems(where: str, figures: Figures) -> Iterator[str]:
+    if not 0 <= figures.agreement_low <= figures.agreement <= figures.agreement_high <= 1:
+        yield (
+            f"{where} has the agreement {figures.agreement}, which is not within its interval "
+            f"[{figures.agreement_low}, {figures.agreement_high}] within [0, 1]"
+        )
+    for name in _NEVER_NEGATIVE:
+        value = getattr(figures, name)
+        if not (math.isfinite(value) and value >= 0):
+            yield f"{where} has the impossible {name} {value}"
+
+
 def _encoding_problems(where: str, encoding: Encoding, tensor: CutTensor) -> Iterator[str]:
     shape = tensor.wire.shape
     match encoding:
         case Symbols(levels=levels, step=step, zero_point=zero_point, predictor=predictor):
-            if not tensor.is_quantised or not _is_quantisation(step, zero_point, levels):
+            if not tensor.is_quantised or not is_quantisation(step, zero_point, levels):
                 yield f"{where} has an impossible step or zero point"
             if len(shape) < {"none": 0, "left": 1, "up": 2}[predictor]:
                 yield f"{where}: shape {shape} has no neighbour for the predictor {predictor!r}"
@@ -187,10 +181,6 @@ def _encoding_problems(where: str, encoding: Encoding, tensor: CutTensor) -> Ite
                 yield f"{where} needs a picture and a quality from 1 to 100"
             if quality is None and encoding.format != "webp":
                 yield f"{where}: only WebP is lossless"
-
-
-def _is_quantisation(step: float, zero_point: int, levels: int) -> bool:
-    return math.isfinite(step) and step > 0 and 0 <= zero_point < levels
 
 
 def _is_picture(spec: TensorSpec) -> bool:

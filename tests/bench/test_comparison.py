@@ -145,7 +145,7 @@ def test_the_policy_does_not_hold_with_a_choice_below_the_floor() -> None:
 def test_a_row_is_called_as_in_the_literature(encoding: Encoding | None, name: str) -> None:
     figures = Figures(
         edge_ms=1, encode_ms=1, decode_ms=1, tail_ms=1, payload_bytes=1, payload_bytes_p95=1,
-        agreement=1.0, kl=0.0,
+        agreement=1.0, agreement_low=1.0, agreement_high=1.0, divergence=0.0,
     )  # fmt: skip
     rung = Rung(encodings=() if encoding is None else (encoding,), figures=figures)
     candidate = Candidate(

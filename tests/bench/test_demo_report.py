@@ -15,6 +15,7 @@ from isthmus_bench.demo import DemoConfig, DemoResult
 from isthmus_bench.demo_report import demo_json, demo_lines, draw_charts
 from isthmus_bench.live import LiveEvent, LiveResult
 from isthmus_partitioner import Plan
+from isthmus_partitioner.planning.records import PlanRecord
 
 SWITCH = {"at_s": 1.2, "before": "cut-16", "after": "local", "reason": "no link"}
 ANSWER = {
@@ -47,17 +48,22 @@ def config(tmp_path: Path) -> DemoConfig:
 @pytest.fixture
 def result(tiny_bundle: Path) -> DemoResult:
     manifest = open_bundle(tiny_bundle, "device").manifest
-    plan = Plan(
-        manifest=manifest,
+    record = PlanRecord(
         rejected=(),
         forecasts=(),
-        variants=(),
+        gaps=(),
+        front=(),
+        head_times=(),
         transforms=(),
+        why=(),
+        notes=(),
         precision="int8",
         precision_reason="the fastest",
-        calibration_pictures=24,
-        evaluation_pictures=84,
+        calibration_items=24,
+        evaluation_items=84,
+        evaluation_sources=6,
     )
+    plan = Plan(manifest=manifest, record=record)
     shares = dict.fromkeys((c.id for c in manifest.candidates), 0.99) | {"cut-16": 0.94}
     marked = replace(SPLIT, chosen=True, chosen_throughput=True)
     return DemoResult(

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.conftest import PHOTOS, Isthmus
@@ -15,6 +17,7 @@ from tests.cli.models import flip_byte, teach_unknown_op
 from tests.commands import PATIENCE_S, Cloud, Command, assert_explained
 from tests.reference import Reference
 from tests.tinybundle import tiny_pictures
+from tests.widebundle import INPUTS, wide_items
 
 from isthmus import load_picture
 from isthmus_cli.edge import summary
@@ -22,6 +25,7 @@ from isthmus_edge import Stats
 
 NOBODY = "127.0.0.1:1"  # a port that no test and no service listens on
 FOREVER = 1_000_000
+ROWS = 6
 
 
 @pytest.fixture
@@ -79,6 +83,50 @@ def test_json_holds_answers_unreadable_pictures_and_statistics(
     stats = report["stats"]
     assert stats["accepted"] == stats["answered_cloud"] + stats["answered_device"] == 2 * PHOTOS
     assert (stats["rung"], stats["rate_advice"]) == (0, None)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Items of the wide bundle's model, as `numpy.savez` writes them."""
+    items = wide_items(ROWS)
+    path = tmp_path / "rows.npz"
+    columns: dict[str, Any] = {
+        spec.name: np.stack([item[spec.name].reshape(spec.shape) for item in items])
+        for spec in INPUTS
+    }
+    np.savez(path, **columns)
+    return path
+
+
+def test_a_model_that_takes_no_picture_gets_rows_of_arrays(
+    isthmus: Isthmus, wide_bundle: Path, rows: Path
+) -> None:
+    reference = Reference(wide_bundle)
+    scores = [reference.expected("local", item).reshape(-1) for item in wide_items(ROWS)]
+    best = [int(each.argsort(kind="stable")[-1]) for each in scores]
+    assert len(set(best)) > 1
+    ended = isthmus("edge", wide_bundle, "--inputs", rows)
+    assert (ended.status, ended.err) == (0, "")
+    for index, line in enumerate(ended.out.splitlines()[:ROWS]):
+        assert line.startswith(f"row {index}: class {best[index]} ")
+    ended = isthmus("edge", wide_bundle, "--inputs", rows, "--repeat", 2, "--json")
+    answers = json.loads(ended.out)["answers"]
+    assert [answer["item"] for answer in answers] == [f"row {i}" for i in range(ROWS)] * 2
+    assert [answer["top"][0]["label"] for answer in answers] == [f"class {i}" for i in best * 2]
+
+
+def test_a_picture_for_a_model_that_takes_none_is_refused_with_the_way_out(
+    isthmus: Isthmus, wide_bundle: Path, photos: Path
+) -> None:
+    ended = isthmus("edge", wide_bundle, photos)
+    assert_explained(ended, "'gain' float32 []", "no picture", "--inputs FILE.npz")
+
+
+def test_a_file_of_arrays_for_another_model_is_refused(
+    isthmus: Isthmus, tiny_bundle: Path, rows: Path
+) -> None:
+    ended = isthmus("edge", tiny_bundle, "--inputs", rows)
+    assert_explained(ended, str(rows), "'gain'", "the model takes 'picture' uint8 [n,32,32,3]")
 
 
 def test_the_summary_ends_with_the_last_candidate_and_its_rung(

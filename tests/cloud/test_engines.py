@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from tests.tinybundle import COARSE
@@ -102,6 +103,33 @@ def test_a_tail_with_other_outputs_is_refused(tiny_bundle: Path, tmp_path: Path)
     stranger = (tiny_bundle / "device/segment-0.onnx").read_bytes()
     path = bundle_with(tiny_bundle, tmp_path / "b", "cloud/tail-input.onnx", stranger)
     with pytest.raises(BundleError, match=r"tail-input\.onnx: its outputs are .*uint8"):
+        load(path)
+
+
+def test_a_tail_whose_output_has_another_name_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    tail = onnx.load(tiny_bundle / "cloud/tail-cut.onnx")
+    tail.graph.output[0].name = tail.graph.node[-1].output[0] = "odds"
+    path = bundle_with(tiny_bundle, tmp_path / "b", "cloud/tail-cut.onnx", tail.SerializeToString())
+    with pytest.raises(BundleError, match=r"tail-cut\.onnx: its outputs are .*'odds'.*'probab"):
+        load(path)
+
+
+def test_a_tail_gives_what_its_head_has_not_answered_and_nothing_else(
+    wide_bundle: Path, tmp_path: Path
+) -> None:
+    tails, _ = load(wide_bundle)
+    given = {name: tail.outputs for name, tail in tails.items()}
+    assert given == {"input": ("probabilities", "tone")} | dict.fromkeys(
+        ("floats", "pair", "curves"), ("probabilities",)
+    )
+    path = tmp_path / "b"
+    shutil.copytree(wide_bundle, path)
+    manifest = open_bundle(path, "cloud").manifest
+    silent = [msgspec.structs.replace(cut, answers=()) for cut in manifest.cuts]
+    (path / "bundle.json").write_bytes(
+        encode_manifest(msgspec.structs.replace(manifest, cuts=tuple(silent)))
+    )
+    with pytest.raises(BundleError, match=r"tail-floats\.onnx: its outputs .* says .*'tone'"):
         load(path)
 
 

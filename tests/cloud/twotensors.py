@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from isthmus import (
     FORMAT_VERSION,
     Candidate,
+    Chain,
     Cut,
     CutTensor,
     Encoding,
@@ -115,19 +116,21 @@ def _manifest(segments: tuple[str, ...], files: tuple[FileEntry, ...]) -> Manife
         CutTensor(boundary=MAP, wire=MAP, quantisation=QUANTISATION),
         CutTensor(boundary=MASK, wire=MASK),
     )
+    links = (
+        Segment(file=segments[0], inputs=(INPUT,), outputs=(MAP, MASK)),
+        Segment(file=segments[1], inputs=(MAP, MASK), outputs=(MEANS,)),
+    )
     return Manifest(
         format_version=FORMAT_VERSION,
         model_name="two tensors",
         model_sha256="0" * 64,
-        input=INPUT,
+        inputs=(INPUT,),
         outputs=(MEANS,),
-        segments=(
-            Segment(file=segments[0], inputs=(INPUT,), outputs=(MAP, MASK)),
-            Segment(file=segments[1], inputs=(MAP, MASK), outputs=(MEANS,)),
-        ),
+        metric="invented",
+        chains=(Chain(id="whole", precision="int8", segments=links),),
         cuts=(
-            Cut(id="half", depth=1, macs_share=0.5, tensors=tensors, tail=TAIL),
-            Cut(id="local", depth=2, macs_share=1.0, tensors=(), tail=None),
+            Cut(id="half", chain="whole", depth=1, macs_share=0.5, tensors=tensors, tail=TAIL),
+            Cut(id="local", chain="whole", depth=2, macs_share=1.0, tensors=(), tail=None),
         ),
         candidates=(_candidate("local", "local", ((),)), _candidate("half", "half", RUNGS)),
         files=files,
@@ -147,7 +150,9 @@ def _candidate(name: str, cut: str, rungs: tuple[tuple[Encoding, ...], ...]) -> 
         payload_bytes=100,
         payload_bytes_p95=100,
         agreement=1.0,
-        kl=0.0,
+        agreement_low=1.0,
+        agreement_high=1.0,
+        divergence=0.0,
     )
     return Candidate(
         id=name,

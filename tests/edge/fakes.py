@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.tinybundle import PROBABILITIES
+from tests.tinybundle import PICTURE, PROBABILITIES
+from tests.widebundle import GAIN
 
 from isthmus import (
     Kept,
@@ -26,6 +27,11 @@ MARK = 7  # the class that the fake service always answers: no picture of the te
 
 Respond = Callable[[pb.Frame], pb.CloudMessage | None]
 Result = TypeVar("Result")
+
+
+def wide_item(picture: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+    """The wide bundle's inputs for a picture."""
+    return {PICTURE.name: picture, GAIN.name: np.array(1, np.float32)}
 
 
 def marked_answer(frame: pb.Frame, spec: TensorSpec = PROBABILITIES) -> pb.CloudMessage:

@@ -33,7 +33,9 @@ def candidate(
             payload_bytes=size,
             payload_bytes_p95=round(size * (1 + spread)),
             agreement=agreement,
-            kl=0.0,
+            agreement_low=agreement,
+            agreement_high=agreement,
+            divergence=0.0,
         )
         for size, agreement in zip(sizes, agreements, strict=True)
     )

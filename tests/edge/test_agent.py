@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from tests.edge.fakes import MARK, FakeService, PlannedPace, frame_error, marked_answer
+from tests.edge.fakes import MARK, FakeService, PlannedPace, frame_error, marked_answer, wide_item
 from tests.reference import Reference
-from tests.tinybundle import tiny_pictures
+from tests.tinybundle import PICTURE, tiny_pictures
 
 from isthmus import (
     AgentClosedError,
@@ -25,7 +25,7 @@ from isthmus import (
     open_bundle,
 )
 from isthmus.v1 import split_pb2 as pb
-from isthmus_edge import Agent, AgentConfig, Answer, Chain, Stats
+from isthmus_edge import Agent, AgentConfig, Answer, Chains, Stats
 from isthmus_edge.pipeline import FAST_LINK_BPS
 
 Result = TypeVar("Result")
@@ -50,7 +50,9 @@ def agent(config: AgentConfig, service: FakeService) -> Iterator[Agent]:
 
 
 def local_label(bundle: Path, picture: np.ndarray) -> int:
-    (row,) = Chain(open_bundle(bundle, "device"), threads=1).finish((picture,), 0)
+    opened = open_bundle(bundle, "device")
+    chain = Chains(opened, threads=1).of(opened.manifest.cut_of(opened.manifest.local))
+    (row,) = chain.finish({PICTURE.name: picture}, 0).values()
     return int(np.argmax(row))
 
 
@@ -227,7 +229,8 @@ def test_a_rung_can_be_pinned_and_the_answer_says_which_it_was(
     config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats@3")
     with Agent.open(config, transport=service) as agent:
         names = [None, "floats", "floats@0", "pair@1"]
-        answers = [agent.infer(tiny_pictures(1)[0], candidate=name) for name in names]
+        item = wide_item(tiny_pictures(1)[0])
+        answers = [agent.infer(item, candidate=name) for name in names]
     assert [answer.rung for answer in answers] == [3, 2, 0, 1]
     assert [frame.rung for frame in service.frames] == [3, 2, 0, 1]
     assert [frame.candidate for frame in service.frames] == ["floats"] * 3 + ["pair"]
@@ -238,7 +241,7 @@ def test_an_unknown_rung_is_refused_before_anything_runs(config: AgentConfig) ->
         Agent.open(replace(config, candidate="cut-16@1"))
 
 
-@pytest.mark.parametrize("name", ["input", "floats", "pair"])
+@pytest.mark.parametrize("name", ["input", "floats", "pair", "curves"])
 def test_whatever_crossed_the_device_goes_on_from_the_boundary_tensors(
     wide_bundle: Path, service: FakeService, name: str
 ) -> None:
@@ -248,9 +251,9 @@ def test_whatever_crossed_the_device_goes_on_from_the_boundary_tensors(
     reference = Reference(wide_bundle)
     with Agent.open(config, transport=service) as agent:
         for picture in tiny_pictures(3):
-            answer = agent.infer(picture, candidate=name)
+            answer = agent.infer(wide_item(picture), candidate=name)
             assert answer.place == "device"
-            assert reference.is_right(answer, picture)
+            assert reference.is_right(answer, wide_item(picture))
 
 
 def test_the_rung_follows_a_deadline_on_a_thin_link(
@@ -259,13 +262,13 @@ def test_the_rung_follows_a_deadline_on_a_thin_link(
     service.link_bps = 100e3
     config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", video="off", patience_ms=6e4)
     pace = PlannedPace(open_bundle(wide_bundle, "device").manifest)
-    picture = tiny_pictures(3)[2]
+    item = wide_item(tiny_pictures(3)[2])
     with Agent.open(config, pace=pace, transport=service) as agent:
-        ample = [agent.infer(picture, deadline_ms=6e4) for _ in range(30)]
+        ample = [agent.infer(item, deadline_ms=6e4) for _ in range(30)]
         assert agent.stats().candidate == "floats"
         rungs = [answer.rung for answer in ample]
         assert (rungs[0], rungs[-1], rungs) == (2, 0, sorted(rungs, reverse=True))
-        short = agent.infer(picture, deadline_ms=381.0)
+        short = agent.infer(item, deadline_ms=371.0)
         stats = agent.stats()
     assert (short.candidate, short.rung, stats.rung) == ("floats", 2, 2)
     assert stats.rate_advice is not None
@@ -279,7 +282,7 @@ def test_a_fast_link_gets_symbols_that_are_not_entropy_coded(
     with Agent.open(config, transport=service) as agent:
         for limit_bps in (FAST_LINK_BPS, 1.0):
             monkeypatch.setattr("isthmus_edge.pipeline.FAST_LINK_BPS", limit_bps)
-            agent.infer(tiny_pictures(1)[0])
+            agent.infer(wide_item(tiny_pictures(1)[0]))
     assert [frame.payloads[0].stored for frame in service.frames] == [False, True]
     assert len(service.frames[1].payloads[0].data) == 8 * 16 * 16 // 2
 

@@ -14,7 +14,7 @@ from isthmus_edge.policy import Decision
 from isthmus_edge.rate import GOOD_FRAMES
 
 AMPLE_MS = 10_000.0
-REST_MS = 380.0  # what the device needs behind the cut `floats`, by the plan
+REST_MS = 370.0  # what the device needs behind the cut `floats`, by the plan
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Chain and stages on a real bundle: floats, two tensors, a stage of either kind."""
+"""Stages on a real bundle: floats, two tensors, a stage of either kind."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.reference import Reference
+from tests.edge.fakes import wide_item
 from tests.tinybundle import tiny_pictures
 from tests.videos import still_video
-from tests.widebundle import ORDER, ORDERS
+from tests.widebundle import ORDER
 
 from isthmus import Bundle, Cut, Held, Manifest, ModelError, Symbols, open_bundle
-from isthmus_edge import Chain, Stages
+from isthmus_edge import Chains, Stages
 
 AnyArray = NDArray[np.generic]
 
@@ -23,8 +23,8 @@ def bundle(wide_bundle: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def chain(bundle: Bundle) -> Chain:
-    return Chain(bundle, threads=1)
+def chains(bundle: Bundle) -> Chains:
+    return Chains(bundle, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -42,51 +42,35 @@ def symbols_of(features: AnyArray, encoding: Symbols) -> NDArray[np.uint8]:
     return symbols
 
 
+def boundary_of(chains: Chains, cut: Cut, picture: NDArray[np.uint8]) -> list[AnyArray]:
+    held = chains.of(cut).head(wide_item(picture), cut.depth)
+    return [held[tensor.boundary.name] for tensor in cut.tensors]
+
+
 def renamed(bundle: Bundle, manifest: Manifest) -> Bundle:
     return Bundle(bundle.path, manifest, bundle.fingerprint, bundle.labels)
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2, 3])
-def test_the_chain_goes_on_from_the_tensors_of_any_cut(
-    chain: Chain, wide_bundle: Path, depth: int
-) -> None:
-    picture = tiny_pictures(3)[2]
-    boundary = chain.head((picture,), depth)
-    assert len(boundary) == (2 if depth == 2 else 1)
-    (got,) = chain.finish(boundary, depth)
-    expected = Reference(wide_bundle, ORDERS).expected("local", picture)
-    np.testing.assert_array_equal(got, expected)
-
-
-def test_a_segment_that_is_not_what_the_manifest_says_is_refused(bundle: Bundle) -> None:
-    manifest = bundle.manifest
-    first, second, third = manifest.segments
-    swapped = msgspec.structs.replace(second, file=third.file)
-    wrong = msgspec.structs.replace(manifest, segments=(first, swapped, third))
-    with pytest.raises(ModelError, match=r"segment-2\.onnx: goes from .*halves.* says from .*relu"):
-        Chain(renamed(bundle, wrong), threads=1)
-
-
 @pytest.mark.parametrize("rung", range(4))
 def test_a_stage_makes_symbols_of_floats_at_the_step_of_the_rung(
-    chain: Chain, stages: Stages, bundle: Bundle, rung: int
+    chains: Chains, stages: Stages, bundle: Bundle, rung: int
 ) -> None:
     cut = cut_of(bundle, "floats")
     (encoding,) = bundle.manifest.candidate("floats").rungs[rung].encodings
     assert isinstance(encoding, Symbols)
-    boundary = chain.head((tiny_pictures(3)[2],), cut.depth)
+    boundary = boundary_of(chains, cut, tiny_pictures(3)[2])
     (symbols,) = stages.wire(cut, boundary, (encoding,), None)
     assert symbols.max() > 0
     np.testing.assert_array_equal(symbols, symbols_of(boundary[0], encoding))
 
 
 def test_a_stage_keeps_the_symbol_of_a_value_that_moved_less_than_the_hold(
-    chain: Chain, stages: Stages, bundle: Bundle
+    chains: Chains, stages: Stages, bundle: Bundle
 ) -> None:
     cut = cut_of(bundle, "floats")
     (encoding,) = bundle.manifest.candidate("floats").rungs[2].encodings
     assert isinstance(encoding, Symbols)
-    first, second = (chain.head((p,), cut.depth) for p in still_video(2))
+    first, second = (boundary_of(chains, cut, p) for p in still_video(2))
     before = symbols_of(first[0], encoding)
     (symbols,) = stages.wire(cut, second, (encoding,), Held({0: before}))
     plain = symbols_of(second[0], encoding)
@@ -98,10 +82,10 @@ def test_a_stage_keeps_the_symbol_of_a_value_that_moved_less_than_the_hold(
 
 
 def test_a_stage_of_integers_changes_their_order_and_other_tensors_pass(
-    chain: Chain, stages: Stages, bundle: Bundle
+    chains: Chains, stages: Stages, bundle: Bundle
 ) -> None:
     cut = cut_of(bundle, "pair")
-    halves, lit = chain.head((tiny_pictures(3)[2],), cut.depth)
+    halves, lit = boundary_of(chains, cut, tiny_pictures(3)[2])
     encodings = bundle.manifest.candidate("pair").encodings
     ordered, mask = stages.wire(cut, (halves, lit), encodings, None)
     np.testing.assert_array_equal(ordered, halves[:, ORDER])

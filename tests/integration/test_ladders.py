@@ -1,4 +1,4 @@
-"""Floats, stages and two tensors over the real cloud command: every rung gives the right answer."""
+"""Two inputs and chains, stages, answers: every rung answers rightly over the real cloud."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 from tests.commands import PATIENCE_S, Cloud
 from tests.reference import Reference
-from tests.tinybundle import tiny_pictures
-from tests.widebundle import ORDERS
+from tests.widebundle import ORDERS, wide_items
 
 from isthmus import Manifest
 from isthmus_edge import Agent, AgentConfig
 
-PICTURES = tiny_pictures(6)
+ITEMS = wide_items(6)
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +48,29 @@ def test_every_rung_of_every_candidate_gives_the_right_answer(
     agent: Agent, reference: Reference
 ) -> None:
     for name, rung in ways_of(agent.manifest):
-        futures = [agent.submit(picture, candidate=f"{name}@{rung}") for picture in PICTURES]
-        for picture, future in zip(PICTURES, futures, strict=True):
+        futures = [agent.submit(item, candidate=f"{name}@{rung}") for item in ITEMS]
+        for item, future in zip(ITEMS, futures, strict=True):
             answer = future.result(PATIENCE_S)
             assert (answer.candidate, answer.rung) == (name, rung)
             assert answer.place == ("device" if name == "local" else "cloud")
-            assert reference.is_right(answer, picture), (name, rung)
+            assert reference.is_right(answer, item), (name, rung)
 
 
 def test_candidate_and_rung_may_change_with_every_frame(agent: Agent, reference: Reference) -> None:
     ways = ways_of(agent.manifest)
     sent = [
-        (picture, agent.submit(picture, candidate=f"{name}@{rung}"))
-        for picture in PICTURES
+        (item, agent.submit(item, candidate=f"{name}@{rung}"))
+        for item in ITEMS
         for name, rung in ways
     ]
-    answers = [(picture, future.result(PATIENCE_S)) for picture, future in sent]
-    assert [(answer.candidate, answer.rung) for _, answer in answers] == ways * len(PICTURES)
-    assert all(reference.is_right(answer, picture) for picture, answer in answers)
+    answers = [(item, future.result(PATIENCE_S)) for item, future in sent]
+    assert [(answer.candidate, answer.rung) for _, answer in answers] == ways * len(ITEMS)
+    assert all(reference.is_right(answer, item) for item, answer in answers)
 
 
 def test_the_reference_tells_one_rung_from_another(reference: Reference) -> None:
     """Or the tests above could not fail."""
     for name in ("floats", "pair"):
-        by_rung = [
-            [reference.expected(name, picture, rung) for picture in PICTURES] for rung in (2, 3)
-        ]
+        by_rung = [[reference.expected(name, item, rung) for item in ITEMS] for rung in (2, 3)]
         apart = [abs(fine - coarse).max() for fine, coarse in zip(*by_rung, strict=True)]
         assert max(apart) > 1e-3

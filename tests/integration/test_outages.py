@@ -8,6 +8,7 @@ import pytest
 from tests.commands import PATIENCE_S, Cloud, until
 from tests.reference import Reference
 from tests.tinybundle import tiny_pictures
+from tests.widebundle import wide_items
 
 from isthmus_edge import Agent, AgentConfig, Answer
 
@@ -62,6 +63,24 @@ def test_frames_in_flight_when_the_cloud_is_killed_are_answered_by_the_device(
     stats = agent.stats()
     assert stats.accepted == stats.answered_cloud + stats.answered_device
     assert (stats.errors, stats.pending, stats.duplicates) == (0, 0, 0)
+
+
+def test_whatever_the_cut_the_device_finishes_the_frame_on_its_chain(wide_bundle: Path) -> None:
+    """From two inputs, from tensors that skip a segment, and with outputs that the head gave."""
+    reference = Reference(wide_bundle)
+    names = [c.id for c in reference.manifest.candidates if not c.is_local]
+    with Cloud(wide_bundle, "127.0.0.1:0", "--window", len(names)) as cloud:
+        config = AgentConfig(bundle=wide_bundle, cloud=cloud.address, patience_ms=PATIENCE_S * 1e3)
+        with Agent.open(config) as agent:
+            items = wide_items(len(names))
+            cloud.process.send_signal(signal.SIGSTOP)
+            pairs = list(zip(items, names, strict=True))
+            in_flight = [agent.submit(item, candidate=name) for item, name in pairs]
+            cloud.process.kill()
+            answers = [future.result(PATIENCE_S) for future in in_flight]
+    assert [(a.candidate, a.place) for a in answers] == [(name, "device") for name in names]
+    assert all(reference.is_right(a, item) for a, item in zip(answers, items, strict=True))
+    assert min(answer.payload_bytes for answer in answers) > 0
 
 
 def test_a_cloud_that_comes_back_with_other_weights_is_left_alone(

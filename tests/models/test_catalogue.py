@@ -16,6 +16,7 @@ from isthmus_models import (
     get_model,
 )
 from isthmus_models.efficientnet_lite import efficientnet_lite0
+from isthmus_models.items import photographs
 from isthmus_models.package_files import package_file
 
 UInt8Array = NDArray[np.uint8]
@@ -102,18 +103,61 @@ def test_the_graph_is_valid_with_named_nodes_and_known_shapes(lite0: Path) -> No
     assert made <= {info.name for info in (*graph.value_info, *graph.output)}
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+each_model = pytest.mark.parametrize("name", sorted(MODELS))
+
+
+@each_model
 def test_a_model_describes_itself(name: str) -> None:
     model = get_model(name)
     assert model.name == name
     assert model.title
     assert model.licence
-    assert len(model.labels) == 1000
     assert all(model.labels)
+    assert bool(model.labels) == (model.task == "classify")
+    assert (model.boxes is not None) == (model.task == "detect")
+
+
+def test_the_labels_of_imagenet_are_a_thousand() -> None:
+    assert len(get_model("efficientnet-lite0").labels) == 1000
+
+
+@each_model
+def test_the_items_of_a_model_are_what_its_inputs_take(name: str) -> None:
+    model = get_model(name)
+    arrays, sources = model.items("evaluation", 3)
+    graph = model.make().graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in constants]
+    assert {info.name for info in inputs} == set(arrays)
+    assert len(sources) == 3
+    for info in inputs:
+        array, kind = arrays[info.name], info.type.tensor_type
+        assert array.dtype == onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        stated = [dim.dim_value for dim in kind.shape.dim if dim.dim_value]
+        assert [size for size in array.shape[1:] if size in stated] == stated
+        opened = {dim.dim_param for dim in kind.shape.dim}
+        assert {size in array.shape for name, size in model.sizes.items() if name in opened} <= {
+            True
+        }
+
+
+@each_model
+def test_the_two_parts_of_a_models_items_share_no_source(name: str) -> None:
+    items = get_model(name).items
+    fitted, judged = set(items("calibration", 4)[1]), set(items("evaluation", 4)[1])
+    assert fitted.isdisjoint(judged)
+    assert min(len(fitted), len(judged)) >= 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 320), (320, 48), (64, 64)])
+def test_photographs_are_cut_to_any_size(height: int, width: int) -> None:
+    pictures, sources = photographs("evaluation", 7, height, width)
+    assert pictures.shape == (7, height, width, 3)
+    assert sources == ("chelsea", "coffee", "china", "flower", "grace_hopper", "camera", "chelsea")
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no model is called 'resnet'; known: efficientnet-lite0"):
+    with pytest.raises(ConfigError, match=r"is called 'resnet'; known: .*efficientnet-lite0, "):
         get_model("resnet")
 
 

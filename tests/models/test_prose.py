@@ -3,7 +3,12 @@ from collections.abc import Callable
 import pytest
 
 from isthmus.errors import ConfigError
-from isthmus_models.prose import calibration_passages, evaluation_passages
+from isthmus_models.prose import (
+    calibration_chapters,
+    calibration_passages,
+    evaluation_chapters,
+    evaluation_passages,
+)
 
 Passages = Callable[[int, int], tuple[str, ...]]
 both_parts = pytest.mark.parametrize("passages", [calibration_passages, evaluation_passages])
@@ -22,6 +27,15 @@ def test_passages_are_prose_and_no_markup(passages: Passages) -> None:
     letters = [sum(c.isalpha() or c == " " for c in text) / len(text) for text in passages(24, 126)]
     assert min(letters) > 0.85
     assert not any("**" in text or "::=" in text for text in passages(24, 126))
+
+
+def test_the_chapter_of_each_passage_is_known() -> None:
+    from_calibration, from_evaluation = calibration_chapters(30, 12), evaluation_chapters(30, 12)
+    assert (len(from_calibration), len(from_evaluation)) == (30, 30)
+    assert len(set(from_calibration)) == 4
+    assert len(set(from_evaluation)) == 7
+    assert set(from_calibration).isdisjoint(from_evaluation)
+    assert from_evaluation[:5] == evaluation_chapters(5, 12)
 
 
 def test_the_two_parts_share_no_passage() -> None:

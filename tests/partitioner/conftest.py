@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -9,21 +10,30 @@ import pytest
 from tests.partitioner.networks import pictures, residual, saved
 from tests.partitioner.serving import Bundle
 
+from isthmus_edge.profiling import ProfilingConfig, profile_kit
 from isthmus_partitioner import (
+    Devices,
+    Goals,
     ModelCard,
     Network,
-    PictureSets,
     Plan,
     PlanConfig,
-    Quantised,
+    Samples,
+    SampleSets,
     Workbench,
     load_model,
-    quantise,
 )
+from isthmus_partitioner.planning.metrics import Metric, metric_for
+from isthmus_partitioner.precision.search import Precision, search
 
 
 def ignore(_line: str) -> None:
     """Nobody reads the progress."""
+
+
+def samples_of(count: int, seed: int, source: str) -> Samples:
+    """Pictures that all tiny networks take."""
+    return Samples({"picture": pictures(count, seed=seed)}, (source,) * count)
 
 
 @dataclass(frozen=True)
@@ -35,26 +45,31 @@ class Planned:
 
     @property
     def bundle(self) -> Bundle:
-        """What device and cloud know of it."""
+        """What device and cloud make of it."""
         return Bundle(self.plan.manifest, self.parts)
 
 
-# Half the ladder and one picture format: a plan of a tiny network in less than a second.
+# Half the ladder and one picture format: a plan of a tiny network in a second.
 QUICK = PlanConfig(
-    agreement_floor=0.0,
+    goals=Goals(min_agreement=0.0),
     edge_network_ms=500,
     steps=(1 / 4, 1 / 2, 1),
     pictures=("jpeg",),
     qualities=(95, 85),
     bottleneck=False,
-    fp32_layers=(0, 1),
+    max_cuts=2,
 )
+HERE = Devices(measure=partial(profile_kit, config=ProfilingConfig(rounds=3, kernel_runs=1)))
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 
 
 @pytest.fixture(scope="session")
-def sets() -> PictureSets:
-    return PictureSets(pictures(12, seed=1), pictures(9, seed=2))
+def sets() -> SampleSets:
+    return SampleSets(
+        fitted=samples_of(8, 1, "one"),
+        held_back=samples_of(4, 3, "two"),
+        evaluation=samples_of(9, 2, "three"),
+    )
 
 
 @pytest.fixture
@@ -70,21 +85,27 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 
 
 @pytest.fixture(scope="session")
-def quantised(
-    network: Network, sets: PictureSets, tmp_path_factory: pytest.TempPathFactory
-) -> Quantised:
-    return quantise(network, sets, QUICK, tmp_path_factory.mktemp("quantised"), ignore)
+def metric(network: Network) -> Metric:
+    return metric_for("classify", network.outputs)
+
+
+@pytest.fixture(scope="session")
+def quantised(network: Network, sets: SampleSets, metric: Metric) -> Precision:
+    """The residual network's front, int8 graph and chosen head."""
+    return search(network, sets, metric, ignore, budget=QUICK.divergence_budget)
 
 
 @pytest.fixture(scope="session")
 def planned(
-    network: Network, sets: PictureSets, tmp_path_factory: pytest.TempPathFactory
+    network: Network, sets: SampleSets, metric: Metric, tmp_path_factory: pytest.TempPathFactory
 ) -> Planned:
     """A plan of the residual network for a slow device, with whatever agreement."""
     work = tmp_path_factory.mktemp("planned")
     bench = Workbench(
         network,
         sets,
+        metric,
+        devices=HERE,
         config=replace(QUICK, pictures=("jpeg", "webp"), lossless_pictures=True, bottleneck=True),
         work=work,
         card=ModelCard("residual", LABELS),

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 SIZE = 32
 CLASSES = 5
 WIDE = 2048  # channels of the block that a slow device would rather leave to the cloud
+LAYER = 1024  # features of a layer that is no Conv
 
 
 class Builder:
@@ -127,13 +128,13 @@ def layers_only() -> onnx.ModelProto:
     build.op("Cast", ["image:0"], "real", to=TensorProto.FLOAT)
     build.op("Div", ["real", "spread"], "scaled")
     source = build.op("Reshape", ["scaled", "shape"], "flat")
-    for index, (before, after) in enumerate([(SIZE * SIZE * 3, 16), (16, 2048), (2048, 2048)]):
+    for index, (before, after) in enumerate([(SIZE * SIZE * 3, 16), (16, LAYER), (LAYER, LAYER)]):
         weights = build.weight(f"w{index}", before, after, scale=(2 / before) ** 0.5)
         build.op("MatMul", [source, weights], f"model/layer:{index}")
         bias = build.weight(f"b{index}", after, scale=0.1)
         build.op("Add", [f"model/layer:{index}", bias], f"model/layer:{index}/bias")
         source = build.op("Relu", [f"model/layer:{index}/bias"], f"model/layer:{index}/Relu:0")
-    build.op("MatMul", [source, build.weight("last", 2048, CLASSES, scale=0.15)], "model/logits:0")
+    build.op("MatMul", [source, build.weight("last", LAYER, CLASSES, scale=0.2)], "model/logits:0")
     return build.model("model/logits:0", "image:0")
 
 

@@ -1,19 +1,24 @@
-"""Device and cloud as the contract has them, on the files of a plan, with no link between them."""
+"""The files of a plan in the hands of the real device and the real service, without a link."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus import Candidate, Cut, FrameEncoder, Manifest, SymbolCoder, Symbols, decode_frame
-from isthmus_partitioner.runtime import open_session, run_batches
+from isthmus import Bundle as Files
+from isthmus import Candidate, FrameEncoder, Manifest, SymbolCoder, Symbols
+from isthmus_cloud import ServiceConfig, load_tails
+from isthmus_cloud.routes import routes_of
+from isthmus_edge import Chains, Stages
+from isthmus_partitioner import Samples
+from isthmus_partitioner.runtime import open_session
 
 AnyArray = NDArray[np.generic]
 UInt8Array = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 
 def run_in_order(model: onnx.ModelProto | Path, *inputs: AnyArray) -> AnyArray:
@@ -44,63 +49,65 @@ def run_stage(
     return symbols.view(np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
-    """What came back for some pictures."""
+    """What came back for some items: outputs [n,*shape] by name, and the bytes that each sent."""
 
-    answers: FloatArray
+    answers: Mapping[str, AnyArray]
     payload_bytes: tuple[int, ...]
 
 
-@dataclass(frozen=True)
 class Bundle:
-    """A manifest and the folder of its files."""
+    """Device and service with all files of a manifest loaded."""
 
-    manifest: Manifest
-    folder: Path
+    def __init__(self, manifest: Manifest, folder: Path) -> None:
+        self.manifest = manifest
+        files = Files(folder, manifest, "unchecked", ())
+        self._chains, self._stages = Chains(files, threads=1), Stages(files, threads=1)
+        tails = load_tails(files, ServiceConfig(bundle=folder, provider="cpu"), lambda _line: None)
+        self._routes = routes_of(manifest, tails)
 
-    def serve(self, candidate: Candidate, rung: int, pictures: UInt8Array) -> Served:
-        """Head segments, stage, wire and tail, one picture after the other."""
+    def serve(self, candidate: Candidate, rung: int, items: Samples) -> Served:
+        """Head segments, stages, wire and tail, one item after the other."""
+        begun = msgspec.structs.replace(candidate, chosen=rung)
+        answers, sizes = [], []
+        for inputs in items.feeds(self.manifest.inputs):
+            answer, size = self._answer(begun, inputs)
+            answers.append(answer)
+            sizes.append(size)
+        stacked = {
+            spec.name: np.stack([answer[spec.name].reshape(spec.shape) for answer in answers])
+            for spec in self.manifest.outputs
+        }
+        return Served(stacked, tuple(sizes))
+
+    def _answer(
+        self, candidate: Candidate, inputs: Mapping[str, AnyArray]
+    ) -> tuple[Mapping[str, AnyArray], int]:
         cut = self.manifest.cut_of(candidate)
-        boundary = self._chain(cut.depth, pictures)
+        names = [tensor.boundary.name for tensor in cut.tensors]
+        held = self._chains.of(cut).head(inputs, cut.depth, names)
         if candidate.is_local:
-            return Served(boundary.view(np.float32), ())
-        (encoding,) = candidate.rungs[rung].encodings
-        encoder, coder = FrameEncoder(), SymbolCoder()
-        arrived, sizes = [], []
-        for index in range(len(pictures)):
-            sent = self._wire(cut, encoding, boundary[index : index + 1])
-            frame = encoder.encode(candidate, cut, rung, (sent,))
-            tensors, _ = decode_frame(frame, candidate, cut, coder, None)
-            arrived.append(tensors[0])
-            sizes.append(len(frame.payloads[0].data))
-        return Served(self._tail(cut, encoding, np.concatenate(arrived)), tuple(sizes))
+            return held, 0
+        boundary = [held[name] for name in names]
+        wire = self._stages.wire(cut, boundary, candidate.encodings, None)
+        frame = FrameEncoder().encode(candidate, cut, candidate.chosen, wire)
+        route = self._routes[candidate.id]
+        tensors, _ = route.decode(frame, SymbolCoder(), None)
+        outputs = route.run(candidate.chosen, tensors)
+        answers = {name: held[name] for name in cut.answers}
+        answers |= {s.name: value for s, value in zip(route.outputs, outputs, strict=True)}
+        return answers, sum(len(payload.data) for payload in frame.payloads)
 
-    def _chain(self, depth: int, pictures: UInt8Array) -> AnyArray:
-        tensor: AnyArray = pictures
-        for segment in self.manifest.segments[:depth]:
-            session = open_session(self.folder / segment.file, threads=1)
-            tensor = run_batches(session, {segment.inputs[0].name: tensor})[0]
-        return tensor
-
-    def _wire(self, cut: Cut, encoding: object, boundary: AnyArray) -> AnyArray:
-        (tensor,) = cut.tensors
-        if tensor.stage is None:
-            return boundary
-        if tensor.quantisation is not None:
-            return run_in_order(self.folder / tensor.stage, boundary)
-        assert isinstance(encoding, Symbols)
-        return run_stage(self.folder / tensor.stage, boundary, encoding)
-
-    def _tail(self, cut: Cut, encoding: object, arrived: AnyArray) -> FloatArray:
-        assert cut.tail is not None
-        session = open_session(self.folder / cut.tail, threads=1)
-        feeds: Mapping[str, AnyArray]
-        if isinstance(encoding, Symbols):
-            scalars = np.float32(encoding.step), np.uint8(encoding.zero_point)
-            names = [info.name for info in session.get_inputs()]
-            values = (arrived, *map(np.asarray, scalars))
-            feeds = dict(zip(names, values, strict=True))
-        else:
-            feeds = {session.get_inputs()[0].name: arrived}
-        return run_batches(session, feeds)[0].view(np.float32)
+    def finish(self, candidate: Candidate, items: Samples) -> Mapping[str, AnyArray]:
+        """What the device answers alone after the head of a candidate, as after an outage."""
+        cut = self.manifest.cut_of(candidate)
+        chain = self._chains.of(cut)
+        answers = [
+            chain.finish(chain.head(inputs, cut.depth), cut.depth)
+            for inputs in items.feeds(self.manifest.inputs)
+        ]
+        return {
+            spec.name: np.stack([answer[spec.name].reshape(spec.shape) for answer in answers])
+            for spec in self.manifest.outputs
+        }

@@ -37,7 +37,7 @@ def test_the_same_plan_gives_the_same_fingerprint(
 
 def test_a_flipped_byte_is_found(out: Path, planned: Planned) -> None:
     for entry in planned.plan.manifest.files:
-        if entry.path.endswith(".onnx"):
+        if entry.path.endswith((".onnx", ".json")):
             path = out / entry.path
             data = bytearray(path.read_bytes())
             data[len(data) // 2] ^= 1
@@ -91,7 +91,37 @@ def test_a_full_disk_is_reported_and_cleaned_up(
 def test_a_part_that_changed_since_the_plan_is_refused(planned: Planned, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     shutil.copytree(planned.parts, parts)
-    (parts / "device" / "segment-0.onnx").write_bytes(b"something else")
-    with pytest.raises(BundleError, match=r"segment-0\.onnx: changed since the plan was made"):
+    segment = parts / planned.plan.manifest.chains[0].segments[0].file
+    segment.write_bytes(b"something else")
+    with pytest.raises(BundleError, match=rf"{segment.name}: changed since the plan was made"):
         write_bundle(planned.plan, parts, tmp_path / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+
+
+def test_ctrl_c_leaves_nothing_behind(
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_source: Path, _target: Path) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(planned.plan, planned.parts, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_bundle_stays_where_a_newer_one_cannot_be_finished(
+    out: Path, planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_source: Path, target: Path) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(BundleError, match="No space left"):
+        write_bundle(planned.plan, planned.parts, out)
+    assert open_bundle(out, "device").manifest == planned.plan.manifest
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_profile_and_plan_are_in_it(out: Path) -> None:
+    assert {path.name for path in (out / "record").iterdir()} == {"plan.json", "profile.json"}

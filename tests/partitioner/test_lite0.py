@@ -3,32 +3,35 @@
 from pathlib import Path
 
 import pytest
-from tests.partitioner.conftest import ignore
+from tests.partitioner.conftest import HERE, ignore
 
 from isthmus import Symbols, open_bundle
 from isthmus_models import calibration_pictures, evaluation_pictures
 from isthmus_partitioner import (
+    Goals,
     ModelCard,
     Network,
-    PictureSets,
     Plan,
     PlanConfig,
+    Samples,
     Workbench,
     load_model,
 )
+from isthmus_partitioner.cuts.network_dag import network_dag
+from isthmus_partitioner.planning.metrics import metric_for
+from isthmus_partitioner.samples import sets_of
 
 pytestmark = pytest.mark.slow
 
 
 CONFIG = PlanConfig(
-    agreement_floor=0.8,
+    goals=Goals(min_agreement=0.8),
     edge_network_ms=150,
     steps=(1 / 4, 1 / 2),
     pictures=("jpeg",),
     qualities=(95,),
     bottleneck=False,
     max_cuts=2,
-    fp32_layers=(0, 6),
 )
 
 
@@ -39,9 +42,19 @@ def network(lite0: Path) -> Network:
 
 @pytest.fixture(scope="module")
 def bench(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    (spec,) = network.inputs
+    fitted, judged = (
+        Samples({spec.name: pictures}, tuple(f"{source} {i}" for i in range(len(pictures))))
+        for source, pictures in (
+            ("calibration", calibration_pictures(9, 224)),
+            ("evaluation", evaluation_pictures(16, 224)),
+        )
+    )
     return Workbench(
         network,
-        PictureSets(calibration_pictures(9, 224), evaluation_pictures(16, 224)),
+        sets_of(fitted, judged),
+        metric_for("classify", network.outputs),
+        devices=HERE,
         config=CONFIG,
         work=tmp_path_factory.mktemp("lite0"),
         card=ModelCard("efficientnet-lite0"),
@@ -55,14 +68,14 @@ def plan(bench: Workbench) -> Plan:
 
 
 def test_its_one_tensor_cuts_lie_between_blocks(network: Network) -> None:
-    assert len(network.cuts) == 33
     assert sum(network.macs) == pytest.approx(385e6, rel=0.01)
+    heads = list(network_dag(network).single_tensor_heads())
+    assert 33 <= len(heads) <= 45
 
 
-def test_int8_answers_like_fp32(plan: Plan) -> None:
-    assert plan.manifest.local.precision == "int8"
+def test_the_head_answers_like_fp32(plan: Plan) -> None:
     assert plan.manifest.local.figures.agreement >= 0.85
-    assert plan.manifest.local.figures.kl < 0.05
+    assert plan.manifest.local.figures.divergence < 0.05
 
 
 def test_a_kept_cut_answers_more_like_fp32_than_jpeg_with_fewer_bytes(plan: Plan) -> None:
@@ -70,7 +83,10 @@ def test_a_kept_cut_answers_more_like_fp32_than_jpeg_with_fewer_bytes(plan: Plan
     jpeg = plan.manifest.candidate("input-jpeg").figures
     kept = (c for c in plan.manifest.kept if any(isinstance(e, Symbols) for e in c.encodings))
     cuts = [rung.figures for candidate in kept for rung in candidate.rungs]
-    assert any(cut.kl < jpeg.kl and cut.payload_bytes < jpeg.payload_bytes / 2 for cut in cuts)
+    assert any(
+        cut.divergence < jpeg.divergence and cut.payload_bytes < jpeg.payload_bytes / 2
+        for cut in cuts
+    )
 
 
 def test_the_bundle_opens_on_both_sides(bench: Workbench, plan: Plan, tmp_path: Path) -> None:

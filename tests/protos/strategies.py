@@ -22,10 +22,17 @@ def shapes(at_least: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
     return st.lists(st.integers(1, 7), min_size=at_least, max_size=4).map(tuple)
 
 
+def batch_axes(rank: int) -> st.SearchStrategy[int | None]:
+    """Every place of the batch, and none."""
+    return st.none() | st.integers(0, rank)
+
+
 @st.composite
 def exact_cases(draw: st.DrawFn) -> tuple[CutTensor, Encoding]:
     """A tensor that crosses to the bit."""
-    tensor = plain(draw(st.sampled_from(DATA_TYPES)), *draw(shapes()))
+    shape = draw(shapes())
+    axis = draw(batch_axes(len(shape)))
+    tensor = plain(draw(st.sampled_from(DATA_TYPES)), *shape, batch_axis=axis)
     encodings: tuple[Encoding, ...] = (Raw(), Lossless())
     return tensor, draw(st.sampled_from(encodings))
 
@@ -35,7 +42,9 @@ def symbol_cases(draw: st.DrawFn) -> tuple[CutTensor, Encoding]:
     """A tensor that crosses as symbols, from a table or from a stage."""
     predictor = draw(st.sampled_from(PREDICTORS))
     rank = PREDICTORS.index(predictor)  # each looks one axis further back
-    tensor = draw(st.sampled_from((quantised, staged)))(*draw(shapes(rank)))
+    shape = draw(shapes(rank))
+    axis = draw(batch_axes(len(shape))) if shape else 0  # a quantised tensor has a dimension
+    tensor = draw(st.sampled_from((quantised, staged)))(*shape, batch_axis=axis)
     levels = draw(st.sampled_from(LEVELS))
     zero_point = draw(st.integers(0, levels - 1))
     return tensor, symbols(levels, predictor, zero_point)
@@ -48,5 +57,5 @@ def tensors_for(draw: st.DrawFn, tensor: CutTensor, encoding: Encoding) -> AnyAr
     if isinstance(encoding, Symbols) and tensor.quantisation is None:
         levels, blank = encoding.levels, encoding.zero_point
         found = mostly(blank, share, tensor.wire.size, levels, seed)
-        return found.reshape((1, *tensor.wire.shape))
+        return found.reshape(tensor.wire.graph_shape)
     return array_of(tensor.wire, seed, share)

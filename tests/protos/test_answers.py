@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.protos.strategies import shapes
+from tests.protos.strategies import batch_axes, shapes
 
 from isthmus import TensorSpec, WireError, decode_answer, encode_answer
 from isthmus.manifest import DataType
@@ -21,12 +21,14 @@ PROBABILITIES = TensorSpec(name="probs", data_type="float32", shape=(50,))
 IDS = TensorSpec(name="ids", data_type="int64", shape=(50,))
 
 
-@given(st.sampled_from(DATA_TYPES), shapes(), st.integers(0, 2**32 - 1))
+@given(st.sampled_from(DATA_TYPES), shapes(), st.integers(0, 2**32 - 1), st.data())
 def test_a_whole_answer_comes_back_to_the_bit(
-    data_type: DataType, shape: tuple[int, ...], seed: int
+    data_type: DataType, shape: tuple[int, ...], seed: int, data: st.DataObject
 ) -> None:
-    spec = TensorSpec(name="out", data_type=data_type, shape=shape)
+    axis = data.draw(batch_axes(len(shape)))
+    spec = TensorSpec(name="out", data_type=data_type, shape=shape, batch_axis=axis)
     output = array_of(spec, seed, 0.2)
+    assert output.shape == spec.graph_shape
     sent = pb.Tensor.FromString(encode_answer(spec, output, 0).SerializeToString())
     assert same(decode_answer(sent, spec), output)
 
@@ -50,6 +52,31 @@ def test_an_answer_that_would_not_become_smaller_comes_whole(top_k: int) -> None
 def test_only_floats_have_greatest_values_that_may_stand_for_all() -> None:
     ids = np.arange(50, dtype=np.int64)[None]
     assert same(decode_answer(encode_answer(IDS, ids, 5), IDS), ids)
+
+
+@pytest.mark.parametrize("data_type", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (5, 10)])
+def test_what_is_no_row_of_floats_comes_whole(shape: tuple[int, ...], data_type: DataType) -> None:
+    """Of boxes or a map, the greatest values alone mean nothing."""
+    spec = TensorSpec(name="out", data_type=data_type, shape=shape)
+    output = array_of(spec, 1, 0.0)
+    sent = encode_answer(spec, output, 3)
+    assert sent.encoding == pb.ENCODING_RAW
+    assert same(decode_answer(sent, spec), output)
+    sent.encoding, sent.top_k, sent.payload = pb.ENCODING_TOP_K, 1, bytes(8)
+    with pytest.raises(WireError, match=f"encoding {pb.ENCODING_TOP_K}"):
+        decode_answer(sent, spec)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(0, (1, 50)), (1, (50, 1)), (None, (50,))])
+def test_a_row_has_its_greatest_values_wherever_its_batch_is(
+    axis: int | None, shape: tuple[int, ...]
+) -> None:
+    spec = TensorSpec(name="probs", data_type="float32", shape=(50,), batch_axis=axis)
+    row = np.arange(50, dtype=np.float32).reshape(shape)
+    answer = decode_answer(encode_answer(spec, row, 5), spec)
+    assert answer.shape == shape
+    assert np.array_equal(answer.reshape(-1)[45:], np.arange(45, 50))
 
 
 def _set(field: str, value: object) -> Callable[[pb.Tensor], None]:

@@ -2,10 +2,22 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import pytest
 
-from isthmus import BundleError, ConfigError, decode_manifest, encode_manifest, open_bundle
+from isthmus import (
+    BundleError,
+    ConfigError,
+    FileEntry,
+    decode_manifest,
+    encode_manifest,
+    open_bundle,
+    sha256_of,
+)
+
+RECORD = "record/plan.json"
 
 
 @pytest.fixture
@@ -47,6 +59,36 @@ def test_a_device_needs_only_its_own_half(bundle: Path) -> None:
     open_bundle(bundle, "device")
     with pytest.raises(BundleError, match=r"tail-.*No such file"):
         open_bundle(bundle, "cloud")
+
+
+@pytest.fixture
+def recorded(bundle: Path) -> Path:
+    """A bundle with a record of how it was made."""
+    (bundle / "record").mkdir()
+    (bundle / RECORD).write_text("{}", encoding="utf-8")
+    entry = FileEntry(path=RECORD, side="record", size_bytes=2, sha256=sha256_of(bundle / RECORD))
+    manifest = open_bundle(bundle, "device").manifest
+    with_record = msgspec.structs.replace(manifest, files=(*manifest.files, entry))
+    (bundle / "bundle.json").write_bytes(encode_manifest(with_record))
+    return bundle
+
+
+@pytest.mark.parametrize("side", ["device", "cloud"])
+def test_a_record_is_verified_by_both_sides(
+    recorded: Path, side: Literal["device", "cloud"]
+) -> None:
+    assert open_bundle(recorded, side).file(RECORD).read_text(encoding="utf-8") == "{}"
+    (recorded / RECORD).write_text("[]", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"plan\.json: damaged"):
+        open_bundle(recorded, side)
+
+
+@pytest.mark.parametrize("side", ["device", "cloud"])
+def test_a_bundle_of_two_chains_opens(wide_bundle: Path, side: Literal["device", "cloud"]) -> None:
+    manifest = open_bundle(wide_bundle, side).manifest
+    chains = {cut.id: manifest.chain_of(cut).id for cut in manifest.cuts}
+    assert chains["pair"] == chains["floats"] == "whole"
+    assert chains["curves"] == "curved"
 
 
 def test_a_truncated_file_is_named_with_both_sizes(bundle: Path) -> None:

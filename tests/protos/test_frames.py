@@ -81,7 +81,7 @@ def test_every_tensor_of_a_frame_arrives_as_it_was(
     for (tensor, encoding, given_values), received in zip(sent, got, strict=True):
         assert same(received, crossing(tensor, encoding, given_values))
         assert received.dtype == np.dtype(tensor.wire.data_type)
-        assert received.shape == (1, *tensor.wire.shape)
+        assert received.shape == tensor.wire.graph_shape
     for payload, (tensor, encoding, _) in zip(frame.payloads, sent, strict=True):
         assert len(payload.data) <= max_payload_bytes(tensor.wire, encoding)
     assert kept is None
@@ -104,6 +104,30 @@ def test_every_frame_of_a_video_arrives_as_it_was(
         got, kept = decode_frame(carried(frame), candidate, cut, CODER, kept)
         expected = map(crossing, tensors, encodings, values)
         assert all(map(same, got, expected))
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(0, (1, 3, 4)), (1, (3, 1, 4)), (None, (3, 4))])
+@pytest.mark.parametrize(
+    "encoding", [Raw(), Lossless(), symbols(16), symbols(16, "left"), symbols(256, "up")]
+)
+def test_the_place_of_the_batch_adds_no_byte_and_changes_none(
+    encoding: Encoding, axis: int | None, shape: tuple[int, ...]
+) -> None:
+    tensor = quantised(3, 4, batch_axis=axis)
+    values = np.arange(96, 192, 8, dtype=np.uint8)
+    frame, candidate, cut = encoded(tensor, encoding, values.reshape(shape))
+    usual, *_ = encoded(quantised(3, 4), encoding, values.reshape(1, 3, 4))
+    assert frame.payloads == usual.payloads
+    (got,), _ = decode_frame(carried(frame), candidate, cut, CODER, None)
+    assert same(got, crossing(tensor, encoding, values.reshape(shape)))
+
+
+def test_a_picture_may_have_its_batch_elsewhere() -> None:
+    picture = plain("uint8", 24, 32, 3, batch_axis=None)
+    encoding = Picture(format="webp", quality=None)
+    frame, candidate, cut = encoded(picture, encoding, smooth_picture()[0])
+    (got,), _ = decode_frame(carried(frame), candidate, cut, CODER, None)
+    assert same(got, smooth_picture()[0])
 
 
 def test_each_rung_is_decoded_by_its_own_encoding() -> None:
@@ -309,7 +333,7 @@ def test_a_frame_of_this_plan_is_never_larger_than_announced(tiny_bundle: Path) 
     for candidate in manifest.candidates:
         cut = manifest.cut_of(candidate)
         tensors = [
-            noise.integers(0, 256, (1, *tensor.wire.shape), np.uint8) for tensor in cut.tensors
+            noise.integers(0, 256, tensor.wire.graph_shape, np.uint8) for tensor in cut.tensors
         ]
         frame = FrameEncoder().encode(candidate, cut, 0, tensors)
         assert frame.ByteSize() <= max_frame_bytes(manifest)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.protos.strategies import shapes
+from tests.protos.strategies import batch_axes, shapes
 
 from isthmus import Coded, SymbolCoder, TensorSpec, WireError
 from isthmus.lossless import decode_exactly, encode_exactly, exact_bytes, raw_bytes, raw_values
@@ -21,7 +21,9 @@ CODER = SymbolCoder()
 
 @st.composite
 def tensors(draw: st.DrawFn) -> tuple[TensorSpec, AnyArray]:
-    spec = TensorSpec(name="t", data_type=draw(st.sampled_from(DATA_TYPES)), shape=draw(shapes()))
+    shape, data_type = draw(shapes()), draw(st.sampled_from(DATA_TYPES))
+    axis = draw(batch_axes(len(shape)))
+    spec = TensorSpec(name="t", data_type=data_type, shape=shape, batch_axis=axis)
     seed, share = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0.0, 0.5, 0.9, 1.0]))
     return spec, array_of(spec, seed, share)
 

@@ -1,13 +1,13 @@
 """A manifest is read whole or refused with the name of what makes no sense in it."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.protos.edits import Change, edited, put, without
 
 from isthmus import (
     UNMEASURED,
@@ -17,32 +17,15 @@ from isthmus import (
     Manifest,
     Raw,
     Rung,
+    TensorSpec,
     decode_manifest,
     encode_manifest,
 )
 from isthmus_bench.fuzz.cases import candidate_of, plain, quantised, staged, symbols
 from isthmus_bench.fuzz.plan import wire_plan
 
-Change = Callable[[dict[str, Any]], object]
-
 # Where things are in `wire_plan`.
 PICTURES, EXACT, EARLY, MIXED = 1, 2, 3, 4
-
-
-def edited(change: Change) -> bytes:
-    document = json.loads(encode_manifest(wire_plan()))
-    change(document)
-    return json.dumps(document).encode()
-
-
-def _set(*path: str | int, to: object) -> Change:
-    def change(document: dict[str, Any]) -> None:
-        node: Any = document
-        for key in path[:-1]:
-            node = node[key]
-        node[path[-1]] = to
-
-    return change
 
 
 def _encoding(candidate: int, rung: int, tensor: int, **fields: object) -> Change:
@@ -54,53 +37,52 @@ def _encoding(candidate: int, rung: int, tensor: int, **fields: object) -> Chang
 
 
 def _replaced(candidate: int, rung: int, tensor: int, encoding: dict[str, object]) -> Change:
-    return _set("candidates", candidate, "rungs", rung, "encodings", tensor, to=encoding)
+    return put("candidates", candidate, "rungs", rung, "encodings", tensor, to=encoding)
 
 
-def _without(path: str) -> Change:
-    return lambda d: d.update(files=[each for each in d["files"] if each["path"] != path])
+def _figures(**fields: object) -> Change:
+    return lambda d: d["candidates"][EARLY]["rungs"][0]["figures"].update(fields)
 
 
 PLAIN = {"kind": "symbols", "levels": 16, "step": 0.1, "zero_point": 3, "predictor": "none"}
 
 NONSENSE: list[tuple[Change, str]] = [
-    (_set("format_version", to=1), "bundle format 1, this Isthmus reads 2"),
-    (_set("surprise", to=1), "unknown field `surprise`"),
-    (lambda d: d.pop("segments"), "missing required field `segments`"),
-    (_set("segments", to=[]), "no segments or no outputs"),
-    (_set("outputs", to=[]), "no segments or no outputs"),
-    (_set("segments", 1, "inputs", 0, "shape", to=[9, 9]), "does not begin where"),
-    (_set("segments", 2, "inputs", to=[]), "does not begin where"),
-    (_set("segments", 0, "inputs", 0, "name", to="other"), "does not begin with the model"),
-    (_set("input", "shape", to=[1 << 20, 1 << 20, 3]), "impossible shape"),
-    (_set("input", "shape", to=[0, 3]), "impossible shape"),
-    (_set("input", "shape", to=[1] * 60), "impossible shape"),
-    (_set("cuts", 2, "tensors", 0, "wire", "shape", to=[1 << 40]), "impossible shape"),
-    (_set("outputs", 0, "shape", to=[-1]), "impossible shape"),
-    (_set("outputs", 0, "data_type", to="float64"), "Invalid enum value 'float64'"),
-    (_set("files", 0, "path", to="../outside.onnx"), "leads out of the bundle"),
-    (_set("files", 0, "path", to="/etc/passwd"), "leads out of the bundle"),
+    (put("format_version", to=1), "bundle format 1, this Isthmus reads 3"),
+    (put("surprise", to=1), "unknown field `surprise`"),
+    (lambda d: d.pop("chains"), "missing required field `chains`"),
+    (put("inputs", 0, "shape", to=[1 << 20, 1 << 20, 3]), "impossible shape"),
+    (put("inputs", 0, "shape", to=[0, 3]), "impossible shape"),
+    (put("inputs", 0, "shape", to=[1] * 60), "impossible shape"),
+    (put("cuts", 2, "tensors", 0, "wire", "shape", to=[1 << 40]), "impossible shape"),
+    (put("cuts", 2, "tensors", 0, "boundary", "shape", to=[1 << 40]), "impossible shape"),
+    (put("outputs", 0, "shape", to=[-1]), "impossible shape"),
+    (put("outputs", 0, "data_type", to="complex64"), "Invalid enum value 'complex64'"),
+    (put("inputs", 0, "batch_axis", to=4), "'picture' of rank 3 has the batch axis 4"),
+    (put("inputs", 0, "batch_axis", to=-1), "'picture' of rank 3 has the batch axis -1"),
+    (put("chains", 1, "segments", 2, "outputs", 0, "batch_axis", to=3), "has the batch axis 3"),
+    (put("files", 0, "path", to="../outside.onnx"), "leads out of the bundle"),
+    (put("files", 0, "path", to="/etc/passwd"), "leads out of the bundle"),
     (lambda d: d["files"].append(d["files"][0]), "stands in it twice"),
-    (_without("device/segment-1.onnx"), "device/segment-1.onnx is used by the device side"),
-    (_without("device/wire-cut.onnx"), "device/wire-cut.onnx is used by the device side"),
-    (_without("cloud/tail-mixed.onnx"), "cloud/tail-mixed.onnx is used by the cloud side"),
-    (_set("has_labels", to=True), "labels.txt is used by both sides"),
-    (_set("cuts", 0, "depth", to=7), "has depth 7"),
-    (_set("cuts", 0, "depth", to=-1), "has depth -1"),
-    (_set("cuts", 1, "depth", to=2), "'early' is not what segments 1 and 2 share"),
-    (_set("cuts", 1, "tensors", to=[]), "lacks its tensors or its tail"),
-    (_set("cuts", 1, "tail", to=None), "lacks its tensors or its tail"),
-    (_set("cuts", 3, "tail", to="cloud/tail-early.onnx"), "cannot have a tail"),
-    (lambda d: d["cuts"].append(d["cuts"][0]), "stands in it twice"),
-    (_set("cuts", 2, "tensors", 0, "stage", to=None), "crosses in another form, but no stage"),
-    (_set("cuts", 0, "tensors", 0, "stage", to="device/wire-cut.onnx"), "cannot be quantised"),
-    (_set("cuts", 1, "tensors", 0, "quantisation", "scale", to=0.0), "impossible scale"),
-    (_set("cuts", 1, "tensors", 0, "quantisation", "zero_point", to=256), "impossible scale"),
-    (_set("candidates", 0, "cut", to="nowhere"), "unknown cut 'nowhere'"),
-    (_set("candidates", EARLY, "chosen", to=8), "chooses rung 8 of 8"),
-    (_set("candidates", EARLY, "chosen", to=-1), "chooses rung -1 of 8"),
-    (_set("candidates", EARLY, "rungs", to=[]), "chooses rung 0 of 0"),
-    (_set("candidates", MIXED, "rungs", 1, "encodings", to=[]), "has 0 encodings for 8 tensors"),
+    (without("device/segment-1.onnx"), "device/segment-1.onnx is used by the device side"),
+    (without("device/other-3.onnx"), "device/other-3.onnx is used by the device side"),
+    (without("device/wire-cut.onnx"), "device/wire-cut.onnx is used by the device side"),
+    (without("cloud/tail-mixed.onnx"), "cloud/tail-mixed.onnx is used by the cloud side"),
+    (put("files", 0, "side", to="record"), "segment-0.onnx is listed as a record, but"),
+    (put("files", -1, "path", to="plan.json"), "plan.json is listed as a record, but is not"),
+    (put("chains", 0, "segments", 0, "file", to="record/plan.json"), "used by the device side"),
+    (put("has_labels", to=True), "labels.txt is used by both sides"),
+    (put("candidates", 0, "cut", to="nowhere"), "unknown cut 'nowhere'"),
+    (put("candidates", EARLY, "chosen", to=8), "chooses rung 8 of 8"),
+    (put("candidates", EARLY, "chosen", to=-1), "chooses rung -1 of 8"),
+    (put("candidates", EARLY, "rungs", to=[]), "chooses rung 0 of 0"),
+    (put("candidates", MIXED, "rungs", 1, "encodings", to=[]), "has 0 encodings for 9 tensors"),
+    (_figures(agreement=0.5, agreement_low=0.6), "0.5, which is not within its interval"),
+    (_figures(agreement=0.5, agreement_high=0.4), "0.5, which is not within its interval"),
+    (_figures(agreement=1.5, agreement_high=1.5), "which is not within its interval"),
+    (_figures(agreement_low=-0.1), "which is not within its interval"),
+    (_figures(divergence=-1e-9), "impossible divergence -1e-09"),
+    (_figures(memory_bytes=-1), "impossible memory_bytes -1"),
+    (_figures(edge_ms=-1.0), "impossible edge_ms -1.0"),
     (lambda d: d["candidates"].append(dict(d["candidates"][0], id="again")), "exactly one"),
     (lambda d: d["candidates"].append(d["candidates"][1]), "stands in it twice"),
     (lambda d: d["candidates"].pop(0), "exactly one"),
@@ -197,6 +179,17 @@ def test_symbols_come_from_a_table_or_from_a_stage() -> None:
     assert quantised(3).is_quantised
     assert staged(3).is_quantised
     assert not plain("uint8", 3).is_quantised
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape"), [(0, (1, 2, 3)), (1, (2, 1, 3)), (2, (2, 3, 1)), (None, (2, 3))]
+)
+def test_a_batch_of_one_stands_where_the_spec_says(
+    axis: int | None, shape: tuple[int, ...]
+) -> None:
+    spec = TensorSpec(name="t", data_type="float64", shape=(2, 3), batch_axis=axis)
+    assert spec.graph_shape == shape
+    assert spec.nbytes == 48
 
 
 def test_what_sends_nothing_is_local() -> None:

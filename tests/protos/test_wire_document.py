@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from isthmus import (
+    FORMAT_VERSION,
     Candidate,
     CutTensor,
     Encoding,
@@ -24,8 +25,9 @@ from isthmus import (
     decode_frame,
     max_payload_bytes,
 )
+from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
-from isthmus_bench.fuzz.cases import AnyArray, candidate_of, cut_of, same
+from isthmus_bench.fuzz.cases import DATA_TYPES, AnyArray, candidate_of, cut_of, same
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```example\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -106,7 +108,7 @@ def array_of_text(text: str, spec: TensorSpec) -> AnyArray:
     for word in text.split():
         value, _, times = word.partition("*")
         values += [float(value)] * int(times or 1)
-    return np.array(values).astype(spec.data_type).reshape((1, *spec.shape))
+    return np.array(values).astype(spec.data_type).reshape(spec.graph_shape)
 
 
 def route_of(case: Example) -> tuple[Candidate, CutTensor]:
@@ -175,6 +177,23 @@ def test_every_field_stands_in_its_table(message: type[pb.Frame | pb.Payload]) -
 def test_every_packing_stands_beside_its_number() -> None:
     for name, number in pb.Packing.items():
         assert f"`{name}` {number}" in DOCUMENT
+
+
+def test_every_data_type_stands_beside_its_number() -> None:
+    rows = re.findall(r"\| `(\w+)` \| (\d+) (?=\|)", section("Answers"))
+    numbers = {f"DATA_TYPE_{name.upper()}": int(number) for name, number in rows}
+    assert numbers | {"DATA_TYPE_UNSPECIFIED": 0} == dict(pb.DataType.items())
+    assert {name for name, _ in rows} == set(DATA_TYPES)
+    assert all(f"`{name}`" in section("What the plan says") for name in DATA_TYPES)
+
+
+def test_the_versions_are_the_codes() -> None:
+    text = section("Versions")
+    assert f"came with format {FORMAT_VERSION} and left the\nprotocol at {PROTOCOL}:" in text
+
+
+def section(title: str) -> str:
+    return DOCUMENT.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 CONSTANTS = re.findall(r"^\| `(\w+)\.([A-Z_]+)` \| ([\d.]+) \|", DOCUMENT, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,31 +35,32 @@ DATA_TYPES: tuple[DataType, ...] = (
     "int64",
     "float16",
     "float32",
+    "float64",
 )
 LEVELS: tuple[Levels, ...] = (16, 256)
 PREDICTORS: tuple[Predictor, ...] = ("none", "left", "up")
 SOURCE = Quantisation(scale=0.05, zero_point=120)
 
 
-def plain(data_type: DataType, *shape: int, name: str = "ids") -> CutTensor:
+def plain(
+    data_type: DataType, *shape: int, name: str = "ids", batch_axis: int | None = 0
+) -> CutTensor:
     """A tensor that crosses as it is."""
-    spec = TensorSpec(name=name, data_type=data_type, shape=shape)
+    spec = TensorSpec(name=name, data_type=data_type, shape=shape, batch_axis=batch_axis)
     return CutTensor(boundary=spec, wire=spec)
 
 
-def quantised(*shape: int, name: str = "map") -> CutTensor:
+def quantised(*shape: int, name: str = "map", batch_axis: int | None = 0) -> CutTensor:
     """A tensor of the int8 head, whose integers a table makes symbols of."""
-    spec = TensorSpec(name=name, data_type="uint8", shape=shape)
+    spec = TensorSpec(name=name, data_type="uint8", shape=shape, batch_axis=batch_axis)
     return CutTensor(boundary=spec, wire=spec, quantisation=SOURCE)
 
 
-def staged(*shape: int, name: str = "hidden") -> CutTensor:
+def staged(*shape: int, name: str = "hidden", batch_axis: int | None = 0) -> CutTensor:
     """A tensor of the fp32 head: its stage quantises, and what the encoder gets are symbols."""
-    return CutTensor(
-        boundary=TensorSpec(name=name, data_type="float32", shape=shape),
-        wire=TensorSpec(name=name, data_type="uint8", shape=shape),
-        stage="device/wire-cut.onnx",
-    )
+    boundary = TensorSpec(name=name, data_type="float32", shape=shape, batch_axis=batch_axis)
+    wire = msgspec.structs.replace(boundary, data_type="uint8")
+    return CutTensor(boundary=boundary, wire=wire, stage="device/wire-cut.onnx")
 
 
 def symbols(levels: Levels, predictor: Predictor = "none", zero_point: int = 8) -> Symbols:
@@ -68,7 +70,14 @@ def symbols(levels: Levels, predictor: Predictor = "none", zero_point: int = 8) 
 
 def cut_of(*tensors: CutTensor) -> Cut:
     """A cut in the middle of some network."""
-    return Cut(id="cut", depth=1, macs_share=0.5, tensors=tensors, tail="cloud/tail-cut.onnx")
+    return Cut(
+        id="cut",
+        chain="whole",
+        depth=1,
+        macs_share=0.5,
+        tensors=tensors,
+        tail="cloud/tail-cut.onnx",
+    )
 
 
 def candidate_of(*rungs: Sequence[Encoding], name: str = "cut-fp32") -> Candidate:
@@ -117,14 +126,14 @@ def mostly(blank: int, share: float, count: int, levels: Levels, seed: int = 0) 
 
 
 def array_of(spec: TensorSpec, seed: int, share: float) -> AnyArray:
-    """Arbitrary bits [1,*shape] (of floats: NaN, infinities and subnormals too), a share of 0s."""
+    """Arbitrary bits of `graph_shape` (of floats: NaN and infinities too), a share of zeros."""
     random = np.random.default_rng(seed)
     data_type = np.dtype(spec.data_type)
     words = random.integers(0, 256, (spec.size, data_type.itemsize), dtype=np.uint8)
     words[random.random(spec.size) < share] = 0
     if spec.data_type == "bool":
         words &= 1
-    return words.view(data_type).reshape((1, *spec.shape))
+    return words.view(data_type).reshape(spec.graph_shape)
 
 
 def encoded(

@@ -156,7 +156,7 @@ def _check_tensors(
         raise WrongResultError(f"{len(tensors)} tensors, the plan has {len(encodings)}")
     for tensor, planned, encoding in zip(tensors, cut.tensors, encodings, strict=True):
         spec = planned.wire
-        if tensor.shape != (1, *spec.shape) or tensor.dtype != np.dtype(spec.data_type):
+        if tensor.shape != spec.graph_shape or tensor.dtype != np.dtype(spec.data_type):
             raise WrongResultError(f"{spec.name!r} is {tensor.dtype} {tensor.shape}")
         if isinstance(encoding, Symbols) and tensor.view(np.uint8).max() >= encoding.levels:
             raise WrongResultError(f"{spec.name!r} has symbols beyond {encoding.levels} levels")

@@ -61,11 +61,11 @@ def _value(tensor: CutTensor, encoding: Encoding, seed: int, share: float) -> An
         height, width, _ = tensor.wire.shape
         rows, columns = np.mgrid[0:height, 0:width]
         planes = [rows * 5 + seed, columns * 7, (rows + columns) * 2]
-        picture: AnyArray = np.stack(planes, -1).astype(np.uint8)[None]
-        return picture
+        picture: AnyArray = np.stack(planes, -1).astype(np.uint8)
+        return picture.reshape(tensor.wire.graph_shape)
     if not isinstance(encoding, Symbols):
         return array_of(tensor.wire, seed, share)
-    spread = np.random.default_rng(seed).laplace(0, 2, (1, *tensor.wire.shape))
+    spread = np.random.default_rng(seed).laplace(0, 2, tensor.wire.graph_shape)
     blank, levels, wide = encoding.zero_point, encoding.levels, 1.0
     if tensor.quantisation is not None:  # integers of the head: a step is several of them
         blank, levels, wide = tensor.quantisation.zero_point, 256, 8.0

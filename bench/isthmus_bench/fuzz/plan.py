@@ -4,6 +4,7 @@ No file stands behind it: it is what a device and a service agree on, and no mor
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from PIL import features
 
@@ -11,6 +12,7 @@ from isthmus import (
     FORMAT_VERSION,
     UNMEASURED,
     Candidate,
+    Chain,
     Cut,
     CutTensor,
     Encoding,
@@ -26,6 +28,7 @@ from isthmus import (
 from isthmus_bench.fuzz.cases import plain, quantised, staged, symbols
 
 PICTURE = plain("uint8", 24, 32, 3, name="picture")
+RATE = plain("int64", name="rate", batch_axis=None)
 EARLY = quantised(8, 20, 20, name="early")
 MIXED: tuple[CutTensor, ...] = (
     staged(4, 9, 9, name="hidden"),
@@ -36,26 +39,32 @@ MIXED: tuple[CutTensor, ...] = (
     plain("int8", 2, 3, 4, 5, name="own"),
     plain("float16", 7, name="half"),
     plain("float32", 5, 1, name="whole"),
+    plain("float64", 6, name="precise"),
+)
+# Of another chain: recurrent, the batch in the second place or folded into the first.
+STATES: tuple[CutTensor, ...] = (
+    staged(7, 12, name="states", batch_axis=1),
+    quantised(9, 8, name="folded", batch_axis=None),
+    plain("float32", 2, 5, name="last", batch_axis=2),
+    RATE,
 )
 PROBABILITIES = TensorSpec(name="probabilities", data_type="float32", shape=(10,))
+TONE = TensorSpec(name="tone", data_type="float64", shape=(3,))
+INPUTS = (PICTURE.wire, RATE.wire)
 
 
 def wire_plan() -> Manifest:
-    """Three cuts before `local`, and ladders that walk through every way to send them."""
+    """Four cuts before `local`, and ladders that walk through every way to send them."""
     entries = {entry.path: entry for entry in _files()}
     return Manifest(
         format_version=FORMAT_VERSION,
         model_name="wire",
         model_sha256="0" * 64,
-        input=PICTURE.wire,
-        outputs=(PROBABILITIES,),
-        segments=_segments(),
-        cuts=(
-            _cut("input", 0, (PICTURE,)),
-            _cut("early", 1, (EARLY,)),
-            _cut("mixed", 2, MIXED),
-            Cut(id="local", depth=3, macs_share=1.0, tensors=(), tail=None),
-        ),
+        inputs=INPUTS,
+        outputs=(PROBABILITIES, TONE),
+        metric="invented for tests",
+        chains=_chains(),
+        cuts=_cuts(),
         candidates=_candidates(),
         files=tuple(entries.values()),
         agreement_floor=0.95,
@@ -65,36 +74,71 @@ def wire_plan() -> Manifest:
     )
 
 
-def _segments() -> tuple[Segment, ...]:
-    mixed = tuple(tensor.boundary for tensor in MIXED)
-    links = [(PICTURE.wire,), (EARLY.wire,), mixed, (PROBABILITIES,)]
-    return tuple(
-        Segment(file=f"device/segment-{i}.onnx", inputs=links[i], outputs=links[i + 1])
-        for i in range(3)
+def _chains() -> tuple[Chain, ...]:
+    mixed, states = (tuple(each.boundary for each in tensors) for tensors in (MIXED, STATES[:3]))
+    first = Segment(file="device/segment-0.onnx", inputs=INPUTS, outputs=(EARLY.wire, TONE))
+    whole = (
+        first,
+        Segment(file="device/segment-1.onnx", inputs=(EARLY.wire,), outputs=mixed),
+        Segment(file="device/segment-2.onnx", inputs=mixed, outputs=(PROBABILITIES,)),
+    )
+    other = (
+        first,
+        Segment(file="device/other-1.onnx", inputs=(PICTURE.wire,), outputs=states[:1]),
+        Segment(file="device/other-2.onnx", inputs=(EARLY.wire,), outputs=states[1:]),
+        Segment(file="device/other-3.onnx", inputs=(*states, RATE.wire), outputs=(PROBABILITIES,)),
+    )
+    return (
+        Chain(id="whole", precision="int8", segments=whole),
+        Chain(id="other", precision="fp32", segments=other),
     )
 
 
 def _files() -> list[FileEntry]:
-    device = [f"device/segment-{i}.onnx" for i in range(3)] + ["device/wire-cut.onnx"]
-    cloud = [f"cloud/tail-{name}.onnx" for name in ("input", "early", "mixed")]
+    segments = (each.file for chain in _chains() for each in chain.segments)
+    tails = (cut.tail for cut in _cuts() if cut.tail is not None)
     return [
-        *(FileEntry(path=path, side="device", size_bytes=1, sha256="0" * 64) for path in device),
-        *(FileEntry(path=path, side="cloud", size_bytes=1, sha256="0" * 64) for path in cloud),
+        *(_file(path, "device") for path in (*segments, "device/wire-cut.onnx")),
+        *(_file(path, "cloud") for path in tails),
+        _file("record/plan.json", "record"),
     ]
 
 
-def _cut(name: str, depth: int, tensors: tuple[CutTensor, ...]) -> Cut:
-    tail = f"cloud/tail-{name}.onnx"
-    return Cut(id=name, depth=depth, macs_share=depth / 3, tensors=tensors, tail=tail)
+def _file(path: str, side: Literal["device", "cloud", "record"]) -> FileEntry:
+    return FileEntry(path=path, side=side, size_bytes=1, sha256="0" * 64)
+
+
+def _cuts() -> tuple[Cut, ...]:
+    return (
+        _cut("input", "whole", 0, (PICTURE, RATE)),
+        _cut("early", "whole", 1, (EARLY,)),
+        _cut("mixed", "whole", 2, MIXED),
+        _cut("states", "other", 3, STATES),
+        Cut(id="local", chain="whole", depth=3, macs_share=1.0, tensors=(), tail=None),
+    )
+
+
+def _cut(name: str, chain: str, depth: int, tensors: tuple[CutTensor, ...]) -> Cut:
+    return Cut(
+        id=name,
+        chain=chain,
+        depth=depth,
+        macs_share=depth / 4,
+        tensors=tensors,
+        tail=f"cloud/tail-{name}.onnx",
+        answers=(TONE.name,) if depth else (),
+        rest_ms=100.0 - depth,
+    )
 
 
 def _candidates() -> tuple[Candidate, ...]:
     return (
         _candidate("local", "local", [[]]),
-        _candidate("pictures", "input", [[each] for each in _picture_ladder()]),
-        _candidate("exact", "input", [[Raw()], [Lossless()]]),
+        _candidate("pictures", "input", [[each, Raw()] for each in _picture_ladder()]),
+        _candidate("exact", "input", [[Raw(), Raw()], [Lossless(), Lossless()]]),
         _candidate("early", "early", [[each] for each in _map_ladder()]),
         _candidate("mixed", "mixed", _mixed_ladder()),
+        _candidate("states", "states", _states_ladder()),
     )
 
 
@@ -135,11 +179,19 @@ def _map_ladder() -> list[Encoding]:
 
 
 def _mixed_ladder() -> list[list[Encoding]]:
-    exactly: list[Encoding] = [Lossless()] * 6
-    as_they_are: list[Encoding] = [Raw()] * 6
+    exactly: list[Encoding] = [Lossless()] * 7
+    as_they_are: list[Encoding] = [Raw()] * 7
     return [
         [symbols(256, "up"), Lossless(), *as_they_are],
         [symbols(256), symbols(256, "left"), *exactly],
         [symbols(16, zero_point=3), symbols(16), *exactly],
         [symbols(16, "left"), symbols(16, "left"), *as_they_are],
+    ]
+
+
+def _states_ladder() -> list[list[Encoding]]:
+    return [
+        [symbols(256, "left"), Raw(), Raw(), Raw()],
+        [symbols(16, "up"), symbols(256, "left"), Lossless(), Lossless()],
+        [symbols(16), symbols(16, "up"), Lossless(), Raw()],
     ]

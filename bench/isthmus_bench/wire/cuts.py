@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import onnx
 
 from isthmus.errors import ModelError
-from isthmus_partitioner.cuts.one_tensor import macs_of, tensor_shapes
+from isthmus_partitioner.graph.macs import macs_of
+from isthmus_partitioner.graph.shapes import tensor_shapes
 from isthmus_partitioner.graph.surgery import (
     assemble,
     initialisers,

@@ -6,14 +6,15 @@ the budget of each frame and the plan's figures, which come from other pictures.
 fixed rungs and a JPEG.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Candidate, Figures, Rung
+from isthmus import UNMEASURED, Candidate, Rung
 from isthmus_bench.wire.cut_rows import CutRow
 from isthmus_bench.wire.ours import OurTensor, SymbolsCodec, fitted
 from isthmus_bench.wire.picture_rivals import PictureRival
@@ -142,18 +143,17 @@ def _late(used: NDArray[np.float64]) -> Iterator[bool]:
 
 
 def _candidate(row: CutRow) -> Candidate:
-    figures: Mapping[str, float] = dict.fromkeys(
-        ("edge_ms", "encode_ms", "decode_ms", "tail_ms"), 0.0
-    )
     rungs = tuple(
         Rung(
             encodings=(),
-            figures=Figures(
+            figures=msgspec.structs.replace(
+                UNMEASURED,
                 payload_bytes=round(rung.bytes),
                 payload_bytes_p95=round(rung.bytes_p95),
                 agreement=rung.agreement,
-                kl=rung.error,
-                **figures,
+                agreement_low=rung.agreement,
+                agreement_high=rung.agreement,
+                divergence=rung.error,
             ),
         )
         for rung in row.rungs

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus_bench.wire.boxes import Detections, candidates, f1_score, overlap, strongest
-from isthmus_partitioner.planning.agreement import closeness
+from isthmus_partitioner.planning.classification import Classes, Lines
 
 __all__ = ["Score", "score_boxes", "score_classes", "score_lines", "score_sentences"]
 
@@ -18,6 +18,7 @@ AnyArray = NDArray[np.generic]
 FloatArray = NDArray[np.float64]
 
 _NO_CHARACTER = 0
+_ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Score:
 
 def score_classes(reference: AnyArray, answers: AnyArray) -> Score:
     """Classifiers, [n,classes]: mean KL divergence in nats; share of equal top-1 answers."""
-    close = closeness(reference, answers)
-    return Score(close.kl, close.agreement)
+    close = Classes(_ANSWER).closeness({_ANSWER: reference}, {_ANSWER: answers})
+    return Score(close.divergence, close.agreement)
 
 
 def score_lines(reference: AnyArray, answers: AnyArray) -> Score:
@@ -40,10 +41,9 @@ def score_lines(reference: AnyArray, answers: AnyArray) -> Score:
     A line is read as in connectionist temporal classification (Graves et al., 2006): the best
     character of each place, repetitions merged, then index 0 left out.
     """
-    pairs = list(zip(reference, answers, strict=True))
-    error = np.mean([closeness(*pair).kl for pair in pairs])
-    agreement = np.mean([_line(wanted) == _line(got) for wanted, got in pairs])
-    return Score(float(error), float(agreement))
+    metric = Lines(_ANSWER, blank=_NO_CHARACTER)
+    close = metric.closeness({_ANSWER: reference}, {_ANSWER: answers})
+    return Score(close.divergence, close.agreement)
 
 
 def score_sentences(reference: AnyArray, answers: AnyArray) -> Score:
@@ -80,12 +80,6 @@ def _moved_weight(wanted: Detections, got: Detections) -> float:
     weights = wanted.scores
     strayed = weights * (1 - overlap(wanted.boxes, got.boxes))
     return float(np.abs(got.scores - weights).sum() + strayed.sum())
-
-
-def _line(places: AnyArray) -> tuple[int, ...]:
-    best = places.argmax(axis=1)
-    is_new = np.append(True, best[1:] != best[:-1])
-    return tuple(int(index) for index in best[is_new] if index != _NO_CHARACTER)
 
 
 def _unit(vectors: AnyArray) -> FloatArray:

@@ -118,7 +118,7 @@ def _transmit(
     spec = TensorSpec(name="cut", data_type="uint8", shape=sent.shape[1:])
     # The stage that quantises is imitated by `_stage`; a test holds the two together.
     place = CutTensor(boundary=spec, wire=spec, stage="imitated")
-    cut = Cut(id="", depth=1, macs_share=0, tensors=(place,), tail=None)
+    cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=(place,), tail=None)
     candidate = Candidate(
         id="cut",
         cut="",

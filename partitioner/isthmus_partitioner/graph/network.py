@@ -1,231 +1,237 @@
-"""The network to be cut: an ONNX file that was read, checked, cleaned and tried out."""
+"""The network to be cut: an ONNX file that was read, tried out, simplified and measured out."""
 
-import re
-import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from types import MappingProxyType
+from typing import cast
 
-import numpy as np
 import onnx
-import onnxruntime as ort
-from google.protobuf.message import DecodeError
+import onnx_ir as ir
 
-from isthmus import ModelError, TensorSpec, sha256_of
-from isthmus_partitioner.cuts.one_tensor import CutPoint, find_cuts, macs_of, tensor_shapes
-from isthmus_partitioner.graph.surgery import BATCH
-from isthmus_partitioner.runtime import RUNTIME_ERRORS, AnyArray, session_options
+from isthmus import DataType, ModelError, TensorSpec
+from isthmus_partitioner.graph.folding import fold, loosen
+from isthmus_partitioner.graph.macs import macs_of
+from isthmus_partitioner.graph.opsets import modern
+from isthmus_partitioner.graph.reading import ModelFile, read_file
+from isthmus_partitioner.graph.refusals import first_line
+from isthmus_partitioner.graph.rewriting import (
+    OWN,
+    Sizes,
+    as_proto,
+    fixed,
+    read_graph,
+    unhook_batch,
+    with_inputs,
+)
+from isthmus_partitioner.graph.simplify import simplified
+from isthmus_partitioner.graph.surgery import spec_info
+from isthmus_partitioner.graph.tensors import Tensors, find_tensors
+from isthmus_partitioner.graph.trial import (
+    Trial,
+    differences,
+    joined_differences,
+    try_out,
+)
+from isthmus_partitioner.runtime import open_session, run_one
 
-__all__ = ["RESERVED_NAMES", "Network", "load_model"]
+__all__ = ["Network", "load_model"]
 
-OLDEST_OPSET = 13  # per-channel QuantizeLinear
-RESERVED_NAMES = ("symbols", "step", "zero_point")  # inputs of a tail
-_LACKING = re.compile("No Op registered|not a registered function|find an implementation")
-_DATA_TYPES = {"uint8", "float32", "int64"}
+_BODIES = frozenset({"If", "Loop", "Scan"})
+_NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network that ONNX Runtime can run, for any batch.
+    """A network that ONNX Runtime can run, for inputs of one size.
 
-    `model` has its constants folded and its batch normalisations merged (the runtime's basic
-    optimisations), a name on every node, and known shapes. `macs` is by node, in order.
+    `model` has its constants folded, a name on every node, and the type and shape of every tensor;
+    the only free dimension is the batch "N", where the network `batches`: where a batch of two
+    gives the same answers as the two items alone. `tensors` holds what depends on an input and can
+    cross, the inputs and outputs among it, by name. Those in `unjoinable` have the batch folded
+    into another dimension. `macs` is by node, in order. `notes` say what was assumed, what could
+    not be done and why.
     """
 
     path: Path
     sha256: str
     model: onnx.ModelProto
-    input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    cuts: tuple[CutPoint, ...]
+    tensors: Mapping[str, TensorSpec]
     macs: tuple[int, ...]
+    batches: bool
+    unjoinable: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def load_model(path: Path) -> Network:
-    """Read an ONNX image classifier whose only input is a uint8 picture [N,H,W,3].
+def load_model(path: Path, sizes: Mapping[str, int] = _NO_SIZES) -> Network:
+    """Read any ONNX file that ONNX Runtime can run.
 
-    Raises ModelError that names what is wrong with the file, the op or the input.
+    `sizes` fixes open dimensions other than the batch, by their name or as "input:axis"; the name
+    of a scalar integer input fixes its value, and the network has no such input then. What is left
+    open is guessed and noted.
+
+    Raises ModelError that names what is wrong with the file, an operator, an input or an output,
+    and ConfigError for a size that names nothing.
     """
-    model = _read(path)
-    picture = _picture_input(model, path)
-    _check(model, path)
-    model = _modern(model, path)
-    _free_batch(model)
-    _free_reserved_names(model.graph, path)
-    model = _optimised(model, path)
-    outputs = _try_out(model, picture, path)
-    shapes = tensor_shapes(model.graph)
-    macs = macs_of(model.graph, shapes)
-    cuts = find_cuts(model.graph, shapes, macs)
-    return Network(path, sha256_of(path), model, picture, outputs, cuts, tuple(macs))
+    file = read_file(path)
+    _check_names(file)
+    trial = try_out(file, sizes)
+    graph, mode, notes = _prepared(file, trial)
+    batches = mode == "batch is free"
+    feeds = (trial.items[0], *([trial.joined] if batches else []))
+    changing = fold(graph, feeds)
+    if batches:
+        loosen(graph, changing, lambda: _wrong(as_proto(graph), trial, batches) is None)
+    model, troubles = simplified(
+        as_proto(graph),
+        lambda m: as_proto(with_inputs(ir.from_proto(m), trial.free, mode)),
+        lambda m: _wrong(m, trial, batches),
+    )
+    return _network(file, trial, model, mode, (*trial.notes, *notes, *troubles))
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _check_names(file: ModelFile) -> None:
+    graph = file.model.graph
+    for side, infos in (("input", graph.input), ("output", graph.output)):
+        for name in (info.name for info in infos if info.name.startswith(OWN)):
+            raise ModelError(
+                f"{file.path}: an {side} is called {name!r}; give it a name that does not begin "
+                f"with {OWN!r}"
+            )
+
+
+def _prepared(file: ModelFile, trial: Trial) -> tuple[ir.Model, Sizes, tuple[str, ...]]:
+    """The graph, of a newer opset where that changes no answer, and which sizes it states."""
+    converted, notes = modern(file)
+    wrong = None
+    for source in (file,) if converted is file else (converted, file):
+        graph = fixed(read_graph(source), trial.fixed)
+        if trial.fixed:
+            fold(with_inputs(graph, trial.free, "stated"), trial.items[:1], shapes=False)
+        mode, problem = _mode(graph, trial)
+        if mode is not None:
+            return graph, mode, (*notes, *_why_single(mode, problem))
+        notes, wrong = (f"opset {file.opset} is kept: its newer form answers otherwise",), problem
+    raise ModelError(f"{file.path}: cannot be prepared for cutting: {wrong}")
+
+
+def _mode(graph: ir.Model, trial: Trial) -> tuple[Sizes | None, str | None]:
+    """What can be stated of the sizes, at best that the batch is free, and why no more.
+
+    Sizes stay open where a branch that is never taken would not fit them.
+    """
+    problem = None
+    if any(each.batch_axis is not None for each in trial.free):
+        problem = _wrong(
+            as_proto(with_inputs(graph, trial.free, "batch is free")), trial, batches=True
+        )
+        if problem is None:
+            return "batch is free", None
+        changed = unhook_batch(graph)
+        if changed and _wrong(as_proto(graph), trial, batches=True) is None:
+            return "batch is free", None
+        for node, before in changed:
+            node.replace_input_with(1, before)
+    modes: tuple[Sizes, ...] = ("stated", "open")
+    for mode in modes:
+        wrong = _wrong(as_proto(with_inputs(graph, trial.free, mode)), trial, batches=False)
+        if wrong is None:
+            return mode, problem
+    return None, wrong
+
+
+def _why_single(mode: Sizes, problem: str | None) -> tuple[str, ...]:
+    if mode == "batch is free":
+        return ()
+    if problem is None:
+        return ("no input has a batch dimension: items are answered one by one",)
+    return (f"cannot answer two items at once ({problem}): they are answered one by one",)
+
+
+def _wrong(model: onnx.ModelProto, trial: Trial, batches: bool) -> str | None:
+    """What a model answers otherwise than the file; None if nothing."""
+    names = list(trial.outputs)
     try:
-        model = onnx.load(path)
-    except DecodeError as error:
-        raise ModelError(f"{path}: not an ONNX file, or not all of it; export it again") from error
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"{path}: its weights cannot be read: {_first_line(error)}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ModelError(f"{path}: cannot be read ({reason}); name an .onnx file") from error
-    if model.ir_version == 0 or not model.graph.node:
-        raise ModelError(f"{path}: holds no ONNX graph; name an .onnx file, or export it again")
-    return model
+        session = open_session(model, threads=2)
+        # Of two joined items, each is compared: no need to run the second alone.
+        for feed, answers in list(zip(trial.items, trial.answers, strict=True))[: 2 - batches]:
+            found = dict(zip(names, run_one(session, feed, names), strict=True))
+            if wrong := differences(found, answers):
+                return f"output {wrong[0]!r} differs"
+        if batches:
+            found = dict(zip(names, run_one(session, trial.joined, names), strict=True))
+            if wrong := joined_differences(found, trial.answers):
+                return f"output {wrong[0]!r} of two items differs from theirs alone"
+    except ModelError as error:
+        return first_line(error)
+    return None
 
 
-def _check(model: onnx.ModelProto, path: Path) -> None:
-    try:
-        onnx.checker.check_model(model)
-        ort.InferenceSession(model.SerializeToString(), session_options(1))
-    except onnx.checker.ValidationError as error:
-        raise _refusal(model, path, error) from error
-    except RUNTIME_ERRORS as error:
-        raise _refusal(model, path, error) from error
-
-
-def _refusal(model: onnx.ModelProto, path: Path, error: Exception) -> ModelError:
-    """What the checker or the runtime said, with the node it was about."""
-    message = re.sub(r"^\[ONNXRuntimeError\][^:]*:[^:]*:\s*\w+\s*:\s*", "", _first_line(error))
-    culprit = _culprit(model.graph.node, str(error))
-    if culprit is None or not _LACKING.search(message):
-        return ModelError(f"{path}: not a valid model for ONNX Runtime: {message}")
-    op = f"{culprit.domain or 'ai.onnx'}:{culprit.op_type}"
-    return ModelError(
-        f"{path}: node {culprit.name or culprit.output[0]!r} is a {op}, which ONNX Runtime "
-        f"{ort.__version__} does not have ({message}); replace it, or export for another opset"
+def _network(
+    file: ModelFile, trial: Trial, model: onnx.ModelProto, mode: Sizes, notes: tuple[str, ...]
+) -> Network:
+    batches = mode == "batch is free"
+    axes = {each.name: each.batch_axis for each in trial.free if each.batch_axis is not None}
+    joined = trial.joined if batches else None
+    tensors = find_tensors(model, trial.items, joined, axes)
+    specs = tensors.specs
+    if mode != "open":
+        _state_shapes(model, tensors, batches)
+    macs = macs_of(model.graph, {name: spec.shape for name, spec in specs.items()})
+    return Network(
+        path=file.path,
+        sha256=file.sha256,
+        model=model,
+        inputs=tuple(specs[info.name] for info in model.graph.input),
+        outputs=tuple(_output(name, tensors, trial) for name in trial.outputs),
+        tensors=specs,
+        macs=tuple(macs),
+        batches=batches,
+        unjoinable=tensors.unjoinable,
+        notes=(*notes, *tensors.notes, *_bodies(model.graph, sum(macs))),
     )
 
 
-def _culprit(nodes: Sequence[onnx.NodeProto], message: str) -> onnx.NodeProto | None:
-    """The node that a message is about: of an op that it names, best with its own name too."""
-    named = [node for node in nodes if _mentions(message, node.op_type)]
-    exact = [node for node in named if node.name and _mentions(message, node.name)]
-    return next(iter(exact or named), None)
+def _output(name: str, tensors: Tensors, trial: Trial) -> TensorSpec:
+    """An output may also be a constant, which is no tensor of an item."""
+    if name in tensors.specs:
+        return tensors.specs[name]
+    value = trial.answers[0][name]
+    data_type = cast(DataType, value.dtype.name)
+    return TensorSpec(name=name, data_type=data_type, shape=value.shape, batch_axis=None)
 
 
-def _mentions(message: str, word: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", message) is not None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _picture_input(model: onnx.ModelProto, path: Path) -> TensorSpec:
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [info for info in model.graph.input if info.name not in constants]
-    if len(inputs) != 1:
-        names = ", ".join(_described(info) for info in inputs) or "none"
-        raise ModelError(f"{path}: has {len(inputs)} inputs ({names}); only one picture is allowed")
-    kind = inputs[0].type.tensor_type
-    sizes = [dim.dim_value for dim in kind.shape.dim]
-    is_picture = len(sizes) == 4 and sizes[3] == 3 and all(sizes[1:]) and sizes[0] in {0, 1}
-    if kind.elem_type != onnx.TensorProto.UINT8 or not is_picture:
-        raise ModelError(
-            f"{path}: its input is {_described(inputs[0])}; needed: the picture itself, uint8 "
-            "[N,H,W,3] with fixed H and W. Put the preprocessing into the graph, for instance "
-            "Cast -> Sub(mean) -> Div(std) -> Transpose(0,3,1,2) in front of it with "
-            "onnx.compose.merge_models"
-        )
-    return TensorSpec(name=inputs[0].name, data_type="uint8", shape=tuple(sizes[1:]))
-
-
-def _described(info: onnx.ValueInfoProto) -> str:
-    kind = info.type.tensor_type
-    sizes = ",".join(dim.dim_param or str(dim.dim_value or "?") for dim in kind.shape.dim)
-    return f"{info.name!r} {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} [{sizes}]"
-
-
-def _modern(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    opset = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
-    if opset >= OLDEST_OPSET:
-        return model
-    try:
-        return onnx.version_converter.convert_version(model, OLDEST_OPSET)
-    except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        raise ModelError(
-            f"{path}: opset {opset} cannot be converted ({_first_line(error)}); "
-            f"export it with opset {OLDEST_OPSET} or newer"
-        ) from error
-
-
-def _free_batch(model: onnx.ModelProto) -> None:
-    """Make the first dimension of input and outputs symbolic; what else was stated is inferred."""
+def _state_shapes(model: onnx.ModelProto, tensors: Tensors, batches: bool) -> None:
     graph = model.graph
+    stated = [info.name for info in (*graph.input, *graph.output)]
     for info in (*graph.input, *graph.output):
-        if info.type.tensor_type.shape.dim:
-            info.type.tensor_type.shape.dim[0].dim_param = BATCH
+        if info.name in tensors.specs and info.name not in tensors.unjoinable:
+            info.CopyFrom(spec_info(tensors.specs[info.name], batches))
     del graph.value_info[:]
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [info for info in graph.input if info.name not in constants]
-    del graph.input[:]
-    graph.input.extend(inputs)
+    inner = (spec for name, spec in tensors.specs.items() if name not in stated)
+    graph.value_info.extend(
+        spec_info(spec, batches) for spec in inner if spec.name not in tensors.unjoinable
+    )
 
 
-def _free_reserved_names(graph: onnx.GraphProto, path: Path) -> None:
-    """Rename inner tensors that are called like the inputs of a tail."""
-    for name in RESERVED_NAMES:
-        if name in {info.name for info in graph.output}:
-            raise ModelError(f"{path}: an output is called {name!r}; give it another name")
-        for node in graph.node:
-            for names in (node.input, node.output):
-                for index in (i for i, tensor in enumerate(names) if tensor == name):
-                    names[index] = f"{name}_inner"
-        for tensor in graph.initializer:
-            if tensor.name == name:
-                tensor.name = f"{name}_inner"
+def _bodies(graph: onnx.GraphProto, macs: int) -> tuple[str, ...]:
+    found = Counter(node.op_type for node in graph.node if node.op_type in _BODIES)
+    if not found:
+        return ()
+    if sum(found.values()) == 1 and not macs:  # what goes on outside of it is no layer
+        return (f"the network is one {next(iter(found))} node: no cut inside" + _way_out(graph),)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+    return (f"{listed}: no cut inside of these nodes",)
 
 
-def _optimised(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Constants folded, batch normalisations merged, nodes named, shapes inferred."""
-    _name_nodes(model.graph.node)
-    with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
-        target = Path(folder) / "optimised.onnx"
-        options = session_options(1)
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(target)
-        try:
-            ort.InferenceSession(model.SerializeToString(), options)
-        except RUNTIME_ERRORS as error:
-            raise _refusal(model, path, error) from error
-        model = onnx.load(target)
-    _name_nodes(model.graph.node)
-    return onnx.shape_inference.infer_shapes(model)
-
-
-def _name_nodes(nodes: Sequence[onnx.NodeProto]) -> None:
-    taken = Counter(node.name for node in nodes)
-    for index, node in enumerate(nodes):
-        if not node.name or taken[node.name] > 1:
-            node.name = f"{node.name or node.op_type}_{index}"
-
-
-def _try_out(model: onnx.ModelProto, picture: TensorSpec, path: Path) -> tuple[TensorSpec, ...]:
-    """Run two black pictures: what comes out has to be a batch of two."""
-    session = ort.InferenceSession(model.SerializeToString(), session_options(1))
-    try:
-        results = session.run(None, {picture.name: np.zeros((2, *picture.shape), np.uint8)})
-    except RUNTIME_ERRORS as error:
-        raise ModelError(
-            f"{path}: cannot run a batch of two ({_first_line(error)}); "
-            "export it with a dynamic batch dimension"
-        ) from error
-    names = [info.name for info in model.graph.output]
-    return tuple(_output(n, result, path) for n, result in zip(names, results, strict=True))
-
-
-def _output(name: str, result: AnyArray, path: Path) -> TensorSpec:
-    if result.ndim < 2 or len(result) != 2 or result.dtype.name not in _DATA_TYPES:
-        raise ModelError(
-            f"{path}: output {name!r} is {result.dtype} {list(result.shape)} for two pictures; "
-            "needed: one row for each picture, float32, int64 or uint8"
-        )
-    return TensorSpec(name=name, data_type=_data_type(result), shape=result.shape[1:])
-
-
-def _data_type(array: AnyArray) -> Literal["uint8", "float32", "int64"]:
-    return cast(Literal["uint8", "float32", "int64"], array.dtype.name)
+def _way_out(graph: onnx.GraphProto) -> str:
+    scalars = [
+        info.name
+        for info in graph.input
+        if not info.type.tensor_type.shape.dim and info.type.tensor_type.HasField("shape")
+    ]
+    ways = " or ".join(f"--size {name}=VALUE" for name in scalars)
+    return f"; if it decides on an input, fix that by {ways}" if ways else ""

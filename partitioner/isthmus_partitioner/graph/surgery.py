@@ -11,12 +11,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from isthmus import TensorSpec
+
 __all__ = [
     "assemble",
     "constant",
     "initialisers",
     "nodes_between",
     "producers",
+    "spec_info",
     "tensor_info",
     "used_by",
 ]
@@ -85,6 +88,15 @@ def tensor_info(name: str, data_type: str, shape: Sequence[int]) -> onnx.ValueIn
     """A graph input or output whose first dimension is the batch."""
     element = helper.np_dtype_to_tensor_dtype(np.dtype(data_type))
     return helper.make_tensor_value_info(name, element, [BATCH, *shape])
+
+
+def spec_info(spec: TensorSpec, batches: bool) -> onnx.ValueInfoProto:
+    """A graph input or output of a spec; its batch is free in a network that runs batches."""
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(spec.data_type))
+    sizes: list[int | str] = list(spec.graph_shape)
+    if batches and spec.batch_axis is not None:
+        sizes[spec.batch_axis] = BATCH
+    return helper.make_tensor_value_info(spec.name, element, sizes)
 
 
 def constant(name: str, value: NDArray[np.generic]) -> TensorProto:

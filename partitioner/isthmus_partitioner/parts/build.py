@@ -1,144 +1,156 @@
-"""Builds what was proposed, as files: the chain, a stage and a tail for each cut."""
+"""Builds what was proposed, as files: chains, and for each cut its stages and its tail."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
-from isthmus import CutTensor, Segment, Symbols, TensorSpec
-from isthmus_partitioner.config import PictureSets, PlanConfig, Progress
+from isthmus import Chain, CutTensor
+from isthmus_partitioner.config import PlanConfig, Progress
+from isthmus_partitioner.graph.files import save_model
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.boundary import Boundary
-from isthmus_partitioner.parts.segments import device_chain, whole_model
-from isthmus_partitioner.precision.mixed import Quantised
+from isthmus_partitioner.parts.boundary import ChainCut
+from isthmus_partitioner.parts.chains import ChainPlan, ChainRun, write_chain
+from isthmus_partitioner.parts.segments import whole_model
+from isthmus_partitioner.parts.values import activations
+from isthmus_partitioner.planning.metrics import Metric
+from isthmus_partitioner.runtime import all_cores, open_session, run_items
+from isthmus_partitioner.samples import SampleSets
 from isthmus_partitioner.wire.bottleneck import Verdict
-from isthmus_partitioner.wire.fitting import CutFitter
+from isthmus_partitioner.wire.fitting import CutFitter, CutValues, Fitted, Ladder
 from isthmus_partitioner.wire.stages import quantises, stage_is_needed, stage_model, wire_spec
 from isthmus_partitioner.wire.transform import Transform
 
-__all__ = ["INPUT", "LOCAL", "BuiltCut", "Parts", "build_parts", "write_chain"]
+__all__ = ["INPUT", "INPUT_TAIL", "LOCAL", "Builder", "BuiltCut"]
 
 INPUT, LOCAL = "input", "local"
 INPUT_TAIL = f"cloud/tail-{INPUT}.onnx"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BuiltCut:
-    """A cut whose head and tail exist; `tail` and the tensor's stage are relative to the folder.
+    """A cut whose head and tail exist; `tail` and the tensors' stages are relative to the folder.
 
-    `transform` in words; `bottleneck` says what came of a projection, if one was tried.
+    The head is the first `depth` segments of `chain`.
+
+    `transforms` in words; `bottleneck` says what came of a projection, if one was tried.
     """
 
     id: str
-    boundary: Boundary
-    tensor: CutTensor
-    ladder: tuple[Symbols, ...]
+    chain: str
+    depth: int
+    at: ChainCut
+    tensors: tuple[CutTensor, ...]
+    ladder: Ladder
     tail: str
     has_bias: bool
-    transform: str
+    transforms: tuple[str, ...]
     bottleneck: Verdict | None
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """What the cut needs beside the chain."""
-        return (self.tail,) if self.tensor.stage is None else (self.tail, self.tensor.stage)
+    def stages(self) -> tuple[str, ...]:
+        """The files of its stages."""
+        return tuple(tensor.stage for tensor in self.tensors if tensor.stage is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The files of a plan below `folder`, named as in the bundle."""
+class Builder:
+    """Builds chains of one network below `folder`, whose older files it removes."""
 
-    folder: Path
-    segments: tuple[Segment, ...]
-    cuts: tuple[BuiltCut, ...]
+    def __init__(
+        self,
+        network: Network,
+        sets: SampleSets,
+        metric: Metric,
+        config: PlanConfig,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._network, self._sets, self.folder = network, sets, folder
+        self._progress = progress
+        self._ids = {INPUT, LOCAL}
+        for side in ("device", "cloud"):
+            (folder / side).mkdir(parents=True, exist_ok=True)
+            for stale in (folder / side).iterdir():
+                stale.unlink()
+        save_model(whole_model(network), folder / INPUT_TAIL)
+        whole = open_session(network.model, threads=all_cores())
+        feeds = sets.held_back.feeds(network.inputs)
+        reference = run_items(whole, feeds, network.outputs)
+        self._fitter = CutFitter(network, reference, metric, config)
 
+    def chain(self, plan: ChainPlan) -> Chain:
+        """Write the segments of a chain."""
+        self._progress(f"building chain {plan.id} of {len(plan.cuts) + 1} segments")
+        return write_chain(self._network, plan, self.folder)
 
-def build_parts(  # noqa: PLR0913, PLR0917  what is built, from what, where
-    network: Network,
-    head: Quantised,
-    proposals: Sequence[Boundary],
-    pictures: PictureSets,
-    config: PlanConfig,
-    folder: Path,
-    progress: Progress,
-) -> Parts:
-    """Write the chain and, for each proposal, stage and tail; and a tail for the whole network."""
-    for side in ("device", "cloud"):
-        (folder / side).mkdir(parents=True, exist_ok=True)
-        for stale in (folder / side).glob("*.onnx"):
-            stale.unlink()
-    progress(f"building {len(proposals) + 1} segments and {len(proposals) + 1} tails")
-    segments = write_chain(network, head, proposals, folder)
-    _write(whole_model(network), folder / INPUT_TAIL)
-    fitter = CutFitter(network, proposals, segments, pictures, config, folder)
-    cuts = []
-    for boundary, cut_id in zip(proposals, _ids(proposals), strict=True):
-        progress(f"fitting ladder, transform and tail of {cut_id}")
-        fitted = fitter.fit(boundary)
-        tail = f"cloud/tail-{cut_id}.onnx"
-        _write(fitted.tail, folder / tail)
-        cuts.append(
-            BuiltCut(
-                id=cut_id,
-                boundary=boundary,
-                tensor=_write_stage(network, boundary, fitted.transform, cut_id, folder),
-                ladder=fitted.ladder,
-                tail=tail,
-                has_bias=fitted.has_bias,
-                transform=fitted.transform.described(boundary.cut.shape),
-                bottleneck=fitted.bottleneck,
+    def fit(self, plan: ChainPlan, chain: Chain, wanted: Container[int]) -> Iterator[BuiltCut]:
+        """Write stages and tails of those cuts of a chain that lie at the `wanted` depths."""
+        at = {depth: cut for depth, cut in enumerate(plan.cuts, start=1) if depth in wanted}
+        specs = {b.tensor.name: b.tensor for cut in at.values() for b in cut.boundaries}
+        real = activations(self._network, tuple(specs.values()), self._sets.fitted)
+        fitted = ChainRun(self._network, chain, self.folder, self._sets.fitted)
+        held_back = ChainRun(self._network, chain, self.folder, self._sets.held_back)
+        for depth, cut in at.items():
+            fitted.advance_to(depth)
+            held_back.advance_to(depth)
+            held = [boundary.spec for boundary in cut.boundaries]
+            values = CutValues(
+                tuple(real[boundary.tensor.name] for boundary in cut.boundaries),
+                fitted.stacked(held),
+                held_back.stacked(held),
             )
+            yield self._cut(cut, values, plan, depth)
+
+    def _cut(self, cut: ChainCut, values: CutValues, plan: ChainPlan, depth: int) -> BuiltCut:
+        cut_id = self._id(cut, plan)
+        self._progress(f"fitting ladder, transform and tail of {cut_id}")
+        fitted = self._fitter.fit(cut, values)
+        tail = f"cloud/tail-{cut_id}.onnx"
+        save_model(fitted.tail, self.folder / tail)
+        return BuiltCut(
+            id=cut_id,
+            chain=plan.id,
+            depth=depth,
+            at=cut,
+            tensors=tuple(self._tensors(cut, fitted, cut_id)),
+            ladder=fitted.ladder,
+            tail=tail,
+            has_bias=fitted.has_bias,
+            transforms=_described(cut, fitted.transforms),
+            bottleneck=fitted.bottleneck,
         )
-    return Parts(folder, segments, tuple(cuts))
 
+    def _tensors(self, cut: ChainCut, fitted: Fitted, cut_id: str) -> Iterable[CutTensor]:
+        pairs = zip(cut.boundaries, fitted.transforms, strict=True)
+        for index, (boundary, transform) in enumerate(pairs):
+            stage = None
+            if stage_is_needed(boundary, transform):
+                suffix = f"+{index}" if index else ""  # no id ends so
+                stage = f"device/wire-{cut_id}{suffix}.onnx"
+                network = self._network
+                model = stage_model(boundary, transform, network.model, network.batches)
+                save_model(model, self.folder / stage)
+            yield CutTensor(
+                boundary=boundary.spec,
+                wire=wire_spec(boundary, transform),
+                quantisation=None if quantises(boundary, transform) else boundary.quantisation,
+                stage=stage,
+            )
 
-def _write_stage(
-    network: Network, boundary: Boundary, transform: Transform, cut_id: str, folder: Path
-) -> CutTensor:
-    stage = None
-    if stage_is_needed(boundary, transform):
-        stage = f"device/wire-{cut_id}.onnx"
-        _write(stage_model(boundary, transform, network.model), folder / stage)
-    return CutTensor(
-        boundary=boundary.spec,
-        wire=wire_spec(boundary, transform),
-        quantisation=None if quantises(boundary, transform) else boundary.quantisation,
-        stage=stage,
-    )
-
-
-def write_chain(
-    network: Network, head: Quantised, cuts: Sequence[Boundary], folder: Path
-) -> tuple[Segment, ...]:
-    """Write the device's chain, divided at `cuts`, in place of what chain was there."""
-    for stale in (folder / "device").glob("segment-*.onnx"):
-        stale.unlink()
-    inputs = [network.input, *(cut.spec for cut in cuts)]
-    outputs: list[tuple[TensorSpec, ...]] = [(spec,) for spec in inputs[1:]]
-    outputs.append(network.outputs)
-    segments = []
-    for index, model in enumerate(device_chain(network, head.head, cuts)):
-        file = f"device/segment-{index}.onnx"
-        _write(model, folder / file)
-        segments.append(Segment(file=file, inputs=(inputs[index],), outputs=outputs[index]))
-    return tuple(segments)
-
-
-def _write(model: onnx.ModelProto, path: Path) -> None:
-    path.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _ids(cuts: Iterable[Boundary]) -> list[str]:
-    """Tensor names made fit for file names, distinct also where case does not count."""
-    taken = {INPUT, LOCAL}
-    ids = []
-    for cut in cuts:
-        plain = re.sub(r"[^A-Za-z0-9._]+", "-", cut.cut.tensor).strip("-.") or "cut"
+    def _id(self, cut: ChainCut, plan: ChainPlan) -> str:
+        """The tensors' names made fit for a file name, distinct also where case does not count."""
+        first, *more = (boundary.tensor.name for boundary in cut.boundaries)
+        plain = re.sub(r"[^A-Za-z0-9._]+", "-", first).strip("-.")[:48] or "cut"
+        plain += f"+{len(more)}" if more else ""
+        if plan.is_second:
+            plain += f"-{plan.precision}"
         name, count = plain, 2
-        while name.lower() in taken:
+        while name.lower() in self._ids:
             name, count = f"{plain}-{count}", count + 1
-        taken.add(name.lower())
-        ids.append(name)
-    return ids
+        self._ids.add(name.lower())
+        return name
+
+
+def _described(cut: ChainCut, transforms: Sequence[Transform]) -> tuple[str, ...]:
+    pairs = zip(cut.boundaries, transforms, strict=True)
+    return tuple(transform.described(boundary.tensor.shape) for boundary, transform in pairs)

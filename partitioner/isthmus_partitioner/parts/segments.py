@@ -1,140 +1,214 @@
 """The device's chain of segments and the cloud's tails, as ONNX models.
 
-The chain holds the head network once: segment i begins with one boundary and ends in the next, so a
-cut is "run the first i segments" and the local remainder after an outage is the rest. The tails are
-rears of the *fp32* network that begin with a dequantise whose step is an input: one tail serves
-every wire encoding of its cut.
+A chain holds a head network once: a cut is "run the first i segments", and the local remainder
+after an outage is the rest. The tails are rears of the *fp32* network whose quantised tensors begin
+with a dequantise with the step as an input: one tail serves every wire encoding of its cut.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from isthmus_partitioner.graph.network import RESERVED_NAMES, Network
+from isthmus import TensorSpec
+from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.graph.rewriting import OWN
 from isthmus_partitioner.graph.surgery import (
     assemble,
     constant,
     initialisers,
     nodes_between,
-    tensor_info,
+    spec_info,
     used_by,
 )
-from isthmus_partitioner.parts.boundary import Boundary
+from isthmus_partitioner.parts.boundary import Boundary, ChainCut, HeadGraph
 from isthmus_partitioner.wire.transform import PLAIN, Transform
 
-__all__ = ["STEP", "SYMBOLS", "ZERO_POINT", "device_chain", "tail_model", "whole_model"]
+__all__ = ["SegmentModel", "device_chain", "tail_inputs", "tail_model", "whole_model"]
 
-# Names of a tail's inputs; no tensor of a loaded network is called so.
-SYMBOLS, STEP, ZERO_POINT = RESERVED_NAMES
-_OWN = "isthmus_"  # begins the name of every tensor that is added to a network
+
+@dataclass(frozen=True, slots=True)
+class SegmentModel:
+    """One segment: what it reads of the inputs and of earlier segments, and what it makes."""
+
+    model: onnx.ModelProto
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
 def device_chain(
-    network: Network, head: onnx.ModelProto, cuts: Sequence[Boundary]
-) -> list[onnx.ModelProto]:
-    """The segments of `head`, divided at `cuts` (in the network's order); one if there is none."""
-    ends = [None, *cuts, None]
-    return [_segment(network, head, begin, end) for begin, end in pairwise(ends)]
+    network: Network, head: HeadGraph, cuts: Sequence[ChainCut]
+) -> tuple[SegmentModel, ...]:
+    """The segments of `head`, divided at `cuts`, each of which nests in the next."""
+    held = {spec.name: spec for spec in network.inputs}
+    integers: dict[str, Boundary] = {}
+    segments = []
+    for cut in (*cuts, None):
+        wanted = _wanted(network, cut)
+        targets = {name: spec for name, spec in wanted.items() if name not in held}
+        segments.append(_segment(network, head, held, integers, targets))
+        held |= targets
+        if cut is not None:
+            integers |= {b.tensor.name: b for b in cut.boundaries if b.quantisation is not None}
+    return tuple(segments)
+
+
+def _wanted(network: Network, cut: ChainCut | None) -> dict[str, TensorSpec]:
+    """What has to be there behind a segment: the cut's tensors and outputs, or all outputs."""
+    if cut is None:
+        return {spec.name: spec for spec in network.outputs}
+    answers = {spec.name: spec for spec in network.outputs if spec.name in cut.cut.answers}
+    return {boundary.name: boundary.spec for boundary in cut.boundaries} | answers
 
 
 def _segment(
-    network: Network, head: onnx.ModelProto, begin: Boundary | None, end: Boundary | None
-) -> onnx.ModelProto:
-    constants = initialisers(head.graph)
-    sources = [begin.cut.tensor, begin.name] if begin else []
-    targets = [end.name] if end else [info.name for info in head.graph.output]
-    nodes = nodes_between(head.graph, sources, targets)
-    is_integer = begin is not None and begin.quantisation is not None
-    if begin and is_integer and any(begin.cut.tensor in used_by(node) for node in nodes):
-        constants |= _scale_and_zero_point(begin)
-        nodes.insert(0, _dequantise(begin))
-    inputs = [_info(begin)] if begin else list(head.graph.input)
-    outputs = [_info(end)] if end else _declared(network)
-    return assemble(head, nodes, inputs, outputs, constants)
+    network: Network,
+    head: HeadGraph,
+    held: Mapping[str, TensorSpec],
+    integers: Mapping[str, Boundary],
+    targets: Mapping[str, TensorSpec],
+) -> SegmentModel:
+    graph = head.model.graph
+    constants = initialisers(graph)
+    nodes = nodes_between(graph, held.keys() | integers.keys(), targets)
+    used = {name for node in nodes for name in used_by(node)} | targets.keys()
+    for name in sorted((used & integers.keys()) - held.keys()):
+        values = _scale_and_zero_point(integers[name])
+        constants |= values
+        nodes.insert(0, _dequantise(integers[name], tuple(values)))
+        used.add(integers[name].name)
+    inputs = tuple(spec for name, spec in held.items() if name in used)
+    outputs = tuple(targets.values())
+    model = assemble(
+        head.model,
+        nodes,
+        [spec_info(spec, network.batches) for spec in inputs],
+        [spec_info(spec, network.batches) for spec in outputs],
+        constants,
+    )
+    return SegmentModel(model, inputs, outputs)
 
 
-def _declared(network: Network) -> list[onnx.ValueInfoProto]:
-    return [tensor_info(spec.name, spec.data_type, spec.shape) for spec in network.outputs]
-
-
-def _info(boundary: Boundary) -> onnx.ValueInfoProto:
-    return tensor_info(boundary.name, boundary.spec.data_type, boundary.cut.shape)
-
-
-def _dequantise(boundary: Boundary) -> onnx.NodeProto:
-    names = [boundary.name, *_scale_and_zero_point(boundary)]
-    name = f"{_OWN}DequantizeLinear_{boundary.cut.tensor}"
-    return helper.make_node("DequantizeLinear", names, [boundary.cut.tensor], name=name)
+def _dequantise(boundary: Boundary, scale_and_zero_point: tuple[str, ...]) -> onnx.NodeProto:
+    return helper.make_node(
+        "DequantizeLinear",
+        [boundary.name, *scale_and_zero_point],
+        [boundary.tensor.name],
+        name=f"{OWN}DequantizeLinear_{boundary.tensor.name}",
+    )
 
 
 def _scale_and_zero_point(boundary: Boundary) -> dict[str, onnx.TensorProto]:
     known = boundary.quantisation
     assert known is not None
     values: dict[str, NDArray[np.generic]] = {
-        f"{_OWN}scale_{boundary.cut.tensor}": np.asarray(known.scale, np.float32),
-        f"{_OWN}zero_point_{boundary.cut.tensor}": np.asarray(known.zero_point, np.uint8),
+        f"{OWN}scale_{boundary.tensor.name}": np.asarray(known.scale, np.float32),
+        f"{OWN}zero_point_{boundary.tensor.name}": np.asarray(known.zero_point, np.uint8),
     }
     return {name: constant(name, value) for name, value in values.items()}
 
 
 def whole_model(network: Network) -> onnx.ModelProto:
-    """The whole fp32 network, fed with the picture: the tail of `input`."""
+    """The whole fp32 network, fed with the model's inputs: the tail of `input`."""
     graph = network.model.graph
-    outputs = _declared(network)
+    infos = [spec_info(spec, network.batches) for spec in network.inputs]
+    outputs = [spec_info(spec, network.batches) for spec in network.outputs]
     nodes = nodes_between(graph, [], [info.name for info in outputs])
-    return assemble(network.model, nodes, graph.input, outputs, initialisers(graph))
+    return assemble(network.model, nodes, infos, outputs, initialisers(graph))
+
+
+def tail_inputs(boundaries: Sequence[Boundary]) -> tuple[tuple[str, ...], ...]:
+    """For each tensor of a cut, the names of the tail's inputs in order.
+
+    Symbols, step and zero point where it is quantised, else the tensor itself.
+    """
+    return tuple(
+        tuple(f"{OWN}{what}_{index}" for what in ("symbols", "step", "zero_point"))
+        if boundary.is_quantised
+        else (boundary.tensor.name,)
+        for index, boundary in enumerate(boundaries)
+    )
 
 
 def tail_model(
     network: Network,
-    boundary: Boundary,
-    transform: Transform = PLAIN,
-    bias: NDArray[np.float32] | None = None,
+    cut: ChainCut,
+    transforms: Sequence[Transform] | None = None,
+    biases: Mapping[int, NDArray[np.float32]] | None = None,
 ) -> onnx.ModelProto:
-    """The fp32 network behind a boundary.
+    """The fp32 network behind a cut, without the outputs that the head has computed.
 
-    Inputs: `symbols` uint8 [N,*wire shape], `step` float32 and `zero_point` uint8, both scalars.
-    The transform is undone; `bias` (broadcast to [N,*shape]) is added then: what the head's answers
-    were off, on average, on calibration data.
+    Inputs are those of `tail_inputs`: symbols uint8 [N,*wire shape], step float32 and zero point
+    uint8, both scalars. Transforms are undone; `biases` (by place in the cut, broadcast to the
+    tensor in the graph) are added then: what the head's answers were off on calibration data.
     """
     graph = network.model.graph
-    outputs = _declared(network)
-    tensor = boundary.cut.tensor
-    rear = nodes_between(graph, [tensor], [info.name for info in outputs])
+    outputs = [spec for spec in network.outputs if spec.name not in cut.cut.answers]
+    names = [boundary.tensor.name for boundary in cut.boundaries]
+    rear = nodes_between(graph, names, [spec.name for spec in outputs])
     constants = initialisers(graph)
-    plain = tensor if bias is None else f"{_OWN}plain"
-    nodes = _received(transform, plain, constants)
-    if bias is not None:
-        constants[f"{_OWN}bias"] = constant(f"{_OWN}bias", bias)
-        nodes.append(helper.make_node("Add", [plain, f"{_OWN}bias"], [tensor]))
-    inputs = [
-        tensor_info(SYMBOLS, "uint8", transform.wire_shape(boundary.cut.shape)),
-        helper.make_tensor_value_info(STEP, TensorProto.FLOAT, []),
-        helper.make_tensor_value_info(ZERO_POINT, TensorProto.UINT8, []),
+    plain = transforms or [PLAIN] * len(names)
+    nodes: list[onnx.NodeProto] = []
+    inputs: list[onnx.ValueInfoProto] = []
+    for index, (boundary, transform) in enumerate(zip(cut.boundaries, plain, strict=True)):
+        if boundary.is_quantised:
+            bias = None if biases is None else biases.get(index)
+            nodes += _received(boundary, transform, index, bias, constants)
+            inputs += _symbol_infos(network, boundary, transform, index)
+        else:
+            inputs.append(spec_info(boundary.tensor, network.batches))
+    infos = [spec_info(spec, network.batches) for spec in outputs]
+    return assemble(network.model, nodes + rear, inputs, infos, constants)
+
+
+def _symbol_infos(
+    network: Network, boundary: Boundary, transform: Transform, index: int
+) -> list[onnx.ValueInfoProto]:
+    symbols, step, zero_point = (f"{OWN}{w}_{index}" for w in ("symbols", "step", "zero_point"))
+    spec = TensorSpec(
+        name=symbols,
+        data_type="uint8",
+        shape=transform.wire_shape(boundary.tensor.shape),
+        batch_axis=boundary.tensor.batch_axis,
+    )
+    return [
+        spec_info(spec, network.batches),
+        helper.make_tensor_value_info(step, TensorProto.FLOAT, []),
+        helper.make_tensor_value_info(zero_point, TensorProto.UINT8, []),
     ]
-    return assemble(network.model, nodes + rear, inputs, outputs, constants)
 
 
 def _received(
-    transform: Transform, target: str, constants: dict[str, TensorProto]
+    boundary: Boundary,
+    transform: Transform,
+    index: int,
+    bias: NDArray[np.float32] | None,
+    constants: dict[str, TensorProto],
 ) -> list[onnx.NodeProto]:
     """Nodes from the symbols to the cut's tensor."""
-    symbols, real = SYMBOLS, target
+    symbols, step, zero_point = (f"{OWN}{w}_{index}" for w in ("symbols", "step", "zero_point"))
+    target = boundary.tensor.name
+    plain = target if bias is None else f"{OWN}plain_{index}"
     nodes = []
     if transform.order is not None:
-        symbols = f"{_OWN}in_order"
-        constants[f"{_OWN}order"] = constant(f"{_OWN}order", np.argsort(transform.order))
-        nodes.append(helper.make_node("Gather", [SYMBOLS, f"{_OWN}order"], [symbols], axis=1))
-    if transform.components is not None:
-        real = f"{_OWN}projected"
-    nodes.append(helper.make_node("DequantizeLinear", [symbols, STEP, ZERO_POINT], [real]))
+        order = f"{OWN}order_{index}"
+        constants[order] = constant(order, np.argsort(transform.order))
+        nodes.append(helper.make_node("Gather", [symbols, order], [f"{order}ed"], axis=1))
+        symbols = f"{order}ed"
+    real = plain if transform.components is None else f"{OWN}projected_{index}"
+    nodes.append(helper.make_node("DequantizeLinear", [symbols, step, zero_point], [real]))
     if transform.components is not None and transform.mean is not None:
         weights = np.ascontiguousarray(transform.components.T[:, :, None, None])
-        names = {f"{_OWN}components": weights, f"{_OWN}mean": transform.mean}
-        constants.update({name: constant(name, value) for name, value in names.items()})
-        nodes.append(helper.make_node("Conv", [real, *names], [target]))
+        values = {
+            f"{OWN}components_{index}": weights,
+            f"{OWN}mean_{index}": transform.mean,
+        }
+        constants.update({name: constant(name, value) for name, value in values.items()})
+        nodes.append(helper.make_node("Conv", [real, *values], [plain]))
+    if bias is not None:
+        constants[f"{OWN}bias_{index}"] = constant(f"{OWN}bias_{index}", bias)
+        nodes.append(helper.make_node("Add", [plain, f"{OWN}bias_{index}"], [target]))
     return nodes

@@ -1,16 +1,16 @@
-"""How long the built segments and tails take, each timed as a whole."""
+"""How long the built chains and tails take, each timed as a whole."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from isthmus import Segment
-from isthmus_partitioner.config import UInt8Array
+from isthmus import Chain
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.build import INPUT_TAIL, Parts
+from isthmus_partitioner.parts.build import INPUT_TAIL, BuiltCut
 from isthmus_partitioner.runtime import (
     AnyArray,
     Session,
@@ -18,56 +18,77 @@ from isthmus_partitioner.runtime import (
     interleaved_ms,
     open_session,
 )
-from isthmus_partitioner.wire.fitting import tail_feed
+from isthmus_partitioner.wire.feeds import tail_feed
 
-__all__ = ["Times", "open_tails", "time_parts"]
+__all__ = ["ChainTimer", "open_tails", "time_tails"]
 
 _CHAIN_ROUNDS = 24
 _TAIL_ROUNDS = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Medians in ms on this machine, one item.
+@dataclass(slots=True)
+class _Timed:
+    chain: Chain
+    sessions: list[Session]
+    rounds: list[list[float]]
 
-    `prefix_ms[i]` is thread CPU time of the first i segments on one thread; `tail_ms` wall time
-    of each tail with all cores, by file.
+
+class ChainTimer:
+    """Times chains for one item, all of them taking turns: on one thread, in its CPU time.
+
+    `feed` holds the model's inputs in their graph shapes.
     """
 
-    prefix_ms: tuple[float, ...]
-    tail_ms: Mapping[str, float]
+    def __init__(self, feed: Mapping[str, AnyArray]) -> None:
+        self._feed = feed
+        self._timed: dict[str, _Timed] = {}
+
+    def add(self, chain: Chain, folder: Path) -> None:
+        """Time this chain of files below `folder`, too."""
+        files = [folder / segment.file for segment in chain.segments]
+        self._timed[chain.id] = _Timed(chain, [open_session(f, threads=1) for f in files], [])
+
+    def prefixes_ms(self) -> dict[str, tuple[float, ...]]:
+        """By chain: the median time of its first i segments, for i from 0 to all."""
+        for _ in range(_CHAIN_ROUNDS + 1):
+            for timed in self._timed.values():
+                timed.rounds.append(self._one_round(timed))
+        return {
+            name: (0.0, *map(float, np.median(timed.rounds[1:], axis=0)))  # the first warms up
+            for name, timed in self._timed.items()
+        }
+
+    def _one_round(self, timed: _Timed) -> list[float]:
+        """When each segment ended, in ms."""
+        held = dict(self._feed)
+        ends = []
+        start = time.thread_time()
+        for session, segment in zip(timed.sessions, timed.chain.segments, strict=True):
+            names = [spec.name for spec in segment.outputs]
+            made = session.run(names, {spec.name: held[spec.name] for spec in segment.inputs})
+            held |= dict(zip(names, made, strict=True))
+            ends.append((time.thread_time() - start) * 1e3)
+        return ends
 
 
-def open_tails(parts: Parts) -> dict[str, Session]:
+def open_tails(cuts: Iterable[BuiltCut], folder: Path) -> dict[str, Session]:
     """A session with all cores for each tail, by file."""
-    files = [INPUT_TAIL, *(cut.tail for cut in parts.cuts)]
-    return {file: open_session(parts.folder / file, threads=all_cores()) for file in files}
+    files = [INPUT_TAIL, *(cut.tail for cut in cuts)]
+    return {file: open_session(folder / file, threads=all_cores()) for file in files}
 
 
-def time_parts(
-    network: Network, parts: Parts, tails: Mapping[str, Session], picture: UInt8Array
-) -> Times:
-    """Time the chain and the tails; `picture` is uint8 [1,H,W,3]."""
-    sessions = [open_session(parts.folder / segment.file, threads=1) for segment in parts.segments]
-    rounds = [_one_round(sessions, parts.segments, picture) for _ in range(_CHAIN_ROUNDS + 1)]
-    prefixes = np.median(rounds[1:], axis=0)  # the first round warms up
-    feeds: dict[str, dict[str, AnyArray]] = {INPUT_TAIL: {network.input.name: picture}}
-    for cut in parts.cuts:
-        blank = np.zeros((1, *cut.tensor.wire.shape), np.uint8)
-        feeds[cut.tail] = tail_feed(blank, cut.ladder[0])
-    runs = {file: partial(tails[file].run, None, feed) for file, feed in feeds.items()}
-    tail_ms = interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter)
-    return Times((0.0, *(float(ms) for ms in prefixes)), tail_ms)
-
-
-def _one_round(
-    sessions: Sequence[Session], segments: Sequence[Segment], picture: UInt8Array
-) -> list[float]:
-    """When each segment ended, in ms of this thread's CPU time."""
-    tensor: AnyArray = picture
-    ends = []
-    start = time.thread_time()
-    for session, segment in zip(sessions, segments, strict=True):
-        tensor = session.run(None, {segment.inputs[0].name: tensor})[0]
-        ends.append((time.thread_time() - start) * 1e3)
-    return ends
+def time_tails(
+    network: Network,
+    cuts: Sequence[BuiltCut],
+    tails: Mapping[str, Session],
+    feed: Mapping[str, AnyArray],
+) -> dict[str, float]:
+    """The median wall time of each tail for one item, by file; `feed` as for `ChainTimer`."""
+    feeds: dict[str, Mapping[str, AnyArray]] = {
+        INPUT_TAIL: {spec.name: feed[spec.name] for spec in network.inputs}
+    }
+    for cut in cuts:
+        blanks = [np.zeros(t.wire.graph_shape, t.wire.data_type) for t in cut.tensors]
+        feeds[cut.tail] = tail_feed(cut.at.boundaries, blanks, cut.ladder[0])
+    runs = {file: partial(tails[file].run, None, fed) for file, fed in feeds.items()}
+    return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter)

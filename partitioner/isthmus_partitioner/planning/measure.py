@@ -1,158 +1,229 @@
 """The figures of a plan: everything that was built is run on the real path and compared.
 
-picture -> head segments -> stage -> symbols -> payload -> symbols -> tail, against the unsplit fp32
-network, on evaluation pictures, for each rung of each ladder. Device times are thread CPU time on
-one thread times the device's factor; cloud times are wall time with all cores, as the cloud runs.
+inputs -> head segments -> stages -> symbols -> payloads -> symbols -> tail, against the unsplit
+fp32 network, on evaluation items, for each rung of each ladder. Device times are thread CPU time
+on one thread times the device's factor; cloud times are wall time with all cores, as the cloud
+runs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from isthmus import Candidate, CutTensor, Encoding, Figures, Picture, Raw, Rung, Symbols
+from isthmus import (
+    Candidate,
+    Chain,
+    CutTensor,
+    Encoding,
+    Figures,
+    Lossless,
+    Picture,
+    Raw,
+    Rung,
+    Symbols,
+    TensorSpec,
+)
 from isthmus.pictures import available
-from isthmus_partitioner.config import PlanConfig, Progress, UInt8Array
+from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.build import INPUT, INPUT_TAIL, LOCAL, BuiltCut, Parts
-from isthmus_partitioner.parts.timing import Times
-from isthmus_partitioner.planning.agreement import Closeness, answer_index, closeness
-from isthmus_partitioner.runtime import AnyArray, Session, all_cores, open_session, run_batches
-from isthmus_partitioner.wire.fitting import tail_feed
-from isthmus_partitioner.wire.through import NOTHING_SENT, WireFigures, through_the_wire
+from isthmus_partitioner.parts.build import INPUT, LOCAL, BuiltCut
+from isthmus_partitioner.parts.chains import ChainPlan, ChainRun
+from isthmus_partitioner.planning.metrics import Answers, Closeness, Metric
+from isthmus_partitioner.runtime import AnyArray, Session, all_cores, open_session, run_items
+from isthmus_partitioner.samples import Samples
+from isthmus_partitioner.wire.feeds import tail_feed
+from isthmus_partitioner.wire.through import NOTHING_SENT, Stage, WireFigures, through_the_wire
 
-__all__ = ["Evaluation", "Step", "Trial", "as_candidate"]
+__all__ = ["Evaluation", "HeadFigures", "Step", "Trial", "as_candidate", "is_picture", "until_bad"]
+
+_BAD = 2  # rungs in succession below the floor: one may be bad luck
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung after all evaluation pictures; `encoding` is None where nothing is sent."""
+    """One rung after all evaluation items; no `encodings` where nothing is sent."""
 
-    encoding: Encoding | None
+    encodings: tuple[Encoding, ...]
     wire: WireFigures
     close: Closeness
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate with its rungs, the finest first; `depth` segments ran before the wire."""
+    """One candidate with its rungs, the finest first."""
 
     id: str
     cut: str
-    depth: int
-    tail: str | None
+    precision: Literal["none", "fp32", "int8"]
     steps: tuple[Step, ...]
 
 
+def is_picture(spec: TensorSpec) -> bool:
+    """Whether picture formats can carry an input: uint8 [H,W,3]."""
+    return spec.data_type == "uint8" and len(spec.shape) == 3 and spec.shape[2] == 3
+
+
 class Evaluation:
-    """The evaluation pictures, and what the unsplit fp32 network answers to them."""
+    """The evaluation items, and what the unsplit fp32 network answers to them."""
 
-    def __init__(self, network: Network, pictures: UInt8Array, progress: Progress) -> None:
-        progress(f"running the unsplit fp32 network on {len(pictures)} evaluation pictures")
-        self._network, self._pictures, self._progress = network, pictures, progress
-        self._answer = answer_index(network.outputs)
+    def __init__(
+        self, network: Network, items: Samples, metric: Metric, progress: Progress
+    ) -> None:
+        progress(f"running the unsplit fp32 network on {len(items)} evaluation inputs")
+        self._network, self._items = network, items
+        self._metric, self._progress = metric, progress
         self._unsplit = open_session(network.model, threads=all_cores())
-        self._reference = self._answers(self._unsplit, {network.input.name: pictures})
+        self._reference = run_items(self._unsplit, items.feeds(network.inputs), network.outputs)
 
-    def whole_pictures(self, config: PlanConfig) -> Iterator[Trial]:
-        """`input`: the picture goes to the cloud, raw or in a picture format."""
+    def whole_inputs(self, config: PlanConfig) -> Iterator[Trial]:
+        """`input`: everything goes to the cloud, raw or in a picture format."""
+        for name, ladder in self._input_ladders(config).items():
+            self._progress(f"sending whole inputs: {name}")
+            steps = tuple(until_bad(map(self._whole, ladder), config.agreement_floor))
+            yield Trial(name, INPUT, "none", steps)
+
+    def _input_ladders(self, config: PlanConfig) -> dict[str, list[Encoding]]:
+        """By candidate; each rung's encoding is that of every input which it can carry."""
         ladders: dict[str, list[Encoding]] = {"input-raw": [Raw()]}
-        qualities = sorted(config.qualities, reverse=True)
+        if not any(is_picture(spec) for spec in self._network.inputs):
+            return ladders | {"input-lossless": [Lossless()]}
         for picture in config.pictures:
             if available(picture):
+                qualities = sorted(config.qualities, reverse=True)
                 rungs: list[Encoding] = [Picture(format=picture, quality=q) for q in qualities]
                 ladders[f"input-{picture}"] = rungs
             else:
                 self._progress(f"leaving out {picture}: Pillow is built without it here")
         if config.lossless_pictures:
             ladders["input-lossless"] = [Picture(format="webp", quality=None)]
-        for name, ladder in ladders.items():
-            self._progress(f"sending whole pictures: {name}")
-            steps = tuple(self._whole(encoding) for encoding in ladder)
-            yield Trial(name, INPUT, 0, INPUT_TAIL, steps)
+        return ladders
 
     def _whole(self, encoding: Encoding) -> Step:
-        spec = self._network.input
-        tensor = CutTensor(boundary=spec, wire=spec)
-        decoded, wire = through_the_wire(self._pictures, tensor, encoding)
-        is_exact = isinstance(encoding, Raw) or (
-            isinstance(encoding, Picture) and encoding.quality is None
+        specs = self._network.inputs
+        tensors = [CutTensor(boundary=spec, wire=spec) for spec in specs]
+        encodings = tuple(
+            encoding if is_picture(spec) or not isinstance(encoding, Picture) else Lossless()
+            for spec in specs
         )
-        answers = (
-            self._reference  # what is sent exactly arrives as it was
-            if is_exact
-            else self._answers(self._unsplit, {spec.name: decoded})
-        )
-        return Step(encoding, wire, closeness(self._reference, answers))
+        feeds = self._items.feeds(specs)
+        items = (tuple(feed[spec.name] for spec in specs) for feed in feeds)
+        arrived, wire = through_the_wire(items, tensors, encodings, [None] * len(specs))
+        is_exact = not any(isinstance(e, Picture) and e.quality is not None for e in encodings)
+        if is_exact:
+            answers = self._reference  # what is sent exactly arrives as it was
+        else:
+            names = [spec.name for spec in specs]
+            fed = (dict(zip(names, item, strict=True)) for item in arrived)
+            answers = run_items(self._unsplit, fed, self._network.outputs)
+        return Step(encodings, wire, self._compared(answers))
 
-    def chain(self, parts: Parts, tails: Mapping[str, Session]) -> Iterator[Trial]:
-        """The cuts in order, then `local`."""
-        values: AnyArray = self._pictures
-        for depth, segment in enumerate(parts.segments):
-            session = open_session(parts.folder / segment.file, threads=all_cores())
-            results = run_batches(session, {segment.inputs[0].name: values})
-            if depth == len(parts.cuts):
-                close = closeness(self._reference, results[self._answer])
-                yield Trial(LOCAL, LOCAL, depth + 1, None, (Step(None, NOTHING_SENT, close),))
-                return
-            cut = parts.cuts[depth]
-            values = results[0]
+    @property
+    def first(self) -> Mapping[str, AnyArray]:
+        """The first item, as the graph takes it."""
+        return next(iter(self._items.feeds(self._network.inputs)))
+
+    def chain(
+        self,
+        plan: ChainPlan,
+        chain: Chain,
+        cuts: Sequence[BuiltCut],
+        tails: Mapping[str, Session],
+        folder: Path,
+        floor: float,
+    ) -> Iterator[Trial]:
+        """Some cuts of a chain in order, then the whole chain on the device under its own name."""
+        run = ChainRun(self._network, chain, folder, self._items)
+        for cut in cuts:
+            run.advance_to(cut.depth)
             self._progress(
-                f"sending cut {cut.id} ({cut.boundary.cut.macs_share:.0%} deep) "
+                f"sending cut {cut.id} ({cut.at.cut.macs_share:.0%} deep) "
                 f"in {len(cut.ladder)} steps"
             )
-            steps = self._ladder(parts, cut, tails[cut.tail], values)
-            yield Trial(cut.id, cut.id, depth + 1, cut.tail, tuple(steps))
+            steps = tuple(until_bad(self._ladder(cut, run, tails[cut.tail], folder), floor))
+            yield Trial(cut.id, cut.id, plan.precision, steps)
+        run.advance_to(len(chain.segments))
+        step = Step((), NOTHING_SENT, self._compared(run.answers()))
+        yield Trial(f"{LOCAL}-{plan.id}", LOCAL, plan.precision, (step,))
 
-    def _ladder(
-        self, parts: Parts, cut: BuiltCut, tail: Session, values: AnyArray
-    ) -> Iterator[Step]:
-        file = cut.tensor.stage
-        session = None if file is None else open_session(parts.folder / file, threads=1)
-        for encoding in cut.ladder:
-            stage = None if session is None else partial(_run_stage, session, cut.tensor, encoding)
-            decoded, wire = through_the_wire(values, cut.tensor, encoding, stage)
-            answers = self._answers(tail, tail_feed(decoded, encoding))
-            yield Step(encoding, wire, closeness(self._reference, answers))
+    def _ladder(self, cut: BuiltCut, run: ChainRun, tail: Session, folder: Path) -> Iterator[Step]:
+        items = run.items([tensor.boundary for tensor in cut.tensors])
+        known = run.answers()
+        outputs = [s for s in self._network.outputs if s.name not in cut.at.cut.answers]
+        sessions = [
+            None if tensor.stage is None else open_session(folder / tensor.stage, threads=1)
+            for tensor in cut.tensors
+        ]
+        for rung in cut.ladder:
+            stages = [
+                _stage(session, tensor, encoding)
+                for session, tensor, encoding in zip(sessions, cut.tensors, rung, strict=True)
+            ]
+            arrived, wire = through_the_wire(items, cut.tensors, rung, stages)
+            fed = (tail_feed(cut.at.boundaries, item, rung) for item in arrived)
+            answers = run_items(tail, fed, outputs)
+            yield Step(rung, wire, self._compared({**known, **answers}))
 
-    def _answers(self, session: Session, feed: Mapping[str, AnyArray]) -> AnyArray:
-        return run_batches(session, feed)[self._answer]
+    def _compared(self, answers: Answers) -> Closeness:
+        return self._metric.closeness(self._reference, answers, self._items.sources)
 
 
-def _run_stage(
-    session: Session, tensor: CutTensor, encoding: Symbols, values: AnyArray
-) -> AnyArray:
+def until_bad(steps: Iterable[Step], floor: float) -> Iterator[Step]:
+    """Steps, the finest first, up to the second in succession below the agreement floor.
+
+    Coarser ones would never be used, and take as long to measure.
+    """
+    below = 0
+    for step in steps:
+        yield step
+        below = below + 1 if step.close.agreement < floor else 0
+        if below == _BAD:
+            return
+
+
+def _stage(session: Session | None, tensor: CutTensor, encoding: Encoding) -> Stage | None:
     """What the device's stage makes of one item, nothing being held."""
-    feed = {session.get_inputs()[0].name: values}
-    if tensor.quantisation is None:
-        feed |= {
+    if session is None:
+        return None
+    name = session.get_inputs()[0].name
+    beside: dict[str, AnyArray] = {}
+    if tensor.quantisation is None and isinstance(encoding, Symbols):
+        beside = {
             "step": np.asarray(encoding.step, np.float32),
             "zero_point": np.asarray(encoding.zero_point, np.uint8),
             "highest": np.asarray(encoding.levels - 1, np.uint8),
-            "previous": np.zeros((1,) * (len(tensor.wire.shape) + 1), np.uint8),
+            "previous": np.zeros((1,) * len(tensor.wire.graph_shape), np.uint8),
             "hold": np.asarray(0, np.float32),
         }
-    return session.run(None, feed)[0]
+    return partial(_run_stage, session, name, beside)
 
 
-def as_candidate(
-    trial: Trial,
-    times: Times,
-    factor: float,
-    precision: Literal["fp32", "int8"],
-    floor: float,
-) -> Candidate:
-    """The manifest's record of a trial on a device `factor` times slower; not yet chosen from."""
-    edge_ms = times.prefix_ms[trial.depth] * factor
-    tail_ms = 0.0 if trial.tail is None else times.tail_ms[trial.tail]
-    rungs = (_rung(step, edge_ms, tail_ms, factor) for step in trial.steps)
+def _run_stage(
+    session: Session, name: str, beside: Mapping[str, AnyArray], boundary: AnyArray
+) -> AnyArray:
+    return session.run(None, {name: boundary, **beside})[0]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFigures:
+    """What a head takes on the plan's device, `factor` times slower than this machine."""
+
+    edge_ms: float
+    memory_bytes: int
+    factor: float
+
+
+def as_candidate(trial: Trial, head: HeadFigures, tail_ms: float, floor: float) -> Candidate:
+    """The manifest's record of a trial; not yet chosen from."""
+    rungs = (_rung(step, head, tail_ms) for step in trial.steps)
     candidate = Candidate(
         id=trial.id,
         cut=trial.cut,
-        precision=precision if trial.depth else "none",
+        precision=trial.precision,
         rungs=tuple(_ever_smaller(rungs)),
         chosen=0,
         kept=False,
@@ -173,16 +244,19 @@ def _ever_smaller(rungs: Iterable[Rung]) -> Iterator[Rung]:
             yield rung
 
 
-def _rung(step: Step, edge_ms: float, tail_ms: float, factor: float) -> Rung:
+def _rung(step: Step, head: HeadFigures, tail_ms: float) -> Rung:
     wire, close = step.wire, step.close
     figures = Figures(
-        edge_ms=edge_ms,
-        encode_ms=wire.encode_ms * factor,
+        edge_ms=head.edge_ms,
+        encode_ms=wire.encode_ms * head.factor,
         decode_ms=wire.decode_ms,
         tail_ms=tail_ms,
         payload_bytes=wire.payload_bytes,
         payload_bytes_p95=wire.payload_bytes_p95,
         agreement=close.agreement,
-        kl=close.kl,
+        agreement_low=close.low,
+        agreement_high=close.high,
+        divergence=close.divergence,
+        memory_bytes=head.memory_bytes,
     )
-    return Rung(encodings=() if step.encoding is None else (step.encoding,), figures=figures)
+    return Rung(encodings=step.encodings, figures=figures)

@@ -1,265 +1,235 @@
-"""A plan: the candidates with their figures, the files they need, and what was left out and why."""
+"""From a network with its profile to a measured plan, and the files that its bundle needs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from isthmus import (
-    FORMAT_VERSION,
-    Candidate,
-    ConfigError,
-    Cut,
-    CutTensor,
-    FileEntry,
-    Manifest,
-    Segment,
-    decode_manifest,
-    describe_machine,
-    encode_manifest,
-    sha256_of,
-)
-from isthmus.manifest import LABELS_NAME
-from isthmus_partitioner.config import PictureSets, PlanConfig, Progress
+from isthmus import Candidate
+from isthmus_partitioner.config import PlanConfig, Progress
+from isthmus_partitioner.cuts.cut import NetworkCut
+from isthmus_partitioner.cuts.network_dag import NetworkDag, network_dag
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.build import (
-    INPUT,
-    INPUT_TAIL,
-    LOCAL,
-    BuiltCut,
-    Parts,
-    build_parts,
-    write_chain,
-)
-from isthmus_partitioner.parts.timing import open_tails, time_parts
-from isthmus_partitioner.planning.agreement import answer_index
+from isthmus_partitioner.parts.boundary import HeadGraph
+from isthmus_partitioner.parts.build import INPUT, LOCAL, Builder
 from isthmus_partitioner.planning.envelope import LOCAL_ADVANTAGE, Offer
-from isthmus_partitioner.planning.measure import Evaluation, Trial, as_candidate
-from isthmus_partitioner.planning.propose import WireForecast, edge_factor, propose
+from isthmus_partitioner.planning.explain import explain
+from isthmus_partitioner.planning.listing import ModelCard, cuts_of, manifest_of, write_records
+from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, Trial, as_candidate
+from isthmus_partitioner.planning.metrics import Metric
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
+from isthmus_partitioner.planning.propose import Forecast, Proposer
+from isthmus_partitioner.planning.records import Gap, Plan, PlanRecord, TransformNote
 from isthmus_partitioner.planning.selection import select
-from isthmus_partitioner.precision.mixed import Quantised, Variant
-from isthmus_partitioner.profiles.layers import Profile
-from isthmus_partitioner.wire.bottleneck import Verdict
+from isthmus_partitioner.planning.sizes import TensorSizes, exact_tensors, tensor_sizes
+from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
+from isthmus_partitioner.precision.search import Precision
+from isthmus_partitioner.profiles.profile import Profile
+from isthmus_partitioner.samples import SampleSets
 
-__all__ = ["ModelCard", "Plan", "TransformNote", "make_plan"]
-
-Side = Literal["device", "cloud", "both"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What people call the model and its classes; no labels is fine."""
-
-    name: str
-    labels: tuple[str, ...] = ()
+__all__ = ["Groundwork", "make_plan"]
 
 
-class TransformNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to a cut's channels before they are quantised, and what a projection would do.
+@dataclass(frozen=True, slots=True, eq=False)
+class Groundwork:
+    """All that is known before a plan is made."""
 
-    `has_bias`: the tail adds back a part of the head's error.
-    """
-
-    cut: str
-    transform: str
-    has_bias: bool
-    bottleneck: Verdict | None
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle is made of, and what was considered on the way.
-
-    `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every
-    cut as predicted; `variants` the head precisions that were tried; `transforms` what became of
-    each built cut's channels before the wire.
-    """
-
-    manifest: Manifest
-    rejected: tuple[Candidate, ...]
-    forecasts: tuple[WireForecast, ...]
-    variants: tuple[Variant, ...]
-    transforms: tuple[TransformNote, ...]
-    precision: str
-    precision_reason: str
-    calibration_pictures: int
-    evaluation_pictures: int
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """All that were measured, in the bundle or not."""
-        return self.manifest.candidates + self.rejected
+    network: Network
+    precision: Precision
+    profile: Profile
+    costs: NodeCosts
+    sets: SampleSets
+    metric: Metric
+    card: ModelCard
 
 
-def make_plan(  # noqa: PLR0913  each step's result, and where to put one's own
-    network: Network,
-    head: Quantised,
-    profile: Profile,
-    pictures: PictureSets,
-    *,
-    config: PlanConfig,
-    card: ModelCard,
-    folder: Path,
-    progress: Progress,
-) -> Plan:
+def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Progress) -> Plan:
     """Propose cuts, build them below `folder`, measure, and keep what is best somewhere.
 
     What remains in `folder` are the files of the plan's manifest. A cut with no kept candidate
-    leaves the chain again; the prefixes behind it keep the figures that were measured with it.
+    leaves its chain again; the prefixes behind it keep the figures that were measured with it.
     """
-    _check_labels(network, card)
-    tried = _try_out(network, head, profile, pictures, config, folder, progress)
-    kept = {c.cut for c in tried.candidates if c.kept} | {INPUT, LOCAL}
-    count = sum(candidate.kept for candidate in tried.candidates)
-    progress(f"keeping {count} of {len(tried.candidates)} candidates")
-    return Plan(
-        manifest=_manifest(network, head, tried, kept, config, card),
-        rejected=tuple(c for c in tried.candidates if c.cut not in kept),
-        forecasts=tried.forecasts,
-        variants=head.variants,
-        transforms=tuple(_note(cut) for cut in tried.parts.cuts),
-        precision=head.chosen.name,
-        precision_reason=head.reason,
-        calibration_pictures=len(pictures.calibration),
-        evaluation_pictures=len(pictures.evaluation),
+    known.card.require_fit(known.network)
+    evaluation = Evaluation(known.network, known.sets.evaluation, known.metric, progress)
+    wholes = tuple(evaluation.whole_inputs(config))
+    places = network_dag(known.network)
+    sizes = _sizes(known, places, progress)
+    heads = _heads(known, config, exact_tensors(sizes))
+    proposer = Proposer(known.network, places, heads, known.costs, sizes)
+    proposed, forecasts = _proposed(known, proposer, wholes, config)
+    builder = Builder(known.network, known.sets, known.metric, config, folder, progress)
+    tried = try_out(
+        known.network, proposed, heads, known.costs, builder, evaluation, config, progress
     )
+    outcome = _Outcome(wholes, tried, forecasts)
+    return _decided(known, config, outcome, folder, progress)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """Everything that was built and measured, with what was chosen from it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """Whole inputs that were sent, cuts that were tried, and what had been predicted of them."""
 
-    parts: Parts
-    candidates: tuple[Candidate, ...]
-    edge_factor: float
-    forecasts: tuple[WireForecast, ...]
-
-
-def _try_out(  # noqa: PLR0913, PLR0917  the steps in between share all of it
-    network: Network,
-    head: Quantised,
-    profile: Profile,
-    pictures: PictureSets,
-    config: PlanConfig,
-    folder: Path,
-    progress: Progress,
-) -> _Tried:
-    evaluation = Evaluation(network, pictures.evaluation, progress)
-    trials = [*evaluation.whole_pictures(config)]
-    progress(f"measuring the wire bytes of {len(network.cuts)} cuts in two steps each")
-    rivals = tuple(_rivals(trials, profile, config))
-    proposals, forecasts = propose(network, head, profile, rivals, pictures.fitted, config)
-    parts = build_parts(network, head, proposals, pictures, config, folder, progress)
-    tails = open_tails(parts)
-    progress(f"timing {len(parts.segments)} segments and {len(tails)} tails")
-    times = time_parts(network, parts, tails, pictures.evaluation[:1])
-    trials += evaluation.chain(parts, tails)
-    factor = edge_factor(config, times.prefix_ms[-1])
-    floor = config.agreement_floor
-    measured = [as_candidate(trial, times, factor, head.precision, floor) for trial in trials]
-    return _Tried(parts, select(measured, floor), factor, forecasts)
+    wholes: Sequence[Trial]
+    tried: Tried
+    forecasts: tuple[Forecast, ...]
 
 
-def _manifest(
-    network: Network,
-    head: Quantised,
-    tried: _Tried,
-    kept: set[str],
-    config: PlanConfig,
-    card: ModelCard,
-) -> Manifest:
-    """Leave only the kept cuts in chain and files, and list what is there."""
-    folder = tried.parts.folder
-    cuts = tuple(cut for cut in tried.parts.cuts if cut.id in kept)
-    segments = write_chain(network, head, [cut.boundary for cut in cuts], folder)
-    for cut in tried.parts.cuts:
-        if cut.id not in kept:
-            for file in cut.files:
-                (folder / file).unlink()
-    _write_labels(card, folder)
-    records = tuple(_cuts(network, cuts, len(segments)))
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        model_name=card.name,
-        model_sha256=network.sha256,
-        input=network.input,
-        outputs=network.outputs,
-        segments=segments,
-        cuts=records,
-        candidates=tuple(c for c in tried.candidates if c.cut in kept),
-        files=tuple(_files(segments, records, card, folder)),
-        agreement_floor=config.agreement_floor,
-        edge_factor=tried.edge_factor,
-        measured_on=describe_machine(),
-        has_labels=bool(card.labels),
-    )
-    # A reader's checks, before anybody has to be a reader.
-    return decode_manifest(encode_manifest(manifest), "the plan's manifest")
+def _sizes(known: Groundwork, places: NetworkDag, progress: Progress) -> Mapping[str, TensorSizes]:
+    """Of every tensor that may cross."""
+    specs = {spec.name: spec for spec in known.network.inputs} | dict(known.network.tensors)
+    tensors = [specs[tensor.name] for tensor in places.dag.tensors if tensor.is_cuttable]
+    return tensor_sizes(known.network, tensors, known.sets.fitted, PROBED_STEPS, progress)
 
 
-def _rivals(trials: Sequence[Trial], profile: Profile, config: PlanConfig) -> Iterator[Offer]:
-    """The ways without a cut that answer well enough, in the profile's times."""
-    factor = edge_factor(config, profile.head_ms)
-    yield Offer(LOCAL, profile.head_ms * factor * (1 - LOCAL_ADVANTAGE), 0, 0)
-    for trial in trials:
+def _heads(known: Groundwork, config: PlanConfig, exact: Collection[str]) -> dict[str, HeadGraph]:
+    """By precision, the preferred one first."""
+    network = known.network
+    heads = {}
+    if known.precision.chosen.kind != "fp32":
+        heads["int8"] = HeadGraph(network, known.precision.head, exact)
+    if not heads or not config.integer_only:
+        heads["fp32"] = HeadGraph(network, network.model, exact)
+    return heads
+
+
+def _proposed(
+    known: Groundwork, proposer: Proposer, wholes: Sequence[Trial], config: PlanConfig
+) -> tuple[tuple[NetworkCut, ...], tuple[Forecast, ...]]:
+    rivals = tuple(_rivals(known, proposer.preferred, wholes, config))
+    probe = Probe(known.network, known.sets.held_back, known.metric, config.divergence_budget)
+    return proposer.propose(rivals, config.max_cuts, config.goals.privacy_depth, probe)
+
+
+def _rivals(
+    known: Groundwork, precision: str, wholes: Sequence[Trial], config: PlanConfig
+) -> Iterator[Offer]:
+    """The ways without a cut that answer well enough, as predicted."""
+    costs = known.costs
+    cloud_ms = float(costs.cloud.sum())
+    device_ms = float(costs.device[precision].sum())
+    yield Offer(LOCAL, device_ms * (1 - LOCAL_ADVANTAGE), 0, 0)
+    for trial in wholes:
         good = [s.wire for s in trial.steps if s.close.agreement >= config.agreement_floor]
-        if good:
+        if good and config.goals.privacy_depth == 0:
             wire = min(good, key=lambda wire: wire.payload_bytes)
-            cloud_ms = wire.decode_ms + profile.fp32_ms
-            yield Offer(trial.id, wire.encode_ms * factor, wire.payload_bytes, cloud_ms)
+            encode_ms = wire.encode_ms * costs.factor(precision)
+            yield Offer(trial.id, encode_ms, wire.payload_bytes, wire.decode_ms + cloud_ms)
 
 
-def _note(cut: BuiltCut) -> TransformNote:
-    return TransformNote(
-        cut=cut.id, transform=cut.transform, has_bias=cut.has_bias, bottleneck=cut.bottleneck
+def _decided(
+    known: Groundwork, config: PlanConfig, outcome: _Outcome, folder: Path, progress: Progress
+) -> Plan:
+    """Choose, write down why, and leave in the folder what is needed."""
+    tried, floor = outcome.tried, config.agreement_floor
+    local = _local_chain(tried, config)
+    factor = known.costs.factor(local.plan.precision)
+    nothing = HeadFigures(edge_ms=0.0, memory_bytes=0, factor=factor)
+    candidates = [
+        *(as_candidate(t, nothing, tried.input_tail_ms, floor) for t in outcome.wholes),
+        *tried.candidates,
+        msgspec.structs.replace(tried.wholes[local.plan.id], id=LOCAL),
+    ]
+    cuts = {cut.id: cut for cut in cuts_of(known.network, tried, local)}
+    chosen = select(candidates, cuts, config.goals, config.prices)
+    progress(f"keeping {sum(c.kept for c in chosen)} of {len(chosen)} candidates")
+    why = explain(chosen, cuts, tuple(tried.head_times), config.goals, config.prices)
+    record = _record(known, outcome, chosen, local, why)
+    write_records(folder, {"plan": record, "profile": known.profile})
+    manifest = manifest_of(
+        known.network,
+        tried,
+        chosen,
+        cuts,
+        folder,
+        card=known.card,
+        metric=known.metric.name,
+        floor=floor,
+        edge_factor=factor,
+    )
+    return Plan(manifest=manifest, record=record)
+
+
+def _record(
+    known: Groundwork,
+    outcome: _Outcome,
+    chosen: Sequence[Candidate],
+    local: TriedChain,
+    why: tuple[str, ...],
+) -> PlanRecord:
+    tried, sets = outcome.tried, known.sets
+    kept = {c.cut for c in chosen if c.kept} | {INPUT, LOCAL}
+    return PlanRecord(
+        rejected=(*(c for c in chosen if c.cut not in kept), *_other_locals(tried, local)),
+        forecasts=tuple(_named(f, tried) for f in outcome.forecasts),
+        gaps=tuple(_gaps(known, tried)),
+        front=known.precision.tried,
+        head_times=tuple(tried.head_times),
+        transforms=tuple(_notes(tried)),
+        why=why,
+        notes=(*known.network.notes, *sets.notes),
+        precision=known.precision.chosen.name,
+        precision_reason=known.precision.reason,
+        calibration_items=len(sets.fitted) + len(sets.held_back),
+        evaluation_items=len(sets.evaluation),
+        evaluation_sources=len(set(sets.evaluation.sources)),
     )
 
 
-def _check_labels(network: Network, card: ModelCard) -> None:
-    classes = network.outputs[answer_index(network.outputs)].size
-    if card.labels and len(card.labels) != classes:
-        raise ConfigError(f"{len(card.labels)} labels for {classes} classes; give one for each")
-    if any(len(label.splitlines()) > 1 for label in card.labels):
-        raise ConfigError("a label has more than one line; give each class one line")
+def _other_locals(tried: Tried, local: TriedChain) -> Iterator[Candidate]:
+    """The whole network on the device in the precisions that were not chosen."""
+    chosen_ms = local.prefix_ms[-1]
+    seen = {local.plan.precision}
+    for name, candidate in tried.wholes.items():
+        chain = tried.chains[name]
+        if chain.plan.precision not in seen:
+            seen.add(chain.plan.precision)
+            ratio = chain.prefix_ms[-1] / chosen_ms
+            reason = f"takes {ratio:.2f} times as long as local ({local.plan.precision})"
+            yield msgspec.structs.replace(candidate, reason=reason)
 
 
-def _cuts(network: Network, cuts: Sequence[BuiltCut], segments: int) -> Iterator[Cut]:
-    yield Cut(
-        id=INPUT,
-        depth=0,
-        macs_share=0.0,
-        tensors=(CutTensor(boundary=network.input, wire=network.input),),
-        tail=INPUT_TAIL,
-    )
-    for depth, cut in enumerate(cuts, start=1):
-        yield Cut(
-            id=cut.id,
-            depth=depth,
-            macs_share=cut.boundary.cut.macs_share,
-            tensors=(cut.tensor,),
-            tail=cut.tail,
+def _local_chain(tried: Tried, config: PlanConfig) -> TriedChain:
+    """The fastest whole chain that answers well enough; if none does, the most faithful one."""
+    floor = config.agreement_floor
+    good = [name for name, c in tried.wholes.items() if c.figures.agreement >= floor]
+    if good:
+        return tried.chains[min(good, key=lambda name: tried.chains[name].prefix_ms[-1])]
+    best = max(tried.wholes, key=lambda name: tried.wholes[name].figures.agreement)
+    return tried.chains[best]
+
+
+def _named(forecast: Forecast, tried: Tried) -> Forecast:
+    """With the id of the cut that was built of it."""
+    for cut in tried.cuts.values():
+        tensors = tuple(spec.name for spec in cut.at.cut.tensors)
+        if (
+            tensors == forecast.tensors
+            and tried.chains[cut.chain].plan.precision == forecast.precision
+        ):
+            return msgspec.structs.replace(forecast, cut=cut.id)
+    return forecast
+
+
+def _gaps(known: Groundwork, tried: Tried) -> Iterator[Gap]:
+    figures = {c.cut: c.figures for c in tried.candidates}
+    for cut in tried.cuts.values():
+        precision, head = tried.chains[cut.chain].plan.precision, cut.at.cut.head
+        yield Gap(
+            cut=cut.id,
+            predicted_edge_ms=known.costs.device_ms(precision, head),
+            measured_edge_ms=figures[cut.id].edge_ms,
+            predicted_tail_ms=known.costs.cloud_ms(head),
+            measured_tail_ms=figures[cut.id].tail_ms,
         )
-    yield Cut(id=LOCAL, depth=segments, macs_share=1.0, tensors=(), tail=None)
 
 
-def _write_labels(card: ModelCard, folder: Path) -> None:
-    path = folder / LABELS_NAME
-    path.unlink(missing_ok=True)
-    if card.labels:
-        path.write_text("".join(f"{label}\n" for label in card.labels), encoding="utf-8")
-
-
-def _files(
-    segments: Sequence[Segment], cuts: Sequence[Cut], card: ModelCard, folder: Path
-) -> Iterator[FileEntry]:
-    listed: list[tuple[str, Side]] = [(segment.file, "device") for segment in segments]
-    listed += [(t.stage, "device") for cut in cuts for t in cut.tensors if t.stage is not None]
-    listed += [(cut.tail, "cloud") for cut in cuts if cut.tail is not None]
-    if card.labels:
-        listed.append((LABELS_NAME, "both"))
-    for name, side in listed:
-        path = folder / name
-        yield FileEntry(
-            path=name, side=side, size_bytes=path.stat().st_size, sha256=sha256_of(path)
+def _notes(tried: Tried) -> Iterator[TransformNote]:
+    for cut in tried.cuts.values():
+        yield TransformNote(
+            cut=cut.id,
+            transforms=cut.transforms,
+            has_bias=cut.has_bias,
+            bottleneck=cut.bottleneck,
         )

@@ -1,112 +1,181 @@
-"""From a profile to the few cuts that are worth building.
+"""From node costs and tensor sizes to the few cuts that are worth building.
 
-Every one-tensor cut gets a prediction: head and tail from the profile, bytes from the real codec
-on calibration pictures. With one tensor a cut the least cost over all cuts *is* the minimal cut
-of the graph, so looking at each is exact, and linear. Which of them are built decides the lower
-envelope over bandwidth, of latency and of the period, for the finer and the coarser step alone
-(the coarser always sends less; whether its answers are good enough is measured later).
+Candidates come from exact minimum cuts of the network's DAG, solved for *all* bandwidths at once,
+for each precision of the head and for several steps of the wire; and from every place where one
+tensor crosses, so that streams, whose slowest stage counts, have a choice, too. The lower envelope
+over bandwidth, of latency and of the period, picks the more promising ones; these are probed for
+the step that they really need, and the envelope at that step picks those that are built.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus import Symbols
-from isthmus_partitioner.config import PlanConfig, UInt8Array
+from isthmus_partitioner.cuts.cut import NetworkCut, cut_before
+from isthmus_partitioner.cuts.dag import Costs
+from isthmus_partitioner.cuts.network_dag import NetworkDag
+from isthmus_partitioner.cuts.parametric import best_cuts
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.graph.surgery import assemble, initialisers, nodes_between, tensor_info
-from isthmus_partitioner.parts.boundary import Boundary, boundaries
-from isthmus_partitioner.planning.envelope import Offer, best_latency, best_period
-from isthmus_partitioner.precision.mixed import Quantised
-from isthmus_partitioner.profiles.layers import CutRow, Profile
-from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_batches
-from isthmus_partitioner.wire.ladder import quantised, wire_ladder
-from isthmus_partitioner.wire.through import forecast
+from isthmus_partitioner.parts.boundary import HeadGraph
+from isthmus_partitioner.planning.envelope import (
+    FASTEST_BPS,
+    SLOWEST_BPS,
+    Offer,
+    best_latency,
+    best_period,
+)
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
+from isthmus_partitioner.planning.sizes import TensorSizes, exact_tensors
 
-__all__ = ["WireForecast", "activations", "edge_factor", "propose", "widest"]
+__all__ = ["Forecast", "Proposer", "best_at", "widest"]
 
-FORECAST_STEPS = (0.25, 0.5)  # standard deviations: a finer step and a coarser one
-_PICTURES = 6  # enough for a spread and a payload size; all cut tensors of them are held at once
-
-
-class WireForecast(msgspec.Struct, frozen=True, kw_only=True):
-    """One cut and wire encoding as predicted: times for the device of the plan, in ms."""
-
-    tensor: str
-    levels: int
-    device_ms: float
-    payload_bytes: float
-    cloud_ms: float
-    is_proposed: bool
+_PROBED = 3  # times as many cuts are probed as are built
+_AT_LEAST = 2  # cuts that are built to show what splitting would cost, where none wins
 
 
-def propose(
-    network: Network,
-    head: Quantised,
-    profile: Profile,
-    rivals: Sequence[Offer],
-    pictures: UInt8Array,
-    config: PlanConfig,
-) -> tuple[tuple[Boundary, ...], tuple[WireForecast, ...]]:
-    """At most `max_cuts` cuts in the network's order, and the forecast for every cut.
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """One cut, head precision and wire step as predicted; times for the plan's device, in ms.
 
-    `rivals` are the ways without a cut, which a cut has to beat somewhere; `pictures` those that
-    ranges were fitted to.
+    `edge_ms` is the head without the encoder, `tail_ms` the tail without the decoder; `step` in
+    standard deviations. Where it was built, `cut` is its id in the plan.
     """
-    known = boundaries(head.head, network.cuts)
-    factor = edge_factor(config, profile.head_ms)
-    finer: list[_Foreseen] = []
-    coarser: list[_Foreseen] = []
-    rows = {row.tensor: row for row in profile.cuts}
-    values = activations(network, known, pictures[:_PICTURES])
-    for boundary in known:
-        real = values.pop(boundary.cut.tensor)
-        ladder = wire_ladder(real, FORECAST_STEPS, boundary.quantisation)
-        # One rung alone, where the integers in hand are coarse, is both.
-        for foreseen, encoding in ((finer, ladder[0]), (coarser, ladder[-1])):
-            offer = _forecast(
-                rows[boundary.cut.tensor], encoding, quantised(real, encoding), factor
+
+    tensors: tuple[str, ...]
+    precision: str
+    macs_share: float
+    step: float
+    edge_ms: float
+    encode_ms: float
+    payload_bytes: float
+    decode_ms: float
+    tail_ms: float
+    cut: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Stands for cut and precision."""
+        return f"{self.precision}:{'|'.join(self.tensors)}"
+
+    @property
+    def offer(self) -> Offer:
+        """As the envelope sees it."""
+        device_ms, cloud_ms = self.edge_ms + self.encode_ms, self.decode_ms + self.tail_ms
+        return Offer(self.key, device_ms, self.payload_bytes, cloud_ms)
+
+
+class Proposer:
+    """Finds cuts of one network; `heads` by precision, `sizes` by tensor."""
+
+    def __init__(
+        self,
+        network: Network,
+        places: NetworkDag,
+        heads: Mapping[str, HeadGraph],
+        costs: NodeCosts,
+        sizes: Mapping[str, TensorSizes],
+    ) -> None:
+        self._network, self._places, self._heads = network, places, heads
+        self._costs, self._sizes = costs, sizes
+
+    @property
+    def preferred(self) -> str:
+        """The precision that heads should have."""
+        return next(iter(self._heads))
+
+    def propose(
+        self, rivals: Sequence[Offer], most: int, may_leave: float, probe: Probe
+    ) -> tuple[tuple[NetworkCut, ...], tuple[Forecast, ...]]:
+        """At most `most` cuts, the shallowest first, and the forecast for every cut looked at.
+
+        `rivals` are the ways without a cut, which a cut has to beat somewhere. Heads with less than
+        a share of `may_leave` of the multiply-accumulates are left out: nothing shallower may
+        leave the device.
+        """
+        found: dict[str, NetworkCut] = {}
+        forecasts: list[Forecast] = []
+        for precision, head in self._heads.items():
+            for cut in self._cuts(precision):
+                if cut.macs_share >= may_leave and head.at(cut) is not None:
+                    own = list(self._forecasts(cut, precision))
+                    forecasts += own
+                    found[own[0].key] = cut
+        groups = [
+            [*rivals, *(f.offer for f in forecasts if f.step == step)] for step in PROBED_STEPS
+        ]
+        promising = widest(groups, set(found), most * _PROBED)
+        needed = self._needed([found[key] for key in promising], probe)
+        real = [f for f in forecasts if f.key in promising and f.step == needed[found[f.key].head]]
+        wanted = {found[key].head: found[key] for key in best_at(rivals, real, most)}
+        cuts = sorted(wanted.values(), key=lambda cut: len(cut.head))
+        return tuple(cuts), tuple(forecasts)
+
+    def _needed(self, cuts: Iterable[NetworkCut], probe: Probe) -> dict[frozenset[int], float]:
+        """The step that each cut needs, by its head."""
+        fp32 = HeadGraph(self._network, self._network.model, exact_tensors(self._sizes))
+        needed: dict[frozenset[int], float] = {}
+        for cut in cuts:
+            at = fp32.at(cut)
+            if at is not None and cut.head not in needed:
+                needed[cut.head] = probe.step(at)
+        return needed
+
+    def _cuts(self, precision: str) -> Iterable[NetworkCut]:
+        """The best somewhere, and all of one tensor; neither `input` nor `local`."""
+        heads = {
+            found.head
+            for index in range(len(PROBED_STEPS))
+            for found in best_cuts(
+                self._places.dag,
+                self._dag_costs(precision, index),
+                slowest_bps=SLOWEST_BPS,
+                fastest_bps=FASTEST_BPS,
             )
-            foreseen.append(_Foreseen(encoding, offer))
-    groups = [[*rivals, *(each.offer for each in foreseen)] for foreseen in (finer, coarser)]
-    chosen = widest(groups, {b.cut.tensor for b in known}, config.max_cuts)
-    proposals = tuple(b for b in known if b.cut.tensor in chosen)
-    return proposals, tuple(_forecasts((*finer, *coarser), chosen))
+            if found.tensors and found.head
+        }
+        heads |= set(self._places.single_tensor_heads())
+        cuts = (cut_before(self._network, self._places.in_network(head)) for head in heads)
+        return sorted((c for c in cuts if 0 < c.macs_share < 1), key=lambda cut: len(cut.head))
+
+    def _dag_costs(self, precision: str, index: int) -> Costs:
+        nodes = list(self._places.nodes)
+        wire = [self._sizes.get(tensor.name) for tensor in self._places.dag.tensors]
+        factor = self._costs.factor(precision)
+        return Costs(
+            edge_ms=self._costs.device[precision][nodes],
+            cloud_ms=self._costs.cloud[nodes],
+            wire_bytes=np.array(
+                [0.0 if s is None else s.by_step[index].payload_bytes for s in wire]
+            ),
+            wire_ms=np.array(
+                [
+                    0.0
+                    if s is None
+                    else s.by_step[index].encode_ms * factor + s.by_step[index].decode_ms
+                    for s in wire
+                ]
+            ),
+        )
+
+    def _forecasts(self, cut: NetworkCut, precision: str) -> Iterator[Forecast]:
+        factor = self._costs.factor(precision)
+        for index, step in enumerate(PROBED_STEPS):
+            wire = [self._sizes[spec.name].by_step[index] for spec in cut.tensors]
+            yield Forecast(
+                tensors=tuple(spec.name for spec in cut.tensors),
+                precision=precision,
+                macs_share=cut.macs_share,
+                step=step,
+                edge_ms=self._costs.device_ms(precision, cut.head),
+                encode_ms=sum(figures.encode_ms for figures in wire) * factor,
+                payload_bytes=sum(figures.payload_bytes for figures in wire),
+                decode_ms=sum(figures.decode_ms for figures in wire),
+                tail_ms=self._costs.cloud_ms(cut.head),
+            )
 
 
-@dataclass(frozen=True, slots=True)
-class _Foreseen:
-    encoding: Symbols
-    offer: Offer
-
-
-def edge_factor(config: PlanConfig, head_ms: float) -> float:
-    """How many times slower than this machine the device is."""
-    if config.edge_network_ms is None:
-        return config.edge_factor
-    return config.edge_network_ms / head_ms
-
-
-def activations(
-    network: Network, wanted: Sequence[Boundary], pictures: UInt8Array
-) -> dict[str, NDArray[np.float32]]:
-    """The fp32 network's values [n,*shape] at each boundary."""
-    infos = [tensor_info(b.cut.tensor, "float32", b.cut.shape) for b in wanted]
-    graph = network.model.graph
-    nodes = nodes_between(graph, [], [info.name for info in infos])
-    model = assemble(network.model, nodes, graph.input, infos, initialisers(graph))
-    if not infos:
-        return {}
-    session = open_session(model, threads=all_cores())
-    feeds: dict[str, AnyArray] = {network.input.name: pictures}
-    results = run_batches(session, feeds)
-    return {info.name: r.astype(np.float32) for info, r in zip(infos, results, strict=True)}
-
-
-def widest(groups: list[list[Offer]], cuts: set[str], most: int) -> set[str]:
+def widest(groups: Sequence[Sequence[Offer]], cuts: set[str], most: int) -> set[str]:
     """The `most` cuts that are best over the widest ranges of bandwidth, counted in octaves."""
     octaves = dict.fromkeys(sorted(cuts), 0.0)
     for offers in groups:
@@ -117,19 +186,20 @@ def widest(groups: list[list[Offer]], cuts: set[str], most: int) -> set[str]:
     return set(ranked[:most])
 
 
-def _forecast(row: CutRow, encoding: Symbols, symbols: UInt8Array, factor: float) -> Offer:
-    wire = forecast(symbols, encoding)
-    device_ms = (row.head_ms + wire.encode_ms) * factor
-    return Offer(row.tensor, device_ms, wire.payload_bytes, row.tail_ms + wire.decode_ms)
+def best_at(rivals: Sequence[Offer], forecasts: Sequence[Forecast], most: int) -> set[str]:
+    """Keys of the forecasts that win somewhere; if too few do, those that come nearest, too."""
+    offers = {forecast.key: forecast.offer for forecast in forecasts}
+    winners = widest([[*rivals, *offers.values()]], set(offers), most)
+    missing = min(_AT_LEAST, most) - len(winners)
+    if missing > 0:
+        rest = sorted(offers.keys() - winners, key=lambda key: _lag(offers[key], rivals))
+        winners |= set(rest[:missing])
+    return winners
 
 
-def _forecasts(foreseen: Iterable[_Foreseen], chosen: set[str]) -> Iterator[WireForecast]:
-    for each in foreseen:
-        yield WireForecast(
-            tensor=each.offer.id,
-            levels=each.encoding.levels,
-            device_ms=each.offer.device_ms,
-            payload_bytes=each.offer.payload_bytes,
-            cloud_ms=each.offer.cloud_ms,
-            is_proposed=each.offer.id in chosen,
-        )
+def _lag(offer: Offer, rivals: Sequence[Offer]) -> float:
+    """How many times longer a cut takes than the best rival, where it comes nearest."""
+    grid = np.geomspace(SLOWEST_BPS, FASTEST_BPS, 31)
+    return min(
+        offer.latency_ms(bps) / min(rival.latency_ms(bps) for rival in rivals) for bps in grid
+    )

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from isthmus import Candidate, Encoding, Lossless, Picture, PictureFormat, Raw, Symbols
-from isthmus_partitioner.planning.plan import Plan, TransformNote
-from isthmus_partitioner.precision.mixed import Variant
-from isthmus_partitioner.profiles.layers import Profile
+from isthmus_partitioner.planning.records import Gap, Plan, TransformNote
+from isthmus_partitioner.precision.front import Point
+from isthmus_partitioner.profiles.profile import Profile
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["render_plan", "render_profile"]
@@ -17,19 +17,17 @@ _LEAST_MS = 0.005  # shown as 0.01; less is a node that was fused into another
 
 
 def render_profile(profile: Profile) -> str:
-    """Every layer that takes time, then every one-tensor cut."""
+    """Every layer that takes time on the device, or in the cloud."""
     whole = [f"fp32 {profile.fp32_ms:.1f} ms"]
     if profile.int8_ms is not None:
-        whole.append(f"int8 {profile.int8_ms:.1f} ms")
-    whole.append(f"head ({profile.head_name}) {profile.head_ms:.1f} ms")
+        whole.append(f"{profile.head_name} {profile.int8_ms:.1f} ms")
     return "\n".join(
         (
-            f"On {profile.machine}, one thread, one picture: {', '.join(whole)}",
+            f"Edge: {profile.edge}; one item: {', '.join(whole)}",
+            f"Cloud: {profile.cloud}; one item: fp32 {profile.cloud_ms:.1f} ms",
             "",
             _layers(profile),
-            "",
-            f"{len(profile.cuts)} places where one tensor crosses:",
-            _cuts(profile),
+            *(("", *profile.notes) if profile.notes else ()),
         )
     )
 
@@ -41,65 +39,78 @@ def _layers(profile: Profile) -> str:
             node.op,
             _shape(node.shape),
             f"{node.macs / 1e6:.1f}" if node.macs else "",
+            f"{node.output_bytes / 1e3:.1f}",
             f"{node.fp32_ms:.2f}",
             "" if node.int8_ms is None else f"{node.int8_ms:.2f}",
+            f"{node.cloud_ms:.2f}",
         )
         for node in profile.nodes
-        if max(node.fp32_ms, node.int8_ms or 0) >= _LEAST_MS
+        if max(node.fp32_ms, node.int8_ms or 0, node.cloud_ms) >= _LEAST_MS
     ]
-    return _table(("layer", "op", "output", "MMAC", "fp32 ms", "int8 ms"), rows, "lllrrr")
-
-
-def _cuts(profile: Profile) -> str:
-    rows = [
-        (
-            cut.tensor,
-            _shape(cut.shape),
-            f"{cut.macs_share:.0%}",
-            f"{cut.tensor_bytes / 1e3:.1f}",
-            f"{cut.head_ms:.2f}",
-            f"{cut.tail_ms:.2f}",
-        )
-        for cut in profile.cuts
-    ]
-    headers = ("cut", "tensor", "depth", "KB as uint8", "head ms", "fp32 tail ms")
-    return _table(headers, rows, "llrrrr")
+    headers = ("layer", "op", "output", "MMAC", "KB", "fp32 ms", "head ms", "cloud ms")
+    return _table(headers, rows, "lllrrrrr")
 
 
 def render_plan(plan: Plan) -> str:
-    """Head precisions, then every candidate with its figures and the reason for its fate."""
-    manifest = plan.manifest
+    """Why the plan is as it is; every candidate with its figures and the reason for its fate."""
+    manifest, record = plan.manifest, plan.record
+    segments = sum(len(chain.segments) for chain in manifest.chains)
     summary = (
         f"{manifest.model_name}: {len(manifest.kept)} of {len(plan.candidates)} candidates kept, "
-        f"{len(manifest.segments)} segments on the device. "
-        f"Agreement with the unsplit fp32 model on {plan.evaluation_pictures} pictures, "
-        f"floor {manifest.agreement_floor:g}. "
+        f"{segments} segments in {len(manifest.chains)} chain(s) on the device. Agreement "
+        f"({manifest.metric}) with the unsplit fp32 model on {record.evaluation_items} inputs from "
+        f"{record.evaluation_sources} sources, floor {manifest.agreement_floor:g}. "
         f"Measured on {manifest.measured_on}; the device is {manifest.edge_factor:.3g}x slower."
     )
     return "\n".join(
         (
-            f"Head precision: {plan.precision} ({plan.precision_reason})",
-            _variants(plan.variants),
+            f"Head precision: {record.precision} ({record.precision_reason})",
+            _front(record.front),
             "",
             summary,
             _candidates(plan.candidates),
             "",
+            "Why:",
+            *(f"- {line}" for line in record.why),
+            "",
+            "Proposed by node costs, measured as wholes (ms):",
+            _gaps(record.gaps),
+            "",
             "Ladders: bytes/agreement of each rung, the finest first; * is the one to begin with",
             _ladders(plan.candidates),
             "",
-            *_transforms(plan.transforms),
+            *_transforms(record.transforms),
+            *(f"Note: {note}" for note in record.notes),
         )
     )
 
 
-def _variants(variants: Sequence[Variant]) -> str:
-    rows = [(v.name, f"{v.network_ms:.2f}", f"{v.kl:.4f}", f"{v.agreement:.3f}") for v in variants]
-    return _table(("tried on this machine", "ms", "KL", "agreement"), rows, "lrrr")
+def _front(points: Sequence[Point]) -> str:
+    rows = [(p.name, f"{p.ms:.2f}", f"{p.divergence:.4f}", f"{p.agreement:.3f}") for p in points]
+    return _table(("tried on this machine", "ms", "divergence", "agreement"), rows, "lrrr")
+
+
+def _gaps(gaps: Sequence[Gap]) -> str:
+    rows = [
+        (
+            gap.cut,
+            *_gap(gap.predicted_edge_ms, gap.measured_edge_ms),
+            *_gap(gap.predicted_tail_ms, gap.measured_tail_ms),
+        )
+        for gap in gaps
+    ]
+    return _table(("cut", "head", "measured", "off", "tail", "measured", "off"), rows, "lrrrrrr")
+
+
+def _gap(predicted_ms: float, measured_ms: float) -> tuple[str, str, str]:
+    off = predicted_ms / measured_ms - 1 if measured_ms else 0.0
+    return f"{predicted_ms:.2f}", f"{measured_ms:.2f}", f"{off:+.0%}"
 
 
 def _candidates(candidates: Iterable[Candidate]) -> str:
     headers = (
-        "", "candidate", "encoding", "device ms", "bytes", "p95", "cloud ms", "agreement", "KL",
+        "", "candidate", "encoding", "device ms", "bytes", "p95", "cloud ms", "agreement",
+        "divergence",
         "why",
     )  # fmt: skip
     return _table(headers, [_candidate(c) for c in candidates], "lllrrrrrrl")
@@ -115,8 +126,8 @@ def _candidate(candidate: Candidate) -> tuple[str, ...]:
         str(figures.payload_bytes),
         str(figures.payload_bytes_p95),
         f"{figures.cloud_ms:.1f}",
-        f"{figures.agreement:.3f}",
-        f"{figures.kl:.4f}",
+        f"{figures.agreement:.3f} [{figures.agreement_low:.2f}, {figures.agreement_high:.2f}]",
+        f"{figures.divergence:.4f}",
         candidate.reason,
     )
 
@@ -153,7 +164,7 @@ def _rung(candidate: Candidate, index: int) -> str:
 def _transforms(notes: Iterable[TransformNote]) -> Iterable[str]:
     for note in notes:
         tried = "" if note.bottleneck is None else f"; {_bottleneck(note.bottleneck)}"
-        yield f"{note.cut}: {note.transform}{tried}"
+        yield f"{note.cut}: {', '.join(note.transforms)}{tried}"
 
 
 def _bottleneck(tried: Verdict) -> str:

@@ -58,10 +58,10 @@ def compare(transform: Transform, boundary: Boundary, plain: Curve, projected: C
     ]
     ratio = float(np.median(ratios)) if ratios else None
     return Verdict(
-        tensor=boundary.cut.tensor,
-        channels=boundary.cut.shape[0],
+        tensor=boundary.tensor.name,
+        channels=boundary.tensor.shape[0],
         kept_channels=len(transform.components),
-        extra_macs=transform.extra_macs(boundary.cut.shape),
+        extra_macs=transform.extra_macs(boundary.tensor.shape),
         bytes_ratio=ratio,
         is_kept=ratio is not None and ratio < 1 - GAIN,
     )

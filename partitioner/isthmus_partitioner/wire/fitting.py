@@ -1,211 +1,252 @@
-"""How a proposed cut crosses: transform, ladder, predictors and the tail's bias, from calibration.
+"""How a proposed cut crosses: transforms, ladder, predictors and the tail's bias, from calibration.
 
-Everything is fitted to the fitted pictures. What may also harm - a projection, a bias - stays only
+Everything is fitted to the fitted items. What may also harm - a projection, a bias - stays only
 where it does better on the held-back ones.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus import Segment, Symbols, requantise_table
-from isthmus_partitioner.config import PictureSets, PlanConfig, UInt8Array
+from isthmus import Encoding, Lossless, Symbols, requantise_table
+from isthmus_partitioner.config import PlanConfig, UInt8Array
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.boundary import Boundary
-from isthmus_partitioner.parts.segments import STEP, SYMBOLS, ZERO_POINT, tail_model
-from isthmus_partitioner.planning.agreement import answer_index, closeness
-from isthmus_partitioner.planning.propose import activations
-from isthmus_partitioner.runtime import (
-    AnyArray,
-    all_cores,
-    open_session,
-    pictures_feed,
-    run_batches,
-)
+from isthmus_partitioner.parts.boundary import Boundary, ChainCut
+from isthmus_partitioner.parts.segments import tail_model
+from isthmus_partitioner.planning.metrics import Answers, Metric
+from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
 from isthmus_partitioner.wire.bottleneck import Curve, Verdict, compare, projections
-from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, wire_ladder
+from isthmus_partitioner.wire.feeds import tail_feeds
+from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, step_encodings
 from isthmus_partitioner.wire.stages import quantises
 from isthmus_partitioner.wire.through import forecast
 from isthmus_partitioner.wire.transform import PLAIN, Transform
 
-__all__ = ["CutFitter", "Fitted", "tail_feed"]
+__all__ = ["CutFitter", "CutValues", "Fitted"]
 
 FloatArray = NDArray[np.float32]
+Ladder = tuple[tuple[Encoding, ...], ...]  # by rung, then by tensor of the cut
 
-_SIZED = 8  # pictures whose sizes are weighed
+_SIZED = 8  # items whose sizes are weighed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class CutValues:
+    """What is known of a cut's tensors, each [n,*shape], in the order of the cut.
+
+    `real` is what the fp32 network computes for the fitted items, `fitted` and `held_back` what the
+    chain holds for those and for the held-back ones.
+    """
+
+    real: tuple[AnyArray, ...]
+    fitted: tuple[AnyArray, ...]
+    held_back: tuple[AnyArray, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """How one cut crosses; `bottleneck` says what came of the projection, if one was tried."""
+    """How one cut crosses; `bottleneck` says what came of a projection, if one was tried."""
 
-    transform: Transform
-    ladder: tuple[Symbols, ...]
+    transforms: tuple[Transform, ...]
+    ladder: Ladder
     tail: onnx.ModelProto
     has_bias: bool
     bottleneck: Verdict | None
 
 
-def tail_feed(symbols: AnyArray, encoding: Symbols) -> dict[str, AnyArray]:
-    """What a tail is fed: symbols [n,*wire shape] and how they stand for real numbers."""
-    return {
-        SYMBOLS: symbols,
-        STEP: np.asarray(encoding.step, np.float32),
-        ZERO_POINT: np.asarray(encoding.zero_point, np.uint8),
-    }
-
-
 class CutFitter:
-    """Fits the cuts of one chain, whose segments are written below `folder`."""
+    """Fits cuts of one network; `reference` is what it answers to the held-back items."""
 
     def __init__(
-        self,
-        network: Network,
-        cuts: Sequence[Boundary],
-        segments: Sequence[Segment],
-        pictures: PictureSets,
-        config: PlanConfig,
-        folder: Path,
+        self, network: Network, reference: Answers, metric: Metric, config: PlanConfig
     ) -> None:
         self._network, self._config = network, config
-        self._real = activations(network, cuts, pictures.fitted)
-        self._fitted = _head_values(segments, pictures.fitted, folder)
-        self._held_back = _head_values(segments, pictures.held_back, folder)
-        self._answer = answer_index(network.outputs)
-        whole = open_session(network.model, threads=all_cores())
-        feed = pictures_feed(whole, pictures.held_back)
-        self._reference = run_batches(whole, feed)[self._answer]
+        self._reference, self._metric = reference, metric
 
-    def fit(self, boundary: Boundary) -> Fitted:
+    def fit(self, cut: ChainCut, values: CutValues) -> Fitted:
         """All that is to be known of how a cut crosses."""
-        transform = self._ordered(boundary)
-        ladder = self._ladder(boundary, transform)
+        pairs = tuple(zip(cut.boundaries, values.fitted, strict=True))
+        transforms = tuple(self._ordered(boundary, held) for boundary, held in pairs)
+        ladder = self._ladder(cut, transforms, values)
         bottleneck = None
-        if self._config.bottleneck and len(boundary.cut.shape) == 3:
-            best, projected, bottleneck = self._projected(boundary, transform, ladder)
+        if self._config.bottleneck and _may_project(cut):
+            projected, rungs, bottleneck = self._projected(cut, transforms, ladder, values)
             if bottleneck.is_kept:
-                transform, ladder = best, projected
-        tail, has_bias = self._tail(boundary, transform, ladder)
-        return Fitted(transform, ladder, tail, has_bias, bottleneck)
+                transforms, ladder = projected, rungs
+        tail, has_bias = self._tail(cut, transforms, ladder, values)
+        return Fitted(transforms, ladder, tail, has_bias, bottleneck)
 
-    def _ordered(self, boundary: Boundary) -> Transform:
-        middle = _middle(self._plain_ladder(boundary, PLAIN))
-        symbols = _symbols(boundary, PLAIN, self._fitted[boundary.name], middle)
+    def _ordered(self, boundary: Boundary, held: AnyArray) -> Transform:
+        if not boundary.is_quantised or boundary.tensor.batch_axis != 0:
+            return PLAIN
+        encodings = self._encodings(boundary, PLAIN, held)
+        middle = encodings[len(encodings) // 2]
+        symbols = _symbols(boundary, PLAIN, held, middle)
         return best_order(symbols, middle.levels, blank=middle.zero_point)
 
-    def _ladder(self, boundary: Boundary, transform: Transform) -> tuple[Symbols, ...]:
-        head = self._fitted[boundary.name][:_SIZED]
-        rungs = []
-        for encoding in self._plain_ladder(boundary, transform):
-            symbols = _symbols(boundary, transform, head, encoding)
-            predictor = best_predictor(symbols, encoding.levels, blank=encoding.zero_point)
-            rungs.append(msgspec.structs.replace(encoding, predictor=predictor))
-        return tuple(rungs)
+    def _ladder(self, cut: ChainCut, transforms: Sequence[Transform], values: CutValues) -> Ladder:
+        """One rung for each step; those in which no tensor changes are left out."""
+        columns = [
+            self._column(boundary, transform, held)
+            for boundary, transform, held in zip(
+                cut.boundaries, transforms, values.fitted, strict=True
+            )
+        ]
+        return tuple(dict.fromkeys(zip(*columns, strict=True)))
 
-    def _plain_ladder(self, boundary: Boundary, transform: Transform) -> tuple[Symbols, ...]:
-        values = transform.forward(_real(boundary, self._fitted[boundary.name]))
-        return wire_ladder(
-            values,
-            self._config.steps,
-            None if quantises(boundary, transform) else boundary.quantisation,
-        )
+    def _column(self, boundary: Boundary, transform: Transform, held: AnyArray) -> list[Encoding]:
+        if not boundary.is_quantised:
+            return [Lossless()] * len(self._config.steps)
+        sized = held[:_SIZED]
+        column: list[Encoding] = []
+        for encoding in self._encodings(boundary, transform, held):
+            symbols = _symbols(boundary, transform, sized, encoding)
+            predictor = best_predictor(symbols, encoding.levels, blank=encoding.zero_point)
+            column.append(msgspec.structs.replace(encoding, predictor=predictor))
+        return column
+
+    def _encodings(
+        self, boundary: Boundary, transform: Transform, held: AnyArray
+    ) -> tuple[Symbols, ...]:
+        source = None if quantises(boundary, transform) else boundary.quantisation
+        sent = transform.forward(_real(boundary, held))
+        return step_encodings(sent, self._config.steps, source)
 
     def _projected(
-        self, boundary: Boundary, rival: Transform, ladder: tuple[Symbols, ...]
-    ) -> tuple[Transform, tuple[Symbols, ...], Verdict]:
-        """The best projection, its ladder, and whether it beats the cut as it is."""
-        plain = self._curve(boundary, rival, ladder)
+        self, cut: ChainCut, rivals: tuple[Transform, ...], ladder: Ladder, values: CutValues
+    ) -> tuple[tuple[Transform, ...], Ladder, Verdict]:
+        """The best projection of a lone tensor, its ladder, and whether it beats the cut as is."""
+        (boundary,), (held,) = cut.boundaries, values.fitted
+        plain = self._curve(cut, rivals, ladder, values)
         tried = {}
-        for transform in projections(_real(boundary, self._fitted[boundary.name])):
-            rungs = self._ladder(boundary, transform)
-            verdict = compare(transform, boundary, plain, self._curve(boundary, transform, rungs))
+        for transform in projections(_real(boundary, held)):
+            rungs = self._ladder(cut, (transform,), values)
+            curve = self._curve(cut, (transform,), rungs, values)
+            verdict = compare(transform, boundary, plain, curve)
             ratio = inf if verdict.bytes_ratio is None else verdict.bytes_ratio
-            tried[ratio] = transform, rungs, verdict
+            tried[ratio] = (transform,), rungs, verdict
         return tried[min(tried)]
 
     def _curve(
-        self, boundary: Boundary, transform: Transform, ladder: tuple[Symbols, ...]
+        self,
+        cut: ChainCut,
+        transforms: Sequence[Transform],
+        ladder: Ladder,
+        values: CutValues,
     ) -> Curve:
-        """KL and bytes of each rung on held-back pictures."""
-        tail = open_session(tail_model(self._network, boundary, transform), threads=all_cores())
-        head = self._held_back[boundary.name]
+        """Divergence and bytes of each rung on held-back items."""
+        tail = tail_model(self._network, cut, transforms)
         points = []
-        for encoding in ladder:
-            symbols = _symbols(boundary, transform, head, encoding)
-            answers = run_batches(tail, tail_feed(symbols, encoding))[self._answer]
-            size = forecast(symbols[:_SIZED], encoding).payload_bytes
-            points.append((closeness(self._reference, answers).kl, float(size)))
+        for rung in ladder:
+            sent = _sent(cut, transforms, values.held_back, rung)
+            size = sum(
+                forecast(symbols[:_SIZED].view(np.uint8), encoding).payload_bytes
+                for symbols, encoding in zip(sent, rung, strict=True)
+                if isinstance(encoding, Symbols)
+            )
+            points.append((self._divergence(tail, cut, sent, rung), float(size)))
         return tuple(points)
 
     def _tail(
-        self, boundary: Boundary, transform: Transform, ladder: tuple[Symbols, ...]
+        self,
+        cut: ChainCut,
+        transforms: Sequence[Transform],
+        ladder: Ladder,
+        values: CutValues,
     ) -> tuple[onnx.ModelProto, bool]:
         """The tail with or without bias, whichever answers more like the unsplit network."""
-        encoding = _middle(ladder)
-        bias = self._bias(boundary, transform, encoding)
-        plain = tail_model(self._network, boundary, transform)
-        biased = tail_model(self._network, boundary, transform, bias)
-        symbols = _symbols(boundary, transform, self._held_back[boundary.name], encoding)
-        has_bias = self._kl(biased, symbols, encoding) < self._kl(plain, symbols, encoding)
+        rung = ladder[len(ladder) // 2]
+        biases = {
+            index: self._bias(boundary, transforms[index], encoding, values, index)
+            for index, (boundary, encoding) in enumerate(zip(cut.boundaries, rung, strict=True))
+            if isinstance(encoding, Symbols)
+        }
+        plain = tail_model(self._network, cut, transforms)
+        biased = tail_model(self._network, cut, transforms, biases)
+        sent = _sent(cut, transforms, values.held_back, rung)
+        before = self._divergence(plain, cut, sent, rung)
+        has_bias = self._divergence(biased, cut, sent, rung) < before
         return (biased if has_bias else plain), has_bias
 
     def _bias(
-        self, boundary: Boundary, transform: Transform, encoding: Symbols
-    ) -> NDArray[np.float32]:
-        """The mean over the fitted pictures of fp32 tensor minus what arrives in the cloud."""
-        symbols = _symbols(boundary, transform, self._fitted[boundary.name], encoding)
-        sent = (symbols.astype(np.float32) - encoding.zero_point) * np.float32(encoding.step)
-        error = self._real[boundary.cut.tensor] - transform.backward(sent)
+        self,
+        boundary: Boundary,
+        transform: Transform,
+        encoding: Symbols,
+        values: CutValues,
+        index: int,
+    ) -> FloatArray:
+        """The mean over the fitted items of fp32 tensor minus what arrives, as in the graph."""
+        symbols = _symbols(boundary, transform, values.fitted[index], encoding)
         # Channels come second in what ONNX calls an image; all else is averaged.
-        axes = (0, *range(2, error.ndim))
-        bias: NDArray[np.float32] = error.mean(axis=axes, keepdims=True, dtype=np.float32)
+        is_image = boundary.tensor.batch_axis == 0
+        axes = (0, *range(2, symbols.ndim)) if is_image else None
+        with np.errstate(over="ignore", invalid="ignore"):  # masks hold the least float32
+            arrived = (symbols.astype(np.float32) - encoding.zero_point) * np.float32(encoding.step)
+            error = values.real[index].astype(np.float32) - transform.backward(arrived)
+            mean = np.asarray(error.mean(axis=axes, keepdims=is_image, dtype=np.float32))
+        bias: FloatArray = np.nan_to_num(mean, nan=0, posinf=0, neginf=0)
         return bias
 
-    def _kl(self, model: onnx.ModelProto, symbols: UInt8Array, encoding: Symbols) -> float:
+    def _divergence(
+        self,
+        model: onnx.ModelProto,
+        cut: ChainCut,
+        sent: Sequence[AnyArray],
+        rung: Sequence[Encoding],
+    ) -> float:
         session = open_session(model, threads=all_cores())
-        answers = run_batches(session, tail_feed(symbols, encoding))[self._answer]
-        return closeness(self._reference, answers).kl
+        outputs = [s for s in self._network.outputs if s.name not in cut.cut.answers]
+        answers = run_items(session, tail_feeds(cut.boundaries, sent, rung), outputs)
+        # What the head has answered already is the same whatever crosses.
+        return self._metric.closeness(self._reference, {**self._reference, **answers}).divergence
 
 
-def _middle(ladder: Sequence[Symbols]) -> Symbols:
-    return ladder[len(ladder) // 2]
+def _may_project(cut: ChainCut) -> bool:
+    """Whether the cut is one image-like tensor [C,H,W] of symbols."""
+    if len(cut.boundaries) != 1:
+        return False
+    (boundary,) = cut.boundaries
+    tensor = boundary.tensor
+    return boundary.is_quantised and tensor.batch_axis == 0 and len(tensor.shape) == 3
 
 
-def _real(boundary: Boundary, head: AnyArray) -> FloatArray:
-    """What the head's values at a boundary stand for."""
+def _real(boundary: Boundary, held: AnyArray) -> FloatArray:
+    """What the chain's values at a boundary stand for."""
     known = boundary.quantisation
     if known is None:
-        return head.view(np.float32)
-    return (head.astype(np.float32) - known.zero_point) * np.float32(known.scale)
+        return held.view(np.float32)
+    return (held.astype(np.float32) - known.zero_point) * np.float32(known.scale)
+
+
+def _sent(
+    cut: ChainCut,
+    transforms: Sequence[Transform],
+    held: Sequence[AnyArray],
+    rung: Sequence[Encoding],
+) -> tuple[AnyArray, ...]:
+    """What arrives in the cloud for each tensor of the cut [n,*wire shape]."""
+    return tuple(
+        _symbols(boundary, transform, values, encoding) if isinstance(encoding, Symbols) else values
+        for boundary, transform, values, encoding in zip(
+            cut.boundaries, transforms, held, rung, strict=True
+        )
+    )
 
 
 def _symbols(
-    boundary: Boundary, transform: Transform, head: AnyArray, encoding: Symbols
+    boundary: Boundary, transform: Transform, held: AnyArray, encoding: Symbols
 ) -> UInt8Array:
-    """What the device sends of the head's values [n,*shape], without the entropy coder."""
+    """What the device sends of the chain's values [n,*shape], without the entropy coder."""
     known = boundary.quantisation
     if known is None or quantises(boundary, transform):
-        return quantised(transform.forward(_real(boundary, head)), encoding)
-    integers = head.view(np.uint8)
+        return quantised(transform.forward(_real(boundary, held)), encoding)
+    integers = held.view(np.uint8)
     if transform.order is not None:
         integers = np.take(integers, transform.order, axis=1)
     return requantise_table(known, encoding)[integers]
-
-
-def _head_values(
-    segments: Sequence[Segment], pictures: UInt8Array, folder: Path
-) -> dict[str, AnyArray]:
-    """What the device computes at each boundary [n,*shape]."""
-    found: dict[str, AnyArray] = {}
-    values: AnyArray = pictures
-    for segment in segments[:-1]:
-        session = open_session(folder / segment.file, threads=all_cores())
-        values = run_batches(session, {segment.inputs[0].name: values})[0]
-        found[segment.outputs[0].name] = values
-    return found

@@ -15,7 +15,7 @@ from isthmus import Levels, Predictor, Quantisation, SymbolCoder, Symbols
 from isthmus.prediction import predicted
 from isthmus_partitioner.wire.transform import PLAIN, Transform, by_entropy
 
-__all__ = ["best_order", "best_predictor", "quantised", "wire_ladder"]
+__all__ = ["best_order", "best_predictor", "quantised", "step_encodings", "wire_ladder"]
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
@@ -35,20 +35,25 @@ def wire_ladder(
     steps: Sequence[float],
     source: Quantisation | None,
 ) -> tuple[Symbols, ...]:
-    """Encodings for values [n,*shape], the finest first; `steps` in standard deviations.
+    """Distinct encodings for values [n,*shape], the finest first; see `step_encodings`."""
+    return tuple(dict.fromkeys(step_encodings(values, steps, source)))
 
-    A step below that of the integers in hand (`source`) would carry nothing more.
+
+def step_encodings(
+    values: FloatArray, steps: Sequence[float], source: Quantisation | None
+) -> tuple[Symbols, ...]:
+    """One encoding of values [n,*shape] for each of `steps`, standard deviations in rising order.
+
+    A step below that of the integers in hand (`source`) would carry nothing more: it is that one.
     """
-    sigma = float(values.std()) or 1e-6
+    sigma = float(values.std(dtype=np.float64)) or 1e-6  # masks hold the least float32
     flat = values.reshape(-1)
     sample = flat[:: flat.size // _SAMPLE | 1]  # odd, so that no row length hides a column
     least = 0.0 if source is None else source.scale
-    ladder: dict[float, Symbols] = {}
-    for share in sorted(steps):
-        # Both sides compute with the float32 that the plan holds.
-        step = float(np.float32(max(sigma * share, least)))
-        ladder[step] = _encoding(sample, step)
-    return tuple(ladder.values())
+    # Both sides compute with the float32 that the plan holds.
+    sizes = [float(np.float32(max(sigma * share, least))) for share in sorted(steps)]
+    known = {step: _encoding(sample, step) for step in dict.fromkeys(sizes)}
+    return tuple(known[step] for step in sizes)
 
 
 def _encoding(sample: FloatArray, step: float) -> Symbols:

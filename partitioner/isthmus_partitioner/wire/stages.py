@@ -9,12 +9,13 @@ is clipping the floats before: QuantizeLinear saturates. While a scene stands st
 value within `hold` steps of its `previous` symbol keeps that symbol.
 """
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from isthmus import TensorSpec
-from isthmus_partitioner.graph.surgery import BATCH, constant, tensor_info
+from isthmus_partitioner.graph.surgery import constant, spec_info
 from isthmus_partitioner.parts.boundary import Boundary
 from isthmus_partitioner.wire.transform import Transform
 
@@ -26,28 +27,36 @@ _BOUNDARY = "boundary"
 
 
 def wire_spec(boundary: Boundary, transform: Transform) -> TensorSpec:
-    """What crosses: uint8 symbols."""
-    name, shape = boundary.name, transform.wire_shape(boundary.cut.shape)
-    if stage_is_needed(boundary, transform):
-        name = f"{name}_symbols"
-    return TensorSpec(name=name, data_type="uint8", shape=shape)
+    """What crosses: uint8 symbols, or the tensor itself where it is not quantised."""
+    if not stage_is_needed(boundary, transform):
+        return boundary.spec
+    return TensorSpec(
+        name=f"{boundary.name}_symbols",
+        data_type="uint8",
+        shape=transform.wire_shape(boundary.tensor.shape),
+        batch_axis=boundary.tensor.batch_axis,
+    )
 
 
 def stage_is_needed(boundary: Boundary, transform: Transform) -> bool:
     """Whether anything has to happen between the chain and the wire's table."""
     is_plain = transform.order is None and transform.components is None
-    return boundary.quantisation is None or not is_plain
+    return boundary.is_quantised and (boundary.quantisation is None or not is_plain)
 
 
 def quantises(boundary: Boundary, transform: Transform) -> bool:
     """Whether the stage makes symbols itself, with the frame's step."""
-    return boundary.quantisation is None or transform.components is not None
+    quantises_now = boundary.quantisation is None or transform.components is not None
+    return boundary.is_quantised and quantises_now
 
 
-def stage_model(boundary: Boundary, transform: Transform, like: onnx.ModelProto) -> onnx.ModelProto:
-    """The stage of a boundary, with the versions of `like`."""
+def stage_model(
+    boundary: Boundary, transform: Transform, like: onnx.ModelProto, batches: bool
+) -> onnx.ModelProto:
+    """The stage of a boundary with the versions of `like`; `batches`: it takes any batch."""
     symbols = wire_spec(boundary, transform)
-    inputs = [tensor_info(_BOUNDARY, boundary.spec.data_type, boundary.cut.shape)]
+    source = msgspec.structs.replace(boundary.spec, name=_BOUNDARY)
+    inputs = [spec_info(source, batches)]
     constants: list[TensorProto] = []
     nodes: list[onnx.NodeProto] = []
     if not quantises(boundary, transform):
@@ -61,7 +70,7 @@ def stage_model(boundary: Boundary, transform: Transform, like: onnx.ModelProto)
         nodes += _quantised("sent", symbols)
         inputs += [*_scalars(), _previous(symbols)]
         inputs.append(helper.make_tensor_value_info("hold", _FLOAT, []))
-    outputs = [tensor_info(symbols.name, "uint8", symbols.shape)]
+    outputs = [spec_info(symbols, batches)]
     graph = helper.make_graph(nodes, "isthmus_stage", inputs, outputs, constants)
     return helper.make_model(
         graph, opset_imports=like.opset_import, ir_version=like.ir_version, producer_name="isthmus"
@@ -140,5 +149,5 @@ def _scalars() -> list[onnx.ValueInfoProto]:
 
 def _previous(symbols: TensorSpec) -> onnx.ValueInfoProto:
     # Sizes are free: where nothing is held, one element stands for all.
-    sizes = [BATCH, *(f"previous_{axis}" for axis in range(len(symbols.shape)))]
+    sizes = [f"previous_{axis}" for axis in range(len(symbols.graph_shape))]
     return helper.make_tensor_value_info("previous", _UINT8, sizes)

@@ -1,7 +1,7 @@
 """Tensors through the real wire codec, timed and weighed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,10 @@ from isthmus.prediction import predicted
 from isthmus_partitioner.config import UInt8Array
 from isthmus_partitioner.runtime import AnyArray
 
-__all__ = ["NOTHING_SENT", "WireFigures", "forecast", "through_the_wire"]
+__all__ = ["NOTHING_SENT", "Stage", "WireFigures", "forecast", "through_the_wire"]
 
-Stage = Callable[[AnyArray], AnyArray]  # one item [1,*boundary shape] -> [1,*wire shape]
+Stage = Callable[[AnyArray], AnyArray]  # a boundary tensor of one item -> its wire tensor
+Tensors = tuple[AnyArray, ...]  # of one item, in graph shapes, in the order of the cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +42,33 @@ NOTHING_SENT = WireFigures(0, 0, 0.0, 0.0)
 
 
 def through_the_wire(
-    tensors: AnyArray, tensor: CutTensor, encoding: Encoding, stage: Stage | None = None
-) -> tuple[AnyArray, WireFigures]:
-    """Encode and decode each of `tensors` [n,*boundary shape] as device and cloud do.
+    items: Iterable[Tensors],
+    tensors: Sequence[CutTensor],
+    encodings: tuple[Encoding, ...],
+    stages: Sequence[Stage | None],
+) -> tuple[list[Tensors], WireFigures]:
+    """Encode and decode each item as device and cloud do.
 
-    Gives the wire tensors [n,*wire shape] as they arrive. The stage's time is part of the encoding.
+    Gives the wire tensors as they arrive. The stages' time is part of the encoding.
     """
-    cut = Cut(id="", depth=1, macs_share=0, tensors=(tensor,), tail=None)
-    rung = Rung(encodings=(encoding,), figures=UNMEASURED)
+    cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=tuple(tensors), tail=None)
+    rung = Rung(encodings=encodings, figures=UNMEASURED)
     candidate = Candidate(
         id="", cut="", precision="none", rungs=(rung,), chosen=0, kept=False, reason=""
     )
     encoder, coder = FrameEncoder(), SymbolCoder()
-    decoded: AnyArray = np.empty((len(tensors), *tensor.wire.shape), tensor.wire.data_type)
-    taken = []
-    for index in range(len(tensors)):
+    arrived, taken = [], []
+    for item in items:
         begun = time.thread_time()
-        item = tensors[index : index + 1]
-        frame = encoder.encode(candidate, cut, 0, (item if stage is None else stage(item),))
+        wire = [v if stage is None else stage(v) for v, stage in zip(item, stages, strict=True)]
+        frame = encoder.encode(candidate, cut, 0, wire)
         encoded = time.thread_time()
-        (decoded[index : index + 1],), _ = decode_frame(frame, candidate, cut, coder, None)
+        decoded, _ = decode_frame(frame, candidate, cut, coder, None)
         ended = time.thread_time()
-        taken.append((encoded - begun, ended - encoded, len(frame.payloads[0].data)))
-    return decoded, _figures(taken)
+        arrived.append(decoded)
+        size = sum(len(payload.data) for payload in frame.payloads)
+        taken.append((encoded - begun, ended - encoded, size))
+    return arrived, _figures(taken)
 
 
 def forecast(symbols: UInt8Array, encoding: Symbols) -> WireFigures:

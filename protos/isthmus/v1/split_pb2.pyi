@@ -23,6 +23,7 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATA_TYPE_INT8: _ClassVar[DataType]
     DATA_TYPE_INT32: _ClassVar[DataType]
     DATA_TYPE_FLOAT16: _ClassVar[DataType]
+    DATA_TYPE_FLOAT64: _ClassVar[DataType]
 
 class Packing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -52,6 +53,7 @@ DATA_TYPE_BOOL: DataType
 DATA_TYPE_INT8: DataType
 DATA_TYPE_INT32: DataType
 DATA_TYPE_FLOAT16: DataType
+DATA_TYPE_FLOAT64: DataType
 PACKING_BYTES: Packing
 PACKING_PAIRS: Packing
 PACKING_MASK: Packing

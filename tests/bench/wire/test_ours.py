@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.partitioner.conftest import QUICK
 from tests.partitioner.networks import pictures, saved
-from tests.partitioner.wire.test_fitting import blocks, early, fitted_to
+from tests.partitioner.wire.test_fitting import Bench, blocks, early
 
 from isthmus import (
     UNMEASURED,
@@ -25,8 +25,8 @@ from isthmus import (
     TensorSpec,
 )
 from isthmus_bench.wire.ours import OurTensor, SymbolsCodec, fitted
-from isthmus_partitioner import PictureSets, load_model
-from isthmus_partitioner.planning.propose import activations
+from isthmus_partitioner import Samples, SampleSets, load_model
+from isthmus_partitioner.parts.values import activations
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
@@ -51,7 +51,7 @@ def sent(item: UInt8Array, encoding: Symbols) -> bytes:
     """What the product puts into a frame for symbols [*shape]."""
     spec = TensorSpec(name="cut", data_type="uint8", shape=item.shape)
     place = CutTensor(boundary=spec, wire=spec, stage="device/wire.onnx")
-    cut = Cut(id="cut", depth=1, macs_share=0.5, tensors=(place,), tail=None)
+    cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,), tail=None)
     candidate = Candidate(
         id="cut",
         cut="cut",
@@ -151,20 +151,25 @@ def test_payloads_are_decoded_in_any_order_to_what_they_were(
 
 @pytest.mark.parametrize(
     ("model", "shown"),
-    [(early(), blocks(6, seed=1)), (early(loud=16.0), pictures(6, seed=1))],
+    [
+        (early(), blocks(6, seed=1)),
+        (early(loud=16.0), Samples({"picture": pictures(6, seed=1)}, ("one",) * 6)),
+    ],
     ids=["wide smooth maps", "loud and quiet channels"],
 )
 def test_order_ladder_and_predictors_are_those_that_a_plan_would_have(
-    model: onnx.ModelProto, shown: UInt8Array, tmp_path: Path
+    model: onnx.ModelProto, shown: Samples, tmp_path: Path
 ) -> None:
     network = load_model(saved(model, tmp_path / "model.onnx"))
-    sets = PictureSets(shown, pictures(2, seed=2, size=shown.shape[1]))
-    config = replace(QUICK, steps=STEPS)
-    boundary, plan = fitted_to(network, network.model, tmp_path, sets, config)
-    values = activations(network, (boundary,), sets.fitted)[boundary.cut.tensor]
-    found = fitted(values, STEPS)
-    assert any(encoding.predictor != "none" for encoding in plan.ladder)
-    assert found.ladder == plan.ladder
-    assert plan.transform.order is not None
+    bench = Bench(network, SampleSets(shown, blocks(2, seed=2), blocks(2, seed=3)), tmp_path)
+    cut = bench.cut("stem.loud")
+    plan = bench.fitted(cut, replace(QUICK, steps=STEPS))
+    spec = cut.boundaries[0].tensor
+    found = fitted(activations(network, [spec], shown)[spec.name].view(np.float32), STEPS)
+    ladder = tuple(encoding for (encoding,) in plan.ladder)
+    assert any(encoding.predictor != "none" for encoding in found.ladder)
+    assert found.ladder == ladder
+    (transform,) = plan.transforms
+    assert transform.order is not None
     assert found.transform.order is not None
-    assert np.array_equal(found.transform.order, plan.transform.order)
+    assert np.array_equal(found.transform.order, transform.order)

@@ -22,6 +22,7 @@ from isthmus import (
     Rung,
     SymbolCoder,
     Symbols,
+    TensorSpec,
     decode_frame,
 )
 from isthmus_bench.wire import stream_rows
@@ -30,7 +31,6 @@ from isthmus_bench.wire.ours import OurTensor, fitted
 from isthmus_bench.wire.stream_rows import CRFS, STEPS, StreamRow, measure_clip
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
-from isthmus_partitioner.cuts.one_tensor import CutPoint
 from isthmus_partitioner.parts.boundary import Boundary
 from isthmus_partitioner.wire.stages import stage_model, wire_spec
 from isthmus_partitioner.wire.transform import PLAIN
@@ -40,7 +40,7 @@ UInt8Array = NDArray[np.uint8]
 
 SHAPE = (32, 12, 10)
 FRAMES = 20
-BOUNDARY = Boundary(CutPoint("cut", SHAPE, macs_share=0.5, layers=1, node=0), "cut", None)
+BOUNDARY = Boundary(TensorSpec(name="cut", data_type="float32", shape=SHAPE), "cut", None)
 
 
 def noise(count: int, seed: int) -> FloatArray:
@@ -89,12 +89,12 @@ def sent(tensor: OurTensor, values: FloatArray, rung: int, *, video: bool) -> Se
 def of_the_product(tensor: OurTensor, values: FloatArray, rung: int, *, video: bool) -> Sent:
     """Stage in ONNX Runtime, encoder, decoder: what device and cloud run."""
     stage, encoding = (
-        stage_model(BOUNDARY, tensor.transform, Builder().model()),
+        stage_model(BOUNDARY, tensor.transform, Builder().model(), batches=True),
         tensor.ladder[rung],
     )
     wire = wire_spec(BOUNDARY, tensor.transform)
     place = CutTensor(boundary=BOUNDARY.spec, wire=wire, stage="device/wire-cut.onnx")
-    cut = Cut(id="cut", depth=1, macs_share=0.5, tensors=(place,), tail=None)
+    cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,), tail=None)
     rungs = (Rung(encodings=(encoding,), figures=UNMEASURED),)
     candidate = Candidate(
         id="cut", cut="", precision="fp32", rungs=rungs, chosen=0, kept=True, reason=""
@@ -141,7 +141,10 @@ def values_of(encoding: Symbols) -> FloatArray:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_stage_that_is_imitated_is_the_partitioners(encoding: Symbols) -> None:
-    stage, values = stage_model(BOUNDARY, PLAIN, Builder().model()), values_of(encoding)
+    stage, values = (
+        stage_model(BOUNDARY, PLAIN, Builder().model(), batches=True),
+        values_of(encoding),
+    )
     assert np.array_equal(
         stream_rows._stage(values, encoding, None), run_stage(stage, values, encoding)
     )
@@ -150,7 +153,10 @@ def test_the_stage_that_is_imitated_is_the_partitioners(encoding: Symbols) -> No
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("hold", [0.5, HOLD, 2.0])
 def test_it_sticks_to_what_is_held_as_the_partitioners_does(encoding: Symbols, hold: float) -> None:
-    stage, values = stage_model(BOUNDARY, PLAIN, Builder().model()), values_of(encoding)
+    stage, values = (
+        stage_model(BOUNDARY, PLAIN, Builder().model(), batches=True),
+        values_of(encoding),
+    )
     fresh = stream_rows._stage(values, encoding, None)
     moved = fresh + np.random.default_rng(1).integers(-3, 4, fresh.shape)
     before = moved.clip(0, encoding.levels - 1).astype(np.uint8)

@@ -1,87 +1,157 @@
 """Cuts are proposed where a forecast of them is best at some bandwidth."""
 
+from collections.abc import Callable, Sequence
+
+import onnx
 import pytest
-from tests.partitioner.conftest import QUICK
+from tests.partitioner import branched
+from tests.partitioner.conftest import ignore
+from tests.partitioner.workshop import branched_sets, made_up_costs
 
-from isthmus_partitioner import Network, PictureSets, PlanConfig, Profile, Quantised
-from isthmus_partitioner.parts.boundary import boundaries
+from isthmus_partitioner import Network, SampleSets
+from isthmus_partitioner.cuts.network_dag import network_dag
+from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
+from isthmus_partitioner.planning import propose
 from isthmus_partitioner.planning.envelope import Offer
-from isthmus_partitioner.planning.propose import WireForecast, edge_factor, propose, widest
-from isthmus_partitioner.profiles.layers import CutRow
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
+from isthmus_partitioner.planning.propose import Forecast, Proposer, best_at, widest
+from isthmus_partitioner.planning.sizes import tensor_sizes
+from isthmus_partitioner.precision.search import Precision
 
-
-def profile_of(network: Network, head_ms: float, tail_ms: float) -> Profile:
-    """Times that grow along the network as its work does."""
-    cuts = tuple(
-        CutRow(
-            tensor=cut.tensor,
-            shape=cut.shape,
-            macs_share=cut.macs_share,
-            tensor_bytes=1,
-            head_ms=head_ms * cut.macs_share,
-            tail_ms=tail_ms * (1 - cut.macs_share),
-        )
-        for cut in network.cuts
-    )
-    return Profile(
-        machine="invented",
-        model_sha256=network.sha256,
-        input_bytes=network.input.nbytes,
-        head_name="int8",
-        fp32_ms=tail_ms,
-        int8_ms=head_ms,
-        head_ms=head_ms,
-        nodes=(),
-        cuts=cuts,
-    )
-
-
-def proposed(
-    network: Network, head: Quantised, sets: PictureSets, config: PlanConfig, *rivals: Offer
-) -> tuple[list[str], tuple[WireForecast, ...]]:
-    """Tensors of the proposed cuts, and the forecasts."""
-    profile = profile_of(network, head_ms=1000.0, tail_ms=10.0)
-    found, forecasts = propose(network, head, profile, rivals, sets.fitted, config)
-    return [boundary.cut.tensor for boundary in found], forecasts
-
-
-SLOW = PlanConfig()
+Read = Callable[[onnx.ModelProto], Network]
 LOCAL = Offer("local", 1000.0, 0, 0)
+RAW = Offer("input-raw", 0.0, 3072, 10.0)
 
 
-def test_every_cut_is_foreseen_with_a_finer_and_a_coarser_step(
-    network: Network, quantised: Quantised, sets: PictureSets
-) -> None:
-    found, forecasts = proposed(network, quantised, sets, SLOW, LOCAL)
-    tensors = [boundary.cut.tensor for boundary in boundaries(quantised.head, network.cuts)]
-    assert [forecast.tensor for forecast in forecasts] == tensors * 2
-    finer, coarser = forecasts[: len(tensors)], forecasts[len(tensors) :]
-    for one, other in zip(finer, coarser, strict=True):
-        assert one.levels >= other.levels
-        assert one.is_proposed == other.is_proposed == (one.tensor in found)
-    assert finer[0].payload_bytes > 1.1 * coarser[0].payload_bytes
+class Told(Probe):
+    """Says of each cut the step that it was told to."""
+
+    def __init__(self, steps: Callable[[ChainCut], float]) -> None:
+        self._steps = steps
+
+    def step(self, cut: ChainCut) -> float:
+        return self._steps(cut)
 
 
-def test_where_an_early_cut_saves_nearly_everything_it_is_proposed(
-    network: Network, quantised: Quantised, sets: PictureSets
-) -> None:
-    found, _ = proposed(network, quantised, sets, SLOW, LOCAL)
-    assert "stem.relu" in found
+COARSE = Told(lambda _: 1.0)
 
 
-def test_what_a_rival_does_better_everywhere_is_not_proposed(
-    network: Network, quantised: Quantised, sets: PictureSets
-) -> None:
+def proposer(
+    network: Network, sets: SampleSets, int8: onnx.ModelProto | None = None, cloud: float = 0.01
+) -> Proposer:
+    places = network_dag(network)
+    known = {spec.name: spec for spec in network.inputs} | dict(network.tensors)
+    tensors = [known[tensor.name] for tensor in places.dag.tensors if tensor.is_cuttable]
+    sizes = tensor_sizes(network, tensors, sets.fitted, PROBED_STEPS, ignore)
+    heads = {} if int8 is None else {"int8": HeadGraph(network, int8)}
+    heads["fp32"] = HeadGraph(network, network.model)
+    return Proposer(network, places, heads, made_up_costs(network, cloud=cloud), sizes)
+
+
+@pytest.fixture(scope="module")
+def known(network: Network, sets: SampleSets, quantised: Precision) -> Proposer:
+    return proposer(network, sets, quantised.int8)
+
+
+def names(
+    found: tuple[Sequence[object], Sequence[Forecast]], forecasts: bool = False
+) -> list[tuple[str, ...]]:
+    cuts, foreseen = found
+    if forecasts:
+        return [forecast.tensors for forecast in foreseen]
+    return [tuple(spec.name for spec in cut.tensors) for cut in cuts]  # type: ignore[attr-defined]
+
+
+def test_every_cut_is_foreseen_in_every_precision_and_at_every_step(known: Proposer) -> None:
+    _, forecasts = known.propose([LOCAL, RAW], 2, 0.0, COARSE)
+    by_key: dict[str, list[Forecast]] = {}
+    for forecast in forecasts:
+        by_key.setdefault(forecast.key, []).append(forecast)
+    assert {"int8:stem.relu", "fp32:stem.relu", "fp32:sum"} <= by_key.keys()
+    for own in by_key.values():
+        assert [forecast.step for forecast in own] == list(PROBED_STEPS)
+        sizes = [forecast.payload_bytes for forecast in own]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len({(f.edge_ms, f.tail_ms, f.macs_share) for f in own}) == 1
+
+
+def test_where_an_early_cut_saves_nearly_everything_it_is_proposed(known: Proposer) -> None:
+    assert ("stem.relu",) in names(known.propose([LOCAL, RAW], 2, 0.0, COARSE))
+
+
+def test_no_more_cuts_are_proposed_than_were_asked_for(known: Proposer) -> None:
+    for most in (0, 1, 2):
+        found = names(known.propose([LOCAL, RAW], most, 0.0, COARSE))
+        assert min(most, 1) <= len(found) <= most
+
+
+def test_cuts_come_the_shallowest_first(known: Proposer) -> None:
+    cuts, _ = known.propose([LOCAL, RAW], 5, 0.0, COARSE)
+    depths = [len(cut.head) for cut in cuts]
+    assert depths == sorted(set(depths))
+
+
+def test_what_a_rival_does_better_everywhere_is_not_proposed(known: Proposer) -> None:
     free = Offer("free", 0.0, 0, 0)
-    assert proposed(network, quantised, sets, SLOW, LOCAL, free)[0] == []
+    assert names(known.propose([LOCAL, free], 5, 0.0, COARSE)) == []
 
 
-def test_no_more_cuts_are_proposed_than_were_asked_for(
-    network: Network, quantised: Quantised, sets: PictureSets
+def test_nothing_shallower_than_allowed_may_leave_the_device(known: Proposer) -> None:
+    cuts, forecasts = known.propose([LOCAL], 5, 0.5, COARSE)
+    assert all(cut.macs_share >= 0.5 for cut in cuts)
+    assert forecasts
+    assert all(forecast.macs_share >= 0.5 for forecast in forecasts)
+
+
+def test_cuts_are_judged_at_the_step_that_each_of_them_needs(
+    known: Proposer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for most in (0, 1):
-        config = PlanConfig(max_cuts=most)
-        assert len(proposed(network, quantised, sets, config, LOCAL)[0]) == most
+    """A probe says 1/8 for `stem.relu`; at a coarser step its bytes would flatter it."""
+    judged: list[Forecast] = []
+
+    def watched(rivals: Sequence[Offer], forecasts: Sequence[Forecast], most: int) -> set[str]:
+        judged.extend(forecasts)
+        return best_at(rivals, forecasts, most)
+
+    monkeypatch.setattr(propose, "best_at", watched)
+    told = Told(lambda cut: 1 / 8 if cut.boundaries[0].tensor.name == "stem.relu" else 1 / 2)
+    known.propose([LOCAL, RAW], 2, 0.0, told)
+    assert judged
+    for one in judged:
+        assert one.step == (1 / 8 if one.tensors[0] == "stem.relu" else 1 / 2)
+    assert any(one.tensors == ("stem.relu",) for one in judged)
+
+
+def test_two_small_tensors_are_proposed_where_a_lone_one_is_large(read: Read) -> None:
+    """`stem.relu` is larger than the picture, and behind `joined` little work is left."""
+    network = read(branched.fork())
+    cuts = proposer(network, branched_sets(network)).propose([LOCAL, RAW], 2, 0.0, COARSE)
+    assert ("one", "two") in names(cuts)
+
+
+def forecast(name: str, edge_ms: float, size: float) -> Forecast:
+    return Forecast(
+        tensors=(name,),
+        precision="fp32",
+        macs_share=0.5,
+        step=1.0,
+        edge_ms=edge_ms,
+        encode_ms=0.0,
+        payload_bytes=size,
+        decode_ms=0.0,
+        tail_ms=1.0,
+    )
+
+
+def test_the_best_are_those_that_win_somewhere_and_else_those_that_come_nearest() -> None:
+    local, good = Offer("local", 100, 0, 0), forecast("good", 10, 5_000)
+    bad, worse = forecast("bad", 110, 5_000), forecast("worse", 500, 50_000)
+    assert best_at([local], [good, worse], 1) == {"fp32:good"}
+    assert best_at([local], [bad, worse], 5) == {"fp32:bad", "fp32:worse"}
+    assert best_at([local], [bad, worse], 1) == {"fp32:bad"}
+    assert best_at([local], [good, bad, worse], 5) == {"fp32:good", "fp32:bad"}
+    assert best_at([local], [good, bad], 0) == set()
 
 
 def test_the_widest_ranges_of_bandwidth_come_first() -> None:
@@ -95,6 +165,10 @@ def test_the_widest_ranges_of_bandwidth_come_first() -> None:
     assert widest([[local, late]], {"early", "late"}, 2) == {"late"}
 
 
-def test_the_device_is_as_slow_as_its_factor_or_as_its_network_says() -> None:
-    assert edge_factor(PlanConfig(edge_factor=3.0), head_ms=2.0) == 3.0
-    assert edge_factor(QUICK, head_ms=2.0) == pytest.approx(250)
+def test_node_costs_tell_heads_and_tails_apart(network: Network) -> None:
+    costs: NodeCosts = made_up_costs(network, slower=4)
+    cut = branched.cut_behind(network, "sum")
+    assert costs.factor("fp32") == pytest.approx(4)
+    assert costs.factor("fp32", cut.head) == pytest.approx(4)
+    head, rest = costs.device_ms("fp32", cut.head), costs.cloud_ms(cut.head)
+    assert head / 4 + rest / 0.01 == pytest.approx(1000)

@@ -3,19 +3,14 @@
 import msgspec
 import pytest
 from tests import candidates
-from tests.partitioner.conftest import Planned, ignore
+from tests.partitioner.conftest import Planned
+from tests.partitioner.profiles.test_node_times import made_up
+from tests.partitioner.workshop import made_up_costs
 
 from isthmus import Encoding, Lossless, Picture, Raw, Symbols
-from isthmus_partitioner import (
-    Network,
-    PictureSets,
-    Plan,
-    Quantised,
-    profile,
-    render_plan,
-    render_profile,
-)
-from isthmus_partitioner.planning.plan import TransformNote
+from isthmus_partitioner import Network, Plan, render_plan, render_profile
+from isthmus_partitioner.planning.records import TransformNote
+from isthmus_partitioner.profiles.profile import profile_of
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 VERDICT = Verdict(
@@ -26,6 +21,7 @@ VERDICT = Verdict(
     bytes_ratio=0.625,
     is_kept=True,
 )
+WAYS = "wide: as it is, channels sorted by entropy"
 INCOMPARABLE = msgspec.structs.replace(VERDICT, bytes_ratio=None, is_kept=False)
 
 
@@ -33,7 +29,11 @@ def sections(plan: Plan) -> tuple[list[str], list[str], list[str]]:
     """Lines of the candidates, of the ladders, and of what became of the channels."""
     head, ladders = render_plan(plan).split("\nLadders: ")
     table, notes = ladders.split("\n\n", 1)
-    return head.splitlines(), table.splitlines()[3:], notes.splitlines()
+    return head.split("\n\n")[1].splitlines()[1:], table.splitlines()[3:], notes.splitlines()
+
+
+def with_record(plan: Plan, **changes: object) -> Plan:
+    return msgspec.structs.replace(plan, record=msgspec.structs.replace(plan.record, **changes))
 
 
 def test_every_candidate_is_shown_with_its_reason(planned: Planned) -> None:
@@ -61,8 +61,9 @@ def test_every_ladder_is_shown_with_a_star_where_it_begins(planned: Planned) -> 
 def test_a_plan_without_ladders_is_shown(planned: Planned) -> None:
     local = planned.plan.manifest.local
     manifest = msgspec.structs.replace(planned.plan.manifest, candidates=(local,))
-    plan = msgspec.structs.replace(planned.plan, manifest=manifest, rejected=(), transforms=())
-    assert "nothing sent" in render_plan(plan)
+    plan = msgspec.structs.replace(planned.plan, manifest=manifest)
+    bare = with_record(plan, rejected=(), transforms=(), gaps=(), why=(), front=())
+    assert "nothing sent" in render_plan(bare)
 
 
 @pytest.mark.parametrize(
@@ -78,28 +79,29 @@ def test_a_plan_without_ladders_is_shown(planned: Planned) -> None:
 )
 def test_an_encoding_is_shown_in_words(planned: Planned, encoding: Encoding, words: str) -> None:
     other = candidates.candidate("other", candidates.rung(encoding))
-    plan = msgspec.structs.replace(planned.plan, rejected=(other,))
+    plan = with_record(planned.plan, rejected=(other,))
     (line,) = (row for row in sections(plan)[0] if row.split()[:1] == ["other"])
     assert f" {words} " in line
 
 
 def with_note(plan: Plan, verdict: Verdict | None) -> Plan:
-    note = TransformNote(cut="wide", transform="as it is", has_bias=True, bottleneck=verdict)
-    return msgspec.structs.replace(plan, transforms=(note,))
+    ways = ("as it is", "channels sorted by entropy")
+    note = TransformNote(cut="wide", transforms=ways, has_bias=True, bottleneck=verdict)
+    return with_record(plan, transforms=(note,), notes=())
 
 
 @pytest.mark.parametrize(
     ("verdict", "line"),
     [
-        (None, "wide: as it is"),
+        (None, WAYS),
         (
             VERDICT,
-            "wide: as it is; PCA 32 -> 4 channels, 2.50 MMAC more on each side: "
+            WAYS + "; PCA 32 -> 4 channels, 2.50 MMAC more on each side: "
             "0.62x the bytes at equal KL, kept",
         ),
         (
             INCOMPARABLE,
-            "wide: as it is; PCA 32 -> 4 channels, 2.50 MMAC more on each side: "
+            WAYS + "; PCA 32 -> 4 channels, 2.50 MMAC more on each side: "
             "no KL that both reach, not kept",
         ),
     ],
@@ -116,10 +118,45 @@ def test_a_verdict_survives_json(planned: Planned, verdict: Verdict | None) -> N
     assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
 
 
-def test_a_profile_shows_every_layer_and_every_cut(
-    network: Network, quantised: Quantised, sets: PictureSets
-) -> None:
-    lines = render_profile(profile(network, quantised, sets, ignore)).splitlines()
-    for cut in network.cuts:
-        assert any(line.startswith(f"{cut.tensor} ") for line in lines)
-    assert any(line.startswith("inner ") and " Conv " in line for line in lines)
+def test_a_candidate_of_several_tensors_shows_all_encodings(planned: Planned) -> None:
+    both = candidates.rung(Lossless())
+    both = msgspec.structs.replace(both, encodings=(Lossless(), Raw()))
+    plan = with_record(planned.plan, rejected=(candidates.candidate("other", both),))
+    (line,) = (row for row in sections(plan)[0] if row.split()[:1] == ["other"])
+    assert " lossless + raw " in line
+
+
+def test_predicted_stands_beside_measured_with_how_far_it_was_off(planned: Planned) -> None:
+    (gap, *_) = planned.plan.record.gaps
+    known = msgspec.structs.replace(
+        gap,
+        cut="somewhere",
+        predicted_edge_ms=1.5,
+        measured_edge_ms=1.0,
+        predicted_tail_ms=2.0,
+        measured_tail_ms=4.0,
+    )
+    shown = render_plan(with_record(planned.plan, gaps=(known,)))
+    (line,) = (row.split() for row in shown.splitlines() if row.startswith("somewhere"))
+    assert line == ["somewhere", "1.50", "1.00", "+50%", "2.00", "4.00", "-50%"]
+
+
+def test_the_front_the_reasons_and_the_notes_are_shown(planned: Planned) -> None:
+    shown = render_plan(with_record(planned.plan, notes=("few items",))).splitlines()
+    for point in planned.plan.record.front:
+        assert any(line.startswith(f"{point.name} ") for line in shown)
+    assert all(f"- {line}" in shown for line in planned.plan.record.why)
+    assert "Note: few items" in shown
+
+
+def test_a_profile_shows_every_layer_that_takes_time(network: Network) -> None:
+    costs = made_up_costs(network, slower=2)
+    shown = render_profile(profile_of(network, costs, made_up(network), "a server", "mixed"))
+    lines = shown.splitlines()
+    assert lines[0].endswith("one item: fp32 2000.0 ms, mixed 1000.0 ms")
+    assert lines[1] == "Cloud: a server; one item: fp32 10.0 ms"
+    (inner,) = (line.split() for line in lines if line.startswith("inner "))
+    assert inner[1:4] == ["Conv", "2048x8x8", "9.4"]
+    small = made_up_costs(network, here_ms=1e-9)
+    nothing = render_profile(profile_of(network, small, made_up(network), "a server", "mixed"))
+    assert not any(line.startswith("inner ") for line in nothing.splitlines())

@@ -1,32 +1,24 @@
 """A projection is kept where it saves bytes at equal KL, and nowhere else."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.partitioner.conftest import QUICK, Planned, ignore
+from tests.partitioner.branched import cut_behind
+from tests.partitioner.conftest import QUICK
 from tests.partitioner.networks import correlated, saved
+from tests.partitioner.serving import Bundle
+from tests.partitioner.workshop import Workshop
 
-from isthmus import decode_manifest, encode_manifest
-from isthmus_partitioner import (
-    ModelCard,
-    Network,
-    PictureSets,
-    PlanConfig,
-    Quantised,
-    load_model,
-    make_plan,
-    profile,
-    quantise,
-)
-from isthmus_partitioner.cuts.one_tensor import CutPoint
+from isthmus import TensorSpec, decode_manifest, encode_manifest
+from isthmus_partitioner import Network, SampleSets, load_model
 from isthmus_partitioner.parts.boundary import Boundary
-from isthmus_partitioner.runtime import open_session, run_batches
+from isthmus_partitioner.parts.build import BuiltCut
+from isthmus_partitioner.runtime import AnyArray, open_session, run_items
 from isthmus_partitioner.wire.bottleneck import Verdict, compare, projections
 from isthmus_partitioner.wire.transform import Transform
 
-BOUNDARY = Boundary(CutPoint("cut", (8, 6, 5), macs_share=0.5, layers=1, node=0), "cut", None)
+BOUNDARY = Boundary(TensorSpec(name="cut", data_type="float32", shape=(8, 6, 5)), "cut", None)
 TWO_OF_EIGHT = Transform(components=np.eye(2, 8, dtype=np.float32), mean=np.zeros(8, np.float32))
 PLAIN = ((0.001, 1000.0), (0.01, 500.0), (0.1, 200.0))
 
@@ -98,72 +90,50 @@ def test_two_energies_of_the_same_components_are_tried_once() -> None:
     assert len(list(projections(flat))) == 1
 
 
-@dataclass(frozen=True)
-class Made:
-    """A network, its quantised variants and a plan with a head of one precision."""
-
-    network: Network
-    planned: Planned
-
-
 @pytest.fixture(scope="module")
 def mixtures(tmp_path_factory: pytest.TempPathFactory) -> Network:
     return load_model(saved(correlated(), tmp_path_factory.mktemp("correlated") / "model.onnx"))
 
 
-@pytest.fixture(scope="module")
-def variants(
-    mixtures: Network, sets: PictureSets, tmp_path_factory: pytest.TempPathFactory
-) -> Quantised:
-    config = PlanConfig(fp32_layers=(0,))
-    return quantise(mixtures, sets, config, tmp_path_factory.mktemp("variants"), ignore)
+@dataclass(frozen=True, eq=False)
+class Made:
+    """The cut `wide` in one precision: built, measured, and listed."""
+
+    built: BuiltCut
+    bundle: Bundle
+    reference: AnyArray
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def made(
     request: pytest.FixtureRequest,
     mixtures: Network,
-    variants: Quantised,
-    sets: PictureSets,
+    sets: SampleSets,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Made:
-    """A plan for a slow device, with floats or with integers between the segments."""
-    head = chosen(variants, mixtures, request.param)
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    plan = make_plan(
-        mixtures,
-        head,
-        profile(mixtures, head, sets, ignore),
-        sets,
-        config=replace(QUICK, bottleneck=True),
-        card=ModelCard("correlated"),
-        folder=folder,
-        progress=ignore,
-    )
-    return Made(mixtures, Planned(plan, folder))
-
-
-def chosen(variants: Quantised, network: Network, name: str) -> Quantised:
-    """The head of a precision, whichever is the faster here."""
-    assert variants.int8 is not None
-    variant = next(v for v in variants.variants if v.name == name)
-    model = network.model if name == "fp32" else variants.int8
-    return replace(variants, head=model, chosen=variant)
+    """With floats or with integers between the segments."""
+    folder = tmp_path_factory.mktemp(str(request.param))
+    shop = Workshop(mixtures, sets, folder, replace(QUICK, bottleneck=True))
+    tried = shop.tried([cut_behind(mixtures, "wide")], shop.heads(str(request.param)))
+    whole = open_session(mixtures.path, threads=1)
+    feeds = sets.evaluation.feeds(mixtures.inputs)
+    answers = run_items(whole, feeds, mixtures.outputs)
+    return Made(tried.cuts["wide"], shop.bundle(tried), answers["answer"])
 
 
 def test_channels_that_are_mixtures_of_four_get_a_bottleneck(made: Made) -> None:
-    (note,) = (note for note in made.planned.plan.transforms if note.cut == "wide")
-    assert note.bottleneck is not None
-    assert note.bottleneck.is_kept
-    assert (note.bottleneck.channels, note.bottleneck.kept_channels) == (32, 4)
-    assert note.bottleneck.extra_macs == 4 * 32 * 8 * 8
-    assert note.bottleneck.bytes_ratio is not None
-    assert note.bottleneck.bytes_ratio < 0.5
-    assert note.transform == "PCA 32 -> 4 channels"
+    found = made.built.bottleneck
+    assert found is not None
+    assert found.is_kept
+    assert (found.channels, found.kept_channels) == (32, 4)
+    assert found.extra_macs == 4 * 32 * 8 * 8
+    assert found.bytes_ratio is not None
+    assert found.bytes_ratio < 0.5
+    assert made.built.transforms == ("PCA 32 -> 4 channels",)
 
 
 def test_a_cut_with_a_bottleneck_is_in_a_valid_manifest(made: Made) -> None:
-    manifest = made.planned.plan.manifest
+    manifest = made.bundle.manifest
     assert decode_manifest(encode_manifest(manifest), "manifest") == manifest
     (cut,) = (cut for cut in manifest.cuts if cut.id == "wide")
     (tensor,) = cut.tensors
@@ -173,15 +143,11 @@ def test_a_cut_with_a_bottleneck_is_in_a_valid_manifest(made: Made) -> None:
     assert tensor.stage in {entry.path for entry in manifest.files if entry.side == "device"}
 
 
-def test_a_plan_with_a_bottleneck_still_answers(made: Made, sets: PictureSets) -> None:
+def test_a_plan_with_a_bottleneck_still_answers(made: Made, sets: SampleSets) -> None:
     """Segments, stage, wire and tail, from the files, on every rung."""
-    asked = sets.evaluation
-    session = open_session(made.network.path, threads=1)
-    reference = run_batches(session, {"picture": asked})[0].view(np.float32)
-    candidate = made.planned.plan.manifest.candidate("wide")
+    candidate = made.bundle.manifest.candidate("wide")
     for index, rung in enumerate(candidate.rungs):
-        served = made.planned.bundle.serve(candidate, index, asked)
-        assert np.abs(served.answers - reference).max() < 0.35
+        served = made.bundle.serve(candidate, index, sets.evaluation)
+        off = np.abs(served.answers["answer"].astype(float) - made.reference.astype(float))
+        assert off.max() < (0.1 if index == 0 else 0.35)
         assert np.median(served.payload_bytes) == pytest.approx(rung.figures.payload_bytes, abs=1)
-    finest = made.planned.bundle.serve(candidate, 0, asked)
-    assert np.abs(finest.answers - reference).max() < 0.1

@@ -6,16 +6,16 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from tests.partitioner.networks import Builder, pictures
+from tests.partitioner import branched
+from tests.partitioner.conftest import samples_of
 from tests.partitioner.serving import run_in_order, run_stage
 
-from isthmus import HOLD, Quantisation, Symbols
+from isthmus import HOLD, Quantisation, Symbols, TensorSpec
 from isthmus_partitioner import Network, PlanConfig
-from isthmus_partitioner.cuts.one_tensor import CutPoint
-from isthmus_partitioner.graph.surgery import assemble, initialisers, nodes_between, tensor_info
-from isthmus_partitioner.parts.boundary import Boundary, boundaries
+from isthmus_partitioner.graph.surgery import assemble, initialisers, nodes_between, spec_info
+from isthmus_partitioner.parts.boundary import Boundary, ChainCut, HeadGraph
 from isthmus_partitioner.parts.segments import tail_model
-from isthmus_partitioner.planning.propose import activations
+from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.wire.ladder import quantised, wire_ladder
 from isthmus_partitioner.wire.stages import quantises, stage_is_needed, stage_model, wire_spec
 from isthmus_partitioner.wire.transform import PLAIN, Transform, principal
@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
 
 SHAPE = (4, 6, 5)
-CUT = CutPoint(tensor="cut", shape=SHAPE, macs_share=0.5, layers=1, node=0)
+CUT = TensorSpec(name="cut", data_type="float32", shape=SHAPE)
 FLOATS = Boundary(CUT, "cut", None)
 INTEGERS = Boundary(CUT, "cut_integers", Quantisation(scale=1 / 64, zero_point=100))
 ORDER = Transform(order=np.asarray([2, 0, 3, 1]))
@@ -57,9 +57,9 @@ class Case:
     boundary: Boundary
     transform: Transform
 
-    @property
-    def stage(self) -> onnx.ModelProto:
-        return stage_model(self.boundary, self.transform, Builder().model())
+    def stage(self, network: Network) -> onnx.ModelProto:
+        """As a network with batches has it."""
+        return stage_model(self.boundary, self.transform, network.model, network.batches)
 
     def given(self) -> NDArray[np.generic]:
         """What the chain hands over."""
@@ -86,38 +86,39 @@ QUANTISING = [
 
 
 @pytest.mark.parametrize("case", QUANTISING)
-def test_a_stage_gives_the_symbols_of_every_rung_bit_by_bit(case: Case) -> None:
+def test_a_stage_gives_the_symbols_of_every_rung_bit_by_bit(case: Case, network: Network) -> None:
     for encoding in case.ladder():
-        symbols = run_stage(case.stage, case.given(), encoding)
+        symbols = run_stage(case.stage(network), case.given(), encoding)
         assert symbols.dtype == np.uint8
         assert np.array_equal(symbols, quantised(case.sent(), encoding))
 
 
 @pytest.mark.parametrize("case", [*QUANTISING, pytest.param(Case(INTEGERS, ORDER), id="ordered")])
-def test_a_stage_gives_what_the_manifest_will_say_of_the_wire(case: Case) -> None:
-    (output,) = case.stage.graph.output
+def test_a_stage_gives_what_the_manifest_will_say_of_the_wire(case: Case, network: Network) -> None:
+    stage = case.stage(network)
+    (output,) = stage.graph.output
     spec = wire_spec(case.boundary, case.transform)
     assert (output.name, spec.data_type) == (spec.name, "uint8")
     assert [dim.dim_value for dim in output.type.tensor_type.shape.dim[1:]] == list(spec.shape)
     assert spec.shape == case.transform.wire_shape(SHAPE)
-    onnx.checker.check_model(case.stage, full_check=True)
+    onnx.checker.check_model(stage, full_check=True)
 
 
-def test_a_projection_of_any_kind_is_off_by_no_more_than_rounding() -> None:
+def test_a_projection_of_any_kind_is_off_by_no_more_than_rounding(network: Network) -> None:
     """Two ways to add up may end on two sides of a border between symbols, very rarely."""
     transform = principal(np.random.default_rng(1).normal(size=(3, *SHAPE)).astype(np.float32), 1.0)
     case = Case(FLOATS, transform)
     for encoding in wire_ladder(case.sent(), PlanConfig().steps, None):
         expected = quantised(case.sent(), encoding).astype(int)
-        off = np.abs(run_stage(case.stage, case.given(), encoding).astype(int) - expected)
+        off = np.abs(run_stage(case.stage(network), case.given(), encoding).astype(int) - expected)
         assert off.max() <= 1
         assert np.count_nonzero(off) <= 2
 
 
-def test_of_integers_only_the_order_changes() -> None:
+def test_of_integers_only_the_order_changes(network: Network) -> None:
     case = Case(INTEGERS, ORDER)
-    assert len(case.stage.graph.input) == 1
-    assert np.array_equal(run_in_order(case.stage, integers()), integers()[:, ORDER.order])
+    assert len(case.stage(network).graph.input) == 1
+    assert np.array_equal(run_in_order(case.stage(network), integers()), integers()[:, ORDER.order])
 
 
 def test_integers_as_they_are_need_no_stage() -> None:
@@ -127,15 +128,17 @@ def test_integers_as_they_are_need_no_stage() -> None:
 
 
 @pytest.mark.parametrize("case", QUANTISING)
-def test_what_is_no_plain_integer_is_quantised_by_its_stage(case: Case) -> None:
+def test_what_is_no_plain_integer_is_quantised_by_its_stage(case: Case, network: Network) -> None:
     assert stage_is_needed(case.boundary, case.transform)
     assert quantises(case.boundary, case.transform)
-    assert len(case.stage.graph.input) == 6
+    assert len(case.stage(network).graph.input) == 6
 
 
 @pytest.mark.parametrize("case", QUANTISING)
 @pytest.mark.parametrize("hold", [0.6, HOLD, 2.0])
-def test_a_value_within_hold_steps_of_its_symbol_keeps_it(case: Case, hold: float) -> None:
+def test_a_value_within_hold_steps_of_its_symbol_keeps_it(
+    case: Case, hold: float, network: Network
+) -> None:
     random = np.random.default_rng(0)
     for encoding in case.ladder():
         now = case.sent()
@@ -147,23 +150,25 @@ def test_a_value_within_hold_steps_of_its_symbol_keeps_it(case: Case, hold: floa
         expected = np.where(stays, before, fresh)
         assert 0 < np.count_nonzero(expected != fresh) < fresh.size
         assert np.count_nonzero(expected != before) > 0
-        stuck = run_stage(case.stage, case.given(), encoding, before, hold)
+        stuck = run_stage(case.stage(network), case.given(), encoding, before, hold)
         assert np.array_equal(stuck, expected)
 
 
-def test_a_value_at_exactly_hold_steps_keeps_its_symbol() -> None:
+def test_a_value_at_exactly_hold_steps_keeps_its_symbol(network: Network) -> None:
     encoding = Symbols(levels=16, step=0.5, zero_point=8)
     case = Case(FLOATS, PLAIN)
     before = np.full((1, *SHAPE), 9, np.uint8)  # stands for 0.5
     at, beyond = np.float32(0.5 + 0.75 * 0.5), np.float32(0.5 + 0.76 * 0.5)
     for value, symbol in ((at, 9), (beyond, 10)):
         given = np.full((1, *SHAPE), value, np.float32)
-        assert set(run_stage(case.stage, given, encoding, before, 0.75).flat) == {symbol}
+        assert set(run_stage(case.stage(network), given, encoding, before, 0.75).flat) == {symbol}
 
 
 @pytest.mark.parametrize("case", QUANTISING)
 @pytest.mark.parametrize("nothing", [0, 255])
-def test_without_hold_no_symbol_sticks_whatever_came_before(case: Case, nothing: int) -> None:
+def test_without_hold_no_symbol_sticks_whatever_came_before(
+    case: Case, nothing: int, network: Network
+) -> None:
     """Where there was no frame before, one element of anything stands for all."""
     garbage = np.full((1, 1, 1, 1), nothing, np.uint8)
     wire_shape = (3, *case.transform.wire_shape(SHAPE))
@@ -171,50 +176,52 @@ def test_without_hold_no_symbol_sticks_whatever_came_before(case: Case, nothing:
     for encoding in case.ladder():
         expected = quantised(case.sent(), encoding)
         for previous in (garbage, whole):
-            symbols = run_stage(case.stage, case.given(), encoding, previous, 0.0)
+            symbols = run_stage(case.stage(network), case.given(), encoding, previous, 0.0)
             assert np.array_equal(symbols, expected)
 
 
 @pytest.mark.parametrize("name", ["boundary", "previous", "hold", "step", "real", "sent", "fresh"])
-def test_a_boundary_may_have_any_name(name: str) -> None:
+def test_a_boundary_may_have_any_name(name: str, network: Network) -> None:
     for known in (None, INTEGERS.quantisation):
         case = Case(Boundary(CUT, name, known), ROTATION)
         assert np.array_equal(
-            run_stage(case.stage, case.given(), FINE), quantised(case.sent(), FINE)
+            run_stage(case.stage(network), case.given(), FINE), quantised(case.sent(), FINE)
         )
 
 
-SEVERAL = pictures(4, seed=3)
+@pytest.fixture(scope="module")
+def stem(network: Network) -> ChainCut:
+    """The first cut of the fp32 head: 8 channels behind a ReLU."""
+    found = HeadGraph(network, network.model).at(branched.cut_behind(network, "stem.relu"))
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
-def stem(network: Network) -> Boundary:
-    """The first boundary of the fp32 head: 8 channels behind a ReLU."""
-    return boundaries(network.model, network.cuts)[0]
-
-
-@pytest.fixture(scope="module")
-def values(network: Network, stem: Boundary) -> FloatArray:
-    return activations(network, (stem,), SEVERAL)[stem.cut.tensor]
+def values(network: Network, stem: ChainCut) -> FloatArray:
+    spec = stem.boundaries[0].tensor
+    found = activations(network, (spec,), samples_of(4, 3, "some"))[spec.name]
+    return found.view(np.float32)
 
 
 def received(
-    network: Network, boundary: Boundary, transform: Transform, symbols: UInt8Array, step: Symbols
+    network: Network, cut: ChainCut, transform: Transform, symbols: UInt8Array, step: Symbols
 ) -> FloatArray:
     """The cut's tensor as the tail has it."""
-    tail = tail_model(network, boundary, transform)
-    nodes = nodes_between(tail.graph, [], [boundary.cut.tensor])
-    output = tensor_info(boundary.cut.tensor, "float32", boundary.cut.shape)
+    spec = cut.boundaries[0].tensor
+    tail = tail_model(network, cut, [transform])
+    nodes = nodes_between(tail.graph, [], [spec.name])
+    output = spec_info(spec, network.batches)
     front = assemble(tail, nodes, tail.graph.input, [output], initialisers(tail.graph))
     scalars = np.float32(step.step), np.uint8(step.zero_point)
     return run_in_order(front, symbols, *map(np.asarray, scalars)).view(np.float32)
 
 
 def test_a_tail_undoes_an_order_exactly(
-    network: Network, stem: Boundary, values: FloatArray
+    network: Network, stem: ChainCut, values: FloatArray
 ) -> None:
     transform = Transform(order=np.asarray([3, 1, 7, 0, 2, 6, 5, 4]))
-    stage = stage_model(stem, transform, network.model)
+    stage = stage_model(stem.boundaries[0], transform, network.model, network.batches)
     for encoding in wire_ladder(values, PlanConfig().steps, None):
         symbols = run_stage(stage, values, encoding)
         arrived = received(network, stem, transform, symbols, encoding)
@@ -223,11 +230,11 @@ def test_a_tail_undoes_an_order_exactly(
 
 
 def test_a_tail_undoes_a_whole_projection_up_to_rounding(
-    network: Network, stem: Boundary, values: FloatArray
+    network: Network, stem: ChainCut, values: FloatArray
 ) -> None:
     """Rotations keep lengths: what rounding did to C channels is at most half a step each."""
     transform = principal(values, 1.0)
-    stage = stage_model(stem, transform, network.model)
+    stage = stage_model(stem.boundaries[0], transform, network.model, network.batches)
     sent = transform.forward(values)
     for encoding in wire_ladder(sent, (1 / 8, 1 / 2, 1), None):
         arrived = received(network, stem, transform, run_stage(stage, values, encoding), encoding)
@@ -236,13 +243,33 @@ def test_a_tail_undoes_a_whole_projection_up_to_rounding(
 
 
 def test_a_tail_gives_back_what_a_bottleneck_holds(
-    network: Network, stem: Boundary, values: FloatArray
+    network: Network, stem: ChainCut, values: FloatArray
 ) -> None:
     transform = principal(values, 0.9)
-    stage = stage_model(stem, transform, network.model)
+    stage = stage_model(stem.boundaries[0], transform, network.model, network.batches)
     (encoding,) = wire_ladder(transform.forward(values), (1 / 8,), None)
     arrived = received(network, stem, transform, run_stage(stage, values, encoding), encoding)
     held = transform.backward(transform.forward(values))
     lengths = np.sqrt(np.square(arrived - held).sum(axis=1))
     assert lengths.max() <= encoding.step / 2 * 8**0.5 * 1.001
     assert np.abs(held - values).max() > encoding.step
+
+
+def test_ids_need_no_stage_and_are_no_symbols() -> None:
+    ids = Boundary(TensorSpec(name="ids", data_type="int64", shape=(128,)), "ids", None)
+    assert not stage_is_needed(ids, PLAIN)
+    assert not quantises(ids, PLAIN)
+    assert wire_spec(ids, PLAIN) == ids.spec
+
+
+@pytest.mark.parametrize("batch_axis", [None, 1])
+def test_a_stage_keeps_the_batch_where_the_network_has_it(
+    batch_axis: int | None, network: Network
+) -> None:
+    """A batch in the second dimension, as in recurrent networks, or none at all."""
+    spec = TensorSpec(name="state", data_type="float32", shape=(2, 64), batch_axis=batch_axis)
+    boundary = Boundary(spec, "state", None)
+    values = np.random.default_rng(0).standard_normal(spec.graph_shape).astype(np.float32)
+    symbols = run_stage(stage_model(boundary, PLAIN, network.model, network.batches), values, FINE)
+    assert wire_spec(boundary, PLAIN).graph_shape == symbols.shape == spec.graph_shape
+    assert np.array_equal(symbols, quantised(values, FINE))

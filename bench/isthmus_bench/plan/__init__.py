@@ -1,0 +1,3 @@
+"""`isthmus bench plan`: plans against what really happens, and against other planners."""
+
+__all__: list[str] = []

@@ -1,0 +1,154 @@
+"""`isthmus bench plan`: what plans promise, what happens, and what others would have done.
+
+For every model and slow-down one plan; for every link its choice, all its candidates, and every
+baseline, all of them run: a cloud, a device imitated as a slow board, a shaped link between them.
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus import describe_machine
+from isthmus_bench.plan.cells import Cell, with_static_splits
+from isthmus_bench.plan.config import PlanBenchConfig
+from isthmus_bench.plan.device import write_items
+from isthmus_bench.plan.measuring import Board, Link, measured_cell, ways_of
+from isthmus_bench.plan.planners import Choice, Planners
+from isthmus_bench.plan.rivals import EDGE_FP32, EDGE_INT8, Rivals, Whole, build_rivals
+from isthmus_bench.plan.subject import Subject, Subjects, representative, subject_of
+from isthmus_bench.starvation import StolenTime
+from isthmus_partitioner import Workbench
+from isthmus_partitioner.precision.sensitivity import Judge
+
+__all__ = ["PlanBenchResult", "run_plan_bench"]
+
+ITEMS = "items.npz"
+
+Say = Callable[[str], None]
+_Choices = Mapping[float, Mapping[str, Choice]]  # by link and planner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanBenchResult:
+    """All figures of one run."""
+
+    machine: str
+    stolen_share: float
+    config: PlanBenchConfig
+    cells: tuple[Cell, ...]
+
+
+def run_plan_bench(
+    config: PlanBenchConfig, say: Say, subjects: Subjects = subject_of
+) -> PlanBenchResult:
+    """Plan and measure; `say` gets a line for each step of the long work.
+
+    Works in a temporary folder, and leaves neither files nor processes behind. ConfigError if a
+    package of a model is not installed.
+    """
+    stolen = StolenTime()
+    cells: list[Cell] = []
+    for name in config.models:
+        with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
+            say(f"{name}: reading the network and its inputs")
+            subject = subjects(name, config, Path(folder))
+            for slow_down in config.slow_downs:
+                cells += _SlowDown(subject, config, slow_down, say).cells()
+    return PlanBenchResult(
+        machine=describe_machine(),
+        stolen_share=stolen.share(),
+        config=config,
+        cells=with_static_splits(cells),
+    )
+
+
+class _SlowDown:
+    """All links of one plan."""
+
+    def __init__(
+        self, subject: Subject, config: PlanBenchConfig, slow_down: float, say: Say
+    ) -> None:
+        self._subject, self._config, self._slow_down = subject, config, slow_down
+        self._title = f"{subject.name}, {slow_down:g}x"
+        self._say = say
+        self._folder = subject.folder / f"{slow_down:g}"
+        self._bench = subject.workbench(config, slow_down, self._note)
+
+    def _note(self, line: str) -> None:
+        self._say(f"{self._title}: {line}")
+
+    def cells(self) -> Iterator[Cell]:
+        """Plan, build the rivals, and measure them on every link."""
+        plan = self._bench.plan()
+        bundle = self._bench.build(self._folder / "plan.bundle")
+        planners = Planners(self._subject.network, self._bench.costs)
+        links = [Link(mbps, self._config.rtt_ms) for mbps in self._config.links_mbps]
+        choices = {link.mbps: planners.choices(link.mbps * 1e6, link.rtt_ms) for link in links}
+        heads = {c.head for chosen in choices.values() for c in chosen.values() if c.head}
+        self._note(f"building {len(heads)} cuts of other planners, and edge-only networks")
+        rivals = build_rivals(
+            self._subject.network,
+            bundle,
+            plan.manifest,
+            heads,
+            list(_wholes(self._subject, self._bench)),
+            feed=next(iter(self._subject.sets.evaluation.feeds(self._subject.network.inputs))),
+            factor=self._slow_down,
+            alone=self._folder / "alone",
+        )
+        yield from self._measured(rivals, links, choices)
+
+    def _measured(self, rivals: Rivals, links: list[Link], choices: _Choices) -> Iterator[Cell]:
+        others, floor = rivals.cut_of.values(), self._config.plan.agreement_floor
+        ways = ways_of(rivals.manifest, others, rivals.whole, self._subject.top_k)
+        items = self._items()
+        flags = self._flags(rivals)
+        with Board(flags, rivals.bundle, items, self._config) as board:
+            self._note(f"warming up {len(ways)} ways to answer")
+            board.warm_up(ways.values())
+            for link in links:
+                expected = _expected(choices[link.mbps], rivals)
+                here = [w for w in ways.values() if w.kind != "fp32 wire" or w.name in expected]
+                self._note(f"{link.mbps:g} Mbit/s: {len(here)} ways to answer")
+                rtt_ms, rows = measured_cell(board, here, link, expected, floor)
+                yield Cell(self._subject.name, link.mbps, self._slow_down, rtt_ms, rows)
+
+    def _items(self) -> int:
+        """Writes those that are sent, and says how many there are."""
+        subject = self._subject
+        rows = representative(subject.network, subject.sets.evaluation, self._config.frames)
+        chosen = subject.sets.evaluation[rows]
+        columns = [chosen.arrays[spec.name] for spec in subject.network.inputs]
+        write_items(self._folder / ITEMS, columns)
+        return len(rows)
+
+    def _flags(self, rivals: Rivals) -> dict[str, object]:
+        return {
+            "items": self._folder / ITEMS,
+            "alone": rivals.alone,
+            "factor": self._slow_down,
+            "top-k": self._subject.top_k,
+        }
+
+
+def _wholes(subject: Subject, bench: Workbench) -> Iterator[Whole]:
+    """The whole network in fp32, and in int8 where it can be made."""
+    yield Whole(EDGE_FP32, "fp32", subject.network.model, 1.0)
+    int8 = bench.precision.int8
+    if int8 is not None:
+        judge = Judge(subject.network, subject.sets.evaluation, subject.metric)
+        yield Whole(EDGE_INT8, "int8", int8, judge.closeness(int8).agreement)
+
+
+def _expected(choices: Mapping[str, Choice], rivals: Rivals) -> dict[str, dict[str, float]]:
+    """By way, the latency that each planner expected which chose it."""
+    expected: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for planner, choice in choices.items():
+        if choice.head is None:
+            way = EDGE_FP32
+        else:
+            way = rivals.cut_of[choice.head] if choice.head else "input-raw"
+        expected[way][planner] = choice.predicted_ms
+    return dict(expected)

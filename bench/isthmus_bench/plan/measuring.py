@@ -1,0 +1,249 @@
+"""Runs every way to answer: a cloud and a device as processes, and a shaped link between them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+import numpy as np
+
+from isthmus import Candidate, LinkError, Manifest
+from isthmus_bench.plan.cells import Kind, Row, Terms
+from isthmus_bench.plan.config import PlanBenchConfig
+from isthmus_bench.processes import CloudProcess, EdgeProcess
+from isthmus_bench.relay import LinkShape, Relay
+from isthmus_edge.link import LinkEstimate
+from isthmus_edge.policy import Prediction, Situation, predict
+
+__all__ = ["Board", "Link", "Way", "measured_cell", "ways_of"]
+
+DEVICE = "isthmus_bench.plan.device"
+_WARM_UP = 3
+_LEAST_FRAMES = 3
+_PIPELINED = (4, 64)
+_RUNS = 3
+_TRIES = 3
+
+Frames = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as it is shaped, and as the policy would know it."""
+
+    mbps: float
+    rtt_ms: float
+
+    @property
+    def estimate(self) -> LinkEstimate:
+        """What an agent believes that has learned it well."""
+        return LinkEstimate(self.mbps * 1e6, self.rtt_ms)
+
+    @property
+    def shape(self) -> LinkShape:
+        """For the relay."""
+        return LinkShape.symmetric(self.mbps, self.rtt_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to answer; `answer_bytes` come back from the cloud."""
+
+    candidate: Candidate
+    kind: Kind
+    answer_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The device knows it by this."""
+        return self.candidate.id
+
+    def prediction(self, link: Link) -> Prediction:
+        """By the policy's formulas."""
+        situation = Situation(link=link.estimate, answer_bytes=self.answer_bytes)
+        return predict(self.candidate, situation)
+
+    def predicted(self, link: Link) -> Terms:
+        """The latency in terms; all that is neither device nor cloud is the link's."""
+        figures = self.candidate.figures
+        device_ms, cloud_ms = figures.device_ms, figures.cloud_ms
+        wire_ms = self.prediction(link).latency_ms - device_ms - cloud_ms
+        return Terms(device_ms, wire_ms, cloud_ms)
+
+
+def ways_of(
+    manifest: Manifest, fp32_wire: Iterable[str], whole: Iterable[Candidate], top_k: int
+) -> dict[str, Way]:
+    """All candidates of a bundle, and the `whole` network alone on the device, by name."""
+    others = set(fp32_wire)
+    ways = [
+        Way(
+            candidate,
+            "fp32 wire" if candidate.id in others else _kind(candidate),
+            _answer_bytes(manifest, candidate, top_k),
+        )
+        for candidate in manifest.candidates
+    ]
+    ways += [Way(candidate, "edge-only", 0) for candidate in whole]
+    return {way.name: way for way in ways}
+
+
+def _kind(candidate: Candidate) -> Kind:
+    if candidate.is_local:
+        return "local"
+    return "cloud-only" if candidate.precision == "none" else "split"
+
+
+def _answer_bytes(manifest: Manifest, candidate: Candidate, top_k: int) -> int:
+    """As the cloud encodes answers: of float rows the greatest values alone, where so asked."""
+    known = manifest.cut_of(candidate).answers
+    sent = [spec for spec in manifest.outputs if spec.name not in known]
+    rows = [spec.data_type == "float32" and len(spec.shape) == 1 for spec in sent]
+    return sum(
+        8 * top_k if is_row and 0 < top_k < spec.size else spec.nbytes
+        for spec, is_row in zip(sent, rows, strict=True)
+    )
+
+
+class Board:
+    """The imitated board with its cloud behind a link; its processes end with its context.
+
+    `items` is how many the device has, as `flags` say.
+    """
+
+    def __init__(
+        self, flags: Mapping[str, object], bundle: Path, items: int, config: PlanBenchConfig
+    ) -> None:
+        self._flags, self._bundle = flags, bundle
+        self._items, self._config = items, config
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            cloud = stack.enter_context(CloudProcess(self._bundle))
+            self._relay = stack.enter_context(Relay(cloud.address, LinkShape()))
+            flags = {**self._flags, "bundle": self._bundle, "cloud": self._relay.address}
+            self._edge = stack.enter_context(EdgeProcess(flags, module=DEVICE))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def warm_up(self, ways: Iterable[Way]) -> None:
+        """A few frames of each over a link without limits."""
+        self._relay.shape(LinkShape())
+        for way in ways:
+            for item in range(_WARM_UP):
+                self._frame(way, item)
+
+    def latencies(self, ways: Sequence[Way], link: Link) -> dict[str, Frames]:
+        """Single frames, each sent when the last was answered; all ways take turns."""
+        self._relay.shape(link.shape)
+        frames: dict[str, Frames] = {way.name: [] for way in ways}
+        for item in range(self._items):
+            for way in ways:
+                taken = frames[way.name]
+                spent_ms = sum(frame["latency_ms"] for frame in taken)
+                if len(taken) < _LEAST_FRAMES or spent_ms < self._config.enough_s * 1e3:
+                    taken.append(self._frame(way, item))
+        return frames
+
+    def known(self, link: Link) -> Link:
+        """The link with the round trip that the agent's heartbeats have found on it.
+
+        It is a little more than the relay's, for processes have to wake up at both ends.
+        """
+        return Link(link.mbps, self._edge.do("link").get("rtt_ms", link.rtt_ms))
+
+    def frames_per_second(self, ways: Sequence[Way], link: Link) -> dict[str, float]:
+        """Of frames without pause: the median of runs in turns, of slow ways of a single one.
+
+        Half of `pipelined_s` each, from the first answer to the last; the link is shaped already.
+        """
+        least, most = _PIPELINED
+        found: dict[str, list[float]] = {way.name: [] for way in ways}
+        for run in range(_RUNS):
+            for way in ways:
+                count = int(self._config.pipelined_s * 500 / way.prediction(link).period_ms)
+                if run == 0 or count > least:
+                    items = list(islice(cycle(range(self._items)), min(max(count, least), most)))
+                    told = self._told({"do": "pipelined", "way": way.name, "items": items})
+                    found[way.name].append(float(told["fps"]))
+        return {name: median(values) for name, values in found.items()}
+
+    def _frame(self, way: Way, item: int) -> dict[str, Any]:
+        return self._told({"do": "frame", "way": way.name, "item": item % self._items})
+
+    def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+        """A frame that the device had to finish on its own says nothing, and is sent again."""
+        verb = command.pop("do")
+        for _ in range(_TRIES):
+            answer = self._edge.do(verb, **command)
+            if answer["is_right"]:
+                return answer
+        raise LinkError(
+            f"frames of {command['way']!r} were lost {_TRIES} times on the emulated link; "
+            "run the bench on a quieter machine"
+        )
+
+
+def measured_cell(
+    board: Board,
+    ways: Sequence[Way],
+    link: Link,
+    planners: Mapping[str, Mapping[str, float]],
+    floor: float,
+) -> tuple[float, tuple[Row, ...]]:
+    """Measure all ways on one link: its round trip in ms as the agent knows it, and the rows.
+
+    `planners`: by way what other planners expect of it.
+    """
+    frames = board.latencies(ways, link)
+    known = board.known(link)
+    fps = board.frames_per_second([way for way in ways if not way.candidate.is_local], link)
+    rows = _rows(ways, known, frames, fps, planners, floor)
+    return known.rtt_ms, tuple(rows)
+
+
+def _rows(
+    ways: Sequence[Way],
+    link: Link,
+    frames: Mapping[str, Frames],
+    fps: Mapping[str, float],
+    planners: Mapping[str, Mapping[str, float]],
+    floor: float,
+) -> Iterator[Row]:
+    for way in ways:
+        took = frames[way.name]
+        latencies = [frame["latency_ms"] for frame in took]
+        middle = median(latencies)
+        low, high = np.percentile(latencies, [25, 75])
+        measured = _terms(took)
+        figures = way.candidate.figures
+        yield Row(
+            way=way.name,
+            kind=way.kind,
+            agreement=figures.agreement,
+            meets_floor=figures.agreement >= floor,
+            is_kept=way.candidate.kept,
+            payload_bytes=int(median(frame["payload_bytes"] for frame in took)),
+            predicted=way.predicted(link),
+            measured=measured,
+            measured_ms=middle,
+            spread=float(high - low) / middle,
+            predicted_fps=1e3 / way.prediction(link).period_ms,
+            measured_fps=fps.get(way.name, 1e3 / measured.device_ms),
+            planners=planners.get(way.name, {}),
+        )
+
+
+def _terms(frames: Frames) -> Terms:
+    rest = (frame["latency_ms"] - frame["device_ms"] - frame["cloud_ms"] for frame in frames)
+    return Terms(
+        median(frame["device_ms"] for frame in frames),
+        median(rest),
+        median(frame["cloud_ms"] for frame in frames),
+    )

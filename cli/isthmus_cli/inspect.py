@@ -1,0 +1,46 @@
+"""`isthmus inspect`: what a bundle is, and whether it is whole."""
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from isthmus import BundleError
+from isthmus_partitioner.report.inspection import inspect_bundle, render_inspection
+
+DESCRIPTION = """\
+Show what a bundle is: model, inputs and outputs, chains of segments, cuts with their
+tensors, every candidate with its figures and the reason for its fate, and every file
+with its size and whether it is what the manifest says. Nothing of the bundle is run.
+Ends with status 1 if a file is missing or damaged.
+"""
+EXAMPLES = """\
+  isthmus inspect lite0.bundle
+  isthmus inspect lite0.bundle --json
+"""
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add = parser.add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
+    add("--json", action="store_true", help="print manifest and state of the files as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print everything; BundleError afterwards if a file is not right."""
+    inspection = inspect_bundle(options.bundle)
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(inspection), indent=1).decode())
+    else:
+        print(render_inspection(inspection))
+    if inspection.damaged:
+        first = inspection.damaged[0]
+        raise BundleError(
+            f"{options.bundle / first.path}: {first.state}; {len(inspection.damaged)} of "
+            f"{len(inspection.files)} files are not what the manifest says; copy the bundle "
+            "again, or build it again with `isthmus build`"
+        )
+    return 0

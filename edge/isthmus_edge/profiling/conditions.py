@@ -1,0 +1,60 @@
+"""The device as it is now: what it is, what runs on it, how fast it is allowed to be, how warm."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+import psutil
+
+from isthmus import describe_machine
+from isthmus.profiles import Conditions
+from isthmus_edge.profiling.session import PROVIDER
+
+__all__ = ["conditions_now", "processor_temperature_c"]
+
+_SENSORS = ("cpu_thermal", "cpu-thermal", "soc_thermal", "coretemp", "k10temp", "zenpower")
+
+
+def conditions_now(threads: int, root: Path = Path("/")) -> Conditions:
+    """What a profile says of its device; no host name, no path. `root` holds /proc and /sys."""
+    return Conditions(
+        device=_text(root / "proc/device-tree/model") or describe_machine(),
+        processor=describe_machine(),
+        system=platform.platform(),
+        python=platform.python_version(),
+        numpy=np.__version__,
+        onnxruntime=ort.__version__,
+        isthmus=version("isthmus"),
+        provider=PROVIDER,
+        threads=threads,
+        clock="thread CPU time" if threads == 1 else "wall time",
+        governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        power=_power(),
+    )
+
+
+def _text(path: Path) -> str | None:
+    """The file's line, None where there is none; a device tree ends its strings in a NUL."""
+    try:
+        return path.read_bytes().decode("utf-8", "replace").strip(" \n\0") or None
+    except OSError:
+        return None
+
+
+def _power() -> Literal["mains", "battery", "unknown"]:
+    sensors = getattr(psutil, "sensors_battery", None)  # not on every system
+    battery = sensors() if sensors is not None else None
+    if battery is None or battery.power_plugged is None:
+        return "unknown"
+    return "mains" if battery.power_plugged else "battery"
+
+
+def processor_temperature_c() -> float | None:
+    """The warmest of the processor's own sensors, None where none tells."""
+    sensors = getattr(psutil, "sensors_temperatures", None)  # not on every system
+    known = sensors() if sensors is not None else {}
+    readings = [entry.current for name in _SENSORS for entry in known.get(name, [])]
+    return max(readings, default=None)

@@ -1,0 +1,41 @@
+"""Tries each network in a process of its own before it is measured in this one."""
+
+import signal
+import subprocess
+import sys
+
+import msgspec
+
+from isthmus_edge.profiling.kit import OpenKit
+
+__all__ = ["Trial", "try_alone"]
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """`memory_bytes` is what the process grew by, at its highest if `is_peak`; or the `problem`."""
+
+    memory_bytes: int = 0
+    is_peak: bool = False
+    problem: str | None = None
+
+
+def try_alone(kit: OpenKit, file: str, threads: int) -> Trial:
+    """Load and run one file of the kit in a fresh process; never raises for what that does."""
+    command = [sys.executable, "-m", "isthmus_edge.profiling.alone"]
+    ran = subprocess.run(
+        [*command, str(kit.folder), file, str(threads)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if ran.returncode < 0:
+        why = "for want of memory" if -ran.returncode == signal.SIGKILL else "it crashed"
+        return Trial(
+            problem=f"{file}: its process was ended by signal {-ran.returncode}, most likely {why}"
+        )
+    try:
+        return msgspec.json.decode(ran.stdout, type=Trial)
+    except msgspec.DecodeError:
+        last = (ran.stderr.strip().splitlines() or [f"status {ran.returncode}"])[-1]
+        return Trial(problem=f"{file}: its process failed: {last}")

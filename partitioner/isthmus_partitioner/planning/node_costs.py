@@ -1,0 +1,44 @@
+"""What each node costs on the plan's device and in its cloud; they only *propose* cuts.
+
+Node times come from a profile. What was built here and timed here as a whole is carried over to
+the device by the ratio in which the profile of the device has the same nodes to the profile of this
+machine: of the whole where only a factor is known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FloatArray", "NodeCosts"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeCosts:
+    """Times in ms by node of the network; `here` and `device` by precision of the head.
+
+    `cloud` is the fp32 network with all threads of the cloud. `memory_bytes` is what the whole
+    network takes on the device, by precision.
+    """
+
+    here: Mapping[str, FloatArray]
+    device: Mapping[str, FloatArray]
+    cloud: FloatArray
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def factor(self, precision: str, head: frozenset[int] | None = None) -> float:
+        """How many times longer the device takes than this machine, for a head or for all."""
+        nodes = slice(None) if head is None else sorted(head)
+        here, device = self.here[precision][nodes].sum(), self.device[precision][nodes].sum()
+        return float(device / here) if here > 0 else 1.0
+
+    def device_ms(self, precision: str, head: frozenset[int]) -> float:
+        """The predicted time of a head on the device."""
+        return float(self.device[precision][sorted(head)].sum())
+
+    def cloud_ms(self, head: frozenset[int]) -> float:
+        """The predicted time of what is behind a head in the cloud."""
+        return float(np.delete(self.cloud, sorted(head)).sum())

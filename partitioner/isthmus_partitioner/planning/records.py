@@ -1,0 +1,69 @@
+"""A plan on record: candidates with their figures, what was left out, and why."""
+
+import msgspec
+
+from isthmus import Candidate, Manifest
+from isthmus_partitioner.planning.propose import Forecast
+from isthmus_partitioner.planning.trying import HeadTimes
+from isthmus_partitioner.precision.front import Point
+from isthmus_partitioner.wire.bottleneck import Verdict
+
+__all__ = ["Gap", "Plan", "PlanRecord", "TransformNote"]
+
+
+class TransformNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens to a cut's tensors before they are quantised, and what a projection would do.
+
+    `has_bias`: the tail adds back a part of the head's error.
+    """
+
+    cut: str
+    transforms: tuple[str, ...]
+    has_bias: bool
+    bottleneck: Verdict | None
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """A cut as it was predicted from node costs, and as it was measured; times in ms."""
+
+    cut: str
+    predicted_edge_ms: float
+    measured_edge_ms: float
+    predicted_tail_ms: float
+    measured_tail_ms: float
+
+
+class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What was considered on the way to a plan.
+
+    `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every cut
+    as predicted; `gaps` how far predictions were off where cuts were built; `front` the head
+    precisions that were tried; `transforms` what became of each built cut's tensors before the
+    wire; `why` explains the plan in sentences; `notes` what is to be known about model and inputs.
+    """
+
+    rejected: tuple[Candidate, ...]
+    forecasts: tuple[Forecast, ...]
+    gaps: tuple[Gap, ...]
+    front: tuple[Point, ...]
+    head_times: tuple[HeadTimes, ...]
+    transforms: tuple[TransformNote, ...]
+    why: tuple[str, ...]
+    notes: tuple[str, ...]
+    precision: str
+    precision_reason: str
+    calibration_items: int
+    evaluation_items: int
+    evaluation_sources: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle is made of, and how that was decided."""
+
+    manifest: Manifest
+    record: PlanRecord
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All that were measured, in the bundle or not."""
+        return self.manifest.candidates + self.record.rejected

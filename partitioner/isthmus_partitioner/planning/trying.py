@@ -1,0 +1,224 @@
+"""Builds the proposed cuts and measures them: chains, tails, every rung on the real path.
+
+Chains of both precisions are timed. A head in int8 stays only where it was measured faster than the
+same head in fp32 and answers well enough at some rung; where not, its cut is tried in fp32.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+from isthmus import Candidate, Chain
+from isthmus_partitioner.config import PlanConfig, Progress
+from isthmus_partitioner.cuts.cut import NetworkCut, nested_families
+from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
+from isthmus_partitioner.parts.build import INPUT_TAIL, LOCAL, Builder, BuiltCut
+from isthmus_partitioner.parts.chains import ChainPlan
+from isthmus_partitioner.parts.timing import ChainTimer, open_tails, time_tails
+from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, Trial, as_candidate
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.precision.front import WORTH_IT
+
+__all__ = ["HeadTimes", "Tried", "TriedChain", "try_out"]
+
+Precision = Literal["fp32", "int8"]
+
+
+class HeadTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """The head of a cut in both precisions, in ms on the plan's device; None: not built."""
+
+    tensors: tuple[str, ...]
+    int8_ms: float | None
+    fp32_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TriedChain:
+    """A chain with the times and the memory of its first i segments.
+
+    `prefix_ms[i]` holds for the plan's device. `memory_bytes[i]` is the whole network's, which was
+    measured there, by the share of the weights.
+    """
+
+    plan: ChainPlan
+    chain: Chain
+    prefix_ms: tuple[float, ...]
+    memory_bytes: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Tried:
+    """All that was built and measured.
+
+    `candidates` are not yet chosen from; `wholes` are the chains run to their end on the device, by
+    chain, of which one becomes `local`. `input_tail_ms` is the whole network in the cloud.
+    """
+
+    chains: dict[str, TriedChain] = field(default_factory=dict)
+    cuts: dict[str, BuiltCut] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    wholes: dict[str, Candidate] = field(default_factory=dict)
+    head_times: list[HeadTimes] = field(default_factory=list)
+    input_tail_ms: float = 0.0
+
+
+def try_out(  # noqa: PLR0913, PLR0917  what is tried, with what, and how it is judged
+    network: Network,
+    cuts: Sequence[NetworkCut],
+    heads: Mapping[str, HeadGraph],
+    costs: NodeCosts,
+    builder: Builder,
+    evaluation: Evaluation,
+    config: PlanConfig,
+    progress: Progress,
+) -> Tried:
+    """Try cuts with heads of the preferred precision (the first of `heads`), then the other."""
+    judge = _Tries(network, costs, builder, evaluation, config, progress)
+    plans = list(_plans(cuts, heads))
+    judge.time([plan for family in plans for plan in family])
+    for family in plans:
+        judge.measure(family)
+    return judge.tried
+
+
+def _plans(
+    cuts: Sequence[NetworkCut], heads: Mapping[str, HeadGraph]
+) -> Iterator[tuple[ChainPlan, ...]]:
+    """For each family of nested cuts, its chain in every precision, the preferred first."""
+    families = list(nested_families(cuts)) or [()]
+    for number, family in enumerate(families, start=1):
+        plans = []
+        for index, (precision, head) in enumerate(heads.items()):
+            placed = (head.at(cut) for cut in family)
+            plans.append(
+                ChainPlan(
+                    id=precision if number == 1 else f"{precision}-{number}",
+                    precision=cast(Precision, precision),
+                    head=head,
+                    cuts=tuple(at for at in placed if at is not None),
+                    is_second=index > 0,
+                )
+            )
+        yield tuple(plans)
+
+
+class _Tries:
+    def __init__(
+        self,
+        network: Network,
+        costs: NodeCosts,
+        builder: Builder,
+        evaluation: Evaluation,
+        config: PlanConfig,
+        progress: Progress,
+    ) -> None:
+        self._network, self._costs, self._builder = network, costs, builder
+        self._evaluation, self._config, self._progress = evaluation, config, progress
+        self.tried = Tried()
+
+    def time(self, plans: Iterable[ChainPlan]) -> None:
+        """Build all chains, and time them against each other."""
+        timer = ChainTimer(self._evaluation.first)
+        built = [(plan, self._builder.chain(plan)) for plan in plans]
+        for _, chain in built:
+            timer.add(chain, self._builder.folder)
+        self._progress(f"timing {len(built)} chains")
+        here = timer.prefixes_ms()
+        for plan, chain in built:
+            prefix_ms = tuple(
+                taken * self._factor(plan, depth) for depth, taken in enumerate(here[plan.id])
+            )
+            memory_bytes = self._memory_bytes(chain)
+            self.tried.chains[plan.id] = TriedChain(plan, chain, prefix_ms, memory_bytes)
+
+    def _memory_bytes(self, chain: Chain) -> tuple[int, ...]:
+        """Of the first i segments: of the whole network's, the share of their files."""
+        folder = self._builder.folder
+        sizes = [
+            sum(file.stat().st_size for file in (folder / "device").glob(f"{Path(name).name}*"))
+            for name in (segment.file for segment in chain.segments)
+        ]
+        whole = self._costs.memory_bytes.get(chain.precision, 0)
+        return tuple(round(whole * sum(sizes[:i]) / sum(sizes)) for i in range(len(sizes) + 1))
+
+    def _factor(self, plan: ChainPlan, depth: int) -> float:
+        head = plan.cuts[depth - 1].cut.head if 0 < depth <= len(plan.cuts) else None
+        return self._costs.factor(plan.precision, head)
+
+    def measure(self, family: Sequence[ChainPlan]) -> None:
+        """The preferred chain, then in the other those cuts for which it is no good."""
+        first, *others = family
+        depths = range(1, len(first.cuts) + 1)
+        if not others or self._config.integer_only:
+            self._measure(first, depths)
+            return
+        (other,) = others
+        self._note_head_times(first, other)
+        self._measure(
+            first, [d for d in depths if self._is_faster(first.cuts[d - 1], first, other)]
+        )
+        good = {cut.at.cut.head for cut in self._good_cuts(first)}
+        self._measure(other, [d for d, at in enumerate(other.cuts, 1) if at.cut.head not in good])
+
+    def _measure(self, plan: ChainPlan, depths: Sequence[int]) -> None:
+        tried = self.tried.chains[plan.id]
+        cuts = list(self._builder.fit(plan, tried.chain, depths)) if depths else []
+        tails = open_tails(cuts, self._builder.folder)
+        tail_ms = time_tails(self._network, cuts, tails, self._evaluation.first)
+        self.tried.input_tail_ms = self.tried.input_tail_ms or tail_ms[INPUT_TAIL]
+        depth_of = {cut.id: cut.depth for cut in cuts}
+        files = {cut.id: cut.tail for cut in cuts}
+        folder, floor = self._builder.folder, self._config.agreement_floor
+        trials = self._evaluation.chain(plan, tried.chain, cuts, tails, folder, floor)
+        for trial in trials:
+            if trial.cut == LOCAL:
+                depth = len(tried.chain.segments)
+                self.tried.wholes[plan.id] = self._candidate(trial, tried, depth, 0.0)
+            else:
+                tail = tail_ms[files[trial.cut]]
+                candidate = self._candidate(trial, tried, depth_of[trial.cut], tail)
+                self.tried.candidates.append(candidate)
+        self.tried.cuts |= {cut.id: cut for cut in cuts}
+
+    def _candidate(self, trial: Trial, tried: TriedChain, depth: int, tail_ms: float) -> Candidate:
+        head = HeadFigures(
+            edge_ms=tried.prefix_ms[depth],
+            memory_bytes=tried.memory_bytes[depth],
+            factor=self._costs.factor(tried.plan.precision),
+        )
+        return as_candidate(trial, head, tail_ms, self._config.agreement_floor)
+
+    def _is_faster(self, at: ChainCut, first: ChainPlan, other: ChainPlan) -> bool:
+        """Whether the preferred head of a cut gains time, or is the other one anyway."""
+        if not first.head.has_integers(at):
+            return True
+        one, two = self._head_ms(at.cut, first), self._head_ms(at.cut, other)
+        return one is not None and (two is None or one < WORTH_IT * two)
+
+    def _good_cuts(self, plan: ChainPlan) -> Iterator[BuiltCut]:
+        """Cuts of a chain that answer well enough at some rung."""
+        floor = self._config.agreement_floor
+        candidates = {candidate.cut: candidate for candidate in self.tried.candidates}
+        for cut in self.tried.cuts.values():
+            if cut.chain == plan.id and candidates[cut.id].rung_for(floor) is not None:
+                yield cut
+
+    def _head_ms(self, cut: NetworkCut, plan: ChainPlan) -> float | None:
+        prefixes = self.tried.chains[plan.id].prefix_ms
+        found = [d for d, at in enumerate(plan.cuts, start=1) if at.cut.head == cut.head]
+        return prefixes[found[0]] if found else None
+
+    def _note_head_times(self, first: ChainPlan, other: ChainPlan) -> None:
+        for at in other.cuts:
+            times = {plan.precision: self._head_ms(at.cut, plan) for plan in (first, other)}
+            self.tried.head_times.append(
+                HeadTimes(
+                    tensors=tuple(spec.name for spec in at.cut.tensors),
+                    int8_ms=times.get("int8"),
+                    fp32_ms=times.get("fp32"),
+                )
+            )

@@ -1,0 +1,122 @@
+"""The profile kit: a network, and prefixes of it, for a device that has only a runtime."""
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from isthmus import ConfigError, sha256_of
+from isthmus.profiles import (
+    INPUTS_NAME,
+    KIT_NAME,
+    KIT_VERSION,
+    Kit,
+    KitFile,
+    KitNetwork,
+    KitPrefix,
+    encode_kit,
+)
+from isthmus_partitioner.cuts.cut import NetworkCut
+from isthmus_partitioner.folders import whole_folder
+from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.graph.surgery import assemble, initialisers, nodes_between
+from isthmus_partitioner.parts.boundary import HeadGraph
+from isthmus_partitioner.profiles.prefixes import prefix_cuts
+from isthmus_partitioner.profiles.weights import with_weights_outside
+from isthmus_partitioner.samples import Samples
+
+__all__ = ["PREFIXED", "write_kit"]
+
+PREFIXED = ("fp32", "head")  # cuts are proposed from the times of these two
+_ITEMS = 4
+
+
+def write_kit(
+    network: Network, models: Mapping[str, onnx.ModelProto], inputs: Samples, out: Path
+) -> Path:
+    """Write the kit of a network into the directory `out`, whole or not at all.
+
+    `models` are the network in several precisions, by name ("fp32", "int8", "head"); of those in
+    `PREFIXED` some prefixes are in it too. Of `inputs` the first few items. An older kit at `out`
+    is replaced; raises BundleError if anything else is there, or if it cannot be written.
+    """
+    with whole_folder(out, KIT_NAME, "profile kit") as folder:
+        _write_inputs(network, inputs, folder)
+        cuts = prefix_cuts(network)
+        networks = tuple(
+            _written(network, name, model, cuts if name in PREFIXED else (), folder)
+            for name, model in models.items()
+        )
+        kit = Kit(
+            format_version=KIT_VERSION,
+            isthmus=version("isthmus"),
+            model_name=network.path.stem,
+            model_sha256=network.sha256,
+            inputs=network.inputs,
+            items=min(_ITEMS, len(inputs)),
+            networks=networks,
+            files=tuple(_entries(folder)),
+        )
+        (folder / KIT_NAME).write_bytes(encode_kit(kit))
+    return out
+
+
+def _write_inputs(network: Network, inputs: Samples, folder: Path) -> None:
+    """By number: a name may be anything, and not all of that is fit for a file."""
+    items = inputs[:_ITEMS]
+    arrays = {}
+    for index, spec in enumerate(network.inputs):
+        array = items.arrays[spec.name]
+        if array.shape != (len(items), *spec.shape):
+            raise ConfigError(
+                f"input {spec.name!r}: items are {list(array.shape[1:])}, the network wants "
+                f"{list(spec.shape)}"
+            )
+        arrays[f"input_{index}"] = array.astype(spec.data_type)
+    with (folder / INPUTS_NAME).open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _written(
+    network: Network,
+    name: str,
+    model: onnx.ModelProto,
+    cuts: tuple[NetworkCut, ...],
+    folder: Path,
+) -> KitNetwork:
+    """The whole network and its prefixes; all of them read the same weights."""
+    weights = folder / f"{name}.weights"
+    light = with_weights_outside(model, network.path.parent, weights)
+    _save(light, folder / f"{name}.onnx")
+    head = HeadGraph(network, light)
+    prefixes: list[KitPrefix] = []
+    for cut in cuts:
+        held = head.at(cut)
+        if held is None:  # this precision lacks one of the tensors
+            continue
+        file = f"{name}-{len(prefixes)}.onnx"
+        ends = [*(boundary.name for boundary in held.boundaries), *cut.answers]
+        _save(_prefix(light, ends), folder / file)
+        tensors = (*(spec.name for spec in cut.tensors), *cut.answers)
+        prefixes.append(KitPrefix(tensors=tensors, file=file))
+    return KitNetwork(name=name, file=f"{name}.onnx", prefixes=tuple(prefixes))
+
+
+def _prefix(model: onnx.ModelProto, ends: list[str]) -> onnx.ModelProto:
+    """All that computes the tensors `ends`, whose types the runtime infers."""
+    given = {info.name for info in model.graph.input}
+    wanted = [name for name in dict.fromkeys(ends) if name not in given]
+    nodes = nodes_between(model.graph, [], wanted)
+    outputs = [onnx.ValueInfoProto(name=name) for name in wanted]
+    return assemble(model, nodes, model.graph.input, outputs, initialisers(model.graph))
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _entries(folder: Path) -> Iterator[KitFile]:
+    for path in sorted(folder.iterdir()):
+        yield KitFile(path=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path))

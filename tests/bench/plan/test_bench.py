@@ -1,0 +1,156 @@
+"""The whole bench on a tiny network and one link, and what its report says."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.bench.plan.made_up import cell, row
+from tests.partitioner.conftest import QUICK, samples_of
+from tests.partitioner.networks import residual, saved
+
+from isthmus import ConfigError
+from isthmus_bench.plan import bench
+from isthmus_bench.plan.bench import PlanBenchResult, run_plan_bench
+from isthmus_bench.plan.config import PlanBenchConfig, quick_bench
+from isthmus_bench.plan.planners import Choice
+from isthmus_bench.plan.report import plan_json, plan_lines
+from isthmus_bench.plan.subject import Subject
+from isthmus_edge.profiling import ProfilingConfig, profile_kit
+from isthmus_partitioner import Network, SampleSets, load_model
+from isthmus_partitioner.planning.metrics import metric_for
+
+NAME = "efficientnet-lite0"
+SMALL = PlanBenchConfig(
+    models=(NAME,),
+    links_mbps=(20.0,),
+    slow_downs=(2.0,),
+    rtt_ms=5.0,
+    frames=3,
+    pipelined_s=0.1,
+    plan=QUICK,
+)
+
+
+def tiny_subject(name: str, _config: PlanBenchConfig, folder: Path) -> Subject:
+    network = load_model(saved(residual(), folder / "model.onnx"))
+    return Subject(
+        name=name,
+        network=network,
+        sets=SampleSets(
+            fitted=samples_of(8, 1, "one"),
+            held_back=samples_of(4, 3, "two"),
+            evaluation=samples_of(5, 2, "three"),
+        ),
+        metric=metric_for("classify", network.outputs),
+        top_k=2,
+        folder=folder,
+        measure=partial(profile_kit, config=ProfilingConfig(rounds=3, kernel_runs=1)),
+    )
+
+
+class Stubborn:
+    """Cuts behind the first layer, and keeps everything on the device."""
+
+    def __init__(self, network: Network, _costs: object) -> None:
+        nodes = list(network.model.graph.node)
+        last = next(i for i, node in enumerate(nodes) if "stem.relu" in node.output)
+        self._head = frozenset(range(last + 1))
+
+    def choices(self, _bps: float, _rtt_ms: float) -> Mapping[str, Choice]:
+        return {"neurosurgeon": Choice(self._head, 12.0), "dag min-cut": Choice(None, 34.0)}
+
+
+@pytest.fixture(scope="module")
+def result() -> PlanBenchResult:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "Planners", Stubborn)
+        found = run_plan_bench(SMALL, lines.append, tiny_subject)
+    assert all(line.startswith(NAME) for line in lines)
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    return found
+
+
+def test_every_way_is_measured_in_its_cell(result: PlanBenchResult) -> None:
+    (found,) = result.cells
+    assert (found.model, found.link_mbps, found.slow_down) == (NAME, 20.0, 2.0)
+    ways = {each.way: each for each in found.rows}
+    assert {"local", "input-raw", "input-jpeg", "edge-only fp32", "edge-only int8"} <= ways.keys()
+    for each in found.rows:
+        assert min(each.measured_ms, each.measured_fps, each.predicted_fps) > 0
+        assert each.predicted.latency_ms > 0
+        assert (each.payload_bytes > 0) == (each.kind not in {"local", "edge-only"})
+        assert (each.measured.cloud_ms > 0) == (each.payload_bytes > 0)
+
+
+def test_cuts_of_other_planners_are_run_with_fp32_on_the_wire(result: PlanBenchResult) -> None:
+    (found,) = result.cells
+    (other,) = (each for each in found.rows if each.kind == "fp32 wire")
+    assert other.planners == {"neurosurgeon": 12.0}
+    assert other.payload_bytes == 8 * 8 * 8 * 4
+    assert (other.agreement, other.is_baseline) == (1.0, True)
+    fp32 = found.row("edge-only fp32")
+    assert fp32 is not None
+    assert fp32.planners == {"dag min-cut": 34.0}
+
+
+def test_the_json_has_its_keys_and_every_row(result: PlanBenchResult) -> None:
+    figures: dict[str, Any] = json.loads(json.dumps(plan_json(result)), parse_constant=pytest.fail)
+    keys = {
+        "mape",
+        "regret_mean",
+        "regret_max",
+        "never_worse_than_best_baseline_by",
+        "speedup_vs_cloud_raw_mean",
+        "speedup_vs_cloud_jpeg_mean",
+    }
+    assert keys | {"cloud_seconds_per_answer_vs_whole_model", "machine"} <= figures.keys()
+    assert keys <= figures["throughput"].keys()
+    assert figures["rtt_ms"] == 5.0
+    assert len(figures["rows"]) == len(result.cells[0].rows)
+    assert [each["is_chosen"] for each in figures["rows"]].count(True) == 1
+    (chosen,) = (each for each in figures["rows"] if each["is_chosen"])
+    assert chosen["candidate"] == result.cells[0].chosen("latency").way
+    assert {"predicted_ms", "measured_ms", "spread", "meets_floor", "kind"} <= chosen.keys()
+
+
+def test_the_report_explains_what_is_worse_and_what_is_below_the_floor() -> None:
+    jpeg = row("input-jpeg", "cloud-only", 90, meets_floor=False, agreement=0.5)
+    raw = row("input-raw", "cloud-only", 100)
+    split = row("conv", "split", 200, predicted_ms=50)
+    made_up = PlanBenchResult(
+        machine="a machine", stolen_share=0.2, config=SMALL, cells=(cell(raw, jpeg, split),)
+    )
+    lines = list(plan_lines(made_up))
+    assert lines[0].startswith("Measured on a machine")
+    assert any(line.startswith("CAUTION: ") for line in lines)
+    assert any("never winners: input-jpeg of net (0.500)" in line for line in lines)
+    assert any("conv is 100.0% behind input-raw" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"models": ("vgg",)}, "'vgg'"),
+        ({"models": ()}, "known: "),
+        ({"links_mbps": (0.0,)}, "links"),
+        ({"slow_downs": (1.0, 1.0)}, "distinct"),
+        ({"slow_downs": ()}, "slow_downs"),
+        ({"frames": 0}, "frames"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_measured_is_refused(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        PlanBenchConfig(**flags)
+
+
+def test_quick_is_small_unless_more_is_asked_for() -> None:
+    assert len(quick_bench().models) == 1
+    assert len(quick_bench().links_mbps) == len(quick_bench().slow_downs) == 2
+    assert quick_bench(models=("minilm",), links_mbps=(3.0,)).links_mbps == (3.0,)

@@ -1,0 +1,211 @@
+"""What is proposed is built and judged: int8 only where it gains, nested cuts in one chain."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from tests.partitioner import branched
+from tests.partitioner.conftest import QUICK
+from tests.partitioner.networks import two_branches
+from tests.partitioner.workshop import Workshop, branched_sets, made_up_costs
+
+from isthmus import Chain
+from isthmus_partitioner import Goals, Network
+from isthmus_partitioner.parts.boundary import HeadGraph
+from isthmus_partitioner.planning import trying
+from isthmus_partitioner.planning.trying import Tried
+from isthmus_partitioner.runtime import open_session, run_items
+
+Read = Callable[[onnx.ModelProto], Network]
+Clock = Callable[[Mapping[str, Sequence[float]]], None]
+
+
+class MadeUpTimer:
+    """Says of each chain what it was told to, whatever it takes."""
+
+    def __init__(self, times: Mapping[str, Sequence[float]]) -> None:
+        self._times, self._chains = times, dict[str, int]()
+
+    def add(self, chain: Chain, folder: Path) -> None:
+        assert all((folder / segment.file).is_file() for segment in chain.segments)
+        self._chains[chain.id] = len(chain.segments)
+
+    def prefixes_ms(self) -> dict[str, tuple[float, ...]]:
+        assert all(len(self._times[name]) == count for name, count in self._chains.items())
+        return {name: (0.0, *self._times[name]) for name in self._chains}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Set what chains take: the ends of their segments in ms."""
+
+    def set_times(times: Mapping[str, Sequence[float]]) -> None:
+        monkeypatch.setattr(trying, "ChainTimer", lambda _feed: MadeUpTimer(times))
+
+    return set_times
+
+
+@pytest.fixture
+def shop(read: Read, tmp_path: Path) -> Workshop:
+    network = read(branched.u_net())
+    return Workshop(network, branched_sets(network), tmp_path)
+
+
+PLACES = ("wide", "deep", "joined")
+
+
+def tried(shop: Workshop, *precisions: str) -> Tried:
+    cuts = [branched.cut_behind(shop.network, name) for name in PLACES]
+    return shop.tried(cuts, shop.heads(*precisions))
+
+
+def found(result: Tried) -> dict[str, str]:
+    """The precision of each candidate."""
+    assert {c.cut for c in result.candidates} == result.cuts.keys()
+    return {c.id: c.precision for c in result.candidates}
+
+
+def test_int8_heads_that_are_faster_are_all_that_is_built(shop: Workshop, clock: Clock) -> None:
+    clock({"int8": (1, 2, 3, 4), "fp32": (2, 4, 6, 8)})
+    result = tried(shop, "int8", "fp32")
+    assert found(result) == {"wide": "int8", "wide+1": "int8", "joined": "int8"}
+    assert {cut.chain for cut in result.cuts.values()} == {"int8"}
+    assert [c.figures.edge_ms for c in result.candidates] == [1, 2, 3]
+
+
+def test_an_int8_head_that_is_slower_gives_way_to_the_fp32_one(
+    shop: Workshop, clock: Clock
+) -> None:
+    clock({"int8": (3, 5, 5.5, 7), "fp32": (2, 4, 6, 8)})
+    result = tried(shop, "int8", "fp32")
+    assert found(result) == {"joined": "int8", "wide-fp32": "fp32", "wide+1-fp32": "fp32"}
+    edge_ms = {c.id: c.figures.edge_ms for c in result.candidates}
+    assert edge_ms == {"joined": 5.5, "wide-fp32": 2, "wide+1-fp32": 4}
+
+
+def test_a_gain_within_what_timings_repeat_to_is_none(shop: Workshop, clock: Clock) -> None:
+    clock({"int8": (1.98, 3, 4, 5), "fp32": (2, 4, 6, 8)})
+    assert found(tried(shop, "int8", "fp32"))["wide-fp32"] == "fp32"
+
+
+def test_both_times_of_every_head_are_noted(shop: Workshop, clock: Clock) -> None:
+    clock({"int8": (3, 3.5, 5.5, 7), "fp32": (2, 4, 6, 8)})
+    noted = {t.tensors: (t.int8_ms, t.fp32_ms) for t in tried(shop, "int8", "fp32").head_times}
+    assert noted == {("wide",): (3, 2), ("wide", "deep"): (3.5, 4), ("joined",): (5.5, 6)}
+
+
+def test_an_int8_head_that_answers_too_badly_is_tried_in_fp32_too(
+    shop: Workshop, clock: Clock
+) -> None:
+    clock({"int8": (1, 2, 3, 4), "fp32": (2, 4, 6, 8)})
+    shop.config = replace(QUICK, goals=Goals(min_agreement=0.99))
+    (model,) = (head.model for head in shop.heads("int8").values())
+    heads = {"int8": HeadGraph(shop.network, ruined(model)), **shop.heads("fp32")}
+    cuts = [branched.cut_behind(shop.network, name) for name in PLACES]
+    result = shop.tried(cuts, heads)
+    assert found(result) == {
+        **dict.fromkeys(("wide", "wide+1", "joined"), "int8"),
+        **dict.fromkeys(("wide-fp32", "wide+1-fp32", "joined-fp32"), "fp32"),
+    }
+
+
+def ruined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """An int8 network whose first layer sees nothing."""
+    bad = onnx.ModelProto()
+    bad.CopyFrom(model)
+    (weights,) = (t for t in bad.graph.initializer if t.name == "first.w_quantized")
+    values = numpy_helper.to_array(weights)
+    weights.CopyFrom(numpy_helper.from_array(np.zeros_like(values), weights.name))
+    return bad
+
+
+def test_a_device_of_integers_gets_no_fp32_head_however_slow_int8_is(
+    shop: Workshop, clock: Clock
+) -> None:
+    clock({"int8": (30, 50, 55, 70)})
+    shop.config = replace(QUICK, integer_only=True)
+    assert set(found(tried(shop, "int8")).values()) == {"int8"}
+
+
+def test_a_ladder_is_not_measured_far_below_the_floor(shop: Workshop, clock: Clock) -> None:
+    clock({"fp32": (2, 4, 6, 8)})
+    shop.config = replace(QUICK, steps=(1, 2, 4, 6, 8, 10, 12), goals=Goals(min_agreement=1.0))
+    result = tried(shop, "fp32")
+    for candidate in result.candidates:
+        below = [rung.figures.agreement < 1.0 for rung in candidate.rungs]
+        assert len(candidate.rungs) < 7
+        assert not any(one and other for one, other in pairwise(below[:-1]))
+
+
+def test_times_are_carried_over_to_the_device_by_the_ratio_of_the_heads_nodes(
+    shop: Workshop, clock: Clock
+) -> None:
+    clock({"fp32": (2, 4, 6, 8)})
+    costs = made_up_costs(shop.network, slower=10)
+    stem = sorted(branched.cut_behind(shop.network, "wide").head)
+    costs.device["fp32"][stem] *= 3  # the device is worse still at the first layer
+    cuts = [branched.cut_behind(shop.network, name) for name in PLACES]
+    result = shop.tried(cuts, shop.heads("fp32"), costs)
+    chain = result.chains["fp32"]
+    assert chain.prefix_ms[0] == 0
+    assert chain.prefix_ms[1] == pytest.approx(60)
+    assert chain.prefix_ms[4] == pytest.approx(8 * costs.factor("fp32"))
+    assert result.wholes["fp32"].figures.edge_ms == chain.prefix_ms[4]
+
+
+def test_every_chain_is_tried_as_a_whole(shop: Workshop, clock: Clock) -> None:
+    clock({"int8": (1, 2, 3, 4), "fp32": (2, 4, 6, 8)})
+    wholes = tried(shop, "int8", "fp32").wholes
+    assert {name: c.figures.edge_ms for name, c in wholes.items()} == {"int8": 4, "fp32": 8}
+    assert all(candidate.is_local for candidate in wholes.values())
+    assert wholes["fp32"].figures.agreement == 1.0
+    assert wholes["fp32"].figures.divergence == pytest.approx(0, abs=1e-9)
+
+
+def test_without_cuts_there_is_one_segment_in_each_precision(shop: Workshop, clock: Clock) -> None:
+    clock({"int8": (4,), "fp32": (8,)})
+    result = shop.tried([], shop.heads("int8", "fp32"))
+    assert (result.cuts, result.candidates) == ({}, [])
+    assert {name: len(c.chain.segments) for name, c in result.chains.items()} == {
+        "int8": 1,
+        "fp32": 1,
+    }
+    assert result.input_tail_ms > 0
+
+
+def test_cuts_that_do_not_nest_get_chains_of_their_own(read: Read, tmp_path: Path) -> None:
+    """Left branch first, or right branch first: no order of segments serves both."""
+    network = read(two_branches())
+    shop = Workshop(network, branched_sets(network), tmp_path)
+    names = ("stem.relu", "left.relu", "right.relu", "joined")
+    cuts = [branched.cut_behind(network, name) for name in names]
+    result = shop.tried(cuts, shop.heads("fp32"))
+    assert {
+        name: [len(at.cut.head) for at in c.plan.cuts] for name, c in result.chains.items()
+    } == {
+        "fp32": [len(cuts[index].head) for index in (0, 1, 3)],
+        "fp32-2": [len(cuts[2].head)],
+    }
+    assert {cut.id: cut.chain for cut in result.cuts.values()} == {
+        "stem.relu": "fp32",
+        "stem.relu+1": "fp32",
+        "joined": "fp32",
+        "stem.relu+1-2": "fp32-2",
+    }
+    bundle, asked = shop.bundle(result), shop.sets.evaluation
+    assert [chain.id for chain in bundle.manifest.chains] == ["fp32", "fp32-2"]
+    whole = open_session(network.path, threads=1)
+    reference = run_items(whole, asked.feeds(network.inputs), network.outputs)
+    for name in result.cuts:
+        candidate = bundle.manifest.candidate(name)
+        served = bundle.serve(candidate, 0, asked)
+        close = shop.metric.closeness(reference, served.answers)
+        assert close.agreement == pytest.approx(candidate.rungs[0].figures.agreement)
+        assert np.allclose(served.answers["answer"], reference["answer"], atol=0.1)
+        finished = bundle.finish(candidate, asked)
+        assert np.allclose(finished["answer"], reference["answer"], atol=1e-5)

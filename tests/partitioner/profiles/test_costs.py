@@ -1,0 +1,117 @@
+"""Node costs are those of the device and the cloud that a plan is for."""
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from tests.partitioner.conftest import QUICK
+from tests.partitioner.profiles.test_node_times import made_up
+from tests.partitioner.workshop import made_up_costs
+
+from isthmus import ConfigError, DeviceProfile
+from isthmus_partitioner import Network, SampleSets
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.profiles.costs import node_costs
+
+HERE_ALONE = replace(QUICK, edge_network_ms=None)
+
+
+def profile(network: Network, fp32_ms: float, head_ms: float | None = None) -> DeviceProfile:
+    """Invented: the whole network in these times, equal shares for all nodes."""
+    known = made_up(network)
+    (times,) = known.networks
+    wholes = {"fp32": fp32_ms} | ({} if head_ms is None else {"head": head_ms})
+    networks = tuple(
+        msgspec.structs.replace(times, name=name, ms=ms, low_ms=ms, high_ms=ms, kernels=())
+        for name, ms in wholes.items()
+    )
+    return msgspec.structs.replace(known, networks=networks)
+
+
+def test_without_profiles_the_device_is_this_machine(network: Network, sets: SampleSets) -> None:
+    here = profile(network, 10.0, 4.0)
+    costs = node_costs(network, here, None, None, HERE_ALONE, sets.fitted[:1])
+    assert costs.here.keys() == costs.device.keys() == {"fp32", "int8"}
+    for precision, whole in (("fp32", 10.0), ("int8", 4.0)):
+        assert costs.here[precision].sum() == pytest.approx(whole)
+        assert np.array_equal(costs.device[precision], costs.here[precision])
+
+
+@pytest.mark.parametrize(
+    ("changes", "head_ms", "factor"),
+    [
+        ({"edge_factor": 3.0}, 4.0, 3.0),
+        ({"edge_network_ms": 100.0}, 4.0, 25.0),  # of what it would run: the head
+        ({"edge_network_ms": 100.0}, None, 10.0),
+    ],
+)
+def test_the_device_is_as_slow_as_its_factor_or_as_its_network_says(
+    changes: dict[str, float],
+    head_ms: float | None,
+    factor: float,
+    network: Network,
+    sets: SampleSets,
+) -> None:
+    here, config = profile(network, 10.0, head_ms), replace(HERE_ALONE, **changes)  # type: ignore[arg-type]
+    costs = node_costs(network, here, None, None, config, sets.fitted[:1])
+    for precision in costs.here:
+        assert costs.factor(precision) == pytest.approx(factor)
+
+
+def test_a_profile_of_the_device_says_how_slow_it_is_in_each_precision(
+    network: Network, sets: SampleSets
+) -> None:
+    here, edge = profile(network, 10.0, 4.0), profile(network, 50.0, 40.0)
+    costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1])
+    assert costs.factor("fp32") == pytest.approx(5)
+    assert costs.factor("int8") == pytest.approx(10)
+
+
+def test_a_device_without_the_head_is_named_with_what_it_has(
+    network: Network, sets: SampleSets
+) -> None:
+    here, edge = profile(network, 10.0, 4.0), profile(network, 50.0)
+    with pytest.raises(ConfigError, match=r"no network 'head', it has: fp32"):
+        node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1])
+
+
+@pytest.mark.parametrize("changes", [{"edge_factor": 2.0}, {"edge_network_ms": 100.0}])
+def test_a_profile_of_the_device_and_a_factor_contradict_each_other(
+    changes: dict[str, float], network: Network, sets: SampleSets
+) -> None:
+    here, config = profile(network, 10.0), replace(HERE_ALONE, **changes)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="leave --edge-factor"):
+        node_costs(network, here, here, None, config, sets.fitted[:1])
+
+
+def test_a_profile_of_the_cloud_is_used_for_tails(network: Network, sets: SampleSets) -> None:
+    here, cloud = profile(network, 10.0), profile(network, 2.0)
+    costs = node_costs(network, here, None, cloud, HERE_ALONE, sets.fitted[:1])
+    assert costs.cloud.sum() == pytest.approx(2)
+    assert costs.cloud_ms(frozenset()) == pytest.approx(2)
+
+
+def test_without_one_the_whole_network_is_timed_here_with_all_cores(
+    network: Network, sets: SampleSets
+) -> None:
+    """Shares of the nodes are those of the profile."""
+    here = profile(network, 10.0)
+    cloud = node_costs(network, here, None, None, HERE_ALONE, sets.fitted[:1]).cloud
+    assert cloud.sum() > 0
+    assert np.ptp(cloud) == pytest.approx(0, abs=1e-9)
+
+
+def test_profiles_of_another_model_are_refused(network: Network, sets: SampleSets) -> None:
+    here = profile(network, 10.0)
+    strange = msgspec.structs.replace(here, model_sha256="0" * 64)
+    for edge, cloud in ((strange, None), (None, strange)):
+        with pytest.raises(ConfigError, match="profile"):
+            node_costs(network, here, edge, cloud, HERE_ALONE, sets.fitted[:1])
+
+
+def test_a_head_that_takes_no_time_here_takes_as_long_there(network: Network) -> None:
+    known = made_up_costs(network, slower=3)
+    none = np.zeros_like(known.cloud)
+    costs = NodeCosts({"fp32": none}, {"fp32": none}, known.cloud)
+    assert costs.factor("fp32", frozenset({0})) == 1.0
