@@ -40,6 +40,7 @@ from isthmus_partitioner.store import load_record, save_record, writing
 __all__ = ["Devices", "Workbench"]
 
 _LAYOUT = 3  # of the files in a work directory
+_SMALL_BYTES = 4096  # constants that sizes may have become
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,9 @@ class Workbench:
         """Stands for all that the head network and its profile are made from."""
         config = (self._config.divergence_budget, self._config.integer_only)
         sets = (self._sets.fitted, self._sets.held_back)
-        before = f"{self._network.sha256} {self._network.inputs!r} {self._metric.name}"
-        return _key(before, sets, config)
+        metric = (type(self._metric).__name__, getattr(self._metric, "output", ""))
+        network = (self._network.sha256, self._network.inputs, _graph_key(self._network))
+        return _key(f"{network!r} {metric!r}", sets, config)
 
     @cached_property
     def _plan_key(self) -> str:
@@ -205,6 +207,17 @@ def _require_fit(samples: Samples, network: Network) -> None:
             raise ConfigError(
                 f"input {spec.name!r}: items are {what}, the network wants {list(spec.shape)}"
             )
+
+
+def _graph_key(network: Network) -> str:
+    """Tells graphs of one file apart that were made with different sizes."""
+    digest = hashlib.sha256()
+    for node in network.model.graph.node:
+        digest.update(node.SerializeToString(deterministic=True))
+    for tensor in network.model.graph.initializer:
+        if tensor.ByteSize() <= _SMALL_BYTES:
+            digest.update(tensor.SerializeToString(deterministic=True))
+    return digest.hexdigest()
 
 
 def _key(before: str, sets: tuple[Samples, ...], settings: object) -> str:

@@ -55,6 +55,7 @@ def result(tiny_bundle: Path) -> DemoResult:
         front=(),
         head_times=(),
         transforms=(),
+        layout="",
         why=(),
         notes=(),
         precision="int8",

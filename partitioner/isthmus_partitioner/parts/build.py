@@ -83,6 +83,12 @@ class Builder:
         self._progress(f"building chain {plan.id} of {len(plan.cuts) + 1} segments")
         return write_chain(self._network, plan, self.folder)
 
+    def remove_chains(self, names: Iterable[str]) -> None:
+        """Remove the segments of chains that were only tried."""
+        for name in names:
+            for path in (self.folder / "device").glob(f"{name}-*"):
+                path.unlink()
+
     def fit(self, plan: ChainPlan, chain: Chain, wanted: Container[int]) -> Iterator[BuiltCut]:
         """Write stages and tails of those cuts of a chain that lie at the `wanted` depths."""
         at = {depth: cut for depth, cut in enumerate(plan.cuts, start=1) if depth in wanted}

@@ -167,6 +167,7 @@ def _record(
         front=known.precision.tried,
         head_times=tuple(tried.head_times),
         transforms=tuple(_notes(tried)),
+        layout=tried.layout,
         why=why,
         notes=(*known.network.notes, *sets.notes),
         precision=known.precision.chosen.name,

@@ -31,6 +31,7 @@ from isthmus_partitioner.planning.sizes import TensorSizes, exact_tensors
 
 __all__ = ["Forecast", "Proposer", "best_at", "widest"]
 
+_USUAL = 0.25  # a step that most cuts can afford
 _PROBED = 3  # times as many cuts are probed as are built
 _AT_LEAST = 2  # cuts that are built to show what splitting would cost, where none wins
 
@@ -55,8 +56,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Stands for cut and precision."""
-        return f"{self.precision}:{'|'.join(self.tensors)}"
+        """Stands for the cut."""
+        return "|".join(self.tensors)
 
     @property
     def offer(self) -> Offer:
@@ -101,15 +102,17 @@ class Proposer:
                     own = list(self._forecasts(cut, precision))
                     forecasts += own
                     found[own[0].key] = cut
-        groups = [
-            [*rivals, *(f.offer for f in forecasts if f.step == step)] for step in PROBED_STEPS
-        ]
-        promising = widest(groups, set(found), most * _PROBED)
+        at_step = {step: _offers(f for f in forecasts if f.step == step) for step in PROBED_STEPS}
+        promising = widest(
+            [[*rivals, *offers.values()] for offers in at_step.values()], set(found), most * _PROBED
+        )
+        promising |= best_at(rivals, at_step[_USUAL], min(most, _AT_LEAST))
         needed = self._needed([found[key] for key in promising], probe)
-        real = [f for f in forecasts if f.key in promising and f.step == needed[found[f.key].head]]
-        wanted = {found[key].head: found[key] for key in best_at(rivals, real, most)}
-        cuts = sorted(wanted.values(), key=lambda cut: len(cut.head))
-        return tuple(cuts), tuple(forecasts)
+        real = _offers(
+            f for f in forecasts if f.key in promising and f.step == needed.get(found[f.key].head)
+        )
+        cuts = {found[key].head: found[key] for key in best_at(rivals, real, most)}
+        return tuple(sorted(cuts.values(), key=lambda cut: len(cut.head))), tuple(forecasts)
 
     def _needed(self, cuts: Iterable[NetworkCut], probe: Probe) -> dict[frozenset[int], float]:
         """The step that each cut needs, by its head."""
@@ -186,15 +189,22 @@ def widest(groups: Sequence[Sequence[Offer]], cuts: set[str], most: int) -> set[
     return set(ranked[:most])
 
 
-def best_at(rivals: Sequence[Offer], forecasts: Sequence[Forecast], most: int) -> set[str]:
-    """Keys of the forecasts that win somewhere; if too few do, those that come nearest, too."""
-    offers = {forecast.key: forecast.offer for forecast in forecasts}
+def _offers(forecasts: Iterable[Forecast]) -> dict[str, Offer]:
+    """By cut, with the head that is faster on the device."""
+    best: dict[str, Offer] = {}
+    for forecast in forecasts:
+        offer = forecast.offer
+        if forecast.key not in best or offer.device_ms < best[forecast.key].device_ms:
+            best[forecast.key] = offer
+    return best
+
+
+def best_at(rivals: Sequence[Offer], offers: Mapping[str, Offer], most: int) -> set[str]:
+    """The offers that win somewhere; if too few do, those that come nearest, too."""
     winners = widest([[*rivals, *offers.values()]], set(offers), most)
     missing = min(_AT_LEAST, most) - len(winners)
-    if missing > 0:
-        rest = sorted(offers.keys() - winners, key=lambda key: _lag(offers[key], rivals))
-        winners |= set(rest[:missing])
-    return winners
+    rest = sorted(offers.keys() - winners, key=lambda key: _lag(offers[key], rivals))
+    return winners | set(rest[: max(0, missing)])
 
 
 def _lag(offer: Offer, rivals: Sequence[Offer]) -> float:

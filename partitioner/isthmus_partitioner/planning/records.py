@@ -39,7 +39,8 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every cut
     as predicted; `gaps` how far predictions were off where cuts were built; `front` the head
     precisions that were tried; `transforms` what became of each built cut's tensors before the
-    wire; `why` explains the plan in sentences; `notes` what is to be known about model and inputs.
+    wire; `layout` says how heads share the device's memory; `why` explains the plan in sentences;
+    `notes` what is to be known about model and inputs.
     """
 
     rejected: tuple[Candidate, ...]
@@ -48,6 +49,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     front: tuple[Point, ...]
     head_times: tuple[HeadTimes, ...]
     transforms: tuple[TransformNote, ...]
+    layout: str
     why: tuple[str, ...]
     notes: tuple[str, ...]
     precision: str

@@ -7,6 +7,7 @@ same head in fp32 and answers well enough at some rung; where not, its cut is tr
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Literal, cast
 
 import msgspec
@@ -26,6 +27,10 @@ from isthmus_partitioner.precision.front import WORTH_IT
 __all__ = ["HeadTimes", "Tried", "TriedChain", "try_out"]
 
 Precision = Literal["fp32", "int8"]
+Families = Sequence[tuple[NetworkCut, ...]]
+
+LEAST_PENALTY_MS = 0.2
+MOST_PENALTY = 0.15  # of a head's time: what sharing one network in memory may cost
 
 
 class HeadTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +60,8 @@ class Tried:
     """All that was built and measured.
 
     `candidates` are not yet chosen from; `wholes` are the chains run to their end on the device, by
-    chain, of which one becomes `local`. `input_tail_ms` is the whole network in the cloud.
+    chain, of which one becomes `local`. `input_tail_ms` is the whole network in the cloud;
+    `layout` says how heads share the device's memory, and why.
     """
 
     chains: dict[str, TriedChain] = field(default_factory=dict)
@@ -64,6 +70,7 @@ class Tried:
     wholes: dict[str, Candidate] = field(default_factory=dict)
     head_times: list[HeadTimes] = field(default_factory=list)
     input_tail_ms: float = 0.0
+    layout: str = "one cut at most: nothing to share"
 
 
 def try_out(  # noqa: PLR0913, PLR0917  what is tried, with what, and how it is judged
@@ -78,25 +85,37 @@ def try_out(  # noqa: PLR0913, PLR0917  what is tried, with what, and how it is 
 ) -> Tried:
     """Try cuts with heads of the preferred precision (the first of `heads`), then the other."""
     judge = _Tries(network, costs, builder, evaluation, config, progress)
-    plans = list(_plans(cuts, heads))
+    families: Families = list(nested_families(cuts)) or [()]
+    if any(len(family) > 1 for family in families):
+        penalty = judge.chain_penalty(families, next(iter(heads.items())))
+        families, judge.tried.layout = _laid_out(families, penalty)
+    plans = list(_plans(families, heads))
     judge.time([plan for family in plans for plan in family])
     for family in plans:
         judge.measure(family)
     return judge.tried
 
 
-def _plans(
-    cuts: Sequence[NetworkCut], heads: Mapping[str, HeadGraph]
-) -> Iterator[tuple[ChainPlan, ...]]:
+def _laid_out(families: Families, penalty: float) -> tuple[Families, str]:
+    """Chains as they are, or a chain for each cut where dividing the network costs too much."""
+    count = sum(map(len, families))
+    figures = f"heads of a chain take {penalty:+.0%} of the time of undivided ones"
+    if penalty <= MOST_PENALTY:
+        return families, f"cuts share chains: {figures}, in the memory of one network, not {count}"
+    return [(cut,) for family in families for cut in family], (
+        f"each cut has a head of its own: {figures}, which is more than {MOST_PENALTY:.0%}"
+    )
+
+
+def _plans(families: Families, heads: Mapping[str, HeadGraph]) -> Iterator[tuple[ChainPlan, ...]]:
     """For each family of nested cuts, its chain in every precision, the preferred first."""
-    families = list(nested_families(cuts)) or [()]
     for number, family in enumerate(families, start=1):
         plans = []
         for index, (precision, head) in enumerate(heads.items()):
             placed = (head.at(cut) for cut in family)
             plans.append(
                 ChainPlan(
-                    id=precision if number == 1 else f"{precision}-{number}",
+                    id=precision if number == 1 else f"{precision}.{number}",
                     precision=cast(Precision, precision),
                     head=head,
                     cuts=tuple(at for at in placed if at is not None),
@@ -119,6 +138,31 @@ class _Tries:
         self._network, self._costs, self._builder = network, costs, builder
         self._evaluation, self._config, self._progress = evaluation, config, progress
         self.tried = Tried()
+
+    def chain_penalty(self, families: Families, preferred: tuple[str, HeadGraph]) -> float:
+        """How much longer heads take as parts of a chain than undivided; the median over cuts.
+
+        Less than `LEAST_PENALTY_MS` is 0: starting a segment takes some microseconds.
+        """
+        precision, head = preferred
+        timer = ChainTimer(self._evaluation.first)
+        pairs: list[tuple[str, int, str]] = []
+        for number, family in enumerate(families):
+            cuts = tuple(at for at in map(head.at, family) if at is not None)
+            whole = ChainPlan(f"shared.{number}", cast(Precision, precision), head, cuts)
+            lone = [
+                ChainPlan(f"lone.{number}.{depth}", whole.precision, head, (at,))
+                for depth, at in enumerate(cuts, start=1)
+            ]
+            for plan in (whole, *lone):
+                timer.add(self._builder.chain(plan), self._builder.folder)
+            pairs += [(whole.id, depth, plan.id) for depth, plan in enumerate(lone, start=1)]
+        here = timer.prefixes_ms()
+        self._builder.remove_chains(here)
+        both = [(here[shared][depth], here[alone][1]) for shared, depth, alone in pairs]
+        if not both or median(part - whole for part, whole in both) < LEAST_PENALTY_MS:
+            return 0.0
+        return median(part / whole for part, whole in both) - 1
 
     def time(self, plans: Iterable[ChainPlan]) -> None:
         """Build all chains, and time them against each other."""

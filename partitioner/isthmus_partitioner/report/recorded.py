@@ -35,7 +35,12 @@ def report_data(bundle: Path) -> ReportData:
     rejected = [c for c in plan.rejected if c.cut in tensors]
     unkept = {c.cut for c in rejected} - {cut.id for cut in data.cuts}
     cuts = (*data.cuts, *(_bare(cut, tensors[cut]) for cut in sorted(unkept)))
-    notes = (*(note for note in data.notes if note != NO_PROFILE), *plan.why, *plan.notes)
+    notes = (
+        *(note for note in data.notes if note != NO_PROFILE),
+        plan.layout,
+        *plan.why,
+        *plan.notes,
+    )
     return msgspec.structs.replace(
         data,
         layers=layers,

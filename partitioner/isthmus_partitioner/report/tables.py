@@ -73,6 +73,8 @@ def render_plan(plan: Plan) -> str:
             "Why:",
             *(f"- {line}" for line in record.why),
             "",
+            f"On the device {record.layout}.",
+            "",
             "Proposed by node costs, measured as wholes (ms):",
             _gaps(record.gaps),
             "",

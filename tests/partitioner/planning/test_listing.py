@@ -88,7 +88,7 @@ def test_a_chain_that_local_does_not_need_stays_for_its_cut(shop: Workshop, trie
     check(shop, manifest)
     assert [(chain.id, len(chain.segments)) for chain in manifest.chains] == [
         ("fp32", 1),
-        ("fp32-2", 2),
+        ("fp32.2", 2),
     ]
 
 
@@ -125,7 +125,7 @@ def test_the_rest_of_a_chain_is_what_its_later_segments_take(shop: Workshop, tri
     assert cuts["input"].rest_ms == times[-1]
     assert cuts["stem.relu"].rest_ms == pytest.approx(times[-1] - times[1])
     assert cuts["joined"].rest_ms == pytest.approx(times[-1] - times[3])
-    other = tried.chains["fp32-2"].prefix_ms
+    other = tried.chains["fp32.2"].prefix_ms
     assert cuts["stem.relu+1-2"].rest_ms == pytest.approx(other[-1] - other[1])
     assert (cuts["local"].rest_ms, cuts["local"].macs_share) == (0.0, 1.0)
 

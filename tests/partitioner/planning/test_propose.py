@@ -1,6 +1,6 @@
 """Cuts are proposed where a forecast of them is best at some bandwidth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 import pytest
@@ -67,7 +67,7 @@ def test_every_cut_is_foreseen_in_every_precision_and_at_every_step(known: Propo
     _, forecasts = known.propose([LOCAL, RAW], 2, 0.0, COARSE)
     by_key: dict[str, list[Forecast]] = {}
     for forecast in forecasts:
-        by_key.setdefault(forecast.key, []).append(forecast)
+        by_key.setdefault(f"{forecast.precision}:{forecast.key}", []).append(forecast)
     assert {"int8:stem.relu", "fp32:stem.relu", "fp32:sum"} <= by_key.keys()
     for own in by_key.values():
         assert [forecast.step for forecast in own] == list(PROBED_STEPS)
@@ -92,9 +92,12 @@ def test_cuts_come_the_shallowest_first(known: Proposer) -> None:
     assert depths == sorted(set(depths))
 
 
-def test_what_a_rival_does_better_everywhere_is_not_proposed(known: Proposer) -> None:
-    free = Offer("free", 0.0, 0, 0)
-    assert names(known.propose([LOCAL, free], 5, 0.0, COARSE)) == []
+def test_where_a_rival_is_better_everywhere_only_the_nearest_cuts_are_proposed(
+    known: Proposer,
+) -> None:
+    free = Offer("free", 0.01, 0, 0)
+    assert len(names(known.propose([LOCAL, free], 5, 0.0, COARSE))) == 2  # to show what it costs
+    assert names(known.propose([LOCAL, free], 0, 0.0, COARSE)) == []
 
 
 def test_nothing_shallower_than_allowed_may_leave_the_device(known: Proposer) -> None:
@@ -108,19 +111,21 @@ def test_cuts_are_judged_at_the_step_that_each_of_them_needs(
     known: Proposer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A probe says 1/8 for `stem.relu`; at a coarser step its bytes would flatter it."""
-    judged: list[Forecast] = []
+    judged: dict[str, Offer] = {}
 
-    def watched(rivals: Sequence[Offer], forecasts: Sequence[Forecast], most: int) -> set[str]:
-        judged.extend(forecasts)
-        return best_at(rivals, forecasts, most)
+    def watched(rivals: Sequence[Offer], offers: Mapping[str, Offer], most: int) -> set[str]:
+        judged.clear()
+        judged.update(offers)
+        return best_at(rivals, offers, most)
 
     monkeypatch.setattr(propose, "best_at", watched)
     told = Told(lambda cut: 1 / 8 if cut.boundaries[0].tensor.name == "stem.relu" else 1 / 2)
-    known.propose([LOCAL, RAW], 2, 0.0, told)
-    assert judged
-    for one in judged:
-        assert one.step == (1 / 8 if one.tensors[0] == "stem.relu" else 1 / 2)
-    assert any(one.tensors == ("stem.relu",) for one in judged)
+    _, forecasts = known.propose([LOCAL, RAW], 2, 0.0, told)
+    assert "stem.relu" in judged
+    for name, offer in judged.items():
+        step = 1 / 8 if name == "stem.relu" else 1 / 2
+        sizes = {f.payload_bytes for f in forecasts if f.key == name and f.step == step}
+        assert offer.payload_bytes in sizes
 
 
 def test_two_small_tensors_are_proposed_where_a_lone_one_is_large(read: Read) -> None:
@@ -130,28 +135,18 @@ def test_two_small_tensors_are_proposed_where_a_lone_one_is_large(read: Read) ->
     assert ("one", "two") in names(cuts)
 
 
-def forecast(name: str, edge_ms: float, size: float) -> Forecast:
-    return Forecast(
-        tensors=(name,),
-        precision="fp32",
-        macs_share=0.5,
-        step=1.0,
-        edge_ms=edge_ms,
-        encode_ms=0.0,
-        payload_bytes=size,
-        decode_ms=0.0,
-        tail_ms=1.0,
-    )
-
-
 def test_the_best_are_those_that_win_somewhere_and_else_those_that_come_nearest() -> None:
-    local, good = Offer("local", 100, 0, 0), forecast("good", 10, 5_000)
-    bad, worse = forecast("bad", 110, 5_000), forecast("worse", 500, 50_000)
-    assert best_at([local], [good, worse], 1) == {"fp32:good"}
-    assert best_at([local], [bad, worse], 5) == {"fp32:bad", "fp32:worse"}
-    assert best_at([local], [bad, worse], 1) == {"fp32:bad"}
-    assert best_at([local], [good, bad, worse], 5) == {"fp32:good", "fp32:bad"}
-    assert best_at([local], [good, bad], 0) == set()
+    local, good = Offer("local", 100, 0, 0), Offer("good", 10, 5_000, 1)
+    bad, worse = Offer("bad", 110, 5_000, 1), Offer("worse", 500, 50_000, 1)
+
+    def best(most: int, *offers: Offer) -> set[str]:
+        return best_at([local], {offer.id: offer for offer in offers}, most)
+
+    assert best(1, good, worse) == {"good"}
+    assert best(5, bad, worse) == {"bad", "worse"}
+    assert best(1, bad, worse) == {"bad"}
+    assert best(5, good, bad, worse) == {"good", "bad"}
+    assert best(0, good, bad) == set()
 
 
 def test_the_widest_ranges_of_bandwidth_come_first() -> None:

@@ -26,7 +26,10 @@ Clock = Callable[[Mapping[str, Sequence[float]]], None]
 
 
 class MadeUpTimer:
-    """Says of each chain what it was told to, whatever it takes."""
+    """Says of each chain what it was told to, whatever it takes.
+
+    Of chains that only tell what dividing costs, and were not told: that it costs nothing.
+    """
 
     def __init__(self, times: Mapping[str, Sequence[float]]) -> None:
         self._times, self._chains = times, dict[str, int]()
@@ -36,8 +39,17 @@ class MadeUpTimer:
         self._chains[chain.id] = len(chain.segments)
 
     def prefixes_ms(self) -> dict[str, tuple[float, ...]]:
-        assert all(len(self._times[name]) == count for name, count in self._chains.items())
-        return {name: (0.0, *self._times[name]) for name in self._chains}
+        times = {name: self._of(name) for name in self._chains}
+        assert all(len(times[name]) == count for name, count in self._chains.items())
+        return {name: (0.0, *taken) for name, taken in times.items()}
+
+    def _of(self, name: str) -> Sequence[float]:
+        if name in self._times:
+            return self._times[name]
+        kind, *places = name.split(".")
+        first = int(places[-1]) if kind == "lone" else 1
+        assert kind in {"lone", "shared"}
+        return [first + index for index in range(self._chains[name])]
 
 
 @pytest.fixture
@@ -91,6 +103,28 @@ def test_an_int8_head_that_is_slower_gives_way_to_the_fp32_one(
 def test_a_gain_within_what_timings_repeat_to_is_none(shop: Workshop, clock: Clock) -> None:
     clock({"int8": (1.98, 3, 4, 5), "fp32": (2, 4, 6, 8)})
     assert found(tried(shop, "int8", "fp32"))["wide-fp32"] == "fp32"
+
+
+def test_cuts_share_a_chain_where_dividing_the_network_costs_little(
+    shop: Workshop, clock: Clock
+) -> None:
+    clock({"fp32": (2, 4, 6, 8)})
+    result = tried(shop, "fp32")
+    assert result.chains.keys() == {"fp32"}
+    assert result.layout.startswith("cuts share chains: heads of a chain take +0% ")
+    left = {path.name.split("-")[0] for path in (shop.folder / "device").iterdir()}
+    assert left.isdisjoint({"shared.0", "lone.0.1"})
+
+
+def test_each_cut_gets_a_head_of_its_own_where_dividing_costs_too_much(
+    shop: Workshop, clock: Clock
+) -> None:
+    alone = {f"lone.0.{depth}": (depth, 9) for depth in (1, 2, 3)}
+    own = {"fp32": (1, 9), "fp32.2": (2, 9), "fp32.3": (3, 9)}
+    clock({"shared.0": (1.1, 2.6, 3.9, 9), **alone, **own})
+    result = tried(shop, "fp32")
+    assert {cut.chain for cut in result.cuts.values()} == own.keys()
+    assert result.layout.startswith("each cut has a head of its own: ")
 
 
 def test_both_times_of_every_head_are_noted(shop: Workshop, clock: Clock) -> None:
@@ -189,16 +223,16 @@ def test_cuts_that_do_not_nest_get_chains_of_their_own(read: Read, tmp_path: Pat
         name: [len(at.cut.head) for at in c.plan.cuts] for name, c in result.chains.items()
     } == {
         "fp32": [len(cuts[index].head) for index in (0, 1, 3)],
-        "fp32-2": [len(cuts[2].head)],
+        "fp32.2": [len(cuts[2].head)],
     }
     assert {cut.id: cut.chain for cut in result.cuts.values()} == {
         "stem.relu": "fp32",
         "stem.relu+1": "fp32",
         "joined": "fp32",
-        "stem.relu+1-2": "fp32-2",
+        "stem.relu+1-2": "fp32.2",
     }
     bundle, asked = shop.bundle(result), shop.sets.evaluation
-    assert [chain.id for chain in bundle.manifest.chains] == ["fp32", "fp32-2"]
+    assert [chain.id for chain in bundle.manifest.chains] == ["fp32", "fp32.2"]
     whole = open_session(network.path, threads=1)
     reference = run_items(whole, asked.feeds(network.inputs), network.outputs)
     for name in result.cuts:
