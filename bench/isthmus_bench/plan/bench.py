@@ -14,7 +14,7 @@ from isthmus import describe_machine
 from isthmus_bench.plan.cells import Cell, with_static_splits
 from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_bench.plan.device import write_items
-from isthmus_bench.plan.measuring import Board, Link, measured_cell, ways_of
+from isthmus_bench.plan.measuring import Board, Link, answer_bytes, measured_rows, ways_of
 from isthmus_bench.plan.planners import Choice, Planners
 from isthmus_bench.plan.rivals import EDGE_FP32, EDGE_INT8, Rivals, Whole, build_rivals
 from isthmus_bench.plan.subject import Subject, Subjects, representative, subject_of
@@ -85,7 +85,13 @@ class _SlowDown:
         bundle = self._bench.build(self._folder / "plan.bundle")
         planners = Planners(self._subject.network, self._bench.costs)
         links = [Link(mbps, self._config.rtt_ms) for mbps in self._config.links_mbps]
-        choices = {link.mbps: planners.choices(link.mbps * 1e6, link.rtt_ms) for link in links}
+        answer = answer_bytes(self._subject.network.outputs, self._subject.top_k)
+        choices = {
+            link.mbps: planners.choices(
+                link.mbps * 1e6, link.rtt_ms + link.estimate.transfer_ms(answer)
+            )
+            for link in links
+        }
         heads = {c.head for chosen in choices.values() for c in chosen.values() if c.head}
         self._note(f"building {len(heads)} cuts of other planners, and edge-only networks")
         rivals = build_rivals(
@@ -107,13 +113,14 @@ class _SlowDown:
         flags = self._flags(rivals)
         with Board(flags, rivals.bundle, items, self._config) as board:
             self._note(f"warming up {len(ways)} ways to answer")
-            board.warm_up(ways.values())
+            rtt_ms = board.warm_up(ways.values())
             for link in links:
                 expected = _expected(choices[link.mbps], rivals)
                 here = [w for w in ways.values() if w.kind != "fp32 wire" or w.name in expected]
                 self._note(f"{link.mbps:g} Mbit/s: {len(here)} ways to answer")
-                rtt_ms, rows = measured_cell(board, here, link, expected, floor)
-                yield Cell(self._subject.name, link.mbps, self._slow_down, rtt_ms, rows)
+                known = Link(link.mbps, rtt_ms)
+                rows = measured_rows(board, here, link, known, expected, floor)
+                yield Cell(self._subject.name, link.mbps, self._slow_down, rtt_ms, tuple(rows))
 
     def _items(self) -> int:
         """Writes those that are sent, and says how many there are."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from isthmus import Candidate, LinkError, Manifest
+from isthmus import Candidate, LinkError, Manifest, TensorSpec
 from isthmus_bench.plan.cells import Kind, Row, Terms
 from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_bench.processes import CloudProcess, EdgeProcess
@@ -18,7 +18,7 @@ from isthmus_bench.relay import LinkShape, Relay
 from isthmus_edge.link import LinkEstimate
 from isthmus_edge.policy import Prediction, Situation, predict
 
-__all__ = ["Board", "Link", "Way", "measured_cell", "ways_of"]
+__all__ = ["Board", "Link", "Way", "answer_bytes", "measured_rows", "ways_of"]
 
 DEVICE = "isthmus_bench.plan.device"
 _WARM_UP = 3
@@ -83,7 +83,7 @@ def ways_of(
         Way(
             candidate,
             "fp32 wire" if candidate.id in others else _kind(candidate),
-            _answer_bytes(manifest, candidate, top_k),
+            answer_bytes(_outputs(manifest, candidate), top_k),
         )
         for candidate in manifest.candidates
     ]
@@ -97,15 +97,20 @@ def _kind(candidate: Candidate) -> Kind:
     return "cloud-only" if candidate.precision == "none" else "split"
 
 
-def _answer_bytes(manifest: Manifest, candidate: Candidate, top_k: int) -> int:
+def answer_bytes(outputs: Iterable[TensorSpec], top_k: int) -> int:
     """As the cloud encodes answers: of float rows the greatest values alone, where so asked."""
-    known = manifest.cut_of(candidate).answers
-    sent = [spec for spec in manifest.outputs if spec.name not in known]
-    rows = [spec.data_type == "float32" and len(spec.shape) == 1 for spec in sent]
     return sum(
-        8 * top_k if is_row and 0 < top_k < spec.size else spec.nbytes
-        for spec, is_row in zip(sent, rows, strict=True)
+        8 * top_k
+        if spec.data_type == "float32" and len(spec.shape) == 1 and 0 < top_k < spec.size
+        else spec.nbytes
+        for spec in outputs
     )
+
+
+def _outputs(manifest: Manifest, candidate: Candidate) -> list[TensorSpec]:
+    """What the cloud answers."""
+    known = manifest.cut_of(candidate).answers
+    return [spec for spec in manifest.outputs if spec.name not in known]
 
 
 class Board:
@@ -121,9 +126,10 @@ class Board:
         self._items, self._config = items, config
 
     def __enter__(self) -> Self:
+        idle = LinkShape(rtt_ms=self._config.rtt_ms)
         with ExitStack() as stack:
             cloud = stack.enter_context(CloudProcess(self._bundle))
-            self._relay = stack.enter_context(Relay(cloud.address, LinkShape()))
+            self._relay = stack.enter_context(Relay(cloud.address, idle))
             flags = {**self._flags, "bundle": self._bundle, "cloud": self._relay.address}
             self._edge = stack.enter_context(EdgeProcess(flags, module=DEVICE))
             self._stack = stack.pop_all()
@@ -132,12 +138,15 @@ class Board:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def warm_up(self, ways: Iterable[Way]) -> None:
-        """A few frames of each over a link without limits."""
-        self._relay.shape(LinkShape())
+    def warm_up(self, ways: Iterable[Way]) -> float:
+        """A few frames of each over a link of any rate; the round trip in ms that was found on it.
+
+        It is a little more than the relay's, for processes have to wake up at both ends.
+        """
         for way in ways:
             for item in range(_WARM_UP):
                 self._frame(way, item)
+        return float(self._edge.do("link").get("rtt_ms", self._config.rtt_ms))
 
     def latencies(self, ways: Sequence[Way], link: Link) -> dict[str, Frames]:
         """Single frames, each sent when the last was answered; all ways take turns."""
@@ -150,13 +159,6 @@ class Board:
                 if len(taken) < _LEAST_FRAMES or spent_ms < self._config.enough_s * 1e3:
                     taken.append(self._frame(way, item))
         return frames
-
-    def known(self, link: Link) -> Link:
-        """The link with the round trip that the agent's heartbeats have found on it.
-
-        It is a little more than the relay's, for processes have to wake up at both ends.
-        """
-        return Link(link.mbps, self._edge.do("link").get("rtt_ms", link.rtt_ms))
 
     def frames_per_second(self, ways: Sequence[Way], link: Link) -> dict[str, float]:
         """Of frames without pause: the median of runs in turns, of slow ways of a single one.
@@ -190,22 +192,21 @@ class Board:
         )
 
 
-def measured_cell(
+def measured_rows(
     board: Board,
     ways: Sequence[Way],
     link: Link,
+    known: Link,
     planners: Mapping[str, Mapping[str, float]],
     floor: float,
-) -> tuple[float, tuple[Row, ...]]:
-    """Measure all ways on one link: its round trip in ms as the agent knows it, and the rows.
+) -> Iterator[Row]:
+    """Measure all ways on one link; `known` is what predictions know of it.
 
     `planners`: by way what other planners expect of it.
     """
     frames = board.latencies(ways, link)
-    known = board.known(link)
     fps = board.frames_per_second([way for way in ways if not way.candidate.is_local], link)
-    rows = _rows(ways, known, frames, fps, planners, floor)
-    return known.rtt_ms, tuple(rows)
+    yield from _rows(ways, known, frames, fps, planners, floor)
 
 
 def _rows(

@@ -3,7 +3,8 @@
 * chain: Kang et al., "Neurosurgeon", ASPLOS 2017: the best place where one tensor crosses.
 * DAG: Hu et al., "Dynamic Adaptive DNN Surgery", INFOCOM 2019: a minimum cut.
 
-Both may leave everything on the device or send the raw input, and know bandwidth and round trip.
+Both may leave everything on the device or send the raw input, and know bandwidth, round trip and
+the answer's way back.
 The layer times that they add up come from our profile, whose sums are those of whole networks and
 prefixes; that is kinder to them than the sums that they were published with.
 """
@@ -37,21 +38,21 @@ class Choice:
 
 
 def chain_choice(
-    dag: Dag, heads: tuple[frozenset[int], ...], costs: Costs, bps: float, rtt_ms: float
+    dag: Dag, heads: tuple[frozenset[int], ...], costs: Costs, bps: float, return_ms: float
 ) -> Choice:
     """The best of the raw input, these places, and no cut."""
     found = [cut_after(dag, costs, head) for head in (frozenset[int](), *heads)]
     best = min(found, key=lambda cut: cut.cost_ms(bps))
-    return _or_local(best, costs, bps, rtt_ms)
+    return _or_local(best, costs, bps, return_ms)
 
 
-def dag_choice(dag: Dag, costs: Costs, bps: float, rtt_ms: float) -> Choice:
+def dag_choice(dag: Dag, costs: Costs, bps: float, return_ms: float) -> Choice:
     """The best of all cuts."""
-    return _or_local(minimum_cut(dag, costs, bps), costs, bps, rtt_ms)
+    return _or_local(minimum_cut(dag, costs, bps), costs, bps, return_ms)
 
 
-def _or_local(cut: FoundCut, costs: Costs, bps: float, rtt_ms: float) -> Choice:
-    local_ms, remote_ms = float(costs.edge_ms.sum()), cut.cost_ms(bps) + rtt_ms
+def _or_local(cut: FoundCut, costs: Costs, bps: float, return_ms: float) -> Choice:
+    local_ms, remote_ms = float(costs.edge_ms.sum()), cut.cost_ms(bps) + return_ms
     if not cut.tensors or local_ms <= remote_ms:
         return Choice(None, local_ms)
     return Choice(cut.head, remote_ms)
@@ -65,11 +66,14 @@ class Planners:
         self._heads = tuple(self._places.single_tensor_heads())
         self._costs = _fp32_costs(network, self._places, costs)
 
-    def choices(self, bps: float, rtt_ms: float) -> dict[str, Choice]:
-        """By the name of the planner; heads as nodes of the network."""
+    def choices(self, bps: float, return_ms: float) -> dict[str, Choice]:
+        """By the name of the planner; heads as nodes of the network.
+
+        `return_ms`: round trip and answer, which whatever is not local has to wait for.
+        """
         dag = self._places.dag
-        chain = chain_choice(dag, self._heads, self._costs, bps, rtt_ms)
-        found = (chain, dag_choice(dag, self._costs, bps, rtt_ms))
+        chain = chain_choice(dag, self._heads, self._costs, bps, return_ms)
+        found = (chain, dag_choice(dag, self._costs, bps, return_ms))
         return dict(zip(PLANNERS, map(self._in_network, found), strict=True))
 
     def _in_network(self, choice: Choice) -> Choice:

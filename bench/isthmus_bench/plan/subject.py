@@ -57,7 +57,7 @@ class Subject:
             self.sets,
             self.metric,
             devices=Devices(measure=self.measure),
-            config=replace(config.plan, edge_factor=slow_down),
+            config=replace(config.plan, edge_factor=slow_down, edge_network_ms=None),
             work=self.folder / "work",
             card=ModelCard(self.name),
             progress=say,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ from isthmus_partitioner.planning.metrics import metric_for
 NAME = "efficientnet-lite0"
 SMALL = PlanBenchConfig(
     models=(NAME,),
-    links_mbps=(20.0,),
+    links_mbps=(100.0,),
     slow_downs=(2.0,),
     rtt_ms=5.0,
     frames=3,
     pipelined_s=0.1,
-    plan=QUICK,
+    plan=replace(QUICK, max_cuts=1, steps=(1 / 4, 1)),
 )
 
 
@@ -53,15 +54,22 @@ def tiny_subject(name: str, _config: PlanBenchConfig, folder: Path) -> Subject:
 
 
 class Stubborn:
-    """Cuts behind the first layer, and keeps everything on the device."""
+    """Other planners with opinions of their own, of which the second needs two tensors."""
 
     def __init__(self, network: Network, _costs: object) -> None:
-        nodes = list(network.model.graph.node)
-        last = next(i for i, node in enumerate(nodes) if "stem.relu" in node.output)
-        self._head = frozenset(range(last + 1))
+        self._nodes = list(network.model.graph.node)
 
-    def choices(self, _bps: float, _rtt_ms: float) -> Mapping[str, Choice]:
-        return {"neurosurgeon": Choice(self._head, 12.0), "dag min-cut": Choice(None, 34.0)}
+    def _up_to(self, tensor: str) -> frozenset[int]:
+        last = next(i for i, node in enumerate(self._nodes) if tensor in node.output)
+        return frozenset(range(last + 1))
+
+    def choices(self, _bps: float, _return_ms: float) -> Mapping[str, Choice]:
+        return {
+            "neurosurgeon": Choice(self._up_to("stem.relu"), 12.0),
+            "dag min-cut": Choice(self._up_to("outer"), 34.0),
+            "stay": Choice(None, 56.0),
+            "go": Choice(frozenset(), 78.0),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,7 @@ def result() -> PlanBenchResult:
 
 def test_every_way_is_measured_in_its_cell(result: PlanBenchResult) -> None:
     (found,) = result.cells
-    assert (found.model, found.link_mbps, found.slow_down) == (NAME, 20.0, 2.0)
+    assert (found.model, found.link_mbps, found.slow_down) == (NAME, 100.0, 2.0)
     ways = {each.way: each for each in found.rows}
     assert {"local", "input-raw", "input-jpeg", "edge-only fp32", "edge-only int8"} <= ways.keys()
     for each in found.rows:
@@ -90,13 +98,22 @@ def test_every_way_is_measured_in_its_cell(result: PlanBenchResult) -> None:
 
 def test_cuts_of_other_planners_are_run_with_fp32_on_the_wire(result: PlanBenchResult) -> None:
     (found,) = result.cells
-    (other,) = (each for each in found.rows if each.kind == "fp32 wire")
-    assert other.planners == {"neurosurgeon": 12.0}
-    assert other.payload_bytes == 8 * 8 * 8 * 4
-    assert (other.agreement, other.is_baseline) == (1.0, True)
-    fp32 = found.row("edge-only fp32")
-    assert fp32 is not None
-    assert fp32.planners == {"dag min-cut": 34.0}
+    others = {row.payload_bytes: row for row in found.rows if row.kind == "fp32 wire"}
+    one = 8 * 8 * 8 * 4
+    assert others.keys() == {one, 2 * one}
+    assert others[one].planners == {"neurosurgeon": 12.0}
+    assert others[2 * one].planners == {"dag min-cut": 34.0}
+    assert all(row.agreement == 1 and row.is_baseline for row in others.values())
+
+
+def test_other_planners_may_stay_on_the_device_or_send_the_raw_input(
+    result: PlanBenchResult,
+) -> None:
+    (found,) = result.cells
+    planners = {row.way: row.planners for row in found.rows if row.kind != "fp32 wire"}
+    assert planners.pop("edge-only fp32") == {"stay": 56.0}
+    assert planners.pop("input-raw") == {"go": 78.0}
+    assert not any(planners.values())
 
 
 def test_the_json_has_its_keys_and_every_row(result: PlanBenchResult) -> None:
