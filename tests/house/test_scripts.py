@@ -64,7 +64,8 @@ def test_a_missing_environment_is_named_with_the_command_that_makes_it(
 def test_the_test_command_hands_its_arguments_to_pytest(checkout: Path) -> None:
     put_tool(checkout / ".venv" / "bin", "pytest")
     ran = run(checkout / "scripts" / "test", "tests/edge", "-k", "link or policy")
-    assert ran.stdout == "pytest tests/edge -k link or policy\n"
+    assert ran.stdout.startswith("pytest ")
+    assert ran.stdout.endswith(" tests/edge -k link or policy\n")
 
 
 def test_the_test_command_ends_as_pytest_ends(checkout: Path) -> None:
