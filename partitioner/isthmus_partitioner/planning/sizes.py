@@ -19,7 +19,7 @@ from isthmus_partitioner.wire.through import WireFigures, forecast
 
 __all__ = ["ITEMS", "TensorSizes", "exact_tensors", "tensor_sizes"]
 
-ITEMS = 6  # enough for a spread and a payload size
+ITEMS = 4  # enough for a spread and a payload size
 _AT_ONCE_BYTES = 512 * 1024 * 1024  # activations that are held at the same time
 
 
