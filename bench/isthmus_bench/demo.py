@@ -28,7 +28,7 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
-from isthmus_partitioner.planning.metrics import metric_for
+from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.samples import sets_of
 
 __all__ = ["DemoConfig", "DemoResult", "run_demo"]

@@ -9,6 +9,9 @@ from isthmus import ConfigError
 from isthmus_cli.networks import ChosenNetwork
 from isthmus_models import Model
 from isthmus_models.items import photographs
+from isthmus_partitioner.agreement.detection import Decode
+from isthmus_partitioner.agreement.layouts import LAYOUTS, decoder
+from isthmus_partitioner.agreement.metrics import Metric, Task, metric_for
 from isthmus_partitioner.config import UInt8Array
 from isthmus_partitioner.inputs.arrays import read_arrays
 from isthmus_partitioner.inputs.made_up import made_up_sets
@@ -18,9 +21,6 @@ from isthmus_partitioner.inputs.pictures import (
     picture_input,
     pictures_in,
 )
-from isthmus_partitioner.planning.detection import Decode
-from isthmus_partitioner.planning.layouts import LAYOUTS, decoder
-from isthmus_partitioner.planning.metrics import Metric, Task, metric_for
 from isthmus_partitioner.runtime import all_cores, open_session, run_items
 from isthmus_partitioner.samples import Samples, SampleSets, limited, sets_of, split_by_source
 

@@ -21,11 +21,11 @@ import numpy as np
 
 from isthmus import ConfigError, sha256_of
 from isthmus.profiles import DeviceProfile
+from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.bundle import write_bundle
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.planning.listing import ModelCard
-from isthmus_partitioner.planning.metrics import Metric
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
 from isthmus_partitioner.planning.records import Plan

@@ -17,7 +17,7 @@ from isthmus import ConfigError, IsthmusError, ModelError
 from isthmus_cli.inputs import add_input_arguments, metric_of, samples_of
 from isthmus_cli.networks import ChosenNetwork, add_network_arguments, chosen_network
 from isthmus_models import Model
-from isthmus_partitioner.planning.metrics import Metric
+from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.samples import SampleSets
 
 Given = tuple[argparse.Namespace, ChosenNetwork]

@@ -23,7 +23,7 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
-from isthmus_partitioner.planning.metrics import Metric, metric_for
+from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.precision.search import Precision, search
 
 

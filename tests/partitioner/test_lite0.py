@@ -17,8 +17,8 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
+from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.cuts.network_dag import network_dag
-from isthmus_partitioner.planning.metrics import metric_for
 from isthmus_partitioner.samples import sets_of
 
 pytestmark = pytest.mark.slow

@@ -25,8 +25,8 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
+from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.parts import build as build_module
-from isthmus_partitioner.planning.metrics import metric_for
 
 
 class Desk:

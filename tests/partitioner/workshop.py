@@ -12,12 +12,12 @@ from tests.partitioner.serving import Bundle
 
 from isthmus import Manifest
 from isthmus_partitioner import ModelCard, Network, PlanConfig, SampleSets
+from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.cuts.cut import NetworkCut
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import Builder
 from isthmus_partitioner.planning.listing import cuts_of, manifest_of, write_records
 from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, as_candidate
-from isthmus_partitioner.planning.metrics import Metric, metric_for
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.trying import Tried, try_out
 from isthmus_partitioner.precision.bases import quantised_bases

@@ -22,10 +22,10 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
-from isthmus_partitioner.planning.closeness import Metric
-from isthmus_partitioner.planning.layouts import decoder
+from isthmus_partitioner.agreement.closeness import Metric
+from isthmus_partitioner.agreement.layouts import decoder
+from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.planning.measure import is_picture
-from isthmus_partitioner.planning.metrics import metric_for
 from isthmus_partitioner.samples import sets_of
 
 __all__ = ["Subject", "Subjects", "representative", "subject_of"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus_partitioner.planning import detection
-from isthmus_partitioner.planning.detection import overlap
-from isthmus_partitioner.planning.layouts import yolox_cells
+from isthmus_partitioner.agreement import detection
+from isthmus_partitioner.agreement.detection import overlap
+from isthmus_partitioner.agreement.layouts import yolox_cells
 
 __all__ = ["Detections", "candidates", "f1_score", "overlap", "strongest"]
 

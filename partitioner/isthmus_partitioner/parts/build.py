@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus import Chain, CutTensor
+from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.graph.files import save_model
 from isthmus_partitioner.graph.network import Network
@@ -13,7 +14,6 @@ from isthmus_partitioner.parts.boundary import ChainCut
 from isthmus_partitioner.parts.chains import ChainPlan, ChainRun, write_chain
 from isthmus_partitioner.parts.segments import whole_model
 from isthmus_partitioner.parts.values import activations
-from isthmus_partitioner.planning.metrics import Metric
 from isthmus_partitioner.runtime import all_cores, open_session, run_items
 from isthmus_partitioner.samples import SampleSets
 from isthmus_partitioner.wire.bottleneck import Verdict

@@ -29,11 +29,11 @@ from isthmus import (
     TensorSpec,
 )
 from isthmus.pictures import available
+from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.build import INPUT, LOCAL, BuiltCut
 from isthmus_partitioner.parts.chains import ChainPlan, ChainRun
-from isthmus_partitioner.planning.metrics import Answers, Closeness, Metric
 from isthmus_partitioner.runtime import AnyArray, Session, all_cores, open_session, run_items
 from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.wire.feeds import tail_feed

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from isthmus import Candidate
+from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.cuts.cut import NetworkCut
 from isthmus_partitioner.cuts.network_dag import NetworkDag, network_dag
@@ -17,7 +18,6 @@ from isthmus_partitioner.planning.envelope import LOCAL_ADVANTAGE, Offer
 from isthmus_partitioner.planning.explain import explain
 from isthmus_partitioner.planning.listing import ModelCard, cuts_of, manifest_of, write_records
 from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, Trial, as_candidate
-from isthmus_partitioner.planning.metrics import Metric
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 from isthmus_partitioner.planning.propose import Forecast, Proposer

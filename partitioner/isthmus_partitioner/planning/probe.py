@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from isthmus import Encoding, Lossless, Symbols
+from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import ChainCut
 from isthmus_partitioner.parts.segments import tail_model
 from isthmus_partitioner.parts.values import activations
-from isthmus_partitioner.planning.metrics import Metric
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
 from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.wire.feeds import tail_feeds

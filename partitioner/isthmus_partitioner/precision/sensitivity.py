@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from isthmus_partitioner.agreement.closeness import Closeness, Metric
 from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.planning.closeness import Closeness, Metric
 from isthmus_partitioner.precision.bases import Base
 from isthmus_partitioner.precision.groups import Group
 from isthmus_partitioner.runtime import (

@@ -14,11 +14,11 @@ import onnx
 from numpy.typing import NDArray
 
 from isthmus import Encoding, Lossless, Symbols, requantise_table
+from isthmus_partitioner.agreement.metrics import Answers, Metric
 from isthmus_partitioner.config import PlanConfig, UInt8Array
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import Boundary, ChainCut
 from isthmus_partitioner.parts.segments import tail_model
-from isthmus_partitioner.planning.metrics import Answers, Metric
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
 from isthmus_partitioner.wire.bottleneck import Curve, Verdict, compare, projections
 from isthmus_partitioner.wire.feeds import tail_feeds

@@ -22,7 +22,7 @@ from isthmus_bench.plan.report import plan_json, plan_lines
 from isthmus_bench.plan.subject import Subject
 from isthmus_edge.profiling import ProfilingConfig, profile_kit
 from isthmus_partitioner import Network, SampleSets, load_model
-from isthmus_partitioner.planning.metrics import metric_for
+from isthmus_partitioner.agreement.metrics import metric_for
 
 NAME = "efficientnet-lite0"
 SMALL = PlanBenchConfig(

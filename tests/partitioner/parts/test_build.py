@@ -13,10 +13,10 @@ from tests.partitioner.networks import layers_only
 from tests.partitioner.workshop import branched_sets
 
 from isthmus_partitioner import Network, Samples, SampleSets
+from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import Builder, BuiltCut
 from isthmus_partitioner.parts.chains import ChainPlan
-from isthmus_partitioner.planning.metrics import metric_for
 from isthmus_partitioner.runtime import open_session, run_items
 
 Read = Callable[[onnx.ModelProto], Network]

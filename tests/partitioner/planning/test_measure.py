@@ -10,6 +10,7 @@ from tests.partitioner.conftest import QUICK, ignore, samples_of
 
 from isthmus import Encoding, Lossless, Picture, Raw, Symbols, TensorSpec
 from isthmus_partitioner import Network
+from isthmus_partitioner.agreement.metrics import Closeness, Metric, metric_for
 from isthmus_partitioner.planning.measure import (
     Evaluation,
     HeadFigures,
@@ -19,7 +20,6 @@ from isthmus_partitioner.planning.measure import (
     is_picture,
     until_bad,
 )
-from isthmus_partitioner.planning.metrics import Closeness, Metric, metric_for
 from isthmus_partitioner.wire.through import NOTHING_SENT, WireFigures
 
 Read = Callable[[onnx.ModelProto], Network]

@@ -32,7 +32,7 @@ from isthmus_partitioner import (
     PlanConfig,
     SampleSets,
 )
-from isthmus_partitioner.planning.metrics import Metric, metric_for
+from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
 from isthmus_partitioner.planning.records import PlanRecord
 from isthmus_partitioner.precision.front import Point

@@ -9,8 +9,8 @@ from tests.partitioner import branched
 from tests.partitioner.networks import Builder
 
 from isthmus_partitioner import Network
+from isthmus_partitioner.agreement.metrics import Closeness, Metric, metric_for
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
-from isthmus_partitioner.planning.metrics import Closeness, Metric, metric_for
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 
 Read = Callable[[onnx.ModelProto], Network]

@@ -16,11 +16,11 @@ from tests.partitioner.workshop import branched_sets
 
 from isthmus import Lossless, Symbols
 from isthmus_partitioner import Network, PlanConfig, Samples, SampleSets
+from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
 from isthmus_partitioner.parts.chains import ChainPlan, ChainRun, write_chain
 from isthmus_partitioner.parts.segments import tail_model
 from isthmus_partitioner.parts.values import activations
-from isthmus_partitioner.planning.metrics import Metric, metric_for
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
 from isthmus_partitioner.wire.feeds import tail_feeds
 from isthmus_partitioner.wire.fitting import CutFitter, CutValues, Fitted

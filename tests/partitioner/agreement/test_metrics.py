@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_partitioner.planning.classification import Classes, Lines
-from isthmus_partitioner.planning.detection import Detections
-from isthmus_partitioner.planning.distance import Tensors, Vectors
-from isthmus_partitioner.planning.metrics import Answers, Metric, Task, metric_for
+from isthmus_partitioner.agreement.classification import Classes, Lines
+from isthmus_partitioner.agreement.detection import Detections
+from isthmus_partitioner.agreement.distance import Tensors, Vectors
+from isthmus_partitioner.agreement.metrics import Answers, Metric, Task, metric_for
 
 FloatArray = NDArray[np.float32]
 

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_partitioner.planning.detection import Detections, f1_score, strongest
-from isthmus_partitioner.planning.layouts import LAYOUTS, decoder
+from isthmus_partitioner.agreement.detection import Detections, f1_score, strongest
+from isthmus_partitioner.agreement.layouts import LAYOUTS, decoder
 
 SIZE = 32  # 16 cells of stride 8, 4 of stride 16, 1 of stride 32
 Box = tuple[float, float, float, float, float, float]

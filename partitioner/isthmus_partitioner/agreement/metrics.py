@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_partitioner.planning.classification import Classes, Lines, are_distributions
-from isthmus_partitioner.planning.closeness import Answers, Closeness, Metric
-from isthmus_partitioner.planning.detection import Decode, Detections
-from isthmus_partitioner.planning.distance import Tensors, Vectors, is_float
+from isthmus_partitioner.agreement.classification import Classes, Lines, are_distributions
+from isthmus_partitioner.agreement.closeness import Answers, Closeness, Metric
+from isthmus_partitioner.agreement.detection import Decode, Detections
+from isthmus_partitioner.agreement.distance import Tensors, Vectors, is_float
 from isthmus_partitioner.runtime import AnyArray
 
 __all__ = ["Answers", "Closeness", "Metric", "Task", "metric_for"]

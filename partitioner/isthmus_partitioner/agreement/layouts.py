@@ -10,9 +10,9 @@ from types import MappingProxyType
 import numpy as np
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_partitioner.planning.closeness import Answers, FloatArray
-from isthmus_partitioner.planning.detection import Boxes, Decode, strongest
-from isthmus_partitioner.planning.distance import is_float
+from isthmus_partitioner.agreement.closeness import Answers, FloatArray
+from isthmus_partitioner.agreement.detection import Boxes, Decode, strongest
+from isthmus_partitioner.agreement.distance import is_float
 from isthmus_partitioner.runtime import AnyArray
 
 __all__ = ["LAYOUTS", "decoder", "yolox_cells"]

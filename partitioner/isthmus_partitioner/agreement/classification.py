@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus_partitioner.planning.closeness import Answers, Closeness, FloatArray, closeness_of
+from isthmus_partitioner.agreement.closeness import Answers, Closeness, FloatArray, closeness_of
 from isthmus_partitioner.runtime import AnyArray
 
 __all__ = ["Classes", "Lines", "are_distributions"]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from isthmus import TensorSpec
-from isthmus_partitioner.planning.closeness import Answers, Closeness, FloatArray, closeness_of
+from isthmus_partitioner.agreement.closeness import Answers, Closeness, FloatArray, closeness_of
 from isthmus_partitioner.runtime import AnyArray
 
 __all__ = ["Tensors", "Vectors", "is_float"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isthmus_partitioner.planning.confidence import interval_of_mean, wilson
+from isthmus_partitioner.agreement.confidence import interval_of_mean, wilson
 
 
 @pytest.mark.parametrize(

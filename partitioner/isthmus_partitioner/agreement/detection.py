@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus_partitioner.planning.closeness import Answers, Closeness, FloatArray, closeness_of
+from isthmus_partitioner.agreement.closeness import Answers, Closeness, FloatArray, closeness_of
 
 __all__ = ["Boxes", "Decode", "Detections", "f1_score", "overlap", "strongest"]
 

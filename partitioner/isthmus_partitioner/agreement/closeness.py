@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus_partitioner.planning.confidence import interval_of_mean
+from isthmus_partitioner.agreement.confidence import interval_of_mean
 from isthmus_partitioner.runtime import AnyArray
 
 __all__ = ["Answers", "Closeness", "FloatArray", "Metric", "closeness_of"]
