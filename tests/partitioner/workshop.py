@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -69,9 +70,13 @@ class Workshop:
         return quantised_bases(self.network, self.sets.fitted, ignore)[0].mix()
 
     def tried(
-        self, cuts: Sequence[NetworkCut], heads: Heads, costs: NodeCosts | None = None
+        self,
+        cuts: Sequence[NetworkCut],
+        heads: Heads,
+        costs: NodeCosts | None = None,
+        wholes: Heads = MappingProxyType({}),
     ) -> Tried:
-        """Build and measure cuts."""
+        """Build and measure cuts, and networks that are only tried undivided."""
         return try_out(
             self.network,
             cuts,
@@ -81,6 +86,7 @@ class Workshop:
             self._evaluation,
             self.config,
             ignore,
+            wholes,
         )
 
     def manifest(self, tried: Tried, kept: Sequence[str] | None = None) -> Manifest:

@@ -25,11 +25,14 @@ from isthmus_partitioner.planning.records import Gap, Plan, PlanRecord, Transfor
 from isthmus_partitioner.planning.selection import select
 from isthmus_partitioner.planning.sizes import TensorSizes, exact_tensors, tensor_sizes
 from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
+from isthmus_partitioner.precision.front import WORTH_IT
 from isthmus_partitioner.precision.search import Precision
 from isthmus_partitioner.profiles.profile import Profile
 from isthmus_partitioner.samples import SampleSets
 
-__all__ = ["Groundwork", "make_plan"]
+__all__ = ["ALL_INT8", "Groundwork", "local_chain", "make_plan"]
+
+ALL_INT8 = "all-int8"  # a chain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +64,15 @@ def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Pro
     proposed, forecasts = _proposed(known, proposer, wholes, config)
     builder = Builder(known.network, known.sets, known.metric, config, folder, progress)
     tried = try_out(
-        known.network, proposed, heads, known.costs, builder, evaluation, config, progress
+        known.network,
+        proposed,
+        heads,
+        known.costs,
+        builder,
+        evaluation,
+        config,
+        progress,
+        _all_int8(known),
     )
     outcome = _Outcome(wholes, tried, forecasts)
     return _decided(known, config, outcome, folder, progress)
@@ -94,6 +105,14 @@ def _heads(known: Groundwork, config: PlanConfig, exact: Collection[str]) -> dic
     return heads
 
 
+def _all_int8(known: Groundwork) -> dict[str, HeadGraph]:
+    """The network in int8 throughout, where heads are a mix: it may do for answers made here."""
+    found = known.precision
+    if found.int8 is None or found.chosen.kind != "mixed":
+        return {}
+    return {ALL_INT8: HeadGraph(known.network, found.int8)}
+
+
 def _proposed(
     known: Groundwork, proposer: Proposer, wholes: Sequence[Trial], config: PlanConfig
 ) -> tuple[tuple[NetworkCut, ...], tuple[Forecast, ...]]:
@@ -123,7 +142,7 @@ def _decided(
 ) -> Plan:
     """Choose, write down why, and leave in the folder what is needed."""
     tried, floor = outcome.tried, config.agreement_floor
-    local = _local_chain(tried, config)
+    local = local_chain(tried, floor)
     factor = known.costs.factor(local.plan.precision)
     nothing = HeadFigures(edge_ms=0.0, memory_bytes=0, factor=factor)
     candidates = [
@@ -191,14 +210,21 @@ def _other_locals(tried: Tried, local: TriedChain) -> Iterator[Candidate]:
             yield msgspec.structs.replace(candidate, reason=reason)
 
 
-def _local_chain(tried: Tried, config: PlanConfig) -> TriedChain:
-    """The fastest whole chain that answers well enough; if none does, the most faithful one."""
-    floor = config.agreement_floor
-    good = [name for name, c in tried.wholes.items() if c.figures.agreement >= floor]
-    if good:
-        return tried.chains[min(good, key=lambda name: tried.chains[name].prefix_ms[-1])]
-    best = max(tried.wholes, key=lambda name: tried.wholes[name].figures.agreement)
-    return tried.chains[best]
+def local_chain(tried: Tried, floor: float) -> TriedChain:
+    """The fastest whole chain that answers well enough; if none does, the most faithful one.
+
+    The network in int8 throughout is another network in memory, so it has to gain time.
+    """
+    wholes = tried.wholes
+    good = [name for name, c in wholes.items() if c.figures.agreement >= floor]
+    if not good:
+        return tried.chains[max(wholes, key=lambda name: wholes[name].figures.agreement)]
+
+    def cost_ms(name: str) -> float:
+        whole_ms = tried.chains[name].prefix_ms[-1]
+        return whole_ms / WORTH_IT if name == ALL_INT8 else whole_ms
+
+    return tried.chains[min(good, key=cost_ms)]
 
 
 def _named(forecast: Forecast, tried: Tried) -> Forecast:

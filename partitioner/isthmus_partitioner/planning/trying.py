@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Literal, cast
 
 import msgspec
@@ -82,16 +83,21 @@ def try_out(  # noqa: PLR0913, PLR0917  what is tried, with what, and how it is 
     evaluation: Evaluation,
     config: PlanConfig,
     progress: Progress,
+    wholes: Mapping[str, HeadGraph] = MappingProxyType({}),
 ) -> Tried:
-    """Try cuts with heads of the preferred precision (the first of `heads`), then the other."""
+    """Try cuts with heads of the preferred precision (the first of `heads`), then the other.
+
+    `wholes` are int8 networks that are tried only undivided, to stay on the device, by chain.
+    """
     judge = _Tries(network, costs, builder, evaluation, config, progress)
     families: Families = list(nested_families(cuts)) or [()]
     if any(len(family) > 1 for family in families):
         penalty = judge.chain_penalty(families, next(iter(heads.items())))
         families, judge.tried.layout = _laid_out(families, penalty)
     plans = list(_plans(families, heads))
-    judge.time([plan for family in plans for plan in family])
-    for family in plans:
+    undivided = [ChainPlan(name, "int8", head, ()) for name, head in wholes.items()]
+    judge.time([*(plan for family in plans for plan in family), *undivided])
+    for family in (*plans, *((plan,) for plan in undivided)):
         judge.measure(family)
     return judge.tried
 

@@ -18,6 +18,7 @@ from isthmus import Chain
 from isthmus_partitioner import Goals, Network
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.planning import trying
+from isthmus_partitioner.planning.plan import ALL_INT8, local_chain
 from isthmus_partitioner.planning.trying import Tried
 from isthmus_partitioner.runtime import open_session, run_items
 
@@ -199,6 +200,20 @@ def test_every_chain_is_tried_as_a_whole(shop: Workshop, clock: Clock) -> None:
     assert all(candidate.is_local for candidate in wholes.values())
     assert wholes["fp32"].figures.agreement == 1.0
     assert wholes["fp32"].figures.divergence == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("all_int8_ms", "chosen"),
+    [(3.0, "all-int8"), (3.95, "int8"), (5.0, "int8")],
+    ids=["faster", "as fast", "slower"],
+)
+def test_the_device_alone_takes_the_network_in_int8_throughout_where_that_gains_time(
+    shop: Workshop, clock: Clock, all_int8_ms: float, chosen: str
+) -> None:
+    clock({"int8": (4,), "fp32": (8,), "all-int8": (all_int8_ms,)})
+    (head,) = shop.heads("int8").values()
+    result = shop.tried([], shop.heads("int8", "fp32"), wholes={ALL_INT8: head})
+    assert local_chain(result, 0.0).plan.id == chosen
 
 
 def test_without_cuts_there_is_one_segment_in_each_precision(shop: Workshop, clock: Clock) -> None:
