@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from isthmus import ModelError, TensorSpec
-from isthmus_partitioner.config import UInt8Array
 from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, save_model, weight_bytes
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "all_cores",
     "interleaved_ms",
     "open_session",
-    "pictures_feed",
     "run_batches",
     "run_items",
     "run_one",
@@ -175,8 +173,3 @@ def interleaved_ms(
             run()
             times[name].append((clock() - start) * 1e3)
     return {name: float(np.median(taken)) for name, taken in times.items()}
-
-
-def pictures_feed(session: Session, pictures: UInt8Array) -> dict[str, AnyArray]:
-    """Pictures under the name of the session's only input."""
-    return {session.get_inputs()[0].name: pictures}

@@ -11,7 +11,7 @@ from isthmus.manifest_file import decode_manifest
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
-__all__ = ["Bundle", "open_bundle", "sha256_of"]
+__all__ = ["Bundle", "open_bundle", "read_manifest", "sha256_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,10 @@ class Bundle:
         return self.path / name
 
 
-def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
-    """Read the manifest and check size and sha256 of every file that `side` needs.
+def read_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest and the bundle's fingerprint; no file but `bundle.json` is looked at.
 
-    Records belong to both sides: they are small, and a plan is as good as what it was made of.
-    Raises BundleError that names the file which is missing or damaged.
+    Raises BundleError where there is none or it is not valid.
     """
     manifest_path = path / MANIFEST_NAME
     try:
@@ -44,12 +43,21 @@ def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
             f"{path}: no bundle here ({error.strerror}: {MANIFEST_NAME}); "
             "make one with `isthmus build MODEL.onnx --out DIR`"
         ) from error
-    manifest = decode_manifest(data, str(manifest_path))
+    return decode_manifest(data, str(manifest_path)), hashlib.sha256(data).hexdigest()
+
+
+def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
+    """Read the manifest and check size and sha256 of every file that `side` needs.
+
+    Records belong to both sides: they are small, and a plan is as good as what it was made of.
+    Raises BundleError that names the file which is missing or damaged.
+    """
+    manifest, fingerprint = read_manifest(path)
     for entry in manifest.files:
         if entry.side in {side, "both", "record"}:
             _check_file(path, entry)
     labels = _read_labels(path) if manifest.has_labels else ()
-    return Bundle(path, manifest, hashlib.sha256(data).hexdigest(), labels)
+    return Bundle(path, manifest, fingerprint, labels)
 
 
 def sha256_of(path: Path) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from tabulate import tabulate
 
 from isthmus import Candidate, Cut, Manifest, sha256_of
-from isthmus_partitioner.report.reading import read_manifest
+from isthmus.bundle import read_manifest
 from isthmus_partitioner.report.words import (
     bytes_words,
     encodings_words,

@@ -7,11 +7,11 @@ from typing import TypeVar
 import msgspec
 
 from isthmus import BundleError
+from isthmus.bundle import read_manifest
 from isthmus_partitioner.planning.records import PlanRecord
 from isthmus_partitioner.profiles.profile import NodeRow, Profile
 from isthmus_partitioner.report.bundled import NO_PROFILE, candidate_row, from_manifest
 from isthmus_partitioner.report.data import CutRow, LayerRow, ReportData
-from isthmus_partitioner.report.reading import read_manifest
 
 __all__ = ["layer_rows", "report_data"]
 

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from isthmus import Candidate, Encoding, Lossless, Picture, PictureFormat, Raw, Symbols
+from isthmus import Candidate
 from isthmus_partitioner.planning.records import Gap, Plan, TransformNote
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.profiles.profile import Profile
+from isthmus_partitioner.report.words import encodings_words
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["render_plan", "render_profile"]
 
-_FORMATS: dict[PictureFormat, str] = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 _LEAST_MS = 0.005  # shown as 0.01; less is a node that was fused into another
 
 
@@ -123,7 +123,7 @@ def _candidate(candidate: Candidate) -> tuple[str, ...]:
     return (
         "*" if candidate.kept else "",
         candidate.id,
-        " + ".join(map(_encoding, candidate.encodings)) or "nothing sent",
+        encodings_words(candidate.encodings),
         f"{figures.device_ms:.1f}",
         str(figures.payload_bytes),
         str(figures.payload_bytes_p95),
@@ -132,18 +132,6 @@ def _candidate(candidate: Candidate) -> tuple[str, ...]:
         f"{figures.divergence:.4f}",
         candidate.reason,
     )
-
-
-def _encoding(encoding: Encoding) -> str:
-    match encoding:
-        case Raw():
-            return "raw"
-        case Lossless():
-            return "lossless"
-        case Picture(format=name, quality=quality):
-            return f"{_FORMATS[name]} {'lossless' if quality is None else f'q{quality}'}"
-        case Symbols(levels=levels, step=step):
-            return f"{levels} levels, step {step:.3g}"
 
 
 def _ladders(candidates: Iterable[Candidate]) -> str:
