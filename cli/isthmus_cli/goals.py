@@ -60,6 +60,14 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
         help="round trip time of the link (default %(default)g, which favours splitting most)",
     )
     group.add_argument(
+        "--answer-top",
+        type=count,
+        default=Goals().answer_top_k,
+        metavar="K",
+        help="values of a classifier's answer that come back, as in `isthmus edge --top` "
+        "(default: all)",
+    )
+    group.add_argument(
         "--prices",
         type=Path,
         metavar="FILE",
@@ -117,6 +125,7 @@ def goals_of(options: argparse.Namespace) -> Goals:
         candidates=options.candidates,
         bandwidth_bps=options.bandwidth or Goals().bandwidth_bps,
         rtt_ms=options.rtt,
+        answer_top_k=options.answer_top,
     )
 
 

@@ -9,7 +9,16 @@ from typing import Protocol
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from isthmus import Bundle, BundleError, ConfigError, Cut, Manifest, ModelError, TensorSpec
+from isthmus import (
+    Bundle,
+    BundleError,
+    ConfigError,
+    Cut,
+    Manifest,
+    ModelError,
+    TensorSpec,
+    left_to_answer,
+)
 from isthmus_cloud.config import ProviderChoice, ServiceConfig
 from isthmus_cloud.feeds import AnyArray, blank_feeds
 
@@ -123,7 +132,7 @@ def load_tails(
 
 def outputs_of(manifest: Manifest, cut: Cut) -> tuple[TensorSpec, ...]:
     """What the tail of a cut answers: the model's outputs that its head does not."""
-    return tuple(spec for spec in manifest.outputs if spec.name not in cut.answers)
+    return tuple(left_to_answer(manifest.outputs, cut.answers))
 
 
 def _wanted_provider(choice: ProviderChoice) -> str:

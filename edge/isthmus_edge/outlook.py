@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from isthmus import Candidate, Manifest
+from isthmus import Candidate, Manifest, answer_bytes
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.config import AgentConfig, Objective
 from isthmus_edge.link import LinkEstimate
@@ -147,8 +147,4 @@ class Outlook:
 
     def _answer_bytes(self) -> int:
         """At most: a head may have computed some outputs already."""
-        k = self._config.answer_top_k
-        outputs = self._manifest.outputs
-        rows = [spec for spec in outputs if spec.data_type == "float32" and len(spec.shape) == 1]
-        kept_back = sum(max(0, spec.nbytes - 8 * k) for spec in rows) if k else 0
-        return sum(spec.nbytes for spec in outputs) - kept_back
+        return answer_bytes(self._manifest.outputs, self._config.answer_top_k)

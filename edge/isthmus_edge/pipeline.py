@@ -24,6 +24,7 @@ from isthmus import (
     PeerError,
     WireError,
     decode_answer,
+    left_to_answer,
 )
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.answer import Answer, Switch
@@ -209,7 +210,7 @@ class Pipeline:
         """The model's outputs: those that the cloud gave, and those that the head gave before."""
         assert frame.cut is not None  # its head has run
         outputs, answers = self._bundle.manifest.outputs, frame.cut.answers
-        specs = [spec for spec in outputs if spec.name not in answers]
+        specs = left_to_answer(outputs, answers)
         if len(result.outputs) != len(specs):
             raise WireError(f"{len(result.outputs)} outputs came, the plan says {len(specs)}")
         pairs = zip(result.outputs, specs, strict=True)

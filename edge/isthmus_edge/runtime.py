@@ -5,12 +5,25 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from isthmus import Bundle, ModelError
 
-__all__ = ["AnyArray", "Graph"]
+__all__ = ["RUNTIME_ERRORS", "AnyArray", "Graph"]
 
 AnyArray = NDArray[np.generic]
+
+# ONNX Runtime's exceptions share no base class of their own.
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
 
 
 class Graph:
@@ -28,7 +41,7 @@ class Graph:
             self._session = ort.InferenceSession(
                 bundle.file(file), options, providers=["CPUExecutionProvider"]
             )
-        except _RUNTIME_ERRORS as error:
+        except RUNTIME_ERRORS as error:
             raise ModelError(
                 f"{file}: ONNX Runtime {ort.__version__} cannot load it: {error}; "
                 "install a newer onnxruntime, or build the bundle on this device"
@@ -40,17 +53,5 @@ class Graph:
         """The `wanted` outputs for all inputs by name; ModelError if the runtime fails."""
         try:
             return tuple(self._session.run(list(wanted), dict(feeds)))
-        except _RUNTIME_ERRORS as error:
+        except RUNTIME_ERRORS as error:
             raise ModelError(f"{self.file}: the device's runtime failed: {error}") from error
-
-
-# What ONNX Runtime raises has no common base class of its own.
-_RUNTIME_ERRORS = (
-    ort.capi.onnxruntime_pybind11_state.Fail,
-    ort.capi.onnxruntime_pybind11_state.InvalidArgument,
-    ort.capi.onnxruntime_pybind11_state.InvalidGraph,
-    ort.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-    ort.capi.onnxruntime_pybind11_state.NoSuchFile,
-    ort.capi.onnxruntime_pybind11_state.NotImplemented,
-    ort.capi.onnxruntime_pybind11_state.RuntimeException,
-)

@@ -3,8 +3,8 @@
 import os
 
 from isthmus.addresses import is_loopback
-from isthmus.answers import decode_answer, encode_answer
-from isthmus.bundle import Bundle, open_bundle, sha256_of
+from isthmus.answers import answer_bytes, decode_answer, encode_answer, left_to_answer
+from isthmus.bundle import Bundle, open_bundle
 from isthmus.errors import (
     AgentClosedError,
     BundleError,
@@ -17,6 +17,7 @@ from isthmus.errors import (
     PictureError,
     WireError,
 )
+from isthmus.files import check_file, sha256_of
 from isthmus.frames import (
     MESSAGE_HEADROOM_BYTES,
     FrameEncoder,
@@ -27,6 +28,7 @@ from isthmus.frames import (
     max_payload_bytes,
     require_formats,
 )
+from isthmus.kernels import kernels_of
 from isthmus.machine import describe_machine
 from isthmus.manifest import (
     FORMAT_VERSION,
@@ -117,6 +119,8 @@ __all__ = [
     "Symbols",
     "TensorSpec",
     "WireError",
+    "answer_bytes",
+    "check_file",
     "decode_answer",
     "decode_frame",
     "decode_manifest",
@@ -126,6 +130,8 @@ __all__ = [
     "encode_manifest",
     "encode_profile",
     "is_loopback",
+    "kernels_of",
+    "left_to_answer",
     "load_picture",
     "max_candidate_bytes",
     "max_frame_bytes",

@@ -1,5 +1,7 @@
 """Outputs on their way down: whole, or only the greatest values of a row."""
 
+from collections.abc import Collection, Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,9 +10,10 @@ from isthmus.lossless import raw_bytes, raw_values
 from isthmus.manifest import DataType, TensorSpec
 from isthmus.v1 import split_pb2 as pb
 
-__all__ = ["decode_answer", "encode_answer"]
+__all__ = ["answer_bytes", "decode_answer", "encode_answer", "left_to_answer"]
 
 AnyArray = NDArray[np.generic]
+_TOP_K_ITEM_BYTES = 8  # index and value
 
 _DATA_TYPES: dict[DataType, pb.DataType] = {
     "bool": pb.DATA_TYPE_BOOL,
@@ -22,6 +25,19 @@ _DATA_TYPES: dict[DataType, pb.DataType] = {
     "float32": pb.DATA_TYPE_FLOAT32,
     "float64": pb.DATA_TYPE_FLOAT64,
 }
+
+
+def left_to_answer(outputs: Iterable[TensorSpec], known: Collection[str]) -> list[TensorSpec]:
+    """The outputs that the cloud computes where a head has computed those in `known` already."""
+    return [spec for spec in outputs if spec.name not in known]
+
+
+def answer_bytes(outputs: Iterable[TensorSpec], top_k: int) -> int:
+    """Payload bytes of these outputs on the way down, as `encode_answer` writes them."""
+    return sum(
+        _TOP_K_ITEM_BYTES * top_k if 0 < top_k < spec.size and _is_row(spec) else spec.nbytes
+        for spec in outputs
+    )
 
 
 def encode_answer(spec: TensorSpec, output: AnyArray, top_k: int) -> pb.Tensor:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from isthmus.errors import BundleError
-from isthmus.manifest import LABELS_NAME, MANIFEST_NAME, FileEntry, Manifest
+from isthmus.files import check_file
+from isthmus.manifest import LABELS_NAME, MANIFEST_NAME, Manifest
 from isthmus.manifest_file import decode_manifest
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
-__all__ = ["Bundle", "open_bundle", "read_manifest", "sha256_of"]
+__all__ = ["Bundle", "open_bundle", "read_manifest"]
+
+_WAY_OUT = "copy the bundle again, or build it again with `isthmus build`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +58,9 @@ def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
     manifest, fingerprint = read_manifest(path)
     for entry in manifest.files:
         if entry.side in {side, "both", "record"}:
-            _check_file(path, entry)
+            check_file(path / entry.path, entry, "the manifest", _WAY_OUT)
     labels = _read_labels(path) if manifest.has_labels else ()
     return Bundle(path, manifest, fingerprint, labels)
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_file(bundle: Path, entry: FileEntry) -> None:
-    path = bundle / entry.path
-    way_out = "copy the bundle again, or build it again with `isthmus build`"
-    try:
-        size = path.stat().st_size
-        if size != entry.size_bytes:
-            raise BundleError(
-                f"{path}: {size} bytes, the manifest says {entry.size_bytes}; {way_out}"
-            )
-        digest = sha256_of(path)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}; {way_out}") from error
-    if digest != entry.sha256:
-        raise BundleError(f"{path}: damaged (sha256 is not the manifest's); {way_out}")
 
 
 def _read_labels(bundle: Path) -> tuple[str, ...]:

@@ -218,7 +218,8 @@ class Figures(_Record, frozen=True):
     machine that measured. `agreement` (0-1), its 95 % confidence interval, `divergence` and bytes
     come from the evaluation inputs, against the unsplit fp32 model. `divergence` is in nats where
     the answer is a distribution, else the share of the answer's energy that is error.
-    `memory_bytes` is what the head takes on the device, 0 where it was not measured.
+    `answer_bytes` come back from the cloud. `memory_bytes` is what the head takes on the device,
+    0 where it was not measured.
     """
 
     edge_ms: float
@@ -231,6 +232,7 @@ class Figures(_Record, frozen=True):
     agreement_low: float
     agreement_high: float
     divergence: float
+    answer_bytes: int = 0
     memory_bytes: int = 0
 
     @property

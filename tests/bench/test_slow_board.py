@@ -81,6 +81,13 @@ def test_work_of_long_ago_is_forgotten(clocks: Clocks) -> None:
     assert took_ms == pytest.approx(30)
 
 
+def test_the_board_keeps_its_speed_when_this_machine_becomes_slower(clocks: Clocks) -> None:
+    board = SlowBoard(10)
+    assert board.run("head", lambda: clocks.work(0.010))[1] == pytest.approx(100)
+    board.keep_speed(1.5)
+    assert board.run("head", lambda: clocks.work(0.015))[1] == pytest.approx(100)
+
+
 def test_a_failure_of_the_work_is_the_callers(clocks: Clocks) -> None:
     def broken() -> None:
         raise ValueError("no such op")

@@ -22,7 +22,9 @@ class Recorder:
     def __call__(self, config: PlanBenchConfig, _say: object) -> PlanBenchResult:
         self.asked.append(config)
         cells = (cell(row("local", "local", 10), row("input-raw", "cloud-only", 20)),)
-        return PlanBenchResult(machine="a machine", stolen_share=0.0, config=config, cells=cells)
+        return PlanBenchResult(
+            machine="a machine", stolen_share=0.0, config=config, cells=cells, drift=(1, 1, 1)
+        )
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from isthmus_partitioner.cuts.cut import NetworkCut
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import Builder
 from isthmus_partitioner.planning.listing import cuts_of, manifest_of, write_records
-from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, as_candidate
+from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.trying import Tried, try_out
 from isthmus_partitioner.precision.bases import quantised_bases
@@ -93,7 +93,7 @@ class Workshop:
         """All whole inputs, and the candidates of these cuts (of all, unless they are named)."""
         local = tried.chains[next(iter(tried.wholes))]
         wholes = [
-            as_candidate(t, HeadFigures(0, 0, 1), 1, 0)
+            as_candidate(t, Surroundings(0, 0, 1, 1, 0), 0)
             for t in self._evaluation.whole_inputs(self.config)
         ]
         only = msgspec.structs.replace(tried.wholes[local.plan.id], id="local")

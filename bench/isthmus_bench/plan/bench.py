@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from isthmus import describe_machine
+from isthmus import answer_bytes, describe_machine
 from isthmus_bench.plan.cells import Cell, with_static_splits
 from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_bench.plan.device import write_items
-from isthmus_bench.plan.measuring import Board, Link, answer_bytes, measured_rows, ways_of
+from isthmus_bench.plan.measuring import Board, Link, measured_rows, ways_of
 from isthmus_bench.plan.planners import Choice, Planners
 from isthmus_bench.plan.rivals import EDGE_FP32, EDGE_INT8, Rivals, Whole, build_rivals
 from isthmus_bench.plan.subject import Subject, Subjects, representative, subject_of
@@ -32,12 +33,16 @@ _Choices = Mapping[float, Mapping[str, Choice]]  # by link and planner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanBenchResult:
-    """All figures of one run."""
+    """All figures of one run.
+
+    `drift`: how many times longer than when it planned this machine took: least, median, most.
+    """
 
     machine: str
     stolen_share: float
     config: PlanBenchConfig
     cells: tuple[Cell, ...]
+    drift: tuple[float, float, float]
 
 
 def run_plan_bench(
@@ -50,17 +55,19 @@ def run_plan_bench(
     """
     stolen = StolenTime()
     cells: list[Cell] = []
+    drifts: list[float] = []
     for name in config.models:
         with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
             say(f"{name}: reading the network and its inputs")
             subject = subjects(name, config, Path(folder))
             for slow_down in config.slow_downs:
-                cells += _SlowDown(subject, config, slow_down, say).cells()
+                cells += _SlowDown(subject, config, slow_down, say).cells(drifts)
     return PlanBenchResult(
         machine=describe_machine(),
         stolen_share=stolen.share(),
         config=config,
         cells=with_static_splits(cells),
+        drift=(min(drifts), median(drifts), max(drifts)),
     )
 
 
@@ -79,8 +86,8 @@ class _SlowDown:
     def _note(self, line: str) -> None:
         self._say(f"{self._title}: {line}")
 
-    def cells(self) -> Iterator[Cell]:
-        """Plan, build the rivals, and measure them on every link."""
+    def cells(self, drifts: list[float]) -> Iterator[Cell]:
+        """Plan, build the rivals, and measure them on every link; `drifts` grows by the board's."""
         plan = self._bench.plan()
         bundle = self._bench.build(self._folder / "plan.bundle")
         planners = Planners(self._subject.network, self._bench.costs)
@@ -104,14 +111,17 @@ class _SlowDown:
             factor=self._slow_down,
             alone=self._folder / "alone",
         )
-        yield from self._measured(rivals, links, choices)
+        yield from self._measured(rivals, links, choices, drifts)
 
-    def _measured(self, rivals: Rivals, links: list[Link], choices: _Choices) -> Iterator[Cell]:
+    def _measured(
+        self, rivals: Rivals, links: list[Link], choices: _Choices, drifts: list[float]
+    ) -> Iterator[Cell]:
         others, floor = rivals.cut_of.values(), self._config.plan.agreement_floor
         ways = ways_of(rivals.manifest, others, rivals.whole, self._subject.top_k)
         items = self._items()
         flags = self._flags(rivals)
-        with Board(flags, rivals.bundle, items, self._config) as board:
+        control = (EDGE_FP32, rivals.edge_fp32_ms)
+        with Board(flags, rivals.bundle, items, self._config, control) as board:
             self._note(f"warming up {len(ways)} ways to answer")
             rtt_ms = board.warm_up(ways.values())
             for link in links:
@@ -121,6 +131,7 @@ class _SlowDown:
                 known = Link(link.mbps, rtt_ms)
                 rows = measured_rows(board, here, link, known, expected, floor)
                 yield Cell(self._subject.name, link.mbps, self._slow_down, rtt_ms, tuple(rows))
+            drifts += board.drifts
 
     def _items(self) -> int:
         """Writes those that are sent, and says how many there are."""

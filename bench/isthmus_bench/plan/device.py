@@ -5,6 +5,7 @@ It takes commands as lines of JSON on stdin and answers each with one line on st
     {"do": "frame", "way": W, "item": I}              one item; what it took, in terms
     {"do": "pipelined", "way": W, "items": [I, …]}    frames/s of these items without pause
     {"do": "link"}                                    what the agent has learned of the link
+    {"do": "control", "way": W, "as_planned_ms": T}   keep the board's speed, see `SlowBoard`
 
 A way is a candidate of the bundle, or the whole network of a bundle that never sends anything
 (`--alone`, named after its folder).
@@ -16,10 +17,13 @@ import queue
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,9 +34,12 @@ from isthmus_bench.slow_board import SlowBoard
 from isthmus_edge import Agent, AgentConfig, Answer
 from isthmus_edge.runtime import AnyArray
 from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
+from isthmus_partitioner.parts.timing import PAUSE_S
 
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
 SILENCE_S = 30.0
+_CONTROLS = 3  # runs of the control work each time,
+_RECENT = 9  # and how many count
 
 Result = TypeVar("Result")
 
@@ -79,6 +86,7 @@ class _Device:
     def __init__(self, options: argparse.Namespace) -> None:
         self._agents: list[_Timed] = []
         self._ways: dict[str, tuple[_Timed, str]] = {}
+        self._control_ms: deque[float] = deque(maxlen=_RECENT)
         inputs = open_bundle(options.bundle, "device").manifest.inputs
         with np.load(options.items, allow_pickle=False) as columns:
             arrays = {spec.name: columns[f"arr_{i}"] for i, spec in enumerate(inputs)}
@@ -111,9 +119,20 @@ class _Device:
         if command["do"] == "link":
             return self._agents[0].link()
         agent, candidate = self._ways[command["way"]]
+        if command["do"] == "control":
+            return {"drift": self._keep_speed(agent, command["as_planned_ms"])}
         if command["do"] == "frame":
             return agent.frame(self._items[command["item"]], candidate)
         return agent.pipelined([self._items[item] for item in command["items"]], candidate)
+
+    def _keep_speed(self, agent: "_Timed", as_planned_ms: float) -> float:
+        """How many times longer this machine takes for `agent`'s whole network than as planned."""
+        for _ in range(_CONTROLS):
+            self._control_ms.append(agent.control_ms(self._items[0]))
+        drift = median(self._control_ms) / as_planned_ms
+        for each in self._agents:
+            each.keep_speed(drift)
+        return drift
 
 
 class _Timed:
@@ -150,6 +169,16 @@ class _Timed:
         link = self._agent.stats().link
         return {} if link is None else asdict(link)
 
+    def control_ms(self, item: Mapping[str, AnyArray]) -> float:
+        """What the whole network takes of this machine's processor, after a pause."""
+        with self._board.left_out():
+            time.sleep(PAUSE_S)
+            self._agent.submit(item, candidate=self.local).result()
+            return self._board.last_ms
+
+    def keep_speed(self, drift: float) -> None:
+        self._board.keep_speed(drift)
+
     def frame(self, item: Mapping[str, AnyArray], candidate: str) -> dict[str, Any]:
         answer = self._agent.submit(item, candidate=candidate).result()
         is_remote = self._ear is not None and candidate != self.local
@@ -184,10 +213,27 @@ class _NotedBoard:
 
     def __init__(self, factor: float) -> None:
         self._board = SlowBoard(factor)
+        self._is_left_out = False
         self.last_ms = 0.0
 
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Work takes its own processor time in here, and is not remembered for others."""
+        self._is_left_out = True
+        try:
+            yield
+        finally:
+            self._is_left_out = False
+
+    def keep_speed(self, drift: float) -> None:
+        self._board.keep_speed(drift)
+
     def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
-        result, self.last_ms = self._board.run(kind, work)
+        if self._is_left_out:
+            begin_s = time.thread_time()
+            result, self.last_ms = work(), (time.thread_time() - begin_s) * 1e3
+        else:
+            result, self.last_ms = self._board.run(kind, work)
         return result, self.last_ms
 
 

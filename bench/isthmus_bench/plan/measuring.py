@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from isthmus import Candidate, LinkError, Manifest, TensorSpec
+from isthmus import Candidate, LinkError, Manifest, TensorSpec, answer_bytes, left_to_answer
 from isthmus_bench.plan.cells import Kind, Row, Terms
 from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_bench.processes import CloudProcess, EdgeProcess
@@ -18,7 +18,7 @@ from isthmus_bench.relay import LinkShape, Relay
 from isthmus_edge.link import LinkEstimate
 from isthmus_edge.policy import Prediction, Situation, predict
 
-__all__ = ["Board", "Link", "Way", "answer_bytes", "measured_rows", "ways_of"]
+__all__ = ["Board", "Link", "Way", "measured_rows", "ways_of"]
 
 DEVICE = "isthmus_bench.plan.device"
 _WARM_UP = 3
@@ -97,33 +97,31 @@ def _kind(candidate: Candidate) -> Kind:
     return "cloud-only" if candidate.precision == "none" else "split"
 
 
-def answer_bytes(outputs: Iterable[TensorSpec], top_k: int) -> int:
-    """As the cloud encodes answers: of float rows the greatest values alone, where so asked."""
-    return sum(
-        8 * top_k
-        if spec.data_type == "float32" and len(spec.shape) == 1 and 0 < top_k < spec.size
-        else spec.nbytes
-        for spec in outputs
-    )
-
-
 def _outputs(manifest: Manifest, candidate: Candidate) -> list[TensorSpec]:
     """What the cloud answers."""
-    known = manifest.cut_of(candidate).answers
-    return [spec for spec in manifest.outputs if spec.name not in known]
+    return left_to_answer(manifest.outputs, manifest.cut_of(candidate).answers)
 
 
 class Board:
     """The imitated board with its cloud behind a link; its processes end with its context.
 
-    `items` is how many the device has, as `flags` say.
+    `items` is how many the device has, as `flags` say. The board keeps its speed by the `control`,
+    which is to take so many ms of this machine's processor; `drifts` are how many times longer it
+    took.
     """
 
     def __init__(
-        self, flags: Mapping[str, object], bundle: Path, items: int, config: PlanBenchConfig
+        self,
+        flags: Mapping[str, object],
+        bundle: Path,
+        items: int,
+        config: PlanBenchConfig,
+        control: tuple[str, float],
     ) -> None:
         self._flags, self._bundle = flags, bundle
         self._items, self._config = items, config
+        self._control = control
+        self.drifts: list[float] = []
 
     def __enter__(self) -> Self:
         idle = LinkShape(rtt_ms=self._config.rtt_ms)
@@ -143,6 +141,7 @@ class Board:
 
         It is a little more than the relay's, for processes have to wake up at both ends.
         """
+        self._keep_speed()
         for way in ways:
             for item in range(_WARM_UP):
                 self._frame(way, item)
@@ -153,6 +152,7 @@ class Board:
         self._relay.shape(link.shape)
         frames: dict[str, Frames] = {way.name: [] for way in ways}
         for item in range(self._items):
+            self._keep_speed()
             for way in ways:
                 taken = frames[way.name]
                 spent_ms = sum(frame["latency_ms"] for frame in taken)
@@ -168,6 +168,7 @@ class Board:
         least, most = _PIPELINED
         found: dict[str, list[float]] = {way.name: [] for way in ways}
         for run in range(_RUNS):
+            self._keep_speed()
             for way in ways:
                 count = int(self._config.pipelined_s * 500 / way.prediction(link).period_ms)
                 if run == 0 or count > least:
@@ -175,6 +176,11 @@ class Board:
                     told = self._told({"do": "pipelined", "way": way.name, "items": items})
                     found[way.name].append(float(told["fps"]))
         return {name: median(values) for name, values in found.items()}
+
+    def _keep_speed(self) -> None:
+        way, as_planned_ms = self._control
+        told = self._edge.do("control", way=way, as_planned_ms=as_planned_ms)
+        self.drifts.append(float(told["drift"]))
 
     def _frame(self, way: Way, item: int) -> dict[str, Any]:
         return self._told({"do": "frame", "way": way.name, "item": item % self._items})

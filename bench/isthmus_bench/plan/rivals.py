@@ -37,14 +37,16 @@ from isthmus_partitioner.graph.files import save_model
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
 from isthmus_partitioner.parts.chains import ChainPlan, write_chain
 from isthmus_partitioner.parts.segments import tail_model
-from isthmus_partitioner.parts.timing import ChainTimer
+from isthmus_partitioner.parts.timing import PAUSE_S, ChainTimer
 from isthmus_partitioner.runtime import AnyArray, all_cores, interleaved_ms, open_session
 from isthmus_partitioner.wire.feeds import tail_feed
+from isthmus_partitioner.wire.through import through_the_wire
 
 __all__ = ["EDGE_FP32", "EDGE_INT8", "Rivals", "Whole", "build_rivals"]
 
 EDGE_FP32, EDGE_INT8 = "edge-only fp32", "edge-only int8"
 _TAIL_ROUNDS = 11
+_ENCODE_ROUNDS = 9
 
 Head = frozenset[int]
 Precision = Literal["fp32", "int8"]
@@ -64,6 +66,9 @@ class Whole:
 class Rivals:
     """What was built: `bundle` is the plan's with the other planners' cuts, `alone` a folder with
     a bundle for each way of `whole`. `cut_of` names the candidate of each head.
+
+    `edge_fp32_ms` is what the whole fp32 network takes on this machine, at the speed that it had
+    when the plan was made.
     """
 
     bundle: Path
@@ -71,6 +76,7 @@ class Rivals:
     manifest: Manifest
     cut_of: Mapping[Head, str]
     whole: tuple[Candidate, ...]
+    edge_fp32_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +110,48 @@ def build_rivals(  # noqa: PLR0913  a plan's bundle, and what it is to be compar
 ) -> Rivals:
     """Add cuts with these heads to the bundle of a plan, and write the `wholes` below `alone`.
 
-    `feed` is one item to time with, on a device `factor` times slower than this machine.
+    `feed` is one item to time with, on a device `factor` times slower than this machine. Should
+    this machine be slower or faster by now than when the plan was made, what the plan keeps on the
+    device says by how much, and all times are as they were then.
     """
     timer = ChainTimer(feed)
     chains, placed = _written(network, set(heads), bundle, timer)
     lone = [_written_alone(network, whole, alone, timer) for whole in wholes]
-    edge_ms = {
-        name: tuple(ms * factor for ms in prefixes)
-        for name, prefixes in timer.prefixes_ms().items()
-    }
+    local = manifest.chain_of(manifest.cut_of(manifest.local))
+    timer.add(local, bundle)
+    here = timer.prefixes_ms()
+    factor_now = manifest.local.figures.edge_ms / here[local.id][-1]
+    edge_ms = {name: tuple(ms * factor_now for ms in own) for name, own in here.items()}
     candidates = []
     for whole, chain in zip(wholes, lone, strict=True):
         figures = _figures(edge_ms[chain.id][-1], agreement=whole.agreement)
         candidates.append(_local(whole, figures))
         _write_alone(manifest, chain, candidates[-1], alone / whole.name)
     tail_ms = _tail_times(placed, bundle)
-    grown = _grown(manifest, chains, placed, edge_ms, tail_ms, bundle)
+    figures = {
+        each.id: _figures(
+            edge_ms[each.chain][each.depth],
+            encode_ms=_raw_encode_ms(each) * factor,
+            tail_ms=tail_ms[each.id],
+            payload_bytes=sum(boundary.spec.nbytes for boundary in each.at.boundaries),
+        )
+        for each in placed
+    }
+    grown = _grown(manifest, chains, placed, figures, bundle)
     names = {each.at.cut.head: each.id for each in placed}
-    return Rivals(bundle, alone, grown, names, tuple(candidates))
+    edge_fp32_ms = edge_ms[_chain_id(EDGE_FP32)][-1] / factor
+    return Rivals(bundle, alone, grown, names, tuple(candidates), edge_fp32_ms)
+
+
+def _chain_id(whole: str) -> str:
+    return whole.replace(" ", "-")
 
 
 def _written_alone(network: Network, whole: Whole, alone: Path, timer: ChainTimer) -> Chain:
     folder = alone / whole.name
     (folder / "device").mkdir(parents=True)
     head = HeadGraph(network, whole.model)
-    plan = ChainPlan(whole.name.replace(" ", "-"), whole.precision, head, ())
+    plan = ChainPlan(_chain_id(whole.name), whole.precision, head, ())
     chain = write_chain(network, plan, folder)
     timer.add(chain, folder)
     return chain
@@ -161,32 +184,37 @@ def _tail_times(placed: Sequence[_Placed], folder: Path) -> dict[str, float]:
         blanks = [np.zeros(spec.graph_shape, spec.data_type) for spec in specs]
         fed = tail_feed(each.at.boundaries, blanks, each.encodings)
         runs[each.id] = partial(session.run, None, fed)
-    return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter)
+    return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter, PAUSE_S)
+
+
+def _raw_encode_ms(placed: _Placed) -> float:
+    """What it takes here to put its tensors into a message as they are."""
+    tensors = _cut(placed).tensors
+    blanks = tuple(np.zeros(t.wire.graph_shape, t.wire.data_type) for t in tensors)
+    plain = [None] * len(tensors)
+    _, wire = through_the_wire([blanks] * _ENCODE_ROUNDS, tensors, placed.encodings, plain)
+    return wire.encode_ms
 
 
 def _grown(
     manifest: Manifest,
     chains: Sequence[Chain],
     placed: Sequence[_Placed],
-    edge_ms: Mapping[str, Sequence[float]],
-    tail_ms: Mapping[str, float],
+    figures: Mapping[str, Figures],
     folder: Path,
 ) -> Manifest:
     """The plan's manifest with these cuts, written over its own."""
     files = [(segment.file, "device") for chain in chains for segment in chain.segments]
     files += [(each.tail, "cloud") for each in placed]
-    candidates = []
-    for each in placed:
-        sent = sum(boundary.spec.nbytes for boundary in each.at.boundaries)
-        head_ms = edge_ms[each.chain][each.depth]
-        figures = _figures(head_ms, tail_ms=tail_ms[each.id], payload_bytes=sent)
-        candidates.append(_candidate(each, figures))
     return _write_manifest(
         msgspec.structs.replace(
             manifest,
             chains=(*manifest.chains, *chains),
             cuts=(*manifest.cuts, *map(_cut, placed)),
-            candidates=(*manifest.candidates, *candidates),
+            candidates=(
+                *manifest.candidates,
+                *(_candidate(each, figures[each.id]) for each in placed),
+            ),
             files=(*manifest.files, *_entries(files, folder)),
         ),
         folder,
@@ -268,11 +296,16 @@ def _entries(files: Sequence[tuple[str, str]], folder: Path) -> Iterator[FileEnt
 
 
 def _figures(
-    edge_ms: float, *, tail_ms: float = 0.0, payload_bytes: int = 0, agreement: float = 1.0
+    edge_ms: float,
+    *,
+    encode_ms: float = 0.0,
+    tail_ms: float = 0.0,
+    payload_bytes: int = 0,
+    agreement: float = 1.0,
 ) -> Figures:
     return Figures(
         edge_ms=edge_ms,
-        encode_ms=0.0,
+        encode_ms=encode_ms,
         decode_ms=0.0,
         tail_ms=tail_ms,
         payload_bytes=payload_bytes,

@@ -57,7 +57,12 @@ class Subject:
             self.sets,
             self.metric,
             devices=Devices(measure=self.measure),
-            config=replace(config.plan, edge_factor=slow_down, edge_network_ms=None),
+            config=replace(
+                config.plan,
+                goals=replace(config.plan.goals, answer_top_k=self.top_k),
+                edge_factor=slow_down,
+                edge_network_ms=None,
+            ),
             work=self.folder / "work",
             card=ModelCard(self.name),
             progress=say,

@@ -11,14 +11,16 @@ __all__ = ["WITHIN", "Verdict", "cloud_share", "error_terms", "losses", "verdict
 
 WITHIN = 0.03  # a cell that is worse than its best baseline by more is explained
 RAW, JPEG = "input-raw", "input-jpeg"
+CONTROL = "edge-only fp32"  # the imitated board keeps its speed by it: no prediction to judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """One figure (latency, or the time between pipelined frames) over all cells; fractions.
 
-    `mape`: the mean of |predicted - measured| / measured over all rows; `mape_chosen` over the
-    chosen ones. `regret_…`: the choice against the best of all candidates measured.
+    `mape`: the mean of |predicted - measured| / measured over all rows but the control's;
+    `mape_chosen` over the chosen ones. `regret_…`: the choice against the best of all candidates
+    measured.
     `never_worse_than_best_baseline_by`: the greatest excess over the best baseline, negative if
     the choice was better everywhere. Speed-ups are geometric means of baseline / choice over the
     cells that have this baseline at the floor; None where there is none.
@@ -38,7 +40,7 @@ def verdict_of(cells: Sequence[Cell], figure: Figure) -> Verdict:
     regrets = [cell.regret(figure) for cell in cells]
     behind = [excess for cell in cells if (excess := cell.behind_baseline(figure)) is not None]
     return Verdict(
-        mape=mean(_error(row, figure) for cell in cells for row in cell.rows),
+        mape=mean(_error(row, figure) for row in _judged(cells)),
         mape_chosen=mean(_error(cell.chosen(figure), figure) for cell in cells),
         regret_mean=mean(regrets),
         regret_max=max(regrets),
@@ -50,11 +52,15 @@ def verdict_of(cells: Sequence[Cell], figure: Figure) -> Verdict:
 
 def error_terms(cells: Iterable[Cell]) -> dict[str, float]:
     """Which part of the latency predictions miss: mean |error| of each term / measured latency."""
-    rows = [row for cell in cells for row in cell.rows]
+    rows = _judged(cells)
     return {
         term: mean(abs(missed) / row.measured_ms for row in rows for missed in [_missed(row)[term]])
         for term in ("device", "wire", "cloud")
     }
+
+
+def _judged(cells: Iterable[Cell]) -> list[Row]:
+    return [row for cell in cells for row in cell.rows if row.way != CONTROL]
 
 
 def cloud_share(cells: Iterable[Cell]) -> float | None:

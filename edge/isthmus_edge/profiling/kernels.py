@@ -1,30 +1,13 @@
-"""What ONNX Runtime's own profiler says of each kernel."""
+"""A network's kernels, timed by ONNX Runtime's own profiler."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-import numpy as np
-
-from isthmus import ModelError
-from isthmus.profiles import KernelTime
+from isthmus import KernelTime, kernels_of
 from isthmus_edge.profiling.session import Feed, Measured
 
-__all__ = ["kernel_times", "kernels_of"]
-
-_PERCENTILE = 25  # of a kernel's times: means were 30 % off on a busy machine
-_SUFFIX = "_kernel_time"
-
-
-class _Event(msgspec.Struct):
-    """What is read of one event; `ts` and `dur` in microseconds."""
-
-    name: str
-    cat: str
-    ts: int = 0
-    dur: int = 0
-    args: dict[str, object] = {}
+__all__ = ["kernel_times"]
 
 
 def kernel_times(
@@ -36,34 +19,3 @@ def kernel_times(
         for run in range(runs):
             network.run(items[run % len(items)])
         return kernels_of(network.events(), path.name)
-
-
-def kernels_of(profile: bytes, where: str) -> tuple[KernelTime, ...]:
-    """Read the runtime's profile; ModelError if it cannot be read."""
-    try:
-        events = msgspec.json.decode(profile, type=list[_Event])
-    except msgspec.DecodeError as error:
-        raise ModelError(f"{where}: the runtime's own profile is not readable: {error}") from error
-    times: dict[tuple[str, str, int], list[int]] = {}
-    for event in _outermost(event for event in events if _is_kernel(event)):
-        index = event.args.get("node_index")
-        place = int(index) if isinstance(index, int | str) and str(index).isdigit() else -1
-        key = (event.name.removesuffix(_SUFFIX), str(event.args.get("op_name")), place)
-        times.setdefault(key, []).append(event.dur)
-    return tuple(
-        KernelTime(name=name, op=op, index=index, ms=float(np.percentile(taken, _PERCENTILE)) / 1e3)
-        for (name, op, index), taken in times.items()
-    )
-
-
-def _is_kernel(event: _Event) -> bool:
-    return event.cat == "Node" and event.name.endswith(_SUFFIX)
-
-
-def _outermost(events: Iterable[_Event]) -> Iterator[_Event]:
-    """Without what ran inside another kernel: the body of an If or a Loop is part of its time."""
-    end = -1
-    for event in sorted(events, key=lambda event: (event.ts, -event.dur)):
-        if event.ts + event.dur > end or event.ts >= end:
-            end = max(end, event.ts + event.dur)
-            yield event

@@ -8,8 +8,8 @@ from typing import IO
 
 import numpy as np
 
-from isthmus import BundleError, TensorSpec, sha256_of
-from isthmus.profiles import INPUTS_NAME, KIT_NAME, Kit, KitFile, decode_kit
+from isthmus import BundleError, TensorSpec, check_file
+from isthmus.profiles import INPUTS_NAME, KIT_NAME, Kit, decode_kit
 from isthmus_edge.profiling.session import AnyArray, Feed
 
 __all__ = ["OpenKit", "open_kit", "read_kit"]
@@ -50,7 +50,7 @@ def open_kit(folder: Path) -> OpenKit:
     """Read `kit.json` and check size and sha256 of every file; BundleError names the wrong one."""
     opened = read_kit(folder)
     for entry in opened.kit.files:
-        _check_file(opened.file(entry.path), entry)
+        check_file(opened.file(entry.path), entry, KIT_NAME, _WAY_OUT)
     return opened
 
 
@@ -67,20 +67,6 @@ def read_kit(folder: Path) -> OpenKit:
             "`isthmus profile --kit DIR MODEL` where the model is, and copy it here"
         ) from error
     return OpenKit(folder, decode_kit(data, str(path)), hashlib.sha256(data).hexdigest())
-
-
-def _check_file(path: Path, entry: KitFile) -> None:
-    try:
-        size = path.stat().st_size
-        if size != entry.size_bytes:
-            raise BundleError(
-                f"{path}: {size} bytes, {KIT_NAME} says {entry.size_bytes}; {_WAY_OUT}"
-            )
-        digest = sha256_of(path)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}; {_WAY_OUT}") from error
-    if digest != entry.sha256:
-        raise BundleError(f"{path}: damaged (sha256 is not that of {KIT_NAME}); {_WAY_OUT}")
 
 
 def _arrays(path: Path, kit: Kit) -> list[AnyArray]:

@@ -4,31 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from isthmus import ModelError
+from isthmus_edge.runtime import RUNTIME_ERRORS, AnyArray
 
 __all__ = ["PROVIDER", "AnyArray", "Feed", "Measured"]
 
-AnyArray = NDArray[np.generic]
 Feed = Mapping[str, AnyArray]
 PROVIDER = "CPUExecutionProvider"
 
-# ONNX Runtime's exceptions share no base class of their own; MemoryError is its bad_alloc.
-_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    MemoryError,
-)
+# MemoryError is the runtime's bad_alloc.
+_FAILURES: tuple[type[Exception], ...] = (*RUNTIME_ERRORS, MemoryError)
 
 
 class Measured:
@@ -43,7 +30,7 @@ class Measured:
             self._session: Any = ort.InferenceSession(
                 str(path), _options(threads, profile), providers=[PROVIDER]
             )
-        except _RUNTIME_ERRORS as error:
+        except _FAILURES as error:
             raise ModelError(
                 f"{path.name}: ONNX Runtime {ort.__version__} cannot load it: {_first_line(error)}"
             ) from error
@@ -53,7 +40,7 @@ class Measured:
         """Compute all outputs for one item of the kit."""
         try:
             self._session.run(None, {name: feed[name] for name in self._inputs})
-        except _RUNTIME_ERRORS as error:
+        except _FAILURES as error:
             raise ModelError(f"{self._name}: the runtime failed: {_first_line(error)}") from error
         except KeyError as error:
             raise ModelError(

@@ -131,7 +131,7 @@ class Builder:
         for index, (boundary, transform) in enumerate(pairs):
             stage = None
             if stage_is_needed(boundary, transform):
-                suffix = f"+{index}" if index else ""  # no id ends so
+                suffix = f"+{index}" if index else ""  # no id has a plus
                 stage = f"device/wire-{cut_id}{suffix}.onnx"
                 network = self._network
                 model = stage_model(boundary, transform, network.model, network.batches)
@@ -147,7 +147,7 @@ class Builder:
         """The tensors' names made fit for a file name, distinct also where case does not count."""
         first, *more = (boundary.tensor.name for boundary in cut.boundaries)
         plain = re.sub(r"[^A-Za-z0-9._]+", "-", first).strip("-.")[:48] or "cut"
-        plain += f"+{len(more)}" if more else ""
+        plain += f"-and-{len(more)}-more" if more else ""
         if plan.is_second:
             plain += f"-{plan.precision}"
         name, count = plain, 2

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from isthmus import TensorSpec
+from isthmus import TensorSpec, left_to_answer
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.rewriting import OWN
 from isthmus_partitioner.graph.surgery import (
@@ -146,7 +146,7 @@ def tail_model(
     tensor in the graph) are added then: what the head's answers were off on calibration data.
     """
     graph = network.model.graph
-    outputs = [spec for spec in network.outputs if spec.name not in cut.cut.answers]
+    outputs = left_to_answer(network.outputs, cut.cut.answers)
     names = [boundary.tensor.name for boundary in cut.boundaries]
     rear = nodes_between(graph, names, [spec.name for spec in outputs])
     constants = initialisers(graph)

@@ -20,10 +20,11 @@ from isthmus_partitioner.runtime import (
 )
 from isthmus_partitioner.wire.feeds import tail_feed
 
-__all__ = ["ChainTimer", "open_tails", "time_tails"]
+__all__ = ["PAUSE_S", "ChainTimer", "open_tails", "time_tails"]
 
 _CHAIN_ROUNDS = 24
 _TAIL_ROUNDS = 11
+PAUSE_S = 0.02  # between frames: what is timed comes one by one
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class _Timed:
 
 
 class ChainTimer:
-    """Times chains for one item, all of them taking turns: on one thread, in its CPU time.
+    """Times chains for one item, all of them taking turns with pauses: one thread's CPU time.
 
     `feed` holds the model's inputs in their graph shapes.
     """
@@ -52,6 +53,7 @@ class ChainTimer:
         """By chain: the median time of its first i segments, for i from 0 to all."""
         for _ in range(_CHAIN_ROUNDS + 1):
             for timed in self._timed.values():
+                time.sleep(PAUSE_S)
                 timed.rounds.append(self._one_round(timed))
         return {
             name: (0.0, *map(float, np.median(timed.rounds[1:], axis=0)))  # the first warms up
@@ -83,7 +85,7 @@ def time_tails(
     tails: Mapping[str, Session],
     feed: Mapping[str, AnyArray],
 ) -> dict[str, float]:
-    """The median wall time of each tail for one item, by file; `feed` as for `ChainTimer`."""
+    """The median wall time of each tail for a single item, by file; `feed` as for `ChainTimer`."""
     feeds: dict[str, Mapping[str, AnyArray]] = {
         INPUT_TAIL: {spec.name: feed[spec.name] for spec in network.inputs}
     }
@@ -91,4 +93,4 @@ def time_tails(
         blanks = [np.zeros(t.wire.graph_shape, t.wire.data_type) for t in cut.tensors]
         feeds[cut.tail] = tail_feed(cut.at.boundaries, blanks, cut.ladder[0])
     runs = {file: partial(tails[file].run, None, fed) for file, fed in feeds.items()}
-    return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter)
+    return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter, PAUSE_S)

@@ -51,7 +51,8 @@ class Goals:
     what a head takes on the device. At least a share of `privacy_depth` (0-1) of the
     multiply-accumulates has to lie before whatever leaves the device; `no_raw_input` refuses what
     has none before it. At most `candidates` are kept beside `local`. `bandwidth_bps` is the range
-    of interest; `rtt_ms` the round trip of the link, of which 0 favours splitting most.
+    of interest; `rtt_ms` the round trip of the link, of which 0 favours splitting most. With an
+    `answer_top_k` above 0 so many values of a row come back from the cloud, else all.
     """
 
     objective: Objective | None = None
@@ -63,6 +64,7 @@ class Goals:
     candidates: int | None = None
     bandwidth_bps: tuple[float, float] = (SLOWEST_BPS, FASTEST_BPS)
     rtt_ms: float = 0.0
+    answer_top_k: int = 0
 
     def __post_init__(self) -> None:
         known = get_args(Objective)
@@ -77,6 +79,7 @@ class Goals:
         allowed = f"a lower and a higher one between {SLOWEST_BPS:g} and {FASTEST_BPS:g}"
         self._check("bandwidth_bps", SLOWEST_BPS <= low < high <= FASTEST_BPS, allowed)
         self._check("rtt_ms", isfinite(self.rtt_ms) and self.rtt_ms >= 0, "0 or more")
+        self._check("answer_top_k", self.answer_top_k >= 0, "0 (all values) or more")
 
     def _check(self, key: str, is_right: bool, allowed: str) -> None:
         if not is_right:

@@ -1,11 +1,13 @@
 """Who is best where: lower envelopes over bandwidth, exactly and without a grid.
 
-A way to answer a frame costs `device_ms`, then `payload_bytes` on the link, then `cloud_ms`.
+A way to answer a frame costs `device_ms`, then `payload_bytes` on the link, then `cloud_ms`, then
+`answer_bytes` on the way back. Both ways are taken to be equally wide, as the policy does.
 
 * latency: the sum. A line in 1/bandwidth; a round trip time shifts everything that uses the link
   alike, so who is best among those does not depend on it, and with no round trip at all the most
   of them are better than staying on the device.
-* period, the inverse of frames/s: in a pipelined stream the slowest of the three stages.
+* period, the inverse of frames/s: in a pipelined stream the slowest of device, way up, cloud and
+  way back.
 
 These, and energy and money (see `objectives`), are curves of one kind: the greatest of a few lines
 in 1/bandwidth. The least of many such curves is piecewise of lines, too, and is found by dividing
@@ -47,7 +49,7 @@ LOCAL_ADVANTAGE = 0.05
 
 
 class Stages(Protocol):
-    """The three stages of answering a frame; without bytes the link is not used at all."""
+    """The stages of answering a frame; without a payload the link is not used at all."""
 
     @property
     def device_ms(self) -> float:
@@ -56,12 +58,17 @@ class Stages(Protocol):
 
     @property
     def payload_bytes(self) -> float:
-        """What crosses the link."""
+        """What crosses the link on the way up."""
         ...
 
     @property
     def cloud_ms(self) -> float:
         """All that the cloud computes."""
+        ...
+
+    @property
+    def answer_bytes(self) -> float:
+        """What crosses the link on the way back."""
         ...
 
 
@@ -73,10 +80,11 @@ class Offer:
     device_ms: float
     payload_bytes: float
     cloud_ms: float
+    answer_bytes: float = 0.0
 
     def wire_ms(self, bandwidth_bps: float) -> float:
-        """Time of the payload on the link."""
-        return self.payload_bytes * 8e3 / bandwidth_bps
+        """Time of payload and answer on the link."""
+        return (self.payload_bytes + self.answer_bytes) * 8e3 / bandwidth_bps
 
     def latency_ms(self, bandwidth_bps: float) -> float:
         """From the first operation on the device to the answer, round trip left out."""
@@ -84,7 +92,8 @@ class Offer:
 
     def period_ms(self, bandwidth_bps: float) -> float:
         """Time between two answers of a pipelined stream."""
-        return max(self.device_ms, self.wire_ms(bandwidth_bps), self.cloud_ms)
+        wider_bytes = max(self.payload_bytes, self.answer_bytes)
+        return max(self.device_ms, wider_bytes * 8e3 / bandwidth_bps, self.cloud_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +163,14 @@ def latency_curve(stages: Stages, rtt_ms: float = 0.0) -> Curve:
     """Ms from the first operation to the answer; what sends nothing pays no round trip."""
     trip_ms = rtt_ms if stages.payload_bytes else 0.0
     fixed_ms = stages.device_ms + stages.cloud_ms + trip_ms
-    return Curve((Line(fixed_ms, stages.payload_bytes * 8e3),))
+    return Curve((Line(fixed_ms, (stages.payload_bytes + stages.answer_bytes) * 8e3),))
 
 
 def period_curve(stages: Stages) -> Curve:
     """Ms between two answers of a pipelined stream."""
     slower_ms = max(stages.device_ms, stages.cloud_ms)
-    return Curve((Line(slower_ms, 0.0), Line(0.0, stages.payload_bytes * 8e3)))
+    wider_bytes = max(stages.payload_bytes, stages.answer_bytes)
+    return Curve((Line(slower_ms, 0.0), Line(0.0, wider_bytes * 8e3)))
 
 
 def best_latency(offers: Iterable[Offer]) -> Spans:

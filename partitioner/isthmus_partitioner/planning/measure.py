@@ -27,6 +27,7 @@ from isthmus import (
     Rung,
     Symbols,
     TensorSpec,
+    left_to_answer,
 )
 from isthmus.pictures import available
 from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric
@@ -37,9 +38,15 @@ from isthmus_partitioner.parts.chains import ChainPlan, ChainRun
 from isthmus_partitioner.runtime import AnyArray, Session, all_cores, open_session, run_items
 from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.wire.feeds import tail_feed
-from isthmus_partitioner.wire.through import NOTHING_SENT, Stage, WireFigures, through_the_wire
+from isthmus_partitioner.wire.through import (
+    NOTHING_SENT,
+    Stage,
+    WireFigures,
+    after_a_pause,
+    through_the_wire,
+)
 
-__all__ = ["Evaluation", "HeadFigures", "Step", "Trial", "as_candidate", "is_picture", "until_bad"]
+__all__ = ["Evaluation", "Step", "Surroundings", "Trial", "as_candidate", "is_picture", "until_bad"]
 
 _BAD = 2  # rungs in succession below the floor: one may be bad luck
 
@@ -112,7 +119,9 @@ class Evaluation:
         )
         feeds = self._items.feeds(specs)
         items = (tuple(feed[spec.name] for spec in specs) for feed in feeds)
-        arrived, wire = through_the_wire(items, tensors, encodings, [None] * len(specs))
+        arrived, wire = through_the_wire(
+            items, tensors, encodings, [None] * len(specs), after_a_pause
+        )
         is_exact = not any(isinstance(e, Picture) and e.quality is not None for e in encodings)
         if is_exact:
             answers = self._reference  # what is sent exactly arrives as it was
@@ -153,7 +162,7 @@ class Evaluation:
     def _ladder(self, cut: BuiltCut, run: ChainRun, tail: Session, folder: Path) -> Iterator[Step]:
         items = run.items([tensor.boundary for tensor in cut.tensors])
         known = run.answers()
-        outputs = [s for s in self._network.outputs if s.name not in cut.at.cut.answers]
+        outputs = left_to_answer(self._network.outputs, cut.at.cut.answers)
         sessions = [
             None if tensor.stage is None else open_session(folder / tensor.stage, threads=1)
             for tensor in cut.tensors
@@ -209,17 +218,23 @@ def _run_stage(
 
 
 @dataclass(frozen=True, slots=True)
-class HeadFigures:
-    """What a head takes on the plan's device, `factor` times slower than this machine."""
+class Surroundings:
+    """What a candidate takes beside its wire.
+
+    A head on the plan's device, `factor` times slower than this machine; the tail; and what comes
+    back.
+    """
 
     edge_ms: float
     memory_bytes: int
     factor: float
+    tail_ms: float
+    answer_bytes: int
 
 
-def as_candidate(trial: Trial, head: HeadFigures, tail_ms: float, floor: float) -> Candidate:
+def as_candidate(trial: Trial, around: Surroundings, floor: float) -> Candidate:
     """The manifest's record of a trial; not yet chosen from."""
-    rungs = (_rung(step, head, tail_ms) for step in trial.steps)
+    rungs = (_rung(step, around) for step in trial.steps)
     candidate = Candidate(
         id=trial.id,
         cut=trial.cut,
@@ -244,19 +259,20 @@ def _ever_smaller(rungs: Iterable[Rung]) -> Iterator[Rung]:
             yield rung
 
 
-def _rung(step: Step, head: HeadFigures, tail_ms: float) -> Rung:
+def _rung(step: Step, around: Surroundings) -> Rung:
     wire, close = step.wire, step.close
     figures = Figures(
-        edge_ms=head.edge_ms,
-        encode_ms=wire.encode_ms * head.factor,
+        edge_ms=around.edge_ms,
+        encode_ms=wire.encode_ms * around.factor,
         decode_ms=wire.decode_ms,
-        tail_ms=tail_ms,
+        tail_ms=around.tail_ms,
         payload_bytes=wire.payload_bytes,
         payload_bytes_p95=wire.payload_bytes_p95,
         agreement=close.agreement,
         agreement_low=close.low,
         agreement_high=close.high,
         divergence=close.divergence,
-        memory_bytes=head.memory_bytes,
+        answer_bytes=around.answer_bytes,
+        memory_bytes=around.memory_bytes,
     )
     return Rung(encodings=step.encodings, figures=figures)

@@ -39,15 +39,17 @@ class Measure:
 
 
 def edge_energy(stages: Stages, rtt_ms: float, prices: Prices) -> Curve:
-    """Millijoules of the device for an answer: computing, sending, waiting (`DevicePower`)."""
+    """Millijoules of the device for an answer: computing, sending, waiting, receiving."""
     power = prices.device
     waiting_ms = stages.cloud_ms + (rtt_ms if stages.payload_bytes else 0.0)
     fixed_mj = (
         power.active_w * stages.device_ms
         + power.idle_w * waiting_ms
         + power.radio_j_per_mb * stages.payload_bytes / 1e3
+        + power.radio_answer_j_per_mb * stages.answer_bytes / 1e3
     )
-    return Curve((Line(fixed_mj, (power.idle_w + power.radio_w) * stages.payload_bytes * 8e3),))
+    on_the_link = (stages.payload_bytes + stages.answer_bytes) * 8e3
+    return Curve((Line(fixed_mj, (power.idle_w + power.radio_w) * on_the_link),))
 
 
 def cloud_cost(stages: Stages, _: float, prices: Prices) -> Curve:
@@ -59,7 +61,10 @@ def cloud_cost(stages: Stages, _: float, prices: Prices) -> Curve:
     hardware, software = (
         price * hours for price in (prices.cloud.machine_per_hour, prices.cloud.software_per_hour)
     )
-    network = prices.cloud.network_per_gb * stages.payload_bytes * _ANSWERS / 1e9
+    network = (
+        prices.cloud.network_per_gb * stages.payload_bytes
+        + prices.cloud.answers_per_gb * stages.answer_bytes
+    ) * (_ANSWERS / 1e9)
     return Curve((Line(hardware + software + network, 0.0),))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus import Candidate
+from isthmus import Candidate, answer_bytes
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.cuts.cut import NetworkCut
@@ -17,7 +17,7 @@ from isthmus_partitioner.parts.build import INPUT, LOCAL, Builder
 from isthmus_partitioner.planning.envelope import LOCAL_ADVANTAGE, Offer
 from isthmus_partitioner.planning.explain import explain
 from isthmus_partitioner.planning.listing import ModelCard, cuts_of, manifest_of, write_records
-from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, Trial, as_candidate
+from isthmus_partitioner.planning.measure import Evaluation, Surroundings, Trial, as_candidate
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 from isthmus_partitioner.planning.propose import Forecast, Proposer
@@ -60,7 +60,7 @@ def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Pro
     places = network_dag(known.network)
     sizes = _sizes(known, places, progress)
     heads = _heads(known, config, exact_tensors(sizes))
-    proposer = Proposer(known.network, places, heads, known.costs, sizes)
+    proposer = Proposer(known.network, places, heads, known.costs, sizes, config.goals.answer_top_k)
     proposed, forecasts = _proposed(known, proposer, wholes, config)
     builder = Builder(known.network, known.sets, known.metric, config, folder, progress)
     tried = try_out(
@@ -128,13 +128,15 @@ def _rivals(
     costs = known.costs
     cloud_ms = float(costs.cloud.sum())
     device_ms = float(costs.device[precision].sum())
+    returned = answer_bytes(known.network.outputs, config.goals.answer_top_k)
     yield Offer(LOCAL, device_ms * (1 - LOCAL_ADVANTAGE), 0, 0)
     for trial in wholes:
         good = [s.wire for s in trial.steps if s.close.agreement >= config.agreement_floor]
         if good and config.goals.privacy_depth == 0:
             wire = min(good, key=lambda wire: wire.payload_bytes)
             encode_ms = wire.encode_ms * costs.factor(precision)
-            yield Offer(trial.id, encode_ms, wire.payload_bytes, wire.decode_ms + cloud_ms)
+            whole_ms = wire.decode_ms + cloud_ms
+            yield Offer(trial.id, encode_ms, wire.payload_bytes, whole_ms, returned)
 
 
 def _decided(
@@ -144,9 +146,15 @@ def _decided(
     tried, floor = outcome.tried, config.agreement_floor
     local = local_chain(tried, floor)
     factor = known.costs.factor(local.plan.precision)
-    nothing = HeadFigures(edge_ms=0.0, memory_bytes=0, factor=factor)
+    no_head = Surroundings(
+        edge_ms=0.0,
+        memory_bytes=0,
+        factor=factor,
+        tail_ms=tried.input_tail_ms,
+        answer_bytes=answer_bytes(known.network.outputs, config.goals.answer_top_k),
+    )
     candidates = [
-        *(as_candidate(t, nothing, tried.input_tail_ms, floor) for t in outcome.wholes),
+        *(as_candidate(t, no_head, floor) for t in outcome.wholes),
         *tried.candidates,
         msgspec.structs.replace(tried.wholes[local.plan.id], id=LOCAL),
     ]

@@ -26,25 +26,27 @@ PRICES_EXAMPLE = files(__package__).joinpath("prices.toml").read_text(encoding="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicePower:
-    """What the device draws, in watts, and its radio, in joules for each 10^6 bytes sent.
+    """What the device draws, in watts, and its radio, in joules for 10^6 bytes sent or received.
 
-    `radio_w` comes on top of `idle_w` while the payload is on the link: the linear model of Huang
-    et al. (MobiSys 2012), power = base + rate * energy of a byte.
+    `radio_w` comes on top of `idle_w` while payload or answer are on the link: the linear model of
+    Huang et al. (MobiSys 2012), power = base + rate * energy of a byte.
     """
 
     active_w: float
     idle_w: float
     radio_w: float
     radio_j_per_mb: float
+    radio_answer_j_per_mb: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudPrices:
-    """In any one currency: an hour of the machine and of its software, 10^9 bytes that arrive."""
+    """In any one currency: an hour of the machine and of its software, 10^9 bytes in and out."""
 
     machine_per_hour: float
     software_per_hour: float
     network_per_gb: float
+    answers_per_gb: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus import Encoding, Lossless, Symbols
+from isthmus import Encoding, Lossless, Symbols, left_to_answer
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import ChainCut
@@ -44,7 +44,7 @@ class Probe:
         values = activations(self._network, specs, self._items)
         rungs = self._rungs(cut, values)
         tail = open_session(tail_model(self._network, cut), threads=all_cores())
-        outputs = [s for s in self._network.outputs if s.name not in cut.cut.answers]
+        outputs = left_to_answer(self._network.outputs, cut.cut.answers)
         for step, rung in zip(reversed(PROBED_STEPS), reversed(rungs), strict=True):
             sent = [
                 quantised(values[spec.name].view(np.float32), encoding)

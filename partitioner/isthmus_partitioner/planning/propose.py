@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from isthmus import answer_bytes, left_to_answer
 from isthmus_partitioner.cuts.cut import NetworkCut, cut_before
 from isthmus_partitioner.cuts.dag import Costs
 from isthmus_partitioner.cuts.network_dag import NetworkDag
@@ -40,7 +41,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """One cut, head precision and wire step as predicted; times for the plan's device, in ms.
 
     `edge_ms` is the head without the encoder, `tail_ms` the tail without the decoder; `step` in
-    standard deviations. Where it was built, `cut` is its id in the plan.
+    standard deviations; `answer_bytes` come back. Where it was built, `cut` is its id in the plan.
     """
 
     tensors: tuple[str, ...]
@@ -52,6 +53,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes: float
     decode_ms: float
     tail_ms: float
+    answer_bytes: int
     cut: str | None = None
 
     @property
@@ -63,11 +65,14 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     def offer(self) -> Offer:
         """As the envelope sees it."""
         device_ms, cloud_ms = self.edge_ms + self.encode_ms, self.decode_ms + self.tail_ms
-        return Offer(self.key, device_ms, self.payload_bytes, cloud_ms)
+        return Offer(self.key, device_ms, self.payload_bytes, cloud_ms, self.answer_bytes)
 
 
 class Proposer:
-    """Finds cuts of one network; `heads` by precision, `sizes` by tensor."""
+    """Finds cuts of one network; `heads` by precision, `sizes` by tensor.
+
+    `answer_top_k` as in `Goals`.
+    """
 
     def __init__(
         self,
@@ -76,9 +81,11 @@ class Proposer:
         heads: Mapping[str, HeadGraph],
         costs: NodeCosts,
         sizes: Mapping[str, TensorSizes],
+        answer_top_k: int,
     ) -> None:
         self._network, self._places, self._heads = network, places, heads
         self._costs, self._sizes = costs, sizes
+        self._answer_top_k = answer_top_k
 
     @property
     def preferred(self) -> str:
@@ -163,6 +170,7 @@ class Proposer:
 
     def _forecasts(self, cut: NetworkCut, precision: str) -> Iterator[Forecast]:
         factor = self._costs.factor(precision)
+        asked = left_to_answer(self._network.outputs, cut.answers)
         for index, step in enumerate(PROBED_STEPS):
             wire = [self._sizes[spec.name].by_step[index] for spec in cut.tensors]
             yield Forecast(
@@ -175,6 +183,7 @@ class Proposer:
                 payload_bytes=sum(figures.payload_bytes for figures in wire),
                 decode_ms=sum(figures.decode_ms for figures in wire),
                 tail_ms=self._costs.cloud_ms(cut.head),
+                answer_bytes=answer_bytes(asked, self._answer_top_k),
             )
 
 

@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from isthmus import Candidate, Chain
+from isthmus import Candidate, Chain, answer_bytes, left_to_answer
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.cuts.cut import NetworkCut, nested_families
 from isthmus_partitioner.graph.network import Network
@@ -21,7 +21,7 @@ from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
 from isthmus_partitioner.parts.build import INPUT_TAIL, LOCAL, Builder, BuiltCut
 from isthmus_partitioner.parts.chains import ChainPlan
 from isthmus_partitioner.parts.timing import ChainTimer, open_tails, time_tails
-from isthmus_partitioner.planning.measure import Evaluation, HeadFigures, Trial, as_candidate
+from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.precision.front import WORTH_IT
 
@@ -220,27 +220,34 @@ class _Tries:
         tails = open_tails(cuts, self._builder.folder)
         tail_ms = time_tails(self._network, cuts, tails, self._evaluation.first)
         self.tried.input_tail_ms = self.tried.input_tail_ms or tail_ms[INPUT_TAIL]
-        depth_of = {cut.id: cut.depth for cut in cuts}
-        files = {cut.id: cut.tail for cut in cuts}
+        built = {cut.id: cut for cut in cuts}
         folder, floor = self._builder.folder, self._config.agreement_floor
         trials = self._evaluation.chain(plan, tried.chain, cuts, tails, folder, floor)
         for trial in trials:
             if trial.cut == LOCAL:
                 depth = len(tried.chain.segments)
-                self.tried.wholes[plan.id] = self._candidate(trial, tried, depth, 0.0)
+                around = self._around(tried, depth)
+                self.tried.wholes[plan.id] = as_candidate(trial, around, floor)
             else:
-                tail = tail_ms[files[trial.cut]]
-                candidate = self._candidate(trial, tried, depth_of[trial.cut], tail)
-                self.tried.candidates.append(candidate)
-        self.tried.cuts |= {cut.id: cut for cut in cuts}
+                cut = built[trial.cut]
+                around = self._around(tried, cut.depth, tail_ms[cut.tail], self._returned(cut))
+                self.tried.candidates.append(as_candidate(trial, around, floor))
+        self.tried.cuts |= built
 
-    def _candidate(self, trial: Trial, tried: TriedChain, depth: int, tail_ms: float) -> Candidate:
-        head = HeadFigures(
+    def _around(
+        self, tried: TriedChain, depth: int, tail_ms: float = 0.0, returned: int = 0
+    ) -> Surroundings:
+        return Surroundings(
             edge_ms=tried.prefix_ms[depth],
             memory_bytes=tried.memory_bytes[depth],
             factor=self._costs.factor(tried.plan.precision),
+            tail_ms=tail_ms,
+            answer_bytes=returned,
         )
-        return as_candidate(trial, head, tail_ms, self._config.agreement_floor)
+
+    def _returned(self, cut: BuiltCut) -> int:
+        asked = left_to_answer(self._network.outputs, cut.at.cut.answers)
+        return answer_bytes(asked, self._config.goals.answer_top_k)
 
     def _is_faster(self, at: ChainCut, first: ChainPlan, other: ChainPlan) -> bool:
         """Whether the preferred head of a cut gains time, or is the other one anyway."""

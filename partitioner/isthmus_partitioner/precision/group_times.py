@@ -7,16 +7,16 @@ every other group is fp32.
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from isthmus import KernelTime, kernels_of
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import used_by
 from isthmus_partitioner.precision.bases import Base
@@ -33,7 +33,6 @@ from isthmus_partitioner.runtime import (
 __all__ = ["Feed", "GroupTimes", "borders", "time_groups", "time_models"]
 
 _RUNS = 8
-_PERCENTILE = 25  # of a node's times: means were 30 % off on a busy machine
 _ALL_ROUNDS_MS = 6000
 _ROUNDS = (5, 15)
 
@@ -50,15 +49,6 @@ def time_models(models: Mapping[str, onnx.ModelProto], feed: Feed) -> dict[str, 
     first_ms = interleaved_ms(runs, 1, time.thread_time)
     affordable = int(_ALL_ROUNDS_MS / max(sum(first_ms.values()), 1e-3))
     return interleaved_ms(runs, min(max(affordable, _ROUNDS[0]), _ROUNDS[1]), time.thread_time)
-
-
-class _Event(msgspec.Struct):
-    """What is read of one event of ONNX Runtime's profile; `dur` in microseconds."""
-
-    name: str
-    cat: str
-    dur: int = 0
-    args: dict[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +69,7 @@ def time_groups(network: Network, base: Base, groups: Sequence[Group], feed: Fee
     whole = {"fp32": network.model, "int8": int8, "striped": base.mix(stripes)}
     whole_ms = time_models(whole, feed)
     fp32_ms, int8_ms = (
-        _charged(network, groups, _node_times(whole[name], feed), whole_ms[name])
+        _charged(network, groups, _kernels(whole[name], name, feed), whole_ms[name])
         for name in ("fp32", "int8")
     )
     is_fp32 = [striped.get(index, True) for index in range(len(groups))]
@@ -113,7 +103,7 @@ def borders(network: Network, groups: Sequence[Group]) -> dict[tuple[int, int], 
 def _charged(
     network: Network,
     groups: Sequence[Group],
-    node_times: Sequence[tuple[str, str, float]],
+    kernels: Iterable[KernelTime],
     whole_ms: float,
 ) -> FloatArray:
     """The time of each group, adding up to that of the whole network."""
@@ -121,9 +111,9 @@ def _charged(
     anchors = Anchors(network.model.graph)
     charged = np.zeros(len(groups))
     waiting, last = 0.0, 0
-    for name, op_type, taken_ms in node_times:
-        node = anchors.find(name, op_type)
-        waiting += taken_ms
+    for kernel in kernels:
+        node = anchors.find(kernel.name, kernel.op)
+        waiting += kernel.ms
         if node is not None:
             # Reorders and transposes of the runtime's own are charged to the next layer.
             last = group_of[node]
@@ -134,8 +124,8 @@ def _charged(
     return charged * (whole_ms / total) if total > 0 else charged
 
 
-def _node_times(model: onnx.ModelProto, feed: Feed) -> list[tuple[str, str, float]]:
-    """Name, op and 25th percentile in ms of each node that ran, in the order of running."""
+def _kernels(model: onnx.ModelProto, name: str, feed: Feed) -> tuple[KernelTime, ...]:
+    """What each kernel of a network took by the runtime's own profiler."""
     with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
         options = session_options(1)
         options.enable_profiling = True
@@ -143,14 +133,4 @@ def _node_times(model: onnx.ModelProto, feed: Feed) -> list[tuple[str, str, floa
         session = open_session(model, threads=1, options=options)
         for _ in range(_RUNS):
             run_one(session, feed, [info.name for info in model.graph.output])
-        events = msgspec.json.decode(Path(session.end_profiling()).read_bytes(), type=list[_Event])
-    times: dict[tuple[str, str, object], list[int]] = {}
-    for event in events:
-        if event.cat == "Node" and event.name.endswith("_kernel_time"):
-            name = event.name.removesuffix("_kernel_time")
-            key = (name, str(event.args.get("op_name")), event.args.get("node_index"))
-            times.setdefault(key, []).append(event.dur)
-    return [
-        (name, op_type, float(np.percentile(taken, _PERCENTILE)) / 1e3)
-        for (name, op_type, _), taken in times.items()
-    ]
+        return kernels_of(Path(session.end_profiling()).read_bytes(), name)

@@ -42,6 +42,7 @@ def candidate_row(candidate: Candidate) -> CandidateRow:
         payload_bytes_p95=figures.payload_bytes_p95,
         decode_ms=figures.decode_ms,
         tail_ms=figures.tail_ms,
+        answer_bytes=figures.answer_bytes,
         agreement=figures.agreement,
         agreement_low=figures.agreement_low,
         agreement_high=figures.agreement_high,

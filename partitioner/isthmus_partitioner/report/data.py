@@ -58,6 +58,7 @@ class CandidateRow(_Row, frozen=True):
     payload_bytes_p95: int
     decode_ms: float
     tail_ms: float
+    answer_bytes: int
     agreement: float
     agreement_low: float
     agreement_high: float

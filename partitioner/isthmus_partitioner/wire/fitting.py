@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus import Encoding, Lossless, Symbols, requantise_table
+from isthmus import Encoding, Lossless, Symbols, left_to_answer, requantise_table
 from isthmus_partitioner.agreement.metrics import Answers, Metric
 from isthmus_partitioner.config import PlanConfig, UInt8Array
 from isthmus_partitioner.graph.network import Network
@@ -201,7 +201,7 @@ class CutFitter:
         rung: Sequence[Encoding],
     ) -> float:
         session = open_session(model, threads=all_cores())
-        outputs = [s for s in self._network.outputs if s.name not in cut.cut.answers]
+        outputs = left_to_answer(self._network.outputs, cut.cut.answers)
         answers = run_items(session, tail_feeds(cut.boundaries, sent, rung), outputs)
         # What the head has answered already is the same whatever crosses.
         return self._metric.closeness(self._reference, {**self._reference, **answers}).divergence

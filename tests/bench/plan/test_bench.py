@@ -126,7 +126,8 @@ def test_the_json_has_its_keys_and_every_row(result: PlanBenchResult) -> None:
         "speedup_vs_cloud_raw_mean",
         "speedup_vs_cloud_jpeg_mean",
     }
-    assert keys | {"cloud_seconds_per_answer_vs_whole_model", "machine"} <= figures.keys()
+    own = {"board_drift", "cloud_seconds_per_answer_vs_whole_model", "machine"}
+    assert keys | own <= figures.keys()
     assert keys <= figures["throughput"].keys()
     assert figures["rtt_ms"] == 5.0
     assert len(figures["rows"]) == len(result.cells[0].rows)
@@ -141,11 +142,16 @@ def test_the_report_explains_what_is_worse_and_what_is_below_the_floor() -> None
     raw = row("input-raw", "cloud-only", 100)
     split = row("conv", "split", 200, predicted_ms=50)
     made_up = PlanBenchResult(
-        machine="a machine", stolen_share=0.2, config=SMALL, cells=(cell(raw, jpeg, split),)
+        machine="a machine",
+        stolen_share=0.2,
+        config=SMALL,
+        cells=(cell(raw, jpeg, split),),
+        drift=(0.9, 1.0, 1.5),
     )
     lines = list(plan_lines(made_up))
     assert lines[0].startswith("Measured on a machine")
     assert any(line.startswith("CAUTION: ") for line in lines)
+    assert any(line.startswith("This machine took 0.90 to 1.50 times") for line in lines)
     assert any("never winners: input-jpeg of net (0.500)" in line for line in lines)
     assert any("conv is 100.0% behind input-raw" in line for line in lines)
 

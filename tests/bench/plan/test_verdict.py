@@ -21,6 +21,11 @@ def test_ratios_are_means_over_cells() -> None:
     assert found.mape_chosen == pytest.approx(0.6)
 
 
+def test_the_control_is_no_prediction_to_judge() -> None:
+    right, wrong = row("a", "split", 100), row("edge-only fp32", "edge-only", 100, predicted_ms=50)
+    assert verdict_of([cell(right, wrong)], "latency").mape == 0
+
+
 def test_speed_ups_are_geometric_means() -> None:
     raw, local = row("input-raw", "cloud-only", 100), row("local", "local", 25)
     slow = row("local", "local", 100)

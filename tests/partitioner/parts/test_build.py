@@ -85,7 +85,7 @@ def test_a_cut_is_called_after_its_first_tensor_and_how_many_more_there_are(
 ) -> None:
     building = builder(u_net, branched_sets(u_net), tmp_path)
     cuts = fitted(building, plan_of(u_net, ["wide"], ["deep"], ["deeper"], ["joined"]))
-    assert [cut.id for cut in cuts] == ["wide", "wide+1", "wide+1-2", "joined"]
+    assert [cut.id for cut in cuts] == ["wide", "wide-and-1-more", "wide-and-1-more-2", "joined"]
     assert [cut.depth for cut in cuts] == [1, 2, 3, 4]
 
 
@@ -109,7 +109,7 @@ def test_every_stage_of_every_cut_has_a_file_of_its_own(read: Read, tmp_path: Pa
     network = read(three_at_once())
     building = builder(network, branched_sets(network), tmp_path)
     cuts = fitted(building, plan_of(network, ["third"], ["fourth"]))
-    assert [cut.id for cut in cuts] == ["first+2", "first+2-2"]
+    assert [cut.id for cut in cuts] == ["first-and-2-more", "first-and-2-more-2"]
     stages = [stage for cut in cuts for stage in cut.stages]
     assert len(stages) == len(set(stages)) == 6
     for cut in cuts:
@@ -149,6 +149,18 @@ def test_ids_that_would_be_one_file_on_some_systems_get_a_number(
     building = builder(network, branched_sets(network), tmp_path)
     cuts = fitted(building, plan_of(network, ["Layer"], ["layer"], ["local"]))
     assert [cut.id for cut in cuts] == ["Layer", "layer-2", "local-2"]
+
+
+def test_a_tensor_called_like_a_cut_of_several_gets_a_number(read: Read, tmp_path: Path) -> None:
+    build = Graph()
+    first = build.op("Relu", [build.conv(build.picture(), "a", (3, 4), stride=4)], "first")
+    second = build.op("Relu", [build.conv(first, "b", (4, 6))], "second")
+    build.op("Concat", [first, second], "first-and-1-more", axis=1)
+    build.classes("first-and-1-more", 10)
+    network = read(branched.model_of(build, ["picture"], branched.ANSWER))
+    building = builder(network, branched_sets(network), tmp_path)
+    cuts = fitted(building, plan_of(network, ["second"], ["first-and-1-more"]))
+    assert [cut.id for cut in cuts] == ["first-and-1-more", "first-and-1-more-2"]
 
 
 def test_exact_tensors_have_no_stage_and_cross_as_they_are(read: Read, tmp_path: Path) -> None:

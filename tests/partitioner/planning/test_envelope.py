@@ -151,6 +151,12 @@ def test_a_round_trip_is_paid_by_what_uses_the_link() -> None:
     assert latency_curve(Offer("cut", 5, 1_000, 2), rtt_ms=30).at(1e6) == 5 + 8 + 2 + 30
 
 
+def test_an_answer_takes_its_way_back() -> None:
+    offer = Offer("masks", device_ms=5, payload_bytes=1_000, cloud_ms=2, answer_bytes=5_000)
+    assert latency_curve(offer).at(1e6) == offer.latency_ms(1e6) == 5 + 8 + 2 + 40
+    assert period_curve(offer).at(1e6) == offer.period_ms(1e6) == 40  # both ways at once
+
+
 def test_a_pipelined_stream_is_as_fast_as_its_slowest_stage() -> None:
     offer = Offer("x", device_ms=30, payload_bytes=10_000, cloud_ms=8)
     assert offer.period_ms(1e6) == pytest.approx(80)

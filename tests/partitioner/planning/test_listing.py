@@ -72,7 +72,7 @@ def test_a_cut_that_is_not_kept_leaves_its_chain_and_the_others_move_up(
         "local": 3,
     }
     assert [(chain.id, len(chain.segments)) for chain in manifest.chains] == [("fp32", 3)]
-    left = tried.cuts["stem.relu+1"]
+    left = tried.cuts["stem.relu-and-1-more"]
     assert there(shop).isdisjoint({left.tail, *left.stages})
 
 
@@ -80,11 +80,11 @@ def test_a_chain_none_of_whose_cuts_is_kept_is_left_out(shop: Workshop, tried: T
     manifest = shop.manifest(tried, ["stem.relu"])
     assert [chain.id for chain in manifest.chains] == ["fp32"]
     assert not [name for name in there(shop) if "fp32-2-" in name]
-    assert "stem.relu+1-2" not in {candidate.cut for candidate in manifest.candidates}
+    assert "stem.relu-and-1-more-2" not in {candidate.cut for candidate in manifest.candidates}
 
 
 def test_a_chain_that_local_does_not_need_stays_for_its_cut(shop: Workshop, tried: Tried) -> None:
-    manifest = shop.manifest(tried, ["stem.relu+1-2"])
+    manifest = shop.manifest(tried, ["stem.relu-and-1-more-2"])
     check(shop, manifest)
     assert [(chain.id, len(chain.segments)) for chain in manifest.chains] == [
         ("fp32", 1),
@@ -94,9 +94,9 @@ def test_a_chain_that_local_does_not_need_stays_for_its_cut(shop: Workshop, trie
 
 def test_what_remains_is_served(shop: Workshop, tried: Tried) -> None:
     """A chain that was divided anew still gives the tensors that stages and tails were made for."""
-    bundle = shop.bundle(tried, ["joined", "stem.relu+1-2"])
+    bundle = shop.bundle(tried, ["joined", "stem.relu-and-1-more-2"])
     asked = shop.sets.evaluation
-    for name in ("joined", "stem.relu+1-2"):
+    for name in ("joined", "stem.relu-and-1-more-2"):
         candidate = bundle.manifest.candidate(name)
         served = bundle.serve(candidate, 0, asked)
         reference = bundle.finish(candidate, asked)
@@ -126,7 +126,7 @@ def test_the_rest_of_a_chain_is_what_its_later_segments_take(shop: Workshop, tri
     assert cuts["stem.relu"].rest_ms == pytest.approx(times[-1] - times[1])
     assert cuts["joined"].rest_ms == pytest.approx(times[-1] - times[3])
     other = tried.chains["fp32.2"].prefix_ms
-    assert cuts["stem.relu+1-2"].rest_ms == pytest.approx(other[-1] - other[1])
+    assert cuts["stem.relu-and-1-more-2"].rest_ms == pytest.approx(other[-1] - other[1])
     assert (cuts["local"].rest_ms, cuts["local"].macs_share) == (0.0, 1.0)
 
 

@@ -13,8 +13,8 @@ from isthmus_partitioner import Network
 from isthmus_partitioner.agreement.metrics import Closeness, Metric, metric_for
 from isthmus_partitioner.planning.measure import (
     Evaluation,
-    HeadFigures,
     Step,
+    Surroundings,
     Trial,
     as_candidate,
     is_picture,
@@ -44,10 +44,11 @@ def trial(*agreements: float) -> Trial:
 
 
 def test_what_comes_behind_the_head_is_slower_on_a_slower_device_and_the_cloud_is_not() -> None:
-    found = as_candidate(trial(1.0), HeadFigures(20.0, 0, 10.0), 3.0, 0.9)
+    found = as_candidate(trial(1.0), Surroundings(20.0, 0, 10.0, 3.0, 40), 0.9)
     figures = found.figures
     assert (figures.edge_ms, figures.encode_ms) == (20.0, 5.0)
     assert (figures.decode_ms, figures.tail_ms) == (0.25, 3.0)
+    assert figures.answer_bytes == 40
     assert (figures.payload_bytes, figures.payload_bytes_p95) == (100, 101)
     assert (figures.agreement, figures.divergence) == (1.0, 0.125)
     assert (figures.agreement_low, figures.agreement_high) == (0.9, 1.1)
@@ -66,7 +67,7 @@ def test_what_comes_behind_the_head_is_slower_on_a_slower_device_and_the_cloud_i
 def test_the_rung_to_begin_with_is_the_coarsest_above_the_floor(
     agreements: tuple[float, ...], chosen: int
 ) -> None:
-    found = as_candidate(trial(*agreements), HeadFigures(1.0, 0, 1.0), 1.0, 0.95)
+    found = as_candidate(trial(*agreements), Surroundings(1.0, 0, 1.0, 1.0, 40), 0.95)
     assert found.chosen == chosen
     assert [rung.figures.agreement for rung in found.rungs] == list(agreements)
 
@@ -74,14 +75,16 @@ def test_the_rung_to_begin_with_is_the_coarsest_above_the_floor(
 def test_a_rung_that_is_coarser_but_no_smaller_is_left_out() -> None:
     sizes = (100, 90, 90, 95, 80)
     steps = tuple(step(size, 1 - index / 100) for index, size in enumerate(sizes))
-    rungs = as_candidate(replace(trial(1.0), steps=steps), HeadFigures(1.0, 0, 1.0), 1.0, 0.0).rungs
+    rungs = as_candidate(
+        replace(trial(1.0), steps=steps), Surroundings(1.0, 0, 1.0, 1.0, 40), 0.0
+    ).rungs
     assert [rung.figures.payload_bytes for rung in rungs] == [100, 90, 80]
     assert [rung.figures.agreement for rung in rungs] == [1.0, 0.99, 0.96]
 
 
 def test_what_sends_nothing_has_no_tail_and_no_encoding() -> None:
     local = Trial("local", "local", "fp32", (Step((), NOTHING_SENT, close(0.9)),))
-    found = as_candidate(local, HeadFigures(10.0, 0, 2.0), 0.0, 0.9)
+    found = as_candidate(local, Surroundings(10.0, 0, 2.0, 0.0, 0), 0.9)
     assert found.is_local
     assert (found.figures.edge_ms, found.figures.cloud_ms) == (10.0, 0.0)
     assert found.precision == "fp32"

@@ -12,10 +12,15 @@ from isthmus_partitioner.planning.objectives import OBJECTIVES, Objective
 from isthmus_partitioner.planning.prices import CloudPrices, DevicePower, Prices
 
 PRICES = Prices(
-    device=DevicePower(active_w=4.0, idle_w=2.0, radio_w=1.0, radio_j_per_mb=5.0),
-    cloud=CloudPrices(machine_per_hour=3.6, software_per_hour=0.36, network_per_gb=10.0),
+    device=DevicePower(
+        active_w=4.0, idle_w=2.0, radio_w=1.0, radio_j_per_mb=5.0, radio_answer_j_per_mb=0.5
+    ),
+    cloud=CloudPrices(
+        machine_per_hour=3.6, software_per_hour=0.36, network_per_gb=10.0, answers_per_gb=90.0
+    ),
 )
-CUT = Offer("cut", device_ms=50, payload_bytes=10_000, cloud_ms=8)  # 80 ms at 1 Mbit/s
+# On 1 Mbit/s 80 ms up and 16 ms back
+CUT = Offer("cut", device_ms=50, payload_bytes=10_000, cloud_ms=8, answer_bytes=2_000)
 LOCAL = Offer("local", device_ms=150, payload_bytes=0, cloud_ms=0)
 OBJECTIVE_NAMES = get_args(Objective)
 
@@ -23,12 +28,12 @@ OBJECTIVE_NAMES = get_args(Objective)
 @pytest.mark.parametrize(
     ("objective", "cut", "local"),
     [
-        ("latency", 50 + 80 + 8 + 30, 150),
+        ("latency", 50 + 80 + 8 + 16 + 30, 150),
         ("throughput", 80, 150),
-        # 4 W computing; 2 W waiting for cloud and round trip; 3 W while sending; 5 J a megabyte
-        ("edge-energy", 4 * 50 + 2 * (8 + 30) + 3 * 80 + 50, 600),
-        # 1,000 times 8 ms at 3.96 an hour, and 10 MB at 0.01 each
-        ("cloud-cost", 8 / 3600 * 3.96 + 0.1, 0),
+        # 4 W computing; 2 W waiting for cloud and round trip; 3 W on the link; 5 J a megabyte sent
+        ("edge-energy", 4 * 50 + 2 * (8 + 30) + 3 * (80 + 16) + 50 + 1, 600),
+        # 1,000 times 8 ms at 3.96 an hour, 10 MB at 0.01 each and 2 MB at 0.09
+        ("cloud-cost", 8 / 3600 * 3.96 + 0.1 + 0.18, 0),
     ],
 )
 def test_costs_are_what_one_counts_by_hand(objective: Objective, cut: float, local: float) -> None:
@@ -41,7 +46,12 @@ def test_costs_are_what_one_counts_by_hand(objective: Objective, cut: float, loc
 @settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(
-        st.tuples(st.integers(0, 400), st.integers(0, 200_000), st.integers(0, 90)),
+        st.tuples(
+            st.integers(0, 400),
+            st.integers(0, 200_000),
+            st.integers(0, 90),
+            st.integers(0, 90_000),
+        ),
         min_size=1,
         max_size=8,
     ),

@@ -253,7 +253,7 @@ def test_a_plan_of_several_tensors_is_served_as_its_figures_say(
     profile = profile_of(network, costs, made_up(network), "a cloud", "fp32")
     known = Groundwork(network, precision, profile, costs, sets, metric, ModelCard("fork"))
     planned = Planned(make_plan(known, QUICK, tmp_path / "parts", ignore), tmp_path / "parts")
-    candidate = next(c for c in planned.plan.manifest.kept if c.cut == "one+1")
+    candidate = next(c for c in planned.plan.manifest.kept if c.cut == "one-and-1-more")
     cut = planned.plan.manifest.cut_of(candidate)
     assert [tensor.boundary.name for tensor in cut.tensors] == ["one", "two"]
     assert_served_as_the_figures_say(planned, network, sets, metric)

@@ -46,7 +46,7 @@ def proposer(
     sizes = tensor_sizes(network, tensors, sets.fitted, PROBED_STEPS, ignore)
     heads = {} if int8 is None else {"int8": HeadGraph(network, int8)}
     heads["fp32"] = HeadGraph(network, network.model)
-    return Proposer(network, places, heads, made_up_costs(network, cloud=cloud), sizes)
+    return Proposer(network, places, heads, made_up_costs(network, cloud=cloud), sizes, 0)
 
 
 @pytest.fixture(scope="module")

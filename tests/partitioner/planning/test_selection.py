@@ -178,8 +178,12 @@ def test_a_lead_of_frames_is_told_as_time_between_them() -> None:
 
 
 PRICES = Prices(
-    device=DevicePower(active_w=1.0, idle_w=0.0, radio_w=0.0, radio_j_per_mb=10.0),
-    cloud=CloudPrices(machine_per_hour=1.0, software_per_hour=0.0, network_per_gb=0.0),
+    device=DevicePower(
+        active_w=1.0, idle_w=0.0, radio_w=0.0, radio_j_per_mb=10.0, radio_answer_j_per_mb=0.0
+    ),
+    cloud=CloudPrices(
+        machine_per_hour=1.0, software_per_hour=0.0, network_per_gb=0.0, answers_per_gb=0.0
+    ),
 )
 # On the device 150, 20 and 80 ms; 10 mJ for each KB: 0, 200 and 40 mJ
 BEST: Mapping[Objective, set[str]] = {"edge-energy": {"cut"}, "cloud-cost": {"local"}}

@@ -86,7 +86,7 @@ def found(result: Tried) -> dict[str, str]:
 def test_int8_heads_that_are_faster_are_all_that_is_built(shop: Workshop, clock: Clock) -> None:
     clock({"int8": (1, 2, 3, 4), "fp32": (2, 4, 6, 8)})
     result = tried(shop, "int8", "fp32")
-    assert found(result) == {"wide": "int8", "wide+1": "int8", "joined": "int8"}
+    assert found(result) == {"wide": "int8", "wide-and-1-more": "int8", "joined": "int8"}
     assert {cut.chain for cut in result.cuts.values()} == {"int8"}
     assert [c.figures.edge_ms for c in result.candidates] == [1, 2, 3]
 
@@ -96,9 +96,9 @@ def test_an_int8_head_that_is_slower_gives_way_to_the_fp32_one(
 ) -> None:
     clock({"int8": (3, 5, 5.5, 7), "fp32": (2, 4, 6, 8)})
     result = tried(shop, "int8", "fp32")
-    assert found(result) == {"joined": "int8", "wide-fp32": "fp32", "wide+1-fp32": "fp32"}
+    assert found(result) == {"joined": "int8", "wide-fp32": "fp32", "wide-and-1-more-fp32": "fp32"}
     edge_ms = {c.id: c.figures.edge_ms for c in result.candidates}
-    assert edge_ms == {"joined": 5.5, "wide-fp32": 2, "wide+1-fp32": 4}
+    assert edge_ms == {"joined": 5.5, "wide-fp32": 2, "wide-and-1-more-fp32": 4}
 
 
 def test_a_gain_within_what_timings_repeat_to_is_none(shop: Workshop, clock: Clock) -> None:
@@ -144,8 +144,8 @@ def test_an_int8_head_that_answers_too_badly_is_tried_in_fp32_too(
     cuts = [branched.cut_behind(shop.network, name) for name in PLACES]
     result = shop.tried(cuts, heads)
     assert found(result) == {
-        **dict.fromkeys(("wide", "wide+1", "joined"), "int8"),
-        **dict.fromkeys(("wide-fp32", "wide+1-fp32", "joined-fp32"), "fp32"),
+        **dict.fromkeys(("wide", "wide-and-1-more", "joined"), "int8"),
+        **dict.fromkeys(("wide-fp32", "wide-and-1-more-fp32", "joined-fp32"), "fp32"),
     }
 
 
@@ -242,9 +242,9 @@ def test_cuts_that_do_not_nest_get_chains_of_their_own(read: Read, tmp_path: Pat
     }
     assert {cut.id: cut.chain for cut in result.cuts.values()} == {
         "stem.relu": "fp32",
-        "stem.relu+1": "fp32",
+        "stem.relu-and-1-more": "fp32",
         "joined": "fp32",
-        "stem.relu+1-2": "fp32.2",
+        "stem.relu-and-1-more-2": "fp32.2",
     }
     bundle, asked = shop.bundle(result), shop.sets.evaluation
     assert [chain.id for chain in bundle.manifest.chains] == ["fp32", "fp32.2"]

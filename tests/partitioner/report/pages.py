@@ -75,6 +75,7 @@ def _candidate(
     tail_ms: float,
     *,
     agreement: float = 0.98,
+    answer_bytes: int = 0,
     kept: bool = True,
 ) -> CandidateRow:
     return CandidateRow(
@@ -88,6 +89,7 @@ def _candidate(
         payload_bytes_p95=payload_bytes * 5 // 4,
         decode_ms=0.5 if payload_bytes else 0.0,
         tail_ms=tail_ms,
+        answer_bytes=answer_bytes,
         agreement=agreement,
         agreement_low=agreement - 0.05,
         agreement_high=min(1.0, agreement + 0.02),
@@ -101,7 +103,7 @@ CANDIDATES = (
     _candidate("input-raw", "input", 0.0, 1.0, 150_528, 10.0, agreement=1.0),
     _candidate("input-jpeg", "input", 0.0, 12.0, 22_679, 10.0),
     _candidate("input-tiny", "input", 0.0, 9.0, 900, 10.0, agreement=0.80),
-    _candidate("early", "early", 30.0, 3.0, 4_146, 6.0),
+    _candidate("early", "early", 30.0, 3.0, 4_146, 6.0, answer_bytes=6_000),
     _candidate(HOSTILE, HOSTILE, 70.0, 2.0, 1_200, 3.0),
     _candidate("local", "local", 150.0, 0.0, 0, 0.0),
     _candidate("never", "early", 30.0, 9.0, 4_000, 6.0, kept=False),
@@ -151,7 +153,7 @@ class Position:
             return Offer(row.id, device_ms, 0, 0)
         waiting_ms = self.rtt_ms if self.objective == "latency" else 0.0
         cloud_ms = row.decode_ms + row.tail_ms * self.load + waiting_ms
-        return Offer(row.id, device_ms, row.payload_bytes, cloud_ms)
+        return Offer(row.id, device_ms, row.payload_bytes, cloud_ms, row.answer_bytes)
 
     @property
     def spans(self) -> Spans:

@@ -6,12 +6,12 @@ const report = page.report;
 const cuts = new Map(report.cuts.map((cut) => [cut.id, cut]));
 const isLocal = (candidate) => cuts.get(candidate.cut)?.is_local ?? false;
 const isInput = (candidate) => !isLocal(candidate) && candidate.edge_ms === 0;
-const PARTS = ["edge", "encode", "wire", "rtt", "decode", "tail"];
+const PARTS = ["edge", "encode", "wire", "rtt", "decode", "tail", "answer"];
 
 // Milliseconds of each part of one frame; what stays on the device pays for the device alone.
 function partsOf(candidate, view) {
   const edge = candidate.edge_ms * view.slowdown;
-  if (isLocal(candidate)) return { edge, encode: 0, wire: 0, rtt: 0, decode: 0, tail: 0 };
+  if (isLocal(candidate)) return { edge, encode: 0, wire: 0, rtt: 0, decode: 0, tail: 0, answer: 0 };
   return {
     edge,
     encode: candidate.encode_ms * view.slowdown,
@@ -19,10 +19,13 @@ function partsOf(candidate, view) {
     rtt: view.rtt,
     decode: candidate.decode_ms,
     tail: candidate.tail_ms * view.load,
+    answer: (candidate.answer_bytes * 8e3) / view.bandwidth,
   };
 }
 
-const stagesOf = (parts) => [parts.edge + parts.encode, parts.wire, parts.decode + parts.tail];
+const stagesOf = (parts) => [
+  parts.edge + parts.encode, parts.wire, parts.decode + parts.tail, parts.answer,
+];
 
 // Latency of one frame, or the time between two answers of a pipelined stream.
 function costMs(candidate, view) {
@@ -72,11 +75,13 @@ function spansOf(view) {
 
 function crossings(view) {
   // At endless bandwidth only what does not depend on it is left.
+  const isPeriod = view.objective === "period";
+  const bytesOf = (up, down) => (isPeriod ? Math.max(up, down) : up + down);
   const fixed = eligible.map((candidate) => ({
-    bits: candidate.payload_bytes * 8e3,
+    bits: bytesOf(candidate.payload_bytes, candidate.answer_bytes) * 8e3,
     ms: weighedMs(candidate, { ...view, bandwidth: Infinity }),
   }));
-  if (view.objective === "period")
+  if (isPeriod)
     return fixed.flatMap((one) => fixed.map((two) => one.bits / two.ms));
   return fixed.flatMap((one) => fixed.map((two) => (one.bits - two.bits) / (two.ms - one.ms)));
 }

@@ -8,6 +8,7 @@ const PART_WORDS = {
   rtt: "round trip",
   decode: "decode",
   tail: "cloud",
+  answer: "answer",
 };
 
 function digits(value, count = 3) {
