@@ -15,7 +15,7 @@ from isthmus import answer_bytes, describe_machine
 from isthmus_bench.plan.cells import Cell, with_static_splits
 from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_bench.plan.device import write_items
-from isthmus_bench.plan.measuring import Board, Link, measured_rows, ways_of
+from isthmus_bench.plan.measuring import Board, Link, Way, measured_rows, ways_of
 from isthmus_bench.plan.planners import Choice, Planners
 from isthmus_bench.plan.rivals import EDGE_FP32, EDGE_INT8, Rivals, Whole, build_rivals
 from isthmus_bench.plan.subject import Subject, Subjects, representative, subject_of
@@ -126,12 +126,23 @@ class _SlowDown:
             rtt_ms = board.warm_up(ways.values())
             for link in links:
                 expected = _expected(choices[link.mbps], rivals)
-                here = [w for w in ways.values() if w.kind != "fp32 wire" or w.name in expected]
-                self._note(f"{link.mbps:g} Mbit/s: {len(here)} ways to answer")
                 known = Link(link.mbps, rtt_ms)
-                rows = measured_rows(board, here, link, known, expected, floor)
-                yield Cell(self._subject.name, link.mbps, self._slow_down, rtt_ms, tuple(rows))
+                here = [w for w in ways.values() if w.kind != "fp32 wire" or w.name in expected]
+                quick = [w for w in here if self._is_worth_waiting(w, known)]
+                self._note(f"{link.mbps:g} Mbit/s: {len(quick)} ways to answer")
+                rows = measured_rows(board, quick, link, known, expected, floor)
+                yield Cell(
+                    model=self._subject.name,
+                    link_mbps=link.mbps,
+                    slow_down=self._slow_down,
+                    rtt_ms=rtt_ms,
+                    rows=tuple(rows),
+                    left_out=tuple(w.name for w in here if w not in quick),
+                )
             drifts += board.drifts
+
+    def _is_worth_waiting(self, way: Way, link: Link) -> bool:
+        return way.prediction(link).latency_ms <= self._config.too_slow_s * 1e3
 
     def _items(self) -> int:
         """Writes those that are sent, and says how many there are."""

@@ -73,13 +73,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One model, link and slow-down; `rtt_ms` is the round trip that the agent had found."""
+    """One model, link and slow-down; `rtt_ms` is the round trip that the agent had found.
+
+    `left_out` are ways that would have been too slow to wait for.
+    """
 
     model: str
     link_mbps: float
     slow_down: float
     rtt_ms: float
     rows: tuple[Row, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -34,7 +34,8 @@ class PlanBenchConfig:
     """A cell for every model, link (Mbit/s, both ways alike) and slow-down of the device.
 
     A way to answer is measured with `frames` evaluation items, one by one, or with three if these
-    take longer than `enough_s`; its frames/s in a run of about `pipelined_s`. `calibration` and
+    take longer than `enough_s`, or with two if one does; its frames/s in runs of `pipelined_s` in
+    all. What is predicted to take more than `too_slow_s` is left out. `calibration` and
     `evaluation` items are planned with; None: as many as the catalogue says. `plan` without its
     edge factor, which is the slow-down.
     """
@@ -43,9 +44,10 @@ class PlanBenchConfig:
     links_mbps: tuple[float, ...] = (1.1, 5.85, 18.88, 100.0)
     slow_downs: tuple[float, ...] = (1.0, 5.0, 20.0)
     rtt_ms: float = 40.0
-    frames: int = 9
-    enough_s: float = 2.5
-    pipelined_s: float = 2.0
+    frames: int = 7
+    enough_s: float = 2.0
+    pipelined_s: float = 1.5
+    too_slow_s: float = 10.0
     calibration: int | None = None
     evaluation: int | None = None
     plan: PlanConfig = _PLAN

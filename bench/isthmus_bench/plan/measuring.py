@@ -22,8 +22,8 @@ __all__ = ["Board", "Link", "Way", "measured_rows", "ways_of"]
 
 DEVICE = "isthmus_bench.plan.device"
 _WARM_UP = 3
-_LEAST_FRAMES = 3
-_PIPELINED = (4, 64)
+_LEAST_FRAMES = (2, 3)  # of what takes long, of others
+_PIPELINED = (2, 4, 64)  # of what takes long, of others at least and at most
 _RUNS = 3
 _TRIES = 3
 
@@ -154,23 +154,28 @@ class Board:
         for item in range(self._items):
             self._keep_speed()
             for way in ways:
-                taken = frames[way.name]
-                spent_ms = sum(frame["latency_ms"] for frame in taken)
-                if len(taken) < _LEAST_FRAMES or spent_ms < self._config.enough_s * 1e3:
-                    taken.append(self._frame(way, item))
+                if self._needs_more(frames[way.name]):
+                    frames[way.name].append(self._frame(way, item))
         return frames
+
+    def _needs_more(self, frames: Frames) -> bool:
+        spent_ms, enough_ms = sum(f["latency_ms"] for f in frames), self._config.enough_s * 1e3
+        few, usual = _LEAST_FRAMES
+        return spent_ms < enough_ms or len(frames) < (few if spent_ms > few * enough_ms else usual)
 
     def frames_per_second(self, ways: Sequence[Way], link: Link) -> dict[str, float]:
         """Of frames without pause: the median of runs in turns, of slow ways of a single one.
 
         Half of `pipelined_s` each, from the first answer to the last; the link is shaped already.
         """
-        least, most = _PIPELINED
+        few, usual, most = _PIPELINED
         found: dict[str, list[float]] = {way.name: [] for way in ways}
         for run in range(_RUNS):
             self._keep_speed()
             for way in ways:
-                count = int(self._config.pipelined_s * 500 / way.prediction(link).period_ms)
+                period_ms = way.prediction(link).period_ms
+                least = few if period_ms > self._config.pipelined_s * 1e3 else usual
+                count = int(self._config.pipelined_s * 500 / period_ms)
                 if run == 0 or count > least:
                     items = list(islice(cycle(range(self._items)), min(max(count, least), most)))
                     told = self._told({"do": "pipelined", "way": way.name, "items": items})

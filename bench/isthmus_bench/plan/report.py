@@ -82,6 +82,7 @@ def plan_lines(result: PlanBenchResult) -> Iterator[str]:
     if share is not None:
         yield f"A chosen split takes {share:.0%} of the whole model's time in the cloud."
     yield from _below_floor(result)
+    yield from _left_out(result)
     yield ""
     yield from _explained(result.cells)
 
@@ -104,6 +105,12 @@ def plan_json(result: PlanBenchResult) -> dict[str, Any]:
         "mape_terms": error_terms(result.cells),
         "throughput": asdict(verdict_of(result.cells, "throughput")),
         "cloud_seconds_per_answer_vs_whole_model": cloud_share(result.cells),
+        "left_out": [
+            {"model": cell.model, "link_mbps": cell.link_mbps, "slow_down": cell.slow_down}
+            | {"ways": list(cell.left_out)}
+            for cell in result.cells
+            if cell.left_out
+        ],
         "losses": [line for figure in _FIGURES for line in losses(result.cells, figure)],
         "rows": [_json(cell, row) for cell in result.cells for row in cell.rows],
     }
@@ -185,6 +192,15 @@ def _below_floor(result: PlanBenchResult) -> Iterator[str]:
     if missing:
         floor = result.config.plan.agreement_floor
         yield f"Baselines below the floor of {floor:g}, never winners: {', '.join(sorted(missing))}"
+
+
+def _left_out(result: PlanBenchResult) -> Iterator[str]:
+    for cell in result.cells:
+        if cell.left_out:
+            yield (
+                f"{cell.title}: left out, for more than {result.config.too_slow_s:g} s a frame "
+                f"were predicted: {', '.join(cell.left_out)}"
+            )
 
 
 def _explained(cells: Sequence[Cell]) -> Iterator[str]:

@@ -124,8 +124,8 @@ def build_rivals(  # noqa: PLR0913  a plan's bundle, and what it is to be compar
     edge_ms = {name: tuple(ms * factor_now for ms in own) for name, own in here.items()}
     candidates = []
     for whole, chain in zip(wholes, lone, strict=True):
-        figures = _figures(edge_ms[chain.id][-1], agreement=whole.agreement)
-        candidates.append(_local(whole, figures))
+        taken = _figures(edge_ms[chain.id][-1], agreement=whole.agreement)
+        candidates.append(_local(whole, taken))
         _write_alone(manifest, chain, candidates[-1], alone / whole.name)
     tail_ms = _tail_times(placed, bundle)
     figures = {

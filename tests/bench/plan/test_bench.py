@@ -145,15 +145,25 @@ def test_the_report_explains_what_is_worse_and_what_is_below_the_floor() -> None
         machine="a machine",
         stolen_share=0.2,
         config=SMALL,
-        cells=(cell(raw, jpeg, split),),
+        cells=(replace(cell(raw, jpeg, split), left_out=("input-webp",)),),
         drift=(0.9, 1.0, 1.5),
     )
     lines = list(plan_lines(made_up))
     assert lines[0].startswith("Measured on a machine")
     assert any(line.startswith("CAUTION: ") for line in lines)
     assert any(line.startswith("This machine took 0.90 to 1.50 times") for line in lines)
+    assert any(line.endswith("were predicted: input-webp") for line in lines)
+    assert plan_json(made_up)["left_out"][0]["ways"] == ["input-webp"]
     assert any("never winners: input-jpeg of net (0.500)" in line for line in lines)
     assert any("conv is 100.0% behind input-raw" in line for line in lines)
+
+
+def test_what_would_take_too_long_is_left_out(tmp_path: Path) -> None:
+    hasty = replace(SMALL, links_mbps=(0.02,), too_slow_s=0.5)  # 12 KB raw, a tenth as a JPEG
+    (found,) = run_plan_bench(hasty, lambda _: None, tiny_subject).cells
+    assert "input-raw" in found.left_out
+    assert "local" in {each.way for each in found.rows}
+    assert not {each.way for each in found.rows} & set(found.left_out)
 
 
 @pytest.mark.parametrize(
