@@ -103,8 +103,8 @@ CANDIDATES = (
     _candidate("input-raw", "input", 0.0, 1.0, 150_528, 10.0, agreement=1.0),
     _candidate("input-jpeg", "input", 0.0, 12.0, 22_679, 10.0),
     _candidate("input-tiny", "input", 0.0, 9.0, 900, 10.0, agreement=0.80),
-    _candidate("early", "early", 30.0, 3.0, 4_146, 6.0, answer_bytes=6_000),
-    _candidate(HOSTILE, HOSTILE, 70.0, 2.0, 1_200, 3.0),
+    _candidate("early", "early", 30.0, 3.0, 4_146, 6.0, answer_bytes=1_500),
+    _candidate(HOSTILE, HOSTILE, 70.0, 2.0, 1_200, 3.0, answer_bytes=2_000),
     _candidate("local", "local", 150.0, 0.0, 0, 0.0),
     _candidate("never", "early", 30.0, 9.0, 4_000, 6.0, kept=False),
 )
