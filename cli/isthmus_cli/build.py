@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 
 from isthmus import open_bundle
+from isthmus.manifest import MANIFEST_NAME
 from isthmus_cli.console import print_json
-from isthmus_cli.modelling import add_model_arguments, workbench_of
+from isthmus_cli.modelling import add_model_arguments, files_read, folders_read, workbench_of
+from isthmus_cli.targets import require_folder
 from isthmus_partitioner import render_plan
 
 DESCRIPTION = """\
@@ -31,8 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build and print where it lies."""
+    out = options.out or Path(f"{Path(options.model).stem}.bundle")
+    require_folder(out, MANIFEST_NAME, "bundle", (*files_read(options), *folders_read(options)))
     workbench = workbench_of(options)
-    out = workbench.build(options.out or Path(f"{Path(options.model).stem}.bundle"))
+    workbench.build(out)
     bundle = open_bundle(out, "cloud")
     if options.json:
         kept = [candidate.id for candidate in bundle.manifest.kept]

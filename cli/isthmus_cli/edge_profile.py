@@ -6,10 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from isthmus import ConfigError, DeviceProfile, encode_profile
+from isthmus import DeviceProfile, encode_profile
 from isthmus_cli.numbers import count, duration
 from isthmus_cli.progress import ProgressLine
+from isthmus_cli.targets import require_file
 from isthmus_edge.profiling import ProfilingConfig, partial_of, profile_kit, write_whole
+from isthmus_edge.profiling.kit import read_kit
 
 DESCRIPTION = """\
 Measure on this device what `isthmus profile --kit DIR MODEL` has put into the kit DIR: the
@@ -59,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
     config = ProfilingConfig(
         threads=options.threads, rounds=options.rounds, seconds=options.seconds
     )
-    if options.out.is_dir():
-        raise ConfigError(f"{options.out}: is a directory; name a file for the profile")
+    read_kit(options.kit)  # what is no kit is said first
+    require_file(options.out, [options.kit])
     partial = partial_of(options.out)
     try:
         with ProgressLine(quiet=options.quiet) as progress:

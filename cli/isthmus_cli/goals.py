@@ -1,6 +1,7 @@
 """The flags that say what a plan strives for and must hold to."""
 
 import argparse
+from math import inf, nan
 from pathlib import Path
 from typing import get_args
 
@@ -54,7 +55,7 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--rtt",
-        type=float,
+        type=_round_trip,
         default=Goals().rtt_ms,
         metavar="MS",
         help="round trip time of the link (default %(default)g, which favours splitting most)",
@@ -79,7 +80,7 @@ def _add_constraints(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--min-agreement",
         "--agreement-floor",
-        type=float,
+        type=_share,
         default=Goals().min_agreement,
         metavar="SHARE",
         help="of the answers that equal those of the unsplit fp32 model (default %(default)g)",
@@ -92,7 +93,7 @@ def _add_constraints(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--privacy-depth",
-        type=float,
+        type=_share,
         default=Goals().privacy_depth,
         metavar="SHARE",
         help="of the multiply-accumulates, 0-1, that lies before whatever leaves the device",
@@ -103,23 +104,46 @@ def _add_constraints(group: argparse._ArgumentGroup) -> None:
 
 
 def _range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    try:
-        return float(low) * _BPS, float(high) * _BPS
-    except ValueError as error:
+    slowest, fastest = (bps / _BPS for bps in Goals().bandwidth_bps)
+    low, high = (_number(part) for part in text.partition(":")[::2])
+    if not slowest <= low < high <= fastest:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no range LOW:HIGH in Mbit/s, for instance 1:20"
-        ) from error
+            f"{text!r} is no range LOW:HIGH in Mbit/s within {slowest:g}:{fastest:g}, "
+            "for instance 1:20"
+        )
+    return low * _BPS, high * _BPS
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, a number in 0-1")
+    return value
+
+
+def _round_trip(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in ms, a number from 0")
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN, which is in no range, for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return nan
 
 
 def goals_of(options: argparse.Namespace) -> Goals:
-    """The goals on the command line; ConfigError for values that make no sense."""
+    """The goals on the command line."""
     memory_mb = options.max_edge_memory
     return Goals(
         objective=options.objective,
         min_agreement=options.min_agreement,
         deadline_ms=options.deadline,
-        max_edge_memory_bytes=None if memory_mb is None else round(memory_mb * _BYTES),
+        max_edge_memory_bytes=None if memory_mb is None else max(1, round(memory_mb * _BYTES)),
         privacy_depth=options.privacy_depth,
         no_raw_input=options.no_raw_input,
         candidates=options.candidates,

@@ -25,7 +25,7 @@ from isthmus_partitioner.runtime import all_cores, open_session, run_items
 from isthmus_partitioner.samples import Samples, SampleSets, limited, sets_of, split_by_source
 
 CALIBRATION = 24
-EVALUATION = 84
+EVALUATION = 60
 _TRIED_ITEMS = 2
 
 __all__ = ["add_input_arguments", "metric_of", "samples_of"]

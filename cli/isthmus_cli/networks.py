@@ -16,11 +16,13 @@ from google.protobuf.message import DecodeError
 from isthmus import ConfigError, ModelError, TensorSpec
 from isthmus_models import MODELS, Model, get_model, with_picture_input
 from isthmus_partitioner import Network, load_model
+from isthmus_partitioner.folders import whole_file
 from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, weight_bytes
 from isthmus_partitioner.graph.inputs import open_inputs
 from isthmus_partitioner.graph.reading import read_file
 from isthmus_partitioner.graph.trial import try_out
 from isthmus_partitioner.inputs.pictures import PictureInput, Scale, picture_input
+from isthmus_partitioner.store import writing
 
 __all__ = ["ChosenNetwork", "add_network_arguments", "chosen_network"]
 
@@ -119,9 +121,13 @@ def _from_file(
         is_bgr = options.channels == "bgr"
         network = load_model(path, sizes)
         return ChosenNetwork(network, path.stem, scale=scale, is_bgr=is_bgr, notes=notes)
-    prepared = _made(work) / f"{path.stem}.picture.onnx"
-    prepared.write_bytes(_with_preprocessing(model, image, scale, options))
-    return ChosenNetwork(load_model(prepared), path.stem, notes=(*notes, *guesses))
+    prepared = work / f"{path.stem}.picture.onnx"
+    with writing(work), whole_file(prepared) as file:
+        file.write(_with_preprocessing(model, image, scale, options))
+    network = load_model(prepared)
+    # What is odd about the file itself was seen again in the prepared one.
+    guesses = tuple(note for note in guesses if note not in network.notes)
+    return ChosenNetwork(network, path.stem, notes=(*notes, *guesses))
 
 
 def _float_image(

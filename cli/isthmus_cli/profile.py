@@ -4,11 +4,19 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from isthmus import DeviceProfile, encode_profile
+from isthmus import ConfigError, DeviceProfile, encode_profile
+from isthmus.profiles import KIT_NAME
 from isthmus_cli.console import print_json
-from isthmus_cli.modelling import add_model_arguments, workbench_of
+from isthmus_cli.modelling import (
+    add_model_arguments,
+    files_read,
+    folders_read,
+    speeds_given,
+    workbench_of,
+)
 from isthmus_cli.numbers import count
 from isthmus_cli.progress import ProgressLine
+from isthmus_cli.targets import require_file, require_folder
 from isthmus_edge.profiling import ProfilingConfig, profile_kit, write_whole
 from isthmus_partitioner import Workbench, render_profile
 from isthmus_partitioner.profiles.profile import as_json
@@ -49,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Profile and print, or write a kit."""
+    _require_sense(options)
     workbench = workbench_of(options)
     if options.kit is not None:
         return _kit(workbench, options)
@@ -64,6 +73,31 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         print(f"\nwrote {options.out}")
     return 0
+
+
+def _require_sense(options: argparse.Namespace) -> None:
+    """ConfigError for flags that exclude each other, or a place that cannot be written."""
+    if options.kit is not None:
+        _require_only_a_kit(options)
+        reads = (*files_read(options), *folders_read(options))
+        require_folder(options.kit, KIT_NAME, "profile kit", reads)
+    given = [*speeds_given(options), *(["--edge"] if options.edge is not None else [])]
+    if options.threads > 1 and given:
+        raise ConfigError(
+            f"{given[0]}: with --threads {options.threads} this very machine is measured as the "
+            f"device; leave {given[0]} or --threads out"
+        )
+    if options.out is not None:
+        require_file(options.out, files_read(options))
+
+
+def _require_only_a_kit(options: argparse.Namespace) -> None:
+    for flag, is_given in (("-o", options.out is not None), ("--threads", options.threads > 1)):
+        if is_given:
+            raise ConfigError(
+                f"{flag}: --kit writes a kit and measures nothing; leave one of the two out, "
+                "and give -o and --threads to `isthmus edge profile` on the device"
+            )
 
 
 def _kit(workbench: Workbench, options: argparse.Namespace) -> int:

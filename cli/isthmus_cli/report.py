@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from isthmus_cli.console import print_json
+from isthmus_cli.targets import require_file
 from isthmus_partitioner.report.html import render_html, save_page
 from isthmus_partitioner.report.recorded import report_data
 
@@ -31,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page and say where it lies."""
-    data = report_data(options.bundle)
     out = options.out or Path(f"{options.bundle.resolve().stem}.html")
+    require_file(out, [options.bundle])
+    data = report_data(options.bundle)
     save_page(out, render_html(data))
     size_bytes = out.stat().st_size
     if options.json:

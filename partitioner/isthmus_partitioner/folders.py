@@ -1,15 +1,36 @@
-"""Directories that a reader sees whole or not at all."""
+"""Directories and files that a reader sees whole or not at all."""
 
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from isthmus import BundleError
 
-__all__ = ["whole_folder"]
+__all__ = ["whole_file", "whole_folder"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to fill, which becomes `path` when the block ends well and vanishes when it does not.
+
+    It lies beside `path` under a temporary name, then is renamed. Lets OSError pass, always with
+    the name of a file: a full disk gives it none.
+    """
+    partial = _beside(path)
+    try:
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        with suppress(OSError):  # there is none where all went well, or nothing could be written
+            partial.unlink()
 
 
 @contextmanager
@@ -21,7 +42,7 @@ def whole_folder(out: Path, marker: str, what: str) -> Iterator[Path]:
     is anything else, or if there is no room. `what` names the thing in messages.
     """
     _check_target(out, marker, what)
-    partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+    partial = _beside(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
@@ -31,11 +52,16 @@ def whole_folder(out: Path, marker: str, what: str) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise BundleError(
-            f"{out}: the {what} cannot be written ({reason}: {error.filename or partial}); "
+            f"{out}: the {what} cannot be written "
+            f"({reason}: {error.filename2 or error.filename or out}); "
             "make room, or choose another directory"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def _check_target(out: Path, marker: str, what: str) -> None:

@@ -1,6 +1,7 @@
 """Results kept between commands: JSON records that know what they were made from."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -8,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from isthmus import BundleError
+from isthmus_partitioner.folders import whole_file
 
 __all__ = ["load_record", "save_record", "writing"]
 
@@ -22,9 +24,8 @@ class _Kept(msgspec.Struct, Generic[Record], frozen=True):
 def save_record(path: Path, key: str, value: msgspec.Struct) -> None:
     """Write a record; `key` stands for everything that it was made from."""
     data = msgspec.json.format(msgspec.json.encode(_Kept(key, value)), indent=1)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data + b"\n")
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(data + b"\n")
 
 
 def load_record(path: Path, key: str, kind: type[Record]) -> Record | None:
@@ -41,13 +42,28 @@ def load_record(path: Path, key: str, kind: type[Record]) -> Record | None:
 
 @contextlib.contextmanager
 def writing(work: Path) -> Iterator[None]:
-    """Make the work directory; a full disk or a missing right becomes a BundleError."""
+    """Make the work directory; a full disk or a missing right becomes a BundleError.
+
+    What the block writes into it has to name its file in an OSError, as `whole_file` does: an error
+    without a name is taken for one of the temporary folder, which libraries use.
+    """
     try:
         work.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise BundleError(
-            f"{work}: the work directory cannot be used ({reason}: {error.filename or work}); "
-            "make room, or choose another directory"
-        ) from error
+        raise BundleError(_explained(error, work)) from error
+
+
+def _explained(error: OSError, work: Path) -> str:
+    reason = error.strerror or str(error)
+    temporary = Path(tempfile.tempdir or "TMPDIR")
+    place = Path(error.filename2 or error.filename or temporary)
+    if place.is_relative_to(temporary) and not place.is_relative_to(work):
+        return (
+            f"{temporary}: the temporary folder cannot be used ({reason}); "
+            "make room, or name another in TMPDIR"
+        )
+    return (
+        f"{work}: the work directory cannot be used ({reason}: {place}); "
+        "make room, or choose another directory"
+    )

@@ -24,7 +24,9 @@ from isthmus.profiles import DeviceProfile
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.bundle import write_bundle
 from isthmus_partitioner.config import PlanConfig, Progress
+from isthmus_partitioner.folders import whole_folder
 from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.parts.build import INPUT_TAIL
 from isthmus_partitioner.planning.listing import ModelCard
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
@@ -164,8 +166,8 @@ class Workbench:
                 self._card,
             )
             with writing(self._work):
-                path.unlink(missing_ok=True)  # an interrupted plan leaves no record of an older one
-                known = make_plan(groundwork, self._config, self._parts, self._progress)
+                with whole_folder(self._parts, INPUT_TAIL, "folder of parts") as parts:
+                    known = make_plan(groundwork, self._config, parts, self._progress)
                 save_record(path, self._plan_key, known)
         return known
 

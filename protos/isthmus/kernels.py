@@ -1,5 +1,6 @@
 """What ONNX Runtime's own profiler says of each kernel."""
 
+import tempfile
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -28,12 +29,16 @@ def kernels_of(profile: bytes, where: str) -> tuple[KernelTime, ...]:
     """The 25th percentile in ms of each kernel over all runs in a profile, in order of running.
 
     `profile` is the JSON that the runtime wrote, `where` names the network in errors. What ran
-    inside another kernel is part of that one's time. Raises ModelError if it cannot be read.
+    inside another kernel is part of that one's time. Raises ModelError if it cannot be read: the
+    runtime says nothing when it runs out of room, which for profiles is the temporary folder's.
     """
     try:
         events = msgspec.json.decode(profile, type=list[_Event])
     except msgspec.DecodeError as error:
-        raise ModelError(f"{where}: the runtime's own profile is not readable: {error}") from error
+        raise ModelError(
+            f"{where}: the runtime's own profile is not whole ({error}); make room in the "
+            f"temporary folder {tempfile.gettempdir()}, or name another in TMPDIR"
+        ) from error
     times: dict[tuple[str, str, int], list[int]] = {}
     for event in _outermost(event for event in events if _is_kernel(event)):
         index = event.args.get("node_index")

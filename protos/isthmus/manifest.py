@@ -218,8 +218,12 @@ class Figures(_Record, frozen=True):
     machine that measured. `agreement` (0-1), its 95 % confidence interval, `divergence` and bytes
     come from the evaluation inputs, against the unsplit fp32 model. `divergence` is in nats where
     the answer is a distribution, else the share of the answer's energy that is error.
-    `answer_bytes` come back from the cloud. `memory_bytes` is what the head takes on the device,
-    0 where it was not measured.
+    `answer_bytes` come back from the cloud. `memory_bytes`, 0 where it was not measured, is by how
+    much the resident set of a fresh process grows at most while it loads the head's segments one
+    after another and runs them: sessions with their weights, activations, and what the runtime sets
+    up once with its first session. Python and the runtime as it was loaded are not in it, nor are
+    stages and codecs, nor the rest of the chain, which an agent that may have to finish frames
+    itself loads, too: what that takes is the figure of `local`, which is all segments.
     """
 
     edge_ms: float

@@ -14,8 +14,10 @@ from isthmus import open_bundle
 from isthmus_bench.demo import DemoConfig, DemoResult
 from isthmus_bench.demo_report import demo_json, demo_lines, draw_charts
 from isthmus_bench.live import LiveEvent, LiveResult
-from isthmus_partitioner import Plan
-from isthmus_partitioner.planning.records import PlanRecord
+from isthmus_partitioner import Goals, Plan
+from isthmus_partitioner.planning.prices import DEFAULT_PRICES
+from isthmus_partitioner.planning.records import GoalsRecord, PlanRecord
+from isthmus_partitioner.planning.selection import standing_of
 
 SWITCH = {"at_s": 1.2, "before": "cut-16", "after": "local", "reason": "no link"}
 ANSWER = {
@@ -48,7 +50,14 @@ def config(tmp_path: Path) -> DemoConfig:
 @pytest.fixture
 def result(tiny_bundle: Path) -> DemoResult:
     manifest = open_bundle(tiny_bundle, "device").manifest
+    goals = GoalsRecord.of(
+        standing_of(manifest.candidates, {c.id: c for c in manifest.cuts}, Goals(), DEFAULT_PRICES)
+    )
     record = PlanRecord(
+        goals=goals,
+        prices=DEFAULT_PRICES,
+        wins=(),
+        nearest=(),
         rejected=(),
         forecasts=(),
         gaps=(),

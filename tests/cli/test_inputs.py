@@ -171,6 +171,16 @@ def test_an_image_of_open_size_gets_the_one_that_is_given_or_guessed(
     assert len(guesses) == (0 if flags else 2)
 
 
+def test_what_a_model_declares_wrongly_is_noted_once(given: Callable[..., Given]) -> None:
+    model = with_input(float_image(), "N", 3, "h", "w")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = CLASSES + 1
+    options, chosen = given(model)
+    notes = (*chosen.network.notes, *samples_of(options, chosen).notes)
+    assert len([note for note in notes if "is declared as" in note]) == 1
+    assert len([note for note in notes if "--size" in note]) == 2
+    assert len(set(notes)) == len(notes)
+
+
 def test_a_network_of_something_else_gets_made_up_inputs_and_is_told_so(
     given: Callable[..., Given],
 ) -> None:

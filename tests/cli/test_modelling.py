@@ -216,14 +216,10 @@ def test_an_op_that_the_runtime_lacks_is_named_with_its_node(desk: Desk, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--agreement-floor", "2"), ("min_agreement", "0-1")),
-        (("--edge-factor", "0"), ("edge_factor", "above 0")),
-        (("--edge-network-ms", "-5"), ("edge_network_ms", "above 0")),
-        (("--max-cuts", "-1"), ("max_cuts", "0 or more")),
-        (("--steps", "0"), ("steps", "above 0")),
-        (("--steps", "1/4", "0.25"), ("steps", "distinct")),
-        (("--formats", "jpeg", "jpeg"), ("pictures", "each once", "avif, jpeg, webp")),
-        (("--qualities", "0"), ("qualities", "1-100")),
+        (("--steps", "1/4", "0.25"), ("--steps 0.25 0.25", "twice", "each once")),
+        (("--formats", "jpeg", "jpeg"), ("--formats jpeg jpeg", "each once")),
+        (("--formats", "webp"), ("--formats webp", "jpeg", "add it")),
+        (("--qualities", "90", "90"), ("--qualities 90 90", "each once")),
         (("--labels", "nowhere.txt"), ("nowhere.txt", "labels")),
     ],
     ids=" ".join,
@@ -239,6 +235,14 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     [
         (("--steps", "1/0"), ("--steps", "'1/0'", "no number and no fraction")),
         (("--steps", "half"), ("--steps", "'half'")),
+        (("--steps", "0"), ("--steps", "'0'", "above 0")),
+        (("--agreement-floor", "2"), ("--agreement-floor", "'2'", "0-1")),
+        (("--edge-factor", "0"), ("--edge-factor", "'0'", "above 0")),
+        (("--edge-network-ms", "-5"), ("--edge-network-ms", "'-5'", "above 0")),
+        (("--divergence-budget", "nan"), ("--divergence-budget", "'nan'", "above 0")),
+        (("--max-cuts", "-1"), ("--max-cuts", "'-1'", "whole number from 0")),
+        (("--qualities", "0"), ("--qualities", "'0'", "1-100")),
+        (("--qualities", "101"), ("--qualities", "'101'", "1-100")),
         (("--formats", "gif"), ("--formats", "'gif'", "webp")),
         (("--qualities", "best"), ("--qualities", "'best'")),
     ],
@@ -257,6 +261,7 @@ def test_a_label_for_each_class_is_wanted(desk: Desk, tmp_path: Path) -> None:
     names.write_text("\n".join(LABELS[:2]), encoding="utf-8")
     ended = desk.attempt("plan", desk.model, "--quiet", "--labels", names)
     assert_explained(ended, "2 labels for 5 classes")
+    assert not desk.work.exists()
 
 
 def test_a_folder_without_pictures_is_named(isthmus: Isthmus, desk: Desk, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """`isthmus profile` to a file, by a kit on a device, and `isthmus plan` with what it measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.cli.test_modelling import Desk, read
-from tests.commands import Ended
+from tests.commands import Ended, assert_explained
 
 from isthmus import open_profile
 
@@ -56,14 +57,40 @@ def test_a_profile_of_another_model_is_refused(
     profile(desk, "-o", here)
     other = here.read_text().replace(open_profile(here).model_sha256, "0" * 64)
     here.write_text(other)
-    refused = plan(desk, "--edge", here)
-    assert refused.status == 1
-    assert "isthmus profile --kit" in refused.err
+    shutil.rmtree(desk.work)
+    for flag in ("--edge", "--cloud"):
+        refused = plan(desk, flag, here)
+        assert_explained(refused, "isthmus profile --kit", str(desk.model), "0" * 64)
+    assert not desk.work.exists()
 
 
 def test_a_device_that_is_profiled_needs_no_factor(desk: Desk, tmp_path: Path) -> None:
     here = tmp_path / "here.json"
     profile(desk, "-o", here)
-    refused = plan(desk, "--edge", here, "--edge-factor", 3)
-    assert refused.status == 1
-    assert "--edge-factor" in refused.err
+    shutil.rmtree(desk.work)
+    for flag in ("--edge-factor", "--edge-network-ms"):
+        refused = plan(desk, "--edge", here, flag, 3)
+        assert_explained(refused, flag, f"--edge {here}", "leave one of the two out")
+    assert not desk.work.exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--edge-factor", 20), ("--edge-network-ms", 50), ("--edge", "edge.json")],
+    ids=lambda flags: str(flags[0]),
+)
+def test_several_threads_are_measured_as_the_device_and_nothing_else_is(
+    desk: Desk, flags: tuple[object, ...]
+) -> None:
+    refused = desk.attempt("profile", desk.model, "--threads", 2, *flags)
+    assert_explained(refused, f"profile: {flags[0]}: with --threads 2", "or --threads out")
+    assert not desk.work.exists()
+
+
+@pytest.mark.parametrize("flags", [("-o", "p2.json"), ("--threads", 2)])
+def test_what_a_kit_would_not_do_is_refused(
+    desk: Desk, tmp_path: Path, flags: tuple[object, ...]
+) -> None:
+    refused = desk.attempt("profile", desk.model, "--kit", tmp_path / "kit", *flags)
+    assert_explained(refused, f"profile: {flags[0]}: --kit", "isthmus edge profile")
+    assert [path.name for path in tmp_path.iterdir()] == [desk.model.name]

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -127,8 +128,19 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(
     capfd: pytest.CaptureFixture[str], kit: Path, tmp_path: Path
 ) -> None:
     assert_explained(command(capfd, kit, "-o", tmp_path), str(tmp_path), "directory")
-    missing = tmp_path / "none" / "edge.json"
-    assert_explained(command(capfd, kit, "-o", missing, "--quiet"), str(missing), "cannot be")
+    for missing in (tmp_path / "none" / "edge.json", kit / "kit.json" / "edge.json"):
+        assert_explained(command(capfd, kit, "-o", missing, "--quiet"), str(missing), "cannot be")
+
+
+def test_a_temporary_folder_that_cannot_be_used_is_named(
+    capfd: pytest.CaptureFixture[str], kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime's profiler writes there."""
+    gone = tmp_path / "gone"
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", str(gone))
+        ended = command(capfd, kit, "-o", tmp_path / "edge.json", "--rounds", 3, "--quiet")
+    assert_explained(ended, str(gone), "temporary folder", "TMPDIR")
 
 
 def test_rounds_too_few_to_compare_are_named(
@@ -157,6 +169,12 @@ def test_a_full_disk_is_named_and_leaves_the_older_file(
     with pytest.raises(ConfigError, match=r"edge\.json: cannot be written \(No space left"):
         write_whole(out, b"newer")
     assert (out.read_bytes(), list(tmp_path.iterdir())) == (b"older", [out])
+
+
+def test_a_file_below_another_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/edge\.json: cannot be written \(Not a directory"):
+        write_whole(tmp_path / "file" / "edge.json", b"{}")
 
 
 class _Terminal(io.StringIO):

@@ -79,12 +79,15 @@ def test_a_file_in_the_way_is_left_alone(planned: Planned, tmp_path: Path) -> No
 def test_a_full_disk_is_reported_and_cleaned_up(
     planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_source: Path, target: Path) -> NoReturn:
-        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+    """Python's copying names the source first, which is not what is full."""
+
+    def full(source: Path, target: Path) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(BundleError, match=r"bundle.*cannot be written \(No space left"):
+    with pytest.raises(BundleError, match=r"bundle.*cannot be written \(No space left") as failed:
         write_bundle(planned.plan, planned.parts, tmp_path / "bundle")
+    assert str(planned.parts) not in str(failed.value)
     assert list(tmp_path.iterdir()) == []
 
 

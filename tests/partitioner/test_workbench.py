@@ -192,7 +192,7 @@ def test_a_plan_whose_files_were_damaged_is_made_again(
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
 )
-def test_a_plan_that_cannot_be_finished_leaves_none_and_is_made_again(
+def test_a_plan_that_cannot_be_finished_leaves_the_older_one_and_is_made_again(
     failure: BaseException,
     network: Network,
     sets: SampleSets,
@@ -207,13 +207,17 @@ def test_a_plan_that_cannot_be_finished_leaves_none_and_is_made_again(
 
     is_full = isinstance(failure, OSError)
     config = replace(QUICK, steps=(1 / 3,))
+    before = set(work.iterdir())
     with monkeypatch.context() as patched:
         patched.setattr(build_module, "save_model", fail)
         expected = BundleError if is_full else KeyboardInterrupt
         with pytest.raises(expected, match="No space left" if is_full else None):
             Desk(network, sets, work, config).bench.build(tmp_path / "bundle")
-    assert not (work / "plan.json").exists()
+    assert set(work.iterdir()) == before
     assert not (tmp_path / "bundle").exists()
+    older = Desk(network, sets, work)
+    older.bench.plan()
+    assert older.said == []
     again = Desk(network, sets, work, config)
     open_bundle(again.bench.build(tmp_path / "bundle"), "cloud")
 

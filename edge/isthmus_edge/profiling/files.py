@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from isthmus import ConfigError
@@ -28,4 +29,5 @@ def write_whole(path: Path, data: bytes) -> None:
             f"{path}: cannot be written ({error.strerror}); make room, or choose another file"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none where nothing could be written
+            unfinished.unlink()

@@ -1,7 +1,7 @@
 """The DAG of a network: nodes that depend on an input, and the tensors that may cross."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -32,6 +32,14 @@ class NetworkDag:
     def in_network(self, head: Iterable[int]) -> frozenset[int]:
         """The same nodes by their numbers in the graph."""
         return frozenset(self.nodes[node] for node in head)
+
+    def without(self, names: Collection[str]) -> "NetworkDag":
+        """The same, but these tensors may not cross."""
+        tensors = (
+            replace(tensor, is_cuttable=tensor.is_cuttable and tensor.name not in names)
+            for tensor in self.dag.tensors
+        )
+        return NetworkDag(Dag(self.dag.node_count, tuple(tensors)), self.nodes)
 
     def single_tensor_heads(self) -> Iterator[frozenset[int]]:
         """Heads behind which exactly one tensor crosses, shallow to deep; O(nodes + readings).

@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from isthmus_partitioner.folders import whole_file
+
 __all__ = ["INLINE_LIMIT_BYTES", "save_model", "weight_bytes"]
 
 INLINE_LIMIT_BYTES = 1_800_000_000  # protobuf ends at 2**31, of which the graph takes a part
@@ -24,15 +26,17 @@ def save_model(
 ) -> list[Path]:
     """Write a model, above `limit_bytes` of constants with these in `<name>.data` beside it.
 
-    Returns the files that were written. Lets OSError pass: what to do about a full disk is the
-    caller's business. The model itself is not changed.
+    Returns the files that were written, each of them whole or not there. Lets OSError pass, with
+    the file's name: what to do about a full disk is the caller's business. The model itself is not
+    changed.
     """
     if weight_bytes(model) <= limit_bytes:
-        path.write_bytes(model.SerializeToString(deterministic=True))
+        with whole_file(path) as file:
+            file.write(model.SerializeToString(deterministic=True))
         return [path]
     data = path.with_name(f"{path.name}.data")
     slim = _without_constants(model)
-    with data.open("wb") as stream:
+    with whole_file(path) as file, whole_file(data) as stream:
         for tensor in model.graph.initializer:
             kept = slim.graph.initializer.add()
             content = _content(tensor)
@@ -42,7 +46,7 @@ def save_model(
             stream.write(b"\0" * (-stream.tell() % _ALIGNMENT))
             _refer(kept, tensor, data.name, (stream.tell(), len(content)))
             stream.write(content)
-    path.write_bytes(slim.SerializeToString(deterministic=True))
+        file.write(slim.SerializeToString(deterministic=True))
     return [path, data]
 
 

@@ -26,7 +26,7 @@ from isthmus_partitioner.graph.rewriting import (
     with_inputs,
 )
 from isthmus_partitioner.graph.simplify import simplified
-from isthmus_partitioner.graph.surgery import spec_info
+from isthmus_partitioner.graph.surgery import open_info, spec_info
 from isthmus_partitioner.graph.tensors import Tensors, find_tensors
 from isthmus_partitioner.graph.trial import (
     Trial,
@@ -48,10 +48,11 @@ class Network:
 
     `model` has its constants folded, a name on every node, and the type and shape of every tensor;
     the only free dimension is the batch "N", where the network `batches`: where a batch of two
-    gives the same answers as the two items alone. `tensors` holds what depends on an input and can
-    cross, the inputs and outputs among it, by name. Those in `unjoinable` have the batch folded
-    into another dimension. `macs` is by node, in order. `notes` say what was assumed, what could
-    not be done and why.
+    gives the same answers as the two items alone. Where `is_open` no size is stated: the runtime
+    would refuse the network, because a branch that is never taken would not fit. `tensors` holds
+    what depends on an input and can cross, the inputs and outputs among it, by name. Those in
+    `unjoinable` have the batch folded into another dimension. `macs` is by node, in order. `notes`
+    say what was assumed, what could not be done and why.
     """
 
     path: Path
@@ -64,6 +65,14 @@ class Network:
     batches: bool
     unjoinable: tuple[str, ...]
     notes: tuple[str, ...]
+    is_open: bool = False
+
+    def info(self, spec: TensorSpec) -> onnx.ValueInfoProto:
+        """An input or output of a part, which states no more of its size than the network does."""
+        if not self.is_open:
+            return spec_info(spec, self.batches)
+        own = (info for info in self.model.graph.input if info.name == spec.name)
+        return next(own, None) or open_info(spec)
 
 
 def load_model(path: Path, sizes: Mapping[str, int] = _NO_SIZES) -> Network:
@@ -192,6 +201,7 @@ def _network(
         batches=batches,
         unjoinable=tensors.unjoinable,
         notes=(*notes, *tensors.notes, *_bodies(model.graph, sum(macs))),
+        is_open=mode == "open",
     )
 
 

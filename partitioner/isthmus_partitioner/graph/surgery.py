@@ -18,6 +18,7 @@ __all__ = [
     "constant",
     "initialisers",
     "nodes_between",
+    "open_info",
     "producers",
     "spec_info",
     "tensor_info",
@@ -97,6 +98,15 @@ def spec_info(spec: TensorSpec, batches: bool) -> onnx.ValueInfoProto:
     if batches and spec.batch_axis is not None:
         sizes[spec.batch_axis] = BATCH
     return helper.make_tensor_value_info(spec.name, element, sizes)
+
+
+def open_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    """A graph input or output of which the type is stated, but no size: only that it is a scalar.
+
+    Without a shape, not even with an open one: a branch may stand for another rank.
+    """
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(spec.data_type))
+    return helper.make_tensor_value_info(spec.name, element, None if spec.graph_shape else [])
 
 
 def constant(name: str, value: NDArray[np.generic]) -> TensorProto:

@@ -37,7 +37,8 @@ def read_arrays(files: Sequence[Path], inputs: Sequence[TensorSpec]) -> Samples:
     `sources` of n strings; without it the file is one source. Floats are converted to the input's
     floats, integers to wider ones.
 
-    Raises ConfigError that names the file and lists what the network wants.
+    Raises ConfigError that names the file and lists what the network wants, or the first row that
+    holds NaN or infinity.
     """
     if not files:
         raise ConfigError("no file of inputs was given; name .npz files")
@@ -81,9 +82,7 @@ class _File:
             headers = {name: self._header(archive, name) for name in self._names(archive)}
             count = self._checked(headers)
             arrays = {
-                spec.name: self._read(archive, spec.name, headers[spec.name]).astype(
-                    spec.data_type, copy=False
-                )
+                spec.name: self._converted(spec, self._read(archive, spec.name, headers[spec.name]))
                 for spec in self.inputs
             }
             return Samples(arrays, self._sources(archive, headers, count))
@@ -169,6 +168,18 @@ class _File:
             raise self._refused(f"array {name!r} has {len(content):,} of {header.nbytes:,} bytes")
         array = np.frombuffer(content, header.data_type)
         return array.reshape(header.shape, order="F" if header.is_fortran else "C")
+
+    def _converted(self, spec: TensorSpec, array: AnyArray) -> AnyArray:
+        """As the network takes it; nothing can be fitted to or compared on NaN or infinity."""
+        with np.errstate(over="ignore"):
+            converted: AnyArray = array.astype(spec.data_type, copy=False)
+        if converted.dtype.kind == "f" and not np.isfinite(converted).all():
+            row = next(row for row, item in enumerate(converted) if not np.isfinite(item).all())
+            raise ConfigError(
+                f"{self.path}: {spec.name!r} holds NaN or infinity as {spec.data_type}, first in "
+                f"row {row} (counted from 0); leave such rows out, or replace the values"
+            )
+        return converted
 
     def _refused(self, what: str) -> ConfigError:
         wanted = ", ".join(

@@ -21,7 +21,6 @@ from isthmus_partitioner.graph.surgery import (
     constant,
     initialisers,
     nodes_between,
-    spec_info,
     used_by,
 )
 from isthmus_partitioner.parts.boundary import Boundary, ChainCut, HeadGraph
@@ -85,8 +84,8 @@ def _segment(
     model = assemble(
         head.model,
         nodes,
-        [spec_info(spec, network.batches) for spec in inputs],
-        [spec_info(spec, network.batches) for spec in outputs],
+        [network.info(spec) for spec in inputs],
+        [network.info(spec) for spec in outputs],
         constants,
     )
     return SegmentModel(model, inputs, outputs)
@@ -114,8 +113,8 @@ def _scale_and_zero_point(boundary: Boundary) -> dict[str, onnx.TensorProto]:
 def whole_model(network: Network) -> onnx.ModelProto:
     """The whole fp32 network, fed with the model's inputs: the tail of `input`."""
     graph = network.model.graph
-    infos = [spec_info(spec, network.batches) for spec in network.inputs]
-    outputs = [spec_info(spec, network.batches) for spec in network.outputs]
+    infos = [network.info(spec) for spec in network.inputs]
+    outputs = [network.info(spec) for spec in network.outputs]
     nodes = nodes_between(graph, [], [info.name for info in outputs])
     return assemble(network.model, nodes, infos, outputs, initialisers(graph))
 
@@ -159,8 +158,8 @@ def tail_model(
             nodes += _received(boundary, transform, index, bias, constants)
             inputs += _symbol_infos(network, boundary, transform, index)
         else:
-            inputs.append(spec_info(boundary.tensor, network.batches))
-    infos = [spec_info(spec, network.batches) for spec in outputs]
+            inputs.append(network.info(boundary.tensor))
+    infos = [network.info(spec) for spec in outputs]
     return assemble(network.model, nodes + rear, inputs, infos, constants)
 
 
@@ -175,7 +174,7 @@ def _symbol_infos(
         batch_axis=boundary.tensor.batch_axis,
     )
     return [
-        spec_info(spec, network.batches),
+        network.info(spec),
         helper.make_tensor_value_info(step, TensorProto.FLOAT, []),
         helper.make_tensor_value_info(zero_point, TensorProto.UINT8, []),
     ]

@@ -1,22 +1,25 @@
 """How long the built chains and tails take, each timed as a whole."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from isthmus import Chain
+from isthmus import Chain, ModelError
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.build import INPUT_TAIL, BuiltCut
+from isthmus_partitioner.parts.values import item_activations
 from isthmus_partitioner.runtime import (
+    RUNTIME_ERRORS,
     AnyArray,
     Session,
     all_cores,
     interleaved_ms,
     open_session,
+    run_one,
 )
 from isthmus_partitioner.wire.feeds import tail_feed
 
@@ -49,9 +52,9 @@ class ChainTimer:
         files = [folder / segment.file for segment in chain.segments]
         self._timed[chain.id] = _Timed(chain, [open_session(f, threads=1) for f in files], [])
 
-    def prefixes_ms(self) -> dict[str, tuple[float, ...]]:
+    def prefixes_ms(self, rounds: int = _CHAIN_ROUNDS) -> dict[str, tuple[float, ...]]:
         """By chain: the median time of its first i segments, for i from 0 to all."""
-        for _ in range(_CHAIN_ROUNDS + 1):
+        for _ in range(rounds + 1):
             for timed in self._timed.values():
                 time.sleep(PAUSE_S)
                 timed.rounds.append(self._one_round(timed))
@@ -67,7 +70,7 @@ class ChainTimer:
         start = time.thread_time()
         for session, segment in zip(timed.sessions, timed.chain.segments, strict=True):
             names = [spec.name for spec in segment.outputs]
-            made = session.run(names, {spec.name: held[spec.name] for spec in segment.inputs})
+            made = run_one(session, {spec.name: held[spec.name] for spec in segment.inputs}, names)
             held |= dict(zip(names, made, strict=True))
             ends.append((time.thread_time() - start) * 1e3)
         return ends
@@ -85,12 +88,31 @@ def time_tails(
     tails: Mapping[str, Session],
     feed: Mapping[str, AnyArray],
 ) -> dict[str, float]:
-    """The median wall time of each tail for a single item, by file; `feed` as for `ChainTimer`."""
+    """The median wall time of each tail for a single item, by file; `feed` as for `ChainTimer`.
+
+    In the place of symbols are zeros. What crosses as it is has its values: a tail may decide on
+    them. ModelError if the runtime fails.
+    """
     feeds: dict[str, Mapping[str, AnyArray]] = {
         INPUT_TAIL: {spec.name: feed[spec.name] for spec in network.inputs}
     }
+    exact = {
+        b.tensor.name: b.tensor for cut in cuts for b in cut.at.boundaries if not b.is_quantised
+    }
+    known = item_activations(network, tuple(exact.values()), feed)
     for cut in cuts:
-        blanks = [np.zeros(t.wire.graph_shape, t.wire.data_type) for t in cut.tensors]
-        feeds[cut.tail] = tail_feed(cut.at.boundaries, blanks, cut.ladder[0])
+        feeds[cut.tail] = tail_feed(cut.at.boundaries, list(_sent(cut, known)), cut.ladder[0])
     runs = {file: partial(tails[file].run, None, fed) for file, fed in feeds.items()}
-    return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter, PAUSE_S)
+    try:
+        return interleaved_ms(runs, _TAIL_ROUNDS, time.perf_counter, PAUSE_S)
+    except RUNTIME_ERRORS as error:
+        raise ModelError(f"ONNX Runtime cannot run a tail: {error}") from error
+
+
+def _sent(cut: BuiltCut, known: Mapping[str, AnyArray]) -> Iterator[AnyArray]:
+    """Zeros where symbols cross, else the tensor itself."""
+    for boundary, tensor in zip(cut.at.boundaries, cut.tensors, strict=True):
+        if boundary.is_quantised:
+            yield np.zeros(tensor.wire.graph_shape, tensor.wire.data_type)
+        else:
+            yield known[boundary.tensor.name]

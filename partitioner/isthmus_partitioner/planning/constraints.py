@@ -157,7 +157,8 @@ def _memory(candidate: Candidate, goals: Goals) -> Iterable[Breach]:
         words = "what its head takes of the device's memory was not measured"
         yield Breach("max_edge_memory_bytes", words, None, inf)
     elif needed > allowed:
-        words = f"its head takes {needed / 1e6:.1f} MB on the device, {allowed / 1e6:g} allowed"
+        what = "the whole network" if candidate.is_local else "its head"
+        words = f"{what} takes {needed / 1e6:.1f} MB on the device, {allowed / 1e6:g} allowed"
         relaxed = ceil(needed / 1e5) * 100_000
         yield Breach("max_edge_memory_bytes", words, relaxed, relaxed / allowed - 1)
 

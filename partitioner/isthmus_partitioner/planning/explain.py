@@ -1,12 +1,11 @@
 """A plan in sentences: why each candidate is in it, and why the prominent others are not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from isthmus import Candidate, Picture
-from isthmus_partitioner.planning.constraints import Goals
 from isthmus_partitioner.planning.envelope import amount, latency_curve, rate_words
-from isthmus_partitioner.planning.prices import Prices
-from isthmus_partitioner.planning.selection import Placed, Race, Standing, standing_of
+from isthmus_partitioner.planning.race import Race
+from isthmus_partitioner.planning.selection import Standing
 from isthmus_partitioner.planning.trying import HeadTimes
 
 __all__ = ["explain"]
@@ -18,26 +17,23 @@ _FORMATS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 
 
 def explain(
-    chosen: Sequence[Candidate],
-    cuts: Mapping[str, Placed],
-    head_times: Sequence[HeadTimes],
-    goals: Goals,
-    prices: Prices,
+    standing: Standing, head_times: Sequence[HeadTimes], others: Iterable[Candidate] = ()
 ) -> tuple[str, ...]:
-    """Sentences on what `select` has chosen, the verdict first.
+    """Sentences on what was chosen, the verdict first.
 
-    `cuts`, `goals` and `prices` are those of `select`, `head_times` the heads that were built in
-    both precisions.
+    `standing` is that of what `select` has returned, `head_times` the heads that were built in both
+    precisions, `others` what took no part but has a reason of its own.
     """
-    standing = standing_of(chosen, cuts, goals, prices)
+    chosen = standing.candidates
     rank = {name: place for place, name in enumerate(standing.winners)}
     kept = sorted((c for c in chosen if c.kept), key=lambda c: rank.get(c.id, len(rank)))
     best = _best_cut(standing)
+    left_out = (*_prominent(best, standing), *others)
     return (
         *_verdict(standing),
         *(f"{_title(c)} is in: {c.reason}" for c in kept),
         *(() if best is None else _against_pictures(best, standing)),
-        *(f"{_title(c)} is out: {c.reason}" for c in _prominent(chosen, best, standing)),
+        *(f"{_title(c)} is out: {c.reason}" for c in left_out),
         *_slow_int8(head_times),
     )
 
@@ -49,11 +45,9 @@ def _verdict(standing: Standing) -> Iterable[str]:
         yield f"no cut pays anywhere: do not split ({better} is better at every bandwidth)"
 
 
-def _prominent(
-    chosen: Iterable[Candidate], best: Candidate | None, standing: Standing
-) -> Iterable[Candidate]:
+def _prominent(best: Candidate | None, standing: Standing) -> Iterable[Candidate]:
     """Of what is left out: whole inputs, what a constraint refuses, the cut that is nearest."""
-    for candidate in chosen:
+    for candidate in standing.candidates:
         is_refused = bool(standing.breaches[candidate.id])
         is_best = best is not None and candidate.id == best.id
         if not candidate.kept and (is_refused or is_best or not _is_cut(candidate)):

@@ -184,13 +184,14 @@ class Evaluation:
 def until_bad(steps: Iterable[Step], floor: float) -> Iterator[Step]:
     """Steps, the finest first, up to the second in succession below the agreement floor.
 
-    Coarser ones would never be used, and take as long to measure.
+    Or up to one that is below it beyond doubt. Coarser ones would never be used, and take as long
+    to measure.
     """
     below = 0
     for step in steps:
         yield step
         below = below + 1 if step.close.agreement < floor else 0
-        if below == _BAD:
+        if below == _BAD or step.close.high < floor:
             return
 
 

@@ -21,19 +21,26 @@ class NodeCosts:
     """Times in ms by node of the network; `here` and `device` by precision of the head.
 
     `cloud` is the fp32 network with all threads of the cloud. `memory_bytes` is what the whole
-    network takes on the device, by precision.
+    network takes on the device, by precision, `memory_here_bytes` what the same takes here.
     """
 
     here: Mapping[str, FloatArray]
     device: Mapping[str, FloatArray]
     cloud: FloatArray
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    memory_here_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def factor(self, precision: str, head: frozenset[int] | None = None) -> float:
         """How many times longer the device takes than this machine, for a head or for all."""
         nodes = slice(None) if head is None else sorted(head)
         here, device = self.here[precision][nodes].sum(), self.device[precision][nodes].sum()
         return float(device / here) if here > 0 else 1.0
+
+    def memory_factor(self, precision: str) -> float:
+        """How many times the memory it takes here a network takes on the device; 1: not known."""
+        here = self.memory_here_bytes.get(precision, 0)
+        there = self.memory_bytes.get(precision, 0)
+        return there / here if here and there else 1.0
 
     def device_ms(self, precision: str, head: frozenset[int]) -> float:
         """The predicted time of a head on the device."""

@@ -1,7 +1,8 @@
 """From a network with its profile to a measured plan, and the files that its bundle needs."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from isthmus_partitioner.cuts.network_dag import NetworkDag, network_dag
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import INPUT, LOCAL, Builder
+from isthmus_partitioner.planning.constraints import Goals, breaches_of
 from isthmus_partitioner.planning.envelope import LOCAL_ADVANTAGE, Offer
 from isthmus_partitioner.planning.explain import explain
 from isthmus_partitioner.planning.listing import ModelCard, cuts_of, manifest_of, write_records
@@ -21,8 +23,9 @@ from isthmus_partitioner.planning.measure import Evaluation, Surroundings, Trial
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 from isthmus_partitioner.planning.propose import Forecast, Proposer
-from isthmus_partitioner.planning.records import Gap, Plan, PlanRecord, TransformNote
-from isthmus_partitioner.planning.selection import select
+from isthmus_partitioner.planning.records import Gap, GoalsRecord, Plan, PlanRecord, TransformNote
+from isthmus_partitioner.planning.refused import notes_of, require_parts, try_accepted
+from isthmus_partitioner.planning.selection import Standing, select, standing_of
 from isthmus_partitioner.planning.sizes import TensorSizes, exact_tensors, tensor_sizes
 from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
 from isthmus_partitioner.precision.front import WORTH_IT
@@ -58,37 +61,50 @@ def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Pro
     evaluation = Evaluation(known.network, known.sets.evaluation, known.metric, progress)
     wholes = tuple(evaluation.whole_inputs(config))
     places = network_dag(known.network)
-    sizes = _sizes(known, places, progress)
+    sizes, refused = _sizes(known, places, progress)
+    places = places.without(refused)
     heads = _heads(known, config, exact_tensors(sizes))
     proposer = Proposer(known.network, places, heads, known.costs, sizes, config.goals.answer_top_k)
-    proposed, forecasts = _proposed(known, proposer, wholes, config)
-    builder = Builder(known.network, known.sets, known.metric, config, folder, progress)
-    tried = try_out(
-        known.network,
-        proposed,
-        heads,
-        known.costs,
-        builder,
-        evaluation,
-        config,
-        progress,
-        _all_int8(known),
-    )
-    outcome = _Outcome(wholes, tried, forecasts)
+    probe = Probe(known.network, known.sets.held_back, known.metric, config.divergence_budget)
+    proposed, forecasts = _proposed(known, proposer, wholes, config, probe)
+
+    def tried_with(cuts: Sequence[NetworkCut]) -> Tried:
+        return try_out(
+            known.network,
+            cuts,
+            heads,
+            known.costs,
+            Builder(known.network, known.sets, known.metric, config, folder, progress),
+            evaluation,
+            config,
+            progress,
+            _all_int8(known),
+        )
+
+    check = partial(require_parts, known.network, heads, evaluation.first)
+    tried, dropped = try_accepted(tried_with, proposed, check)
+    notes = (*notes_of(refused | probe.refused), *dropped)
+    outcome = _Outcome(wholes, tried, forecasts, notes)
     return _decided(known, config, outcome, folder, progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
-    """Whole inputs that were sent, cuts that were tried, and what had been predicted of them."""
+    """Whole inputs that were sent, cuts that were tried, and what had been predicted of them.
+
+    `notes` say where the runtime refused to cut.
+    """
 
     wholes: Sequence[Trial]
     tried: Tried
     forecasts: tuple[Forecast, ...]
+    notes: tuple[str, ...]
 
 
-def _sizes(known: Groundwork, places: NetworkDag, progress: Progress) -> Mapping[str, TensorSizes]:
-    """Of every tensor that may cross."""
+def _sizes(
+    known: Groundwork, places: NetworkDag, progress: Progress
+) -> tuple[dict[str, TensorSizes], dict[str, str]]:
+    """Of every tensor that may cross, and why some cannot."""
     specs = {spec.name: spec for spec in known.network.inputs} | dict(known.network.tensors)
     tensors = [specs[tensor.name] for tensor in places.dag.tensors if tensor.is_cuttable]
     return tensor_sizes(known.network, tensors, known.sets.fitted, PROBED_STEPS, progress)
@@ -114,10 +130,13 @@ def _all_int8(known: Groundwork) -> dict[str, HeadGraph]:
 
 
 def _proposed(
-    known: Groundwork, proposer: Proposer, wholes: Sequence[Trial], config: PlanConfig
+    known: Groundwork,
+    proposer: Proposer,
+    wholes: Sequence[Trial],
+    config: PlanConfig,
+    probe: Probe,
 ) -> tuple[tuple[NetworkCut, ...], tuple[Forecast, ...]]:
     rivals = tuple(_rivals(known, proposer.preferred, wholes, config))
-    probe = Probe(known.network, known.sets.held_back, known.metric, config.divergence_budget)
     return proposer.propose(rivals, config.max_cuts, config.goals.privacy_depth, probe)
 
 
@@ -161,8 +180,10 @@ def _decided(
     cuts = {cut.id: cut for cut in cuts_of(known.network, tried, local)}
     chosen = select(candidates, cuts, config.goals, config.prices)
     progress(f"keeping {sum(c.kept for c in chosen)} of {len(chosen)} candidates")
-    why = explain(chosen, cuts, tuple(tried.head_times), config.goals, config.prices)
-    record = _record(known, outcome, chosen, local, why)
+    standing = standing_of(chosen, cuts, config.goals, config.prices)
+    others = tuple(_other_locals(tried, local, config.goals))
+    why = explain(standing, tuple(tried.head_times), others)
+    record = _record(known, outcome, standing, others, why)
     write_records(folder, {"plan": record, "profile": known.profile})
     manifest = manifest_of(
         known.network,
@@ -181,14 +202,18 @@ def _decided(
 def _record(
     known: Groundwork,
     outcome: _Outcome,
-    chosen: Sequence[Candidate],
-    local: TriedChain,
+    standing: Standing,
+    others: tuple[Candidate, ...],
     why: tuple[str, ...],
 ) -> PlanRecord:
     tried, sets = outcome.tried, known.sets
-    kept = {c.cut for c in chosen if c.kept} | {INPUT, LOCAL}
+    kept = {c.cut for c in standing.candidates if c.kept} | {INPUT, LOCAL}
     return PlanRecord(
-        rejected=(*(c for c in chosen if c.cut not in kept), *_other_locals(tried, local)),
+        goals=GoalsRecord.of(standing),
+        prices=standing.prices,
+        wins=standing.wins,
+        nearest=standing.nearest,
+        rejected=(*(c for c in standing.candidates if c.cut not in kept), *others),
         forecasts=tuple(_named(f, tried) for f in outcome.forecasts),
         gaps=tuple(_gaps(known, tried)),
         front=known.precision.tried,
@@ -196,7 +221,7 @@ def _record(
         transforms=tuple(_notes(tried)),
         layout=tried.layout,
         why=why,
-        notes=(*known.network.notes, *sets.notes),
+        notes=(*known.network.notes, *sets.notes, *outcome.notes),
         precision=known.precision.chosen.name,
         precision_reason=known.precision.reason,
         calibration_items=len(sets.fitted) + len(sets.held_back),
@@ -205,7 +230,7 @@ def _record(
     )
 
 
-def _other_locals(tried: Tried, local: TriedChain) -> Iterator[Candidate]:
+def _other_locals(tried: Tried, local: TriedChain, goals: Goals) -> Iterator[Candidate]:
     """The whole network on the device in the precisions that were not chosen."""
     chosen_ms = local.prefix_ms[-1]
     seen = {local.plan.precision}
@@ -214,8 +239,11 @@ def _other_locals(tried: Tried, local: TriedChain) -> Iterator[Candidate]:
         if chain.plan.precision not in seen:
             seen.add(chain.plan.precision)
             ratio = chain.prefix_ms[-1] / chosen_ms
-            reason = f"takes {ratio:.2f} times as long as local ({local.plan.precision})"
-            yield msgspec.structs.replace(candidate, reason=reason)
+            too_far = (
+                b.words for b in breaches_of(candidate, 1.0, goals) if b.field == "min_agreement"
+            )
+            time = f"takes {ratio:.2f} times as long as local ({local.plan.precision})"
+            yield msgspec.structs.replace(candidate, reason="; ".join((*too_far, time)))
 
 
 def local_chain(tried: Tried, floor: float) -> TriedChain:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus import Encoding, Lossless, Symbols, left_to_answer
+from isthmus import Encoding, Lossless, ModelError, Symbols, left_to_answer
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.graph.refusals import first_line
 from isthmus_partitioner.parts.boundary import ChainCut
 from isthmus_partitioner.parts.segments import tail_model
 from isthmus_partitioner.parts.values import activations
@@ -26,20 +27,31 @@ _ITEMS = 6
 
 
 class Probe:
-    """Asks cuts of one network for the coarsest step within a divergence."""
+    """Asks cuts of one network for the coarsest step within a divergence.
+
+    `refused` says, by the title of the cut, why the runtime does not take its head or its tail.
+    """
 
     def __init__(self, network: Network, held_back: Samples, metric: Metric, most: float) -> None:
         self._network, self._items = network, held_back[:_ITEMS]
         self._metric, self._most = metric, most
+        self.refused: dict[str, str] = {}
         whole = open_session(network.model, threads=all_cores())
         feeds = self._items.feeds(network.inputs)
         self._reference = run_items(whole, feeds, network.outputs)
 
-    def step(self, cut: ChainCut) -> float:
+    def step(self, cut: ChainCut) -> float | None:
         """The coarsest of `PROBED_STEPS` that keeps the divergence; the finest if none does.
 
-        `cut` is one of the fp32 network.
+        `cut` is one of the fp32 network; None for one that cannot be run in two parts.
         """
+        try:
+            return self._step(cut)
+        except ModelError as error:
+            self.refused[cut.cut.title] = first_line(error)
+            return None
+
+    def _step(self, cut: ChainCut) -> float:
         specs = [boundary.tensor for boundary in cut.boundaries]
         values = activations(self._network, specs, self._items)
         rungs = self._rungs(cut, values)

@@ -127,8 +127,9 @@ class Proposer:
         needed: dict[frozenset[int], float] = {}
         for cut in cuts:
             at = fp32.at(cut)
-            if at is not None and cut.head not in needed:
-                needed[cut.head] = probe.step(at)
+            step = None if at is None or cut.head in needed else probe.step(at)
+            if step is not None:  # else it cannot be run in two parts, as the probe notes
+                needed[cut.head] = step
         return needed
 
     def _cuts(self, precision: str) -> Iterable[NetworkCut]:

@@ -3,12 +3,17 @@
 import msgspec
 
 from isthmus import Candidate, Manifest
+from isthmus_partitioner.planning.envelope import Span
+from isthmus_partitioner.planning.objectives import Objective
+from isthmus_partitioner.planning.prices import Prices
 from isthmus_partitioner.planning.propose import Forecast
+from isthmus_partitioner.planning.race import Compared, Win
+from isthmus_partitioner.planning.selection import Standing
 from isthmus_partitioner.planning.trying import HeadTimes
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.wire.bottleneck import Verdict
 
-__all__ = ["Gap", "Plan", "PlanRecord", "TransformNote"]
+__all__ = ["Gap", "GoalsRecord", "Plan", "PlanRecord", "TransformNote"]
 
 
 class TransformNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +38,46 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     measured_tail_ms: float
 
 
+class GoalsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The `Goals` that were in force; None, 0 and false constrain nothing.
+
+    `objectives` are those that candidates were chosen by, `bandwidth` is the range of interest.
+    """
+
+    objectives: tuple[Objective, ...]
+    min_agreement: float
+    deadline_ms: float | None
+    max_edge_memory_bytes: int | None
+    privacy_depth: float
+    no_raw_input: bool
+    candidates: int | None
+    bandwidth: Span
+    rtt_ms: float
+    answer_top_k: int
+
+    @classmethod
+    def of(cls, standing: Standing) -> "GoalsRecord":
+        """What the candidates were judged by."""
+        goals = standing.goals
+        return cls(
+            objectives=tuple(race.measure.objective for race in standing.races),
+            min_agreement=goals.min_agreement,
+            deadline_ms=goals.deadline_ms,
+            max_edge_memory_bytes=goals.max_edge_memory_bytes,
+            privacy_depth=goals.privacy_depth,
+            no_raw_input=goals.no_raw_input,
+            candidates=goals.candidates,
+            bandwidth=goals.range,
+            rtt_ms=goals.rtt_ms,
+            answer_top_k=goals.answer_top_k,
+        )
+
+
 class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What was considered on the way to a plan.
 
+    `wins` and `nearest` are in figures what the reasons say in words: for each objective, where
+    which candidate is best, and where the others that meet the goals come nearest to that.
     `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every cut
     as predicted; `gaps` how far predictions were off where cuts were built; `front` the head
     precisions that were tried; `transforms` what became of each built cut's tensors before the
@@ -43,6 +85,10 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     `notes` what is to be known about model and inputs.
     """
 
+    goals: GoalsRecord
+    prices: Prices
+    wins: tuple[Win, ...]
+    nearest: tuple[Compared, ...]
     rejected: tuple[Candidate, ...]
     forecasts: tuple[Forecast, ...]
     gaps: tuple[Gap, ...]

@@ -1,18 +1,20 @@
 """What each tensor of a network would take on the wire, by the real codec on calibration data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 import numpy as np
 
-from isthmus import SymbolCoder, TensorSpec
+from isthmus import ModelError, SymbolCoder, TensorSpec
 from isthmus.lossless import encode_exactly
 from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.graph.refusals import first_line
 from isthmus_partitioner.parts.boundary import Boundary
 from isthmus_partitioner.parts.values import activations
-from isthmus_partitioner.runtime import AnyArray
+from isthmus_partitioner.runtime import AnyArray, all_cores
 from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.wire.ladder import quantised, step_encodings
 from isthmus_partitioner.wire.through import WireFigures, forecast
@@ -40,16 +42,41 @@ def tensor_sizes(
     samples: Samples,
     steps: Sequence[float],
     progress: Progress,
-) -> Mapping[str, TensorSizes]:
-    """By tensor; `steps` in standard deviations, the finest first."""
+) -> tuple[dict[str, TensorSizes], dict[str, str]]:
+    """By tensor; `steps` in standard deviations, the finest first.
+
+    Tensors that the runtime does not hand out are left out: by tensor, why (the second result).
+    """
     items = samples[:ITEMS]
     progress(f"measuring the wire bytes of {len(tensors)} tensors in {len(steps)} steps each")
-    found = {}
-    for group in _groups(tensors, len(items)):
-        values = activations(network, group, items)
-        for spec in group:
-            found[spec.name] = _sizes(spec, values.pop(spec.name), steps)
-    return found
+    found: dict[str, TensorSizes] = {}
+    refused: dict[str, str] = {}
+    with ThreadPoolExecutor(all_cores()) as pool:  # times are those of single threads
+        for group in _groups(tensors, len(items)):
+            values = _values(network, group, items, refused)
+            here = [spec for spec in group if spec.name in values]
+            sizes = pool.map(_sizes, here, (values[spec.name] for spec in here), repeat(steps))
+            found |= dict(zip((spec.name for spec in here), sizes, strict=True))
+    return found, refused
+
+
+def _values(
+    network: Network,
+    tensors: Sequence[TensorSpec],
+    items: Samples,
+    refused: MutableMapping[str, str],
+) -> dict[str, AnyArray]:
+    """Of all tensors that the runtime hands out; adds the others to `refused`."""
+    try:
+        return activations(network, tensors, items)
+    except ModelError as error:
+        if len(tensors) == 1:
+            refused[tensors[0].name] = first_line(error)
+            return {}
+    half = len(tensors) // 2
+    halves = (tensors[:half], tensors[half:])
+    left, right = (_values(network, some, items, refused) for some in halves)
+    return left | right
 
 
 def exact_tensors(sizes: Mapping[str, TensorSizes]) -> frozenset[str]:

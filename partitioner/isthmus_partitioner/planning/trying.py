@@ -6,7 +6,6 @@ same head in fp32 and answers well enough at some rung; where not, its cut is tr
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 from typing import Literal, cast
@@ -20,6 +19,7 @@ from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
 from isthmus_partitioner.parts.build import INPUT_TAIL, LOCAL, Builder, BuiltCut
 from isthmus_partitioner.parts.chains import ChainPlan
+from isthmus_partitioner.parts.memory import chain_memory
 from isthmus_partitioner.parts.timing import ChainTimer, open_tails, time_tails
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
 from isthmus_partitioner.planning.node_costs import NodeCosts
@@ -31,6 +31,7 @@ Precision = Literal["fp32", "int8"]
 Families = Sequence[tuple[NetworkCut, ...]]
 
 LEAST_PENALTY_MS = 0.2
+_PENALTY_ROUNDS = 9
 MOST_PENALTY = 0.15  # of a head's time: what sharing one network in memory may cost
 
 
@@ -46,8 +47,7 @@ class HeadTimes(msgspec.Struct, frozen=True, kw_only=True):
 class TriedChain:
     """A chain with the times and the memory of its first i segments.
 
-    `prefix_ms[i]` holds for the plan's device. `memory_bytes[i]` is the whole network's, which was
-    measured there, by the share of the weights.
+    Both hold for the plan's device: measured here, and carried over by the ratio of two profiles.
     """
 
     plan: ChainPlan
@@ -107,7 +107,10 @@ def _laid_out(families: Families, penalty: float) -> tuple[Families, str]:
     count = sum(map(len, families))
     figures = f"heads of a chain take {penalty:+.0%} of the time of undivided ones"
     if penalty <= MOST_PENALTY:
-        return families, f"cuts share chains: {figures}, in the memory of one network, not {count}"
+        return (
+            families,
+            f"cuts share chains: {figures}, and the device holds one network, not {count}",
+        )
     return [(cut,) for family in families for cut in family], (
         f"each cut has a head of its own: {figures}, which is more than {MOST_PENALTY:.0%}"
     )
@@ -163,7 +166,7 @@ class _Tries:
             for plan in (whole, *lone):
                 timer.add(self._builder.chain(plan), self._builder.folder)
             pairs += [(whole.id, depth, plan.id) for depth, plan in enumerate(lone, start=1)]
-        here = timer.prefixes_ms()
+        here = timer.prefixes_ms(_PENALTY_ROUNDS)
         self._builder.remove_chains(here)
         both = [(here[shared][depth], here[alone][1]) for shared, depth, alone in pairs]
         if not both or median(part - whole for part, whole in both) < LEAST_PENALTY_MS:
@@ -186,14 +189,11 @@ class _Tries:
             self.tried.chains[plan.id] = TriedChain(plan, chain, prefix_ms, memory_bytes)
 
     def _memory_bytes(self, chain: Chain) -> tuple[int, ...]:
-        """Of the first i segments: of the whole network's, the share of their files."""
-        folder = self._builder.folder
-        sizes = [
-            sum(file.stat().st_size for file in (folder / "device").glob(f"{Path(name).name}*"))
-            for name in (segment.file for segment in chain.segments)
-        ]
-        whole = self._costs.memory_bytes.get(chain.precision, 0)
-        return tuple(round(whole * sum(sizes[:i]) / sum(sizes)) for i in range(len(sizes) + 1))
+        """Of the first i segments: measured here, by the ratio of the whole network's memory."""
+        folder, feed = self._builder.folder, self._evaluation.first
+        here = chain_memory(chain, folder, feed, self._progress)
+        factor = self._costs.memory_factor(chain.precision)
+        return tuple(round(taken * factor) for taken in here)
 
     def _factor(self, plan: ChainPlan, depth: int) -> float:
         head = plan.cuts[depth - 1].cut.head if 0 < depth <= len(plan.cuts) else None

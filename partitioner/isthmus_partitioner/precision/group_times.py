@@ -21,7 +21,7 @@ from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import used_by
 from isthmus_partitioner.precision.bases import Base
 from isthmus_partitioner.precision.groups import Group
-from isthmus_partitioner.profiles.anchors import Anchors
+from isthmus_partitioner.profiles.node_times import charged_ms
 from isthmus_partitioner.runtime import (
     AnyArray,
     interleaved_ms,
@@ -69,7 +69,7 @@ def time_groups(network: Network, base: Base, groups: Sequence[Group], feed: Fee
     whole = {"fp32": network.model, "int8": int8, "striped": base.mix(stripes)}
     whole_ms = time_models(whole, feed)
     fp32_ms, int8_ms = (
-        _charged(network, groups, _kernels(whole[name], name, feed), whole_ms[name])
+        _by_group(network, groups, _kernels(whole[name], name, feed), whole_ms[name])
         for name in ("fp32", "int8")
     )
     is_fp32 = [striped.get(index, True) for index in range(len(groups))]
@@ -100,26 +100,15 @@ def borders(network: Network, groups: Sequence[Group]) -> dict[tuple[int, int], 
     return crossing
 
 
-def _charged(
+def _by_group(
     network: Network,
     groups: Sequence[Group],
     kernels: Iterable[KernelTime],
     whole_ms: float,
 ) -> FloatArray:
     """The time of each group, adding up to that of the whole network."""
-    group_of = {node: index for index, group in enumerate(groups) for node in group.nodes}
-    anchors = Anchors(network.model.graph)
-    charged = np.zeros(len(groups))
-    waiting, last = 0.0, 0
-    for kernel in kernels:
-        node = anchors.find(kernel.name, kernel.op)
-        waiting += kernel.ms
-        if node is not None:
-            # Reorders and transposes of the runtime's own are charged to the next layer.
-            last = group_of[node]
-            charged[last] += waiting
-            waiting = 0.0
-    charged[last] += waiting
+    by_node = charged_ms(kernels, network.model.graph)
+    charged = np.array([by_node[sorted(group.nodes)].sum() for group in groups])
     total = float(charged.sum())
     return charged * (whole_ms / total) if total > 0 else charged
 

@@ -54,7 +54,8 @@ def known_precision(work: Path, key: str) -> Precision | None:
 
 
 def save_precision(work: Path, key: str, found: Precision) -> None:
-    """Keep a result; the record comes last: it never stands for files that are not there."""
+    """Keep a result; the record goes first and comes last: it never stands for other files."""
+    (work / _RECORD).unlink(missing_ok=True)
     save_model(found.head, work / _HEAD)
     if found.int8 is not None:
         save_model(found.int8, work / _INT8)

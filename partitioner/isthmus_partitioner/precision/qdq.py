@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import DecodeError
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData
 
-from isthmus import ModelError
+from isthmus import ConfigError, ModelError
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.precision.ranges import Ranges
 from isthmus_partitioner.runtime import open_session, session_options
@@ -105,6 +106,11 @@ def quantised_graph(network: Network, ranges: Ranges) -> QdqGraph:
             extra_options={"OpTypesToExcludeOutputQuantization": sorted(FLOAT_ANSWERS)},
         )
         quantiser.quantize_model()
+    except DecodeError as error:  # of its own file: it says nothing when it runs out of room
+        raise ConfigError(
+            f"{tempfile.gettempdir()}: the temporary folder cannot hold the quantiser's copy of "
+            f"{network.path.name}; make room, or name another in TMPDIR"
+        ) from error
     except _QUANTISER_ERRORS as error:
         raise ModelError(
             f"{network.path}: ONNX Runtime cannot quantise it ({error!r}); it stays fp32"

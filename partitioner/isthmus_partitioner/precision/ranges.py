@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from isthmus import ModelError
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.graph.surgery import spec_info
 from isthmus_partitioner.runtime import RUNTIME_ERRORS, all_cores, open_session
 from isthmus_partitioner.samples import Samples
 
@@ -43,7 +42,7 @@ def collect_ranges(
     ends = {name: _Ends(len(samples)) for name in wanted}
     for feed in samples.feeds(network.inputs):
         try:
-            results = session.run(made, feed)
+            results = session.run(made, feed) if made else []
         except RUNTIME_ERRORS as error:
             raise ModelError(f"ONNX Runtime cannot run the model: {error}") from error
         fed = {name: feed[name] for name in wanted & inputs}
@@ -61,7 +60,7 @@ def _showing(network: Network, tensors: list[str]) -> onnx.ModelProto:
     shown = onnx.ModelProto()
     shown.CopyFrom(network.model)
     del shown.graph.output[:]
-    shown.graph.output.extend(spec_info(network.tensors[name], network.batches) for name in tensors)
+    shown.graph.output.extend(network.info(network.tensors[name]) for name in tensors)
     return shown
 
 

@@ -49,9 +49,12 @@ def node_costs(
         device = {precision: ms * factor for precision, ms in times.items()}
     else:
         device = {precision: node_ms(edge, _NETWORKS[precision], graph) for precision in times}
-    there = edge or here
-    memory_bytes = {p: there.network(_NETWORKS[p]).memory_bytes for p in times}
-    return NodeCosts(times, device, _cloud(network, times["fp32"], cloud, items), memory_bytes)
+    there_bytes, here_bytes = (
+        {p: profile.network(_NETWORKS[p]).memory_bytes for p in times}
+        for profile in (edge or here, here)
+    )
+    in_cloud = _cloud(network, times["fp32"], cloud, items)
+    return NodeCosts(times, device, in_cloud, there_bytes, here_bytes)
 
 
 def _factor(config: PlanConfig, here: DeviceProfile) -> float:

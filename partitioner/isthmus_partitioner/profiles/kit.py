@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from isthmus import ConfigError, sha256_of
+from isthmus import ConfigError, ModelError, sha256_of
 from isthmus.profiles import (
     INPUTS_NAME,
     KIT_NAME,
@@ -25,6 +25,7 @@ from isthmus_partitioner.graph.surgery import assemble, initialisers, nodes_betw
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.profiles.prefixes import prefix_cuts
 from isthmus_partitioner.profiles.weights import with_weights_outside
+from isthmus_partitioner.runtime import open_session, session_options
 from isthmus_partitioner.samples import Samples
 
 __all__ = ["PREFIXED", "write_kit"]
@@ -99,6 +100,9 @@ def _written(
         file = f"{name}-{len(prefixes)}.onnx"
         ends = [*(boundary.name for boundary in held.boundaries), *cut.answers]
         _save(_prefix(light, ends), folder / file)
+        if not _is_accepted(folder / file):  # one prefix less only means a coarser time
+            (folder / file).unlink()
+            continue
         tensors = (*(spec.name for spec in cut.tensors), *cut.answers)
         prefixes.append(KitPrefix(tensors=tensors, file=file))
     return KitNetwork(name=name, file=f"{name}.onnx", prefixes=tuple(prefixes))
@@ -111,6 +115,17 @@ def _prefix(model: onnx.ModelProto, ends: list[str]) -> onnx.ModelProto:
     nodes = nodes_between(model.graph, [], wanted)
     outputs = [onnx.ValueInfoProto(name=name) for name in wanted]
     return assemble(model, nodes, model.graph.input, outputs, initialisers(model.graph))
+
+
+def _is_accepted(file: Path) -> bool:
+    """Whether the runtime takes a prefix: the profiler of a device would end where it does not."""
+    options = session_options(1)
+    options.graph_optimization_level = options.graph_optimization_level.ORT_DISABLE_ALL
+    try:
+        open_session(file, threads=1, options=options)
+    except ModelError:
+        return False
+    return True
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

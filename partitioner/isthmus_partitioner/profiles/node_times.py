@@ -12,7 +12,7 @@ from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import nodes_between
 from isthmus_partitioner.profiles.anchors import Anchors
 
-__all__ = ["node_ms", "require_same_model"]
+__all__ = ["charged_ms", "node_ms", "require_same_model"]
 
 FloatArray = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def node_ms(profile: DeviceProfile, name: str, graph: onnx.GraphProto) -> FloatA
     between two. Raises ConfigError if the profile has no such network.
     """
     network = profile.network(name)
-    times = _charged(network.kernels, graph)
+    times = charged_ms(network.kernels, graph)
     if not times.any():  # too quick for the profiler's clock
         times += 1
     rank = np.full(len(graph.node), -1)  # how many prefixes end before the node, -1: not said yet
@@ -46,7 +46,7 @@ def node_ms(profile: DeviceProfile, name: str, graph: onnx.GraphProto) -> FloatA
     return times
 
 
-def _charged(kernels: Iterable[KernelTime], graph: onnx.GraphProto) -> FloatArray:
+def charged_ms(kernels: Iterable[KernelTime], graph: onnx.GraphProto) -> FloatArray:
     """Each kernel's time at the node it comes from; the runtime's own at the next such node."""
     anchors = Anchors(graph)
     charged = np.zeros(len(graph.node))

@@ -9,15 +9,19 @@ from tabulate import tabulate
 
 from isthmus import Candidate, Cut, Manifest, sha256_of
 from isthmus.bundle import read_manifest
+from isthmus_partitioner.planning.records import GoalsRecord
 from isthmus_partitioner.report.words import (
     bytes_words,
     encodings_words,
+    goals_words,
     plain,
     tensor_words,
 )
 
 __all__ = ["FileState", "Inspection", "inspect_bundle", "render_inspection"]
 
+_PLAN = "record/plan.json"
+_MOST_PLAN_BYTES = 1 << 26  # a hundred times what a plan of hundreds of candidates takes
 State = Literal["ok", "missing", "unreadable", "wrong size", "wrong sha256"]
 
 
@@ -31,12 +35,22 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
     state: State
 
 
+class _Recorded(msgspec.Struct, frozen=True):
+    """Of a plan's record no more than its goals."""
+
+    goals: GoalsRecord
+
+
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle: its manifest, its fingerprint, and the state of every file listed."""
+    """A bundle: its manifest, its fingerprint, and the state of every file listed.
+
+    `goals` are None where the bundle carries no plan that can be read.
+    """
 
     bundle: str
     fingerprint: str
     manifest: Manifest
+    goals: GoalsRecord | None
     files: tuple[FileState, ...]
 
     @property
@@ -53,21 +67,34 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 def inspect_bundle(bundle: Path) -> Inspection:
     """Read the manifest and hash every file; BundleError if there is no valid manifest."""
     manifest, fingerprint = read_manifest(bundle)
+    files = tuple(
+        FileState(
+            path=entry.path,
+            side=entry.side,
+            size_bytes=entry.size_bytes,
+            sha256=entry.sha256,
+            state=_state(bundle / entry.path, entry.size_bytes, entry.sha256),
+        )
+        for entry in manifest.files
+    )
+    has_plan = any(
+        file.path == _PLAN and file.state == "ok" and file.size_bytes <= _MOST_PLAN_BYTES
+        for file in files
+    )
     return Inspection(
         bundle=str(bundle),
         fingerprint=fingerprint,
         manifest=manifest,
-        files=tuple(
-            FileState(
-                path=entry.path,
-                side=entry.side,
-                size_bytes=entry.size_bytes,
-                sha256=entry.sha256,
-                state=_state(bundle / entry.path, entry.size_bytes, entry.sha256),
-            )
-            for entry in manifest.files
-        ),
+        goals=_goals(bundle / _PLAN) if has_plan else None,
+        files=files,
     )
+
+
+def _goals(plan: Path) -> GoalsRecord | None:
+    try:
+        return msgspec.json.decode(plan.read_bytes(), type=_Recorded).goals
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
+        return None  # the bundle serves without; the summary says that nothing is known of them
 
 
 def _state(path: Path, size_bytes: int, sha256: str) -> State:
@@ -106,6 +133,7 @@ def _summary(inspection: Inspection) -> str:
         ("format", str(manifest.format_version)),
         *(("input", tensor_words(spec)) for spec in manifest.inputs),
         *(("output", tensor_words(spec)) for spec in manifest.outputs),
+        ("goals", _goals_words(inspection.goals)),
         ("agreement", f"{plain(manifest.metric)}; floor {manifest.agreement_floor:g}"),
         ("measured on", plain(manifest.measured_on)),
         ("device", f"{manifest.edge_factor:.3g}x the time of that machine"),
@@ -113,6 +141,10 @@ def _summary(inspection: Inspection) -> str:
         ("records", ", ".join(map(plain, inspection.records)) or "none: no profile, no plan"),
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _goals_words(goals: GoalsRecord | None) -> str:
+    return "not recorded: no plan that can be read" if goals is None else goals_words(goals)
 
 
 def _titled(title: str, table: str) -> str:

@@ -12,6 +12,7 @@ from isthmus_partitioner.planning.records import PlanRecord
 from isthmus_partitioner.profiles.profile import NodeRow, Profile
 from isthmus_partitioner.report.bundled import NO_PROFILE, candidate_row, from_manifest
 from isthmus_partitioner.report.data import CutRow, LayerRow, ReportData
+from isthmus_partitioner.report.words import goals_words
 
 __all__ = ["layer_rows", "report_data"]
 
@@ -37,6 +38,7 @@ def report_data(bundle: Path) -> ReportData:
     cuts = (*data.cuts, *(_bare(cut, tensors[cut]) for cut in sorted(unkept)))
     notes = (
         *(note for note in data.notes if note != NO_PROFILE),
+        f"planned for: {goals_words(plan.goals)}",
         plan.layout,
         *plan.why,
         *plan.notes,

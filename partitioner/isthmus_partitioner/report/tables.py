@@ -8,7 +8,7 @@ from isthmus import Candidate
 from isthmus_partitioner.planning.records import Gap, Plan, TransformNote
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.profiles.profile import Profile
-from isthmus_partitioner.report.words import encodings_words
+from isthmus_partitioner.report.words import encodings_words, goals_words
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["render_plan", "render_profile"]
@@ -67,6 +67,7 @@ def render_plan(plan: Plan) -> str:
             f"Head precision: {record.precision} ({record.precision_reason})",
             _front(record.front),
             "",
+            f"Goals: {goals_words(record.goals)}.",
             summary,
             _candidates(plan.candidates),
             "",

@@ -1,13 +1,47 @@
-"""How encodings, sizes and names are written for people, wherever a report is printed."""
+"""How goals, encodings, sizes and names are written for people, wherever a report is printed."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from isthmus import Encoding, Lossless, Picture, PictureFormat, Raw, Symbols, TensorSpec
+from isthmus_partitioner.planning.envelope import rate_words
+from isthmus_partitioner.planning.objectives import OBJECTIVES
+from isthmus_partitioner.planning.records import GoalsRecord
 
-__all__ = ["bytes_words", "encoding_words", "encodings_words", "plain", "tensor_words"]
+__all__ = [
+    "bytes_words",
+    "encoding_words",
+    "encodings_words",
+    "goals_words",
+    "plain",
+    "tensor_words",
+]
 
 _FORMATS: dict[PictureFormat, str] = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+
+
+def goals_words(goals: GoalsRecord) -> str:
+    """What a plan was for, and the constraints that were in force."""
+    return ", ".join(_goals(goals))
+
+
+def _goals(goals: GoalsRecord) -> Iterator[str]:
+    most = " or ".join(OBJECTIVES[objective].most for objective in goals.objectives)
+    low, high = rate_words(goals.bandwidth.low_bps), rate_words(goals.bandwidth.high_bps)
+    yield f"{most} from {low} to {high} with a round trip of {goals.rtt_ms:g} ms"
+    yield f"agreement at least {goals.min_agreement:g}"
+    if goals.deadline_ms is not None:
+        yield f"latency at most {goals.deadline_ms:g} ms"
+    if goals.max_edge_memory_bytes is not None:
+        yield f"heads of at most {bytes_words(goals.max_edge_memory_bytes)} on the device"
+    if goals.privacy_depth:
+        yield f"{goals.privacy_depth:.1%} of the multiply-accumulates before what is sent"
+    if goals.no_raw_input:
+        yield "no raw input sent"
+    if goals.candidates is not None:
+        yield f"at most {goals.candidates} candidates beside local"
+    if goals.answer_top_k:
+        yield f"the {goals.answer_top_k} highest values of an answer's rows come back"
 
 
 def encoding_words(encoding: Encoding) -> str:

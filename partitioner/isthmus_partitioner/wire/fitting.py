@@ -14,12 +14,12 @@ import onnx
 from numpy.typing import NDArray
 
 from isthmus import Encoding, Lossless, Symbols, left_to_answer, requantise_table
-from isthmus_partitioner.agreement.metrics import Answers, Metric
+from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric
 from isthmus_partitioner.config import PlanConfig, UInt8Array
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import Boundary, ChainCut
 from isthmus_partitioner.parts.segments import tail_model
-from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
+from isthmus_partitioner.runtime import AnyArray, Session, all_cores, open_session, run_items
 from isthmus_partitioner.wire.bottleneck import Curve, Verdict, compare, projections
 from isthmus_partitioner.wire.feeds import tail_feeds
 from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, step_encodings
@@ -33,6 +33,7 @@ FloatArray = NDArray[np.float32]
 Ladder = tuple[tuple[Encoding, ...], ...]  # by rung, then by tensor of the cut
 
 _SIZED = 8  # items whose sizes are weighed
+_PLAIN_POINTS, _PROJECTED_POINTS = 5, 3  # rungs by which a projection is judged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +75,8 @@ class CutFitter:
         transforms = tuple(self._ordered(boundary, held) for boundary, held in pairs)
         ladder = self._ladder(cut, transforms, values)
         bottleneck = None
-        if self._config.bottleneck and _may_project(cut):
+        may_project = self._config.bottleneck and _may_project(cut)
+        if may_project and self._is_promising(cut, transforms, ladder, values):
             projected, rungs, bottleneck = self._projected(cut, transforms, ladder, values)
             if bottleneck.is_kept:
                 transforms, ladder = projected, rungs
@@ -86,7 +88,7 @@ class CutFitter:
             return PLAIN
         encodings = self._encodings(boundary, PLAIN, held)
         middle = encodings[len(encodings) // 2]
-        symbols = _symbols(boundary, PLAIN, held, middle)
+        symbols = _Sent(boundary, PLAIN, held).symbols(middle)
         return best_order(symbols, middle.levels, blank=middle.zero_point)
 
     def _ladder(self, cut: ChainCut, transforms: Sequence[Transform], values: CutValues) -> Ladder:
@@ -102,10 +104,10 @@ class CutFitter:
     def _column(self, boundary: Boundary, transform: Transform, held: AnyArray) -> list[Encoding]:
         if not boundary.is_quantised:
             return [Lossless()] * len(self._config.steps)
-        sized = held[:_SIZED]
+        sent = _Sent(boundary, transform, held[:_SIZED])
         column: list[Encoding] = []
         for encoding in self._encodings(boundary, transform, held):
-            symbols = _symbols(boundary, transform, sized, encoding)
+            symbols = sent.symbols(encoding)
             predictor = best_predictor(symbols, encoding.levels, blank=encoding.zero_point)
             column.append(msgspec.structs.replace(encoding, predictor=predictor))
         return column
@@ -117,16 +119,25 @@ class CutFitter:
         sent = transform.forward(_real(boundary, held))
         return step_encodings(sent, self._config.steps, source)
 
+    def _is_promising(
+        self, cut: ChainCut, transforms: Sequence[Transform], ladder: Ladder, values: CutValues
+    ) -> bool:
+        """Whether the finest rung may meet the agreement floor; a projection makes it no better."""
+        tail = self._opened(tail_model(self._network, cut, transforms))
+        sent = _arriving(_columns(cut, transforms, values.held_back), ladder[0])
+        finest = self._closeness(tail, cut, sent, ladder[0])
+        return finest.high >= self._config.agreement_floor
+
     def _projected(
         self, cut: ChainCut, rivals: tuple[Transform, ...], ladder: Ladder, values: CutValues
     ) -> tuple[tuple[Transform, ...], Ladder, Verdict]:
         """The best projection of a lone tensor, its ladder, and whether it beats the cut as is."""
         (boundary,), (held,) = cut.boundaries, values.fitted
-        plain = self._curve(cut, rivals, ladder, values)
+        plain = self._curve(cut, rivals, _spread(ladder, _PLAIN_POINTS), values)
         tried = {}
         for transform in projections(_real(boundary, held)):
             rungs = self._ladder(cut, (transform,), values)
-            curve = self._curve(cut, (transform,), rungs, values)
+            curve = self._curve(cut, (transform,), _spread(rungs, _PROJECTED_POINTS), values)
             verdict = compare(transform, boundary, plain, curve)
             ratio = inf if verdict.bytes_ratio is None else verdict.bytes_ratio
             tried[ratio] = (transform,), rungs, verdict
@@ -140,16 +151,17 @@ class CutFitter:
         values: CutValues,
     ) -> Curve:
         """Divergence and bytes of each rung on held-back items."""
-        tail = tail_model(self._network, cut, transforms)
+        tail = self._opened(tail_model(self._network, cut, transforms))
         points = []
+        columns = _columns(cut, transforms, values.held_back)
         for rung in ladder:
-            sent = _sent(cut, transforms, values.held_back, rung)
+            sent = _arriving(columns, rung)
             size = sum(
                 forecast(symbols[:_SIZED].view(np.uint8), encoding).payload_bytes
                 for symbols, encoding in zip(sent, rung, strict=True)
                 if isinstance(encoding, Symbols)
             )
-            points.append((self._divergence(tail, cut, sent, rung), float(size)))
+            points.append((self._closeness(tail, cut, sent, rung).divergence, float(size)))
         return tuple(points)
 
     def _tail(
@@ -168,9 +180,12 @@ class CutFitter:
         }
         plain = tail_model(self._network, cut, transforms)
         biased = tail_model(self._network, cut, transforms, biases)
-        sent = _sent(cut, transforms, values.held_back, rung)
-        before = self._divergence(plain, cut, sent, rung)
-        has_bias = self._divergence(biased, cut, sent, rung) < before
+        sent = _arriving(_columns(cut, transforms, values.held_back), rung)
+        before, after = (
+            self._closeness(self._opened(model), cut, sent, rung).divergence
+            for model in (plain, biased)
+        )
+        has_bias = after < before
         return (biased if has_bias else plain), has_bias
 
     def _bias(
@@ -182,7 +197,7 @@ class CutFitter:
         index: int,
     ) -> FloatArray:
         """The mean over the fitted items of fp32 tensor minus what arrives, as in the graph."""
-        symbols = _symbols(boundary, transform, values.fitted[index], encoding)
+        symbols = _Sent(boundary, transform, values.fitted[index]).symbols(encoding)
         # Channels come second in what ONNX calls an image; all else is averaged.
         is_image = boundary.tensor.batch_axis == 0
         axes = (0, *range(2, symbols.ndim)) if is_image else None
@@ -193,18 +208,27 @@ class CutFitter:
         bias: FloatArray = np.nan_to_num(mean, nan=0, posinf=0, neginf=0)
         return bias
 
-    def _divergence(
+    @staticmethod
+    def _opened(tail: onnx.ModelProto) -> Session:
+        return open_session(tail, threads=all_cores())
+
+    def _closeness(
         self,
-        model: onnx.ModelProto,
+        tail: Session,
         cut: ChainCut,
         sent: Sequence[AnyArray],
         rung: Sequence[Encoding],
-    ) -> float:
-        session = open_session(model, threads=all_cores())
+    ) -> Closeness:
         outputs = left_to_answer(self._network.outputs, cut.cut.answers)
-        answers = run_items(session, tail_feeds(cut.boundaries, sent, rung), outputs)
+        answers = run_items(tail, tail_feeds(cut.boundaries, sent, rung), outputs)
         # What the head has answered already is the same whatever crosses.
-        return self._metric.closeness(self._reference, {**self._reference, **answers}).divergence
+        return self._metric.closeness(self._reference, {**self._reference, **answers})
+
+
+def _spread(ladder: Ladder, most: int) -> Ladder:
+    """At most so many of its rungs, both ends among them."""
+    places = np.linspace(0, len(ladder) - 1, min(most, len(ladder))).round().astype(int)
+    return tuple(ladder[place] for place in places)
 
 
 def _may_project(cut: ChainCut) -> bool:
@@ -224,29 +248,43 @@ def _real(boundary: Boundary, held: AnyArray) -> FloatArray:
     return (held.astype(np.float32) - known.zero_point) * np.float32(known.scale)
 
 
-def _sent(
-    cut: ChainCut,
-    transforms: Sequence[Transform],
-    held: Sequence[AnyArray],
-    rung: Sequence[Encoding],
-) -> tuple[AnyArray, ...]:
-    """What arrives in the cloud for each tensor of the cut [n,*wire shape]."""
+class _Sent:
+    """What the device sends of the chain's values [n,*shape], without the entropy coder.
+
+    The transform is done once for all encodings.
+    """
+
+    def __init__(self, boundary: Boundary, transform: Transform, held: AnyArray) -> None:
+        self.held = held
+        self._known = None if quantises(boundary, transform) else boundary.quantisation
+        if not boundary.is_quantised:
+            return
+        if self._known is None:
+            self._real = transform.forward(_real(boundary, held))
+        else:
+            integers = held.view(np.uint8)
+            order = transform.order
+            self._integers = integers if order is None else np.take(integers, order, axis=1)
+
+    def symbols(self, encoding: Symbols) -> UInt8Array:
+        if self._known is None:
+            return quantised(self._real, encoding)
+        return requantise_table(self._known, encoding)[self._integers]
+
+
+def _columns(
+    cut: ChainCut, transforms: Sequence[Transform], held: Sequence[AnyArray]
+) -> tuple[_Sent, ...]:
+    """By tensor of the cut."""
     return tuple(
-        _symbols(boundary, transform, values, encoding) if isinstance(encoding, Symbols) else values
-        for boundary, transform, values, encoding in zip(
-            cut.boundaries, transforms, held, rung, strict=True
-        )
+        _Sent(boundary, transform, values)
+        for boundary, transform, values in zip(cut.boundaries, transforms, held, strict=True)
     )
 
 
-def _symbols(
-    boundary: Boundary, transform: Transform, held: AnyArray, encoding: Symbols
-) -> UInt8Array:
-    """What the device sends of the chain's values [n,*shape], without the entropy coder."""
-    known = boundary.quantisation
-    if known is None or quantises(boundary, transform):
-        return quantised(transform.forward(_real(boundary, held)), encoding)
-    integers = held.view(np.uint8)
-    if transform.order is not None:
-        integers = np.take(integers, transform.order, axis=1)
-    return requantise_table(known, encoding)[integers]
+def _arriving(columns: Sequence[_Sent], rung: Sequence[Encoding]) -> tuple[AnyArray, ...]:
+    """What arrives in the cloud for each tensor of the cut [n,*wire shape]."""
+    return tuple(
+        column.symbols(encoding) if isinstance(encoding, Symbols) else column.held
+        for column, encoding in zip(columns, rung, strict=True)
+    )

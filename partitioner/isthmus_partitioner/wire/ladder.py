@@ -19,6 +19,7 @@ __all__ = ["best_order", "best_predictor", "quantised", "step_encodings", "wire_
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
+Indices = NDArray[np.intp]
 
 # What 16 levels may add to the squared error by clipping. Measured: a tenth more already makes up
 # to four times the KL, for 7 % fewer bytes.
@@ -48,7 +49,8 @@ def step_encodings(
     """
     sigma = float(values.std(dtype=np.float64)) or 1e-6  # masks hold the least float32
     flat = values.reshape(-1)
-    sample = flat[:: flat.size // _SAMPLE | 1]  # odd, so that no row length hides a column
+    # An odd stride, so that no row length hides a column
+    sample = np.sort(flat[:: flat.size // _SAMPLE | 1])
     least = 0.0 if source is None else source.scale
     # Both sides compute with the float32 that the plan holds.
     sizes = [float(np.float32(max(sigma * share, least))) for share in sorted(steps)]
@@ -109,18 +111,35 @@ def _coded_bytes(items: UInt8Array, levels: Levels, blank: int) -> int:
 _LEVELS: tuple[Levels, Levels] = (256, 16)
 
 
+def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of the first 0, 1, 2 … values."""
+    return np.concatenate(([0.0], np.cumsum(values)))
+
+
 def _placed(sample: FloatArray, step: float, levels: Levels) -> tuple[Symbols, float]:
     """The encoding with the zero point of least squared error, and that error in squared steps.
 
     Of zero points that are equally good, the one that leaves both ends room in proportion to how
-    far the values reach.
+    far the values reach. `sample` is sorted: what is clipped at a zero point is then a beginning
+    and an end of it, whose errors are differences of running sums.
     """
-    scaled = sample / np.float32(step)
+    scaled = (sample / np.float32(step)).astype(np.float64)
     rounded = np.rint(scaled)
     tried = np.unique(np.linspace(0, levels - 1, 64).round().astype(int))
-    errors = np.array(
-        [np.square(np.clip(rounded, -z, levels - 1 - z) - scaled).mean() for z in tried]
-    )
+    lowest, highest = -tried, levels - 1 - tried
+    begin = np.searchsorted(rounded, lowest, "left")
+    end = np.searchsorted(rounded, highest, "right")
+    count, sums, squares = (_running(scaled**power) for power in range(3))
+    inside = _running(np.square(rounded - scaled))
+
+    def clipped(to: NDArray[np.int64], first: Indices, last: Indices) -> NDArray[np.float64]:
+        """The sum of (to - value)^2 over the values from first to last."""
+        n, total, square = (each[last] - each[first] for each in (count, sums, squares))
+        return n * np.square(to) - 2 * to * total + square
+
+    ends = np.full_like(end, len(scaled))
+    errors = clipped(lowest, np.zeros_like(begin), begin) + clipped(highest, end, ends)
+    errors = (errors + inside[end] - inside[begin]) / len(scaled)
     good = tried[errors <= errors.min() * (1 + 1e-3)]
     below, above = max(0.0, -rounded.min()), max(0.0, rounded.max())
     even = (levels - 1) * below / max(1.0, below + above)

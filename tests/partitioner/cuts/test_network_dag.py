@@ -56,6 +56,17 @@ def test_tensors_know_their_maker_their_readers_and_whether_they_are_outputs() -
     assert {name for name, tensor in tensors.items() if tensor.is_output} == {"y", "join"}
 
 
+def test_a_tensor_may_be_kept_from_crossing() -> None:
+    found = branching()
+    heads = list(found.single_tensor_heads())
+    less = found.without({"stem.relu", "join"})
+    kept = {tensor.name for tensor in less.dag.tensors if tensor.is_cuttable}
+    before = {tensor.name for tensor in found.dag.tensors if tensor.is_cuttable}
+    assert before - kept == {"stem.relu", "join"}
+    assert less.nodes == found.nodes
+    assert len(list(less.single_tensor_heads())) <= len(heads)
+
+
 def test_neither_the_inside_of_a_layer_nor_a_tensor_of_unknown_size_may_cross() -> None:
     tensors = branching().dag.tensors
     assert {t.name for t in tensors if not t.is_cuttable} == {"stem", "unknown"}

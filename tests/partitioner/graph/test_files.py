@@ -1,6 +1,7 @@
 """Weights in files of their own: read, checked, written, and never trusted."""
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,32 @@ def divided(tmp_path: Path) -> Path:
     path = tmp_path / "model.onnx"
     assert save_model(dense(), path, limit_bytes=0) == [path, tmp_path / "model.onnx.data"]
     return path
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file becomes longer than 1,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize(("limit_bytes", "end"), [(0, ".data"), (10**6, "")])
+def test_a_model_that_does_not_fit_on_the_disk_leaves_the_older_one(
+    tmp_path: Path, limit_bytes: int, end: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    older = {path, tmp_path / "model.onnx.data"}
+    for file in older:
+        file.write_bytes(b"older")
+    with pytest.raises(OSError, match="too large") as failed:
+        save_model(dense(), path, limit_bytes=limit_bytes)
+    assert failed.value.filename == f"{path}{end}"
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == dict.fromkeys(
+        older, b"older"
+    )
 
 
 def test_small_models_stay_in_one_file(tmp_path: Path) -> None:

@@ -93,6 +93,19 @@ def test_arrays_that_do_not_fit_are_named_with_what_the_network_wants(
         assert "'ids' int64 [n, 4], 'h/0:x' float32 [n, 2, 3], 'rate' int64 [n]" in message
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_what_is_no_finite_number_is_named_with_its_row(tmp_path: Path, value: float) -> None:
+    """1e39 is one in the file, but none in float32."""
+    wrong = rows(5)["h/0:x"].astype(np.float64)
+    wrong[3, 1, 2] = wrong[4, 0, 0] = value
+    files = [saved(tmp_path / "a.npz"), saved(tmp_path / "b.npz", **{"h/0:x": wrong})]
+    with pytest.raises(
+        ConfigError, match=r"b\.npz: 'h/0:x' holds NaN or infinity .* row 3 "
+    ) as told:
+        read_arrays(files, INPUTS)
+    assert "leave such rows out" in str(told.value)
+
+
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", ids=rows(5)["ids"])
     with pytest.raises(ConfigError, match=r"misses 'h/0:x', misses 'rate'; the network wants"):

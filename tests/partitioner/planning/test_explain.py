@@ -20,7 +20,7 @@ from isthmus import Candidate, Picture
 from isthmus_partitioner.planning.constraints import Goals
 from isthmus_partitioner.planning.explain import explain
 from isthmus_partitioner.planning.prices import DEFAULT_PRICES
-from isthmus_partitioner.planning.selection import select
+from isthmus_partitioner.planning.selection import select, standing_of
 from isthmus_partitioner.planning.trying import HeadTimes
 
 PLACES = {"cut": Place(0.4), "worse": Place(0.5), "shallow": Place(0.1)}
@@ -29,7 +29,7 @@ PLACES = {"cut": Place(0.4), "worse": Place(0.5), "shallow": Place(0.1)}
 def told(*given: Candidate, head_times: Sequence[HeadTimes] = (), **goals: Any) -> tuple[str, ...]:
     wanted = Goals(**{"min_agreement": 0.9, **goals})
     chosen = select(given, PLACES, wanted, DEFAULT_PRICES)
-    return explain(chosen, PLACES, head_times, wanted, DEFAULT_PRICES)
+    return explain(standing_of(chosen, PLACES, wanted, DEFAULT_PRICES), head_times)
 
 
 def about(lines: Sequence[str], start: str) -> str:
@@ -43,8 +43,8 @@ def head(name: str, int8_ms: float | None, fp32_ms: float | None) -> HeadTimes:
 
 def test_what_is_kept_says_where_it_wins_and_by_how_much() -> None:
     line = about(told(LOCAL, RAW, JPEG, CUT), "cut is in: least latency from 0.56 Mbit/s")
-    assert " ms, " in line
-    assert "% before " in line
+    assert ", by " in line
+    assert "%) over " in line
 
 
 def test_what_wins_over_the_widest_range_comes_first() -> None:

@@ -98,6 +98,7 @@ def test_what_sends_nothing_has_no_tail_and_no_encoding() -> None:
         ((1.0, 0.9, 0.95, 0.9, 0.9, 1.0), 5),  # one alone may be bad luck
         ((0.9, 0.9, 1.0), 2),
         ((0.9,), 1),
+        ((1.0, 0.84, 1.0), 2),  # below it with all that chance may add
         ((), 0),
     ],
 )

@@ -1,6 +1,6 @@
 """A plan is a valid manifest whose files exist, whose candidates can be served, and its reasons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +32,9 @@ from isthmus_partitioner import (
     PlanConfig,
     SampleSets,
 )
-from isthmus_partitioner.agreement.metrics import Metric, metric_for
+from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric, metric_for
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
+from isthmus_partitioner.planning.prices import DEFAULT_PRICES
 from isthmus_partitioner.planning.records import PlanRecord
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.precision.search import Precision
@@ -237,7 +238,50 @@ def test_the_precision_that_local_does_not_have_is_told_with_its_time(
     local = planned.plan.manifest.local
     (other,) = (c for c in planned.plan.record.rejected if c.cut == "local")
     assert {local.precision, other.precision} == {"int8", "fp32"}
-    assert "times as long as local" in other.reason
+    assert other.reason.startswith("takes ")
+    assert "times as long as local (int8)" in other.reason
+    assert f"{other.id} is out: {other.reason}" in planned.plan.record.why
+
+
+class Exact:
+    """Answers agree where they are the same to five digits: int8 never is."""
+
+    name = "exact"
+
+    def closeness(self, reference: Answers, answers: Answers, _: Sequence[str] = ()) -> Closeness:
+        same = np.ones(len(next(iter(reference.values()))), bool)
+        for name, rows in reference.items():
+            close = np.isclose(answers[name], rows, atol=1e-5)
+            same &= close.reshape(len(rows), -1).all(axis=1)
+        share = float(same.mean())
+        return Closeness(share, share, share, 1 - share)
+
+
+def test_the_precision_that_answers_too_differently_to_stay_is_told_with_the_floor(
+    plan_of: PlanOf, quantised: Precision
+) -> None:
+    config = replace(QUICK, goals=Goals(min_agreement=0.9))
+    planned = plan_of(config, precision=chosen(quantised, "int8"), metric=Exact())
+    local = planned.plan.manifest.local
+    (other,) = (c for c in planned.plan.record.rejected if c.cut == "local")
+    assert {local.precision, other.precision} == {"fp32", "int8"}
+    assert local.precision == "fp32"
+    assert other.reason.startswith("below the agreement floor 0.9: 0.")
+    assert "times as long as local (fp32)" in other.reason
+    assert f"{other.id} is out: {other.reason}" in planned.plan.record.why
+
+
+def test_goals_prices_and_wins_are_on_record_as_figures(planned: Planned) -> None:
+    manifest, record = planned.plan.manifest, planned.plan.record
+    assert record.goals.objectives == ("latency", "throughput")
+    assert record.goals.min_agreement == manifest.agreement_floor
+    assert record.prices == DEFAULT_PRICES
+    winners = {win.candidate for win in record.wins}
+    assert winners
+    assert winners == {c.id for c in manifest.kept if c.reason.startswith(("least ", "most "))}
+    losers = {point.candidate for point in record.nearest if point.objective == "latency"}
+    never = {c.id for c in planned.plan.candidates if c.reason.startswith("never best; nearest")}
+    assert never <= losers
 
 
 def test_a_plan_of_several_tensors_is_served_as_its_figures_say(

@@ -8,9 +8,11 @@ import pytest
 from tests.partitioner import branched
 from tests.partitioner.networks import Builder
 
+from isthmus import ModelError
 from isthmus_partitioner import Network
 from isthmus_partitioner.agreement.metrics import Closeness, Metric, metric_for
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
+from isthmus_partitioner.planning import probe as probing
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 
 Read = Callable[[onnx.ModelProto], Network]
@@ -36,7 +38,10 @@ def at(network: Network, *tensors: str) -> ChainCut:
 def step(network: Network, most: float, *tensors: str, metric: Metric | None = None) -> float:
     judge = metric or metric_for("classify", network.outputs[-1:])
     probe = Probe(network, branched.items(network, 6, 5, "held back"), judge, most)
-    return probe.step(at(network, *tensors))
+    found = probe.step(at(network, *tensors))
+    assert found is not None
+    assert not probe.refused
+    return found
 
 
 def test_a_cut_that_needs_a_finer_step_gets_one(read: Read) -> None:
@@ -99,3 +104,19 @@ def test_a_metric_may_look_at_what_the_head_has_answered(task: str, read: Read) 
     network = read(branched.with_early_answer())
     metric = metric_for(task, network.outputs)  # type: ignore[arg-type]
     assert step(network, 100.0, "stem.relu", "early", metric=metric) == max(PROBED_STEPS)
+
+
+def test_a_cut_whose_tail_is_refused_has_no_step_but_a_reason(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = read(branched.u_net())
+    held_back = branched.items(network, 4, 5, "held back")
+    probe = Probe(network, held_back, metric_for("classify", network.outputs), 100.0)
+    monkeypatch.setattr(probing, "open_session", refuse)
+    assert probe.step(at(network, "deep")) is None
+    assert list(probe.refused.items()) == [("wide + deep", "no such rank")]
+
+
+def refuse(*_: object, **__: object) -> object:
+    """A runtime that takes nothing."""
+    raise ModelError("no such rank")

@@ -43,7 +43,7 @@ def proposer(
     places = network_dag(network)
     known = {spec.name: spec for spec in network.inputs} | dict(network.tensors)
     tensors = [known[tensor.name] for tensor in places.dag.tensors if tensor.is_cuttable]
-    sizes = tensor_sizes(network, tensors, sets.fitted, PROBED_STEPS, ignore)
+    sizes, _ = tensor_sizes(network, tensors, sets.fitted, PROBED_STEPS, ignore)
     heads = {} if int8 is None else {"int8": HeadGraph(network, int8)}
     heads["fp32"] = HeadGraph(network, network.model)
     return Proposer(network, places, heads, made_up_costs(network, cloud=cloud), sizes, 0)

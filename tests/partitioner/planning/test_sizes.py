@@ -8,7 +8,7 @@ import pytest
 from tests.partitioner import branched
 from tests.partitioner.conftest import ignore
 
-from isthmus import Symbols, TensorSpec
+from isthmus import ModelError, Symbols, TensorSpec
 from isthmus_partitioner import Network
 from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.planning import sizes
@@ -24,7 +24,9 @@ def sizes_of(network: Network, *names: str) -> dict[str, TensorSizes]:
     known = {spec.name: spec for spec in network.inputs} | dict(network.tensors)
     items = branched.items(network, ITEMS + 2, 5, "some")
     specs = [known[name] for name in names]
-    return dict(tensor_sizes(network, specs, items, STEPS, ignore))
+    found, refused = tensor_sizes(network, specs, items, STEPS, ignore)
+    assert not refused
+    return found
 
 
 def test_floats_are_weighed_as_symbols_at_every_step(read: Read) -> None:
@@ -81,6 +83,26 @@ def test_tensors_are_held_a_few_at_a_time(read: Read, monkeypatch: pytest.Monkey
         assert [f.payload_bytes for f in apart[name].by_step] == [
             f.payload_bytes for f in together[name].by_step
         ]
+
+
+def test_what_the_runtime_does_not_hand_out_has_no_size_but_a_reason(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = read(branched.u_net())
+    names = ("wide", "deep", "deeper", "joined")
+
+    def partly(network: Network, specs: list[TensorSpec], items: object) -> object:
+        for spec in specs:
+            if spec.name in {"deep", "joined"}:
+                raise ModelError(f"{spec.name} has no rank")
+        return activations(network, specs, items)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sizes, "activations", partly)
+    specs = [network.tensors[name] for name in names]
+    items = branched.items(network, ITEMS, 5, "some")
+    found, refused = tensor_sizes(network, specs, items, STEPS, ignore)
+    assert found.keys() == {"wide", "deeper"}
+    assert refused == {"deep": "deep has no rank", "joined": "joined has no rank"}
 
 
 def test_what_no_step_can_be_fitted_to_is_exact(read: Read) -> None:

@@ -39,7 +39,7 @@ class MadeUpTimer:
         assert all((folder / segment.file).is_file() for segment in chain.segments)
         self._chains[chain.id] = len(chain.segments)
 
-    def prefixes_ms(self) -> dict[str, tuple[float, ...]]:
+    def prefixes_ms(self, _rounds: int = 1) -> dict[str, tuple[float, ...]]:
         times = {name: self._of(name) for name in self._chains}
         assert all(len(times[name]) == count for name, count in self._chains.items())
         return {name: (0.0, *taken) for name, taken in times.items()}
@@ -59,6 +59,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     def set_times(times: Mapping[str, Sequence[float]]) -> None:
         monkeypatch.setattr(trying, "ChainTimer", lambda _feed: MadeUpTimer(times))
+        monkeypatch.setattr(
+            trying, "chain_memory", lambda chain, *_: (0,) * (1 + len(chain.segments))
+        )
 
     return set_times
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from tests.partitioner.networks import Builder, pictures, residual, saved, two_branches
 
-from isthmus import BundleError, ConfigError, TensorSpec, sha256_of
+from isthmus import BundleError, ConfigError, ModelError, TensorSpec, sha256_of
 from isthmus.profiles import INPUTS_NAME, KIT_NAME, Kit, decode_kit
 from isthmus_partitioner.graph.network import Network, load_model
 from isthmus_partitioner.graph.surgery import initialisers
@@ -17,6 +17,7 @@ from isthmus_partitioner.profiles import kit as kit_module
 from isthmus_partitioner.profiles.kit import write_kit
 from isthmus_partitioner.profiles.prefixes import prefix_cuts
 from isthmus_partitioner.profiles.weights import with_weights_outside
+from isthmus_partitioner.runtime import open_session
 from isthmus_partitioner.samples import Samples
 
 
@@ -98,6 +99,26 @@ def test_a_prefix_computes_the_tensor_that_it_is_named_by(read: Network, written
     for prefix, values in zip(prefixes, wanted, strict=True):
         session = ort.InferenceSession(str(written / prefix.file))
         np.testing.assert_allclose(session.run(None, feed)[0], values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prefix_that_the_runtime_refuses_is_left_out(
+    read: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def partly(file: Path, **options: object) -> object:
+        if file.name == "fp32-0.onnx" and not refused:
+            refused.append(file)
+            raise ModelError("no such rank")
+        return open_session(file, **options)  # type: ignore[arg-type]
+
+    refused: list[Path] = []
+    monkeypatch.setattr(kit_module, "open_session", partly)
+    folder = write_kit(read, {"fp32": read.model}, samples(), tmp_path / "kit")
+    (network,) = record(folder).networks
+    kept = [prefix.tensors for prefix in network.prefixes]
+    assert refused
+    assert kept == [tuple(s.name for s in cut.tensors) for cut in prefix_cuts(read)[1:]]
+    assert {p.file for p in network.prefixes} == {"fp32-0.onnx", "fp32-1.onnx"}
+    assert not (folder / "fp32-2.onnx").exists()
 
 
 def test_prefixes_share_the_weights_of_the_network(written: Path) -> None:

@@ -11,6 +11,7 @@ from isthmus import Encoding, Lossless, Picture, Raw, Symbols
 from isthmus_partitioner import Network, Plan, render_plan, render_profile
 from isthmus_partitioner.planning.records import TransformNote
 from isthmus_partitioner.profiles.profile import profile_of
+from isthmus_partitioner.report.words import goals_words
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 VERDICT = Verdict(
@@ -29,7 +30,7 @@ def sections(plan: Plan) -> tuple[list[str], list[str], list[str]]:
     """Lines of the candidates, of the ladders, and of what became of the channels."""
     head, ladders = render_plan(plan).split("\nLadders: ")
     table, notes = ladders.split("\n\n", 1)
-    return head.split("\n\n")[1].splitlines()[1:], table.splitlines()[3:], notes.splitlines()
+    return head.split("\n\n")[1].splitlines()[2:], table.splitlines()[3:], notes.splitlines()
 
 
 def with_record(plan: Plan, **changes: object) -> Plan:
@@ -56,6 +57,13 @@ def test_every_ladder_is_shown_with_a_star_where_it_begins(planned: Planned) -> 
         expected = [f"{size}/{agreement:.3f}" for size, agreement in figures]
         expected[candidate.chosen] = f"*{expected[candidate.chosen]}"
         assert shown[name] == expected
+
+
+def test_what_the_plan_was_for_stands_above_its_candidates(planned: Planned) -> None:
+    record = planned.plan.record
+    lines = render_plan(planned.plan).splitlines()
+    place = lines.index(f"Goals: {goals_words(record.goals)}.")
+    assert lines[place + 1].startswith(f"{planned.plan.manifest.model_name}: ")
 
 
 def test_a_plan_without_ladders_is_shown(planned: Planned) -> None:

@@ -1,0 +1,76 @@
+"""An inspection tells what the bundle's plan was for, if the bundle says."""
+
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.partitioner.conftest import Planned
+
+from isthmus import sha256_of
+from isthmus_partitioner import write_bundle
+from isthmus_partitioner.report.inspection import inspect_bundle, render_inspection
+from isthmus_partitioner.report.words import goals_words
+
+PLAN = "record/plan.json"
+
+
+def line_of(bundle: Path) -> str:
+    lines = render_inspection(inspect_bundle(bundle)).splitlines()
+    (line,) = (line for line in lines if line.startswith("goals "))
+    return line
+
+
+@pytest.fixture
+def bundle(planned: Planned, tmp_path: Path) -> Path:
+    return write_bundle(planned.plan, planned.parts, tmp_path / "bundle")
+
+
+def test_the_goals_of_the_plan_are_shown(bundle: Path, planned: Planned) -> None:
+    goals = planned.plan.record.goals
+    assert inspect_bundle(bundle).goals == goals
+    assert line_of(bundle).endswith(goals_words(goals))
+
+
+def test_a_bundle_without_a_plan_says_so(tiny_bundle: Path) -> None:
+    assert inspect_bundle(tiny_bundle).goals is None
+    assert "not recorded" in line_of(tiny_bundle)
+
+
+def test_a_damaged_plan_is_not_believed(bundle: Path) -> None:
+    data = (bundle / PLAN).read_bytes()
+    changed = re.sub(rb'("rtt_ms": ?)0', rb"\g<1>9", data, count=1)
+    assert changed != data
+    (bundle / PLAN).write_bytes(changed)
+    inspection = inspect_bundle(bundle)
+    assert inspection.goals is None
+    assert [file.path for file in inspection.damaged] == [PLAN]
+
+
+@pytest.mark.parametrize("data", [b"{}", b"\xff", b"[" * 100_000])
+def test_a_plan_of_another_make_is_no_obstacle(
+    planned: Planned, tmp_path: Path, data: bytes
+) -> None:
+    parts = Path(shutil.copytree(planned.parts, tmp_path / "parts"))
+    (parts / PLAN).write_bytes(data)
+    manifest = planned.plan.manifest
+    files = tuple(
+        msgspec.structs.replace(e, size_bytes=len(data), sha256=sha256_of(parts / PLAN))
+        if e.path == PLAN
+        else e
+        for e in manifest.files
+    )
+    changed = msgspec.structs.replace(manifest, files=files)
+    plan = msgspec.structs.replace(planned.plan, manifest=changed)
+    bundle = write_bundle(plan, parts, tmp_path / "bundle")
+    inspection = inspect_bundle(bundle)
+    assert inspection.damaged == ()
+    assert inspection.goals is None
+
+
+def test_a_plan_that_is_too_large_is_not_read(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isthmus_partitioner.report.inspection._MOST_PLAN_BYTES", 100)
+    assert inspect_bundle(bundle).goals is None
