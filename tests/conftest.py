@@ -1,12 +1,35 @@
 """Fixtures that the tests of several rooms share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.tinybundle import build_tiny_bundle
 from tests.widebundle import build_wide_bundle
 
+from isthmus import Chain
 from isthmus_models import MODELS
+from isthmus_partitioner.parts import timing
+from isthmus_partitioner.planning import trying
+from isthmus_partitioner.wire import through
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hasty_plans() -> Iterator[None]:
+    """Plans take no pauses between what they time, and do not measure what heads weigh.
+
+    Some forty plans are made in the tests, and none of them asserts times. Memory has tests of its
+    own.
+    """
+
+    def unmeasured(chain: Chain, *_: object) -> tuple[int, ...]:
+        return (0,) * (1 + len(chain.segments))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "PAUSE_S", 0.0)
+        patch.setattr(through, "_PAUSE_S", 0.0)
+        patch.setattr(trying, "chain_memory", unmeasured)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 from isthmus import Candidate, ConfigError, Manifest, Raw, describe_machine, open_bundle
 from isthmus_bench.comparison import EDGE_FP32, LinkComparison, Row, row_name
+from isthmus_bench.edge_process import ANSWERS_TOP_K
 from isthmus_bench.live import LivePhase, LiveResult, run_live
 from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
@@ -21,6 +22,7 @@ from isthmus_edge.profiling import profile_kit
 from isthmus_models import get_model
 from isthmus_partitioner import (
     Devices,
+    Goals,
     ModelCard,
     Plan,
     PlanConfig,
@@ -164,6 +166,7 @@ def _build(config: DemoConfig, model: Path, say: Say) -> tuple[Plan, Path]:
 def _plan_config(config: DemoConfig) -> PlanConfig:
     """Half the ladder, JPEG alone and no projections: the defaults take a minute more."""
     whole = PlanConfig(
+        goals=Goals(answer_top_k=ANSWERS_TOP_K),
         max_cuts=config.max_cuts,
         steps=(1 / 4, 3 / 8, 1 / 2, 3 / 4),
         pictures=("jpeg",),

@@ -77,7 +77,10 @@ def test_what_a_head_takes_is_not_its_share_of_the_files(tmp_path: Path) -> None
     assert first > whole / 2
 
 
-def test_segments_may_skip_and_read_what_any_earlier_one_made(read: Read, tmp_path: Path) -> None:
+def test_segments_may_skip_and_read_what_any_earlier_one_made(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "chain_memory", chain_memory)
     network = read(branched.u_net())
     shop = Workshop(network, branched_sets(network), tmp_path)
     cuts = [branched.cut_behind(network, name) for name in ("wide", "deep")]

@@ -59,9 +59,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     def set_times(times: Mapping[str, Sequence[float]]) -> None:
         monkeypatch.setattr(trying, "ChainTimer", lambda _feed: MadeUpTimer(times))
-        monkeypatch.setattr(
-            trying, "chain_memory", lambda chain, *_: (0,) * (1 + len(chain.segments))
-        )
 
     return set_times
 
