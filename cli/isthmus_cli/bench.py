@@ -41,8 +41,7 @@ same run.
   plan   what plans promise, and what is measured, on emulated links and imitated slow devices:
          the chosen candidate beside all others, edge-only, cloud-only, and the cuts of other
          planners, all of them run. Two hours; an hour with --quick and all cells named, four
-         minutes with --quick alone. Needs
-         pip install 'isthmus[bench,wire-bench]'.
+         minutes with --quick alone. Needs pip install 'isthmus[bench,wire-bench]'.
 """
 EXAMPLES = """\
   isthmus bench wire
