@@ -14,17 +14,14 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 import onnxruntime as ort  # silent: whoever starts this process has set the switch
-import psutil
 from numpy.typing import NDArray
 
 from isthmus import Chain, Segment
+from isthmus.memory import MemoryGrowth
 
 __all__ = ["chain_memory", "main"]
 
 _RUNS = 2  # from the first the runtime plans its memory, which it takes with the second
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc(5)
 
 Feed = Mapping[str, NDArray[np.generic]]
 
@@ -86,8 +83,7 @@ def main(source: BinaryIO) -> int:
 
 def _grown(order: _Order, feed: Feed) -> Iterator[int]:
     """After each segment, the growth in bytes. What no later segment reads is let go of."""
-    knows_peak = _reset_peak()
-    before = psutil.Process().memory_info().rss
+    growth = MemoryGrowth()
     sessions, held, highest = [], dict(feed), 0
     read = {spec.name for segment in order.segments for spec in segment.inputs}
     for depth, segment in enumerate(order.segments, start=1):
@@ -100,8 +96,7 @@ def _grown(order: _Order, feed: Feed) -> Iterator[int]:
         held |= dict(zip(names, sessions[-1].run(names, reads), strict=True))
         later = {spec.name for s in order.segments[depth:] for spec in s.inputs}
         held = {n: v for n, v in held.items() if n in later or n not in read}
-        now = _peak_bytes() if knows_peak else psutil.Process().memory_info().rss
-        highest = max(highest, now - before)
+        highest = max(highest, growth.bytes_now())
         yield highest
 
 
@@ -113,22 +108,6 @@ def _options() -> ort.SessionOptions:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-def _reset_peak() -> bool:
-    """Forget what loading this program took; False where the system has no such switch."""
-    try:
-        _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _peak_bytes() -> int:
-    """The highest resident memory (VmHWM); 0 where the system does not say."""
-    lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    found = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    return next(found, 0)
 
 
 if __name__ == "__main__":
