@@ -1,7 +1,7 @@
 """Tails on ONNX Runtime: what is loaded is what the manifest says, and it really runs there."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -81,6 +81,25 @@ def test_step_and_zero_point_reach_the_tail(tiny_bundle: Path) -> None:
     assert np.allclose(answer, tail.run(feeds(symbols + np.uint8(4), 0.25, 5))[0])
     assert np.allclose(answer, tail.run(feeds(symbols * 2, 0.125, 2))[0])
     assert not np.allclose(answer, tail.run(feeds(symbols, 0.25, 2))[0])
+
+
+def test_a_tail_that_zeros_do_not_run_through_is_loaded_and_waits_for_its_first_frame(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may decide on a value, such as a sampling rate, for which zero is no answer."""
+
+    def refuse_zeros(tail: OnnxTail, values: Sequence[AnyArray]) -> Sequence[AnyArray]:
+        if not any(value.any() for value in values):
+            raise ModelError("no branch for zero")
+        return run(tail, values)
+
+    run = OnnxTail.run
+    monkeypatch.setattr(OnnxTail, "run", refuse_zeros)
+    tails, lines = load(tiny_bundle)
+    assert len(lines) == len(tails) > 1
+    assert "is checked with its first frame; on zeros: no branch for zero" in caplog.text
+    symbols = np.ones((1, 8, 16, 16), np.uint8)
+    assert tails["cut"].run(feeds(symbols))
 
 
 def test_what_is_no_onnx_model_is_refused_by_name(tiny_bundle: Path, tmp_path: Path) -> None:
