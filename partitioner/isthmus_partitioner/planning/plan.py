@@ -25,7 +25,7 @@ from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 from isthmus_partitioner.planning.propose import Forecast, Proposer
 from isthmus_partitioner.planning.records import Gap, GoalsRecord, Plan, PlanRecord, TransformNote
 from isthmus_partitioner.planning.refused import notes_of, require_parts, try_accepted
-from isthmus_partitioner.planning.selection import Standing, select, standing_of
+from isthmus_partitioner.planning.selection import Standing, select
 from isthmus_partitioner.planning.sizes import TensorSizes, exact_tensors, tensor_sizes
 from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
 from isthmus_partitioner.precision.front import WORTH_IT
@@ -178,9 +178,9 @@ def _decided(
         msgspec.structs.replace(tried.wholes[local.plan.id], id=LOCAL),
     ]
     cuts = {cut.id: cut for cut in cuts_of(known.network, tried, local)}
-    chosen = select(candidates, cuts, config.goals, config.prices)
+    standing = select(candidates, cuts, config.goals, config.prices)
+    chosen = standing.candidates
     progress(f"keeping {sum(c.kept for c in chosen)} of {len(chosen)} candidates")
-    standing = standing_of(chosen, cuts, config.goals, config.prices)
     others = tuple(_other_locals(tried, local, config.goals))
     why = explain(standing, tuple(tried.head_times), others)
     record = _record(known, outcome, standing, others, why)

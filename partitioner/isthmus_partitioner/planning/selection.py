@@ -80,20 +80,21 @@ class Standing:
 
 def select(
     candidates: Sequence[Candidate], cuts: Mapping[str, Placed], goals: Goals, prices: Prices
-) -> tuple[Candidate, ...]:
-    """The same candidates, begun at the rung for the agreement floor, with `kept` and `reason`.
+) -> Standing:
+    """Judge candidates and choose: each begun at the rung for the floor, with `kept` and `reason`.
 
     `cuts` by id; whole inputs and `local` need none. Raises InfeasibleError if no candidate meets
     the constraints.
     """
     standing = standing_of(candidates, cuts, goals, prices)
     kept = _kept(standing)
-    return tuple(
+    chosen = tuple(
         msgspec.structs.replace(
             candidate, kept=candidate.id in kept, reason=_reason(candidate, standing, kept)
         )
         for candidate in standing.candidates
     )
+    return replace(standing, candidates=chosen)
 
 
 def standing_of(

@@ -20,7 +20,7 @@ from isthmus import Candidate, Picture
 from isthmus_partitioner.planning.constraints import Goals
 from isthmus_partitioner.planning.explain import explain
 from isthmus_partitioner.planning.prices import DEFAULT_PRICES
-from isthmus_partitioner.planning.selection import select, standing_of
+from isthmus_partitioner.planning.selection import select
 from isthmus_partitioner.planning.trying import HeadTimes
 
 PLACES = {"cut": Place(0.4), "worse": Place(0.5), "shallow": Place(0.1)}
@@ -28,8 +28,7 @@ PLACES = {"cut": Place(0.4), "worse": Place(0.5), "shallow": Place(0.1)}
 
 def told(*given: Candidate, head_times: Sequence[HeadTimes] = (), **goals: Any) -> tuple[str, ...]:
     wanted = Goals(**{"min_agreement": 0.9, **goals})
-    chosen = select(given, PLACES, wanted, DEFAULT_PRICES)
-    return explain(standing_of(chosen, PLACES, wanted, DEFAULT_PRICES), head_times)
+    return explain(select(given, PLACES, wanted, DEFAULT_PRICES), head_times)
 
 
 def about(lines: Sequence[str], start: str) -> str:

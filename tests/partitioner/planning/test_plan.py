@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,7 +15,6 @@ from tests.partitioner.profiles.test_node_times import made_up
 from tests.partitioner.workshop import branched_sets, made_up_costs
 
 from isthmus import (
-    Candidate,
     ConfigError,
     Picture,
     Raw,
@@ -36,6 +36,7 @@ from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric, me
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
 from isthmus_partitioner.planning.prices import DEFAULT_PRICES
 from isthmus_partitioner.planning.records import PlanRecord
+from isthmus_partitioner.planning.selection import Standing, standing_of
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.precision.search import Precision
 from isthmus_partitioner.profiles.profile import Profile, profile_of
@@ -306,8 +307,13 @@ def test_a_plan_of_several_tensors_is_served_as_its_figures_say(
 def test_a_cut_that_is_not_kept_leaves_neither_segment_nor_stage_nor_tail(
     plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def only_whole(measured: list[Candidate], *_: object) -> tuple[Candidate, ...]:
-        return tuple(msgspec.structs.replace(c, kept=c.cut in {"input", "local"}) for c in measured)
+    def only_whole(*asked: Any) -> Standing:
+        standing = standing_of(*asked)
+        chosen = (
+            msgspec.structs.replace(c, kept=c.cut in {"input", "local"})
+            for c in standing.candidates
+        )
+        return replace(standing, candidates=tuple(chosen))
 
     monkeypatch.setattr("isthmus_partitioner.planning.plan.select", only_whole)
     planned = plan_of()

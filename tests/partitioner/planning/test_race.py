@@ -20,14 +20,14 @@ from isthmus_partitioner.planning.objectives import Objective
 from isthmus_partitioner.planning.prices import DEFAULT_PRICES, Prices
 from isthmus_partitioner.planning.race import Compared, Win, span_words
 from isthmus_partitioner.planning.records import GoalsRecord
-from isthmus_partitioner.planning.selection import Standing, select, standing_of
+from isthmus_partitioner.planning.selection import Standing, select
 
 FLOOR = Goals(min_agreement=0.9)
 
 
 def judged(*given: Candidate, goals: Goals = FLOOR, prices: Prices = DEFAULT_PRICES) -> Standing:
     places = {c.cut: Place(0.4) for c in given}
-    return standing_of(select(given, places, goals, prices), places, goals, prices)
+    return select(given, places, goals, prices)
 
 
 def reason(standing: Standing, name: str) -> str:

@@ -62,7 +62,7 @@ def by_id(
     shares: Mapping[str, float] | None = None,
 ) -> dict[str, Candidate]:
     places = {c.cut: Place((shares or {}).get(c.cut, 0.4)) for c in given}
-    return {c.id: c for c in select(given, places, goals, prices)}
+    return {c.id: c for c in select(given, places, goals, prices).candidates}
 
 
 def kept(*given: Candidate, goals: Goals, prices: Prices = DEFAULT_PRICES) -> set[str]:
@@ -154,7 +154,9 @@ def test_the_order_and_the_figures_stay_and_the_floor_says_where_to_begin(
     floor: float, rung: int
 ) -> None:
     given = (LOCAL, RAW, JPEG, laddered(1.0, 0.7, 0.3, chosen=1))
-    chosen = select(given, {"cut": Place(0.4)}, Goals(min_agreement=floor), DEFAULT_PRICES)
+    chosen = select(
+        given, {"cut": Place(0.4)}, Goals(min_agreement=floor), DEFAULT_PRICES
+    ).candidates
     assert [c.id for c in chosen] == [c.id for c in given]
     assert [c.rungs for c in chosen] == [c.rungs for c in given]
     assert chosen[-1].chosen == rung
