@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+ROOT = Path(__file__).parents[1]
 PATIENCE_S = 30.0  # a hang becomes a failure; no test waits for it to pass
 
 
@@ -24,13 +25,19 @@ class Ended:
 
 
 class Command:
-    """A running `isthmus` command; killed at the latest when the context ends."""
+    """A running `isthmus` command; killed at the latest when the context ends.
+
+    A subclass may run another `module`, for instance one of the tests.
+    """
+
+    module = "isthmus_cli"
 
     def __init__(self, *arguments: object) -> None:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "isthmus_cli", *map(str, arguments)],
+            [sys.executable, "-m", self.module, *map(str, arguments)],
+            cwd=ROOT if self.module.startswith("tests.") else None,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

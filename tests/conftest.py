@@ -8,6 +8,8 @@ from tests.tinybundle import build_tiny_bundle
 from tests.widebundle import build_wide_bundle
 
 from isthmus import Chain
+from isthmus_edge import agent
+from isthmus_edge.vitals import Vitals
 from isthmus_models import MODELS
 from isthmus_partitioner.parts import timing
 from isthmus_partitioner.planning import trying
@@ -29,6 +31,14 @@ def hasty_plans() -> Iterator[None]:
         patch.setattr(timing, "PAUSE_S", 0.0)
         patch.setattr(through, "_PAUSE_S", 0.0)
         patch.setattr(trying, "chain_memory", unmeasured)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def calm_device() -> Iterator[None]:
+    """Agents of this process do not feel how crowded the machine of the tests is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent, "read_vitals", Vitals)
         yield
 
 

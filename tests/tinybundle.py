@@ -205,7 +205,7 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         model_sha256=model_sha256,
         inputs=(PICTURE,),
         outputs=(PROBABILITIES,),
-        metric="top-1 agreement",
+        metric="top-1",
         chains=(Chain(id=CHAIN, precision="fp32", segments=_segments()),),
         cuts=_cuts(),
         candidates=_candidates(),

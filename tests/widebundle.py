@@ -285,7 +285,7 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         model_sha256=next(f.sha256 for f in files if f.path == "cloud/tail-input.onnx"),
         inputs=INPUTS,
         outputs=OUTPUTS,
-        metric="top-1 agreement",
+        metric="top-1",
         chains=_chains(),
         cuts=_cuts(),
         candidates=(

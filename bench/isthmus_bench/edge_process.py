@@ -137,7 +137,9 @@ class _Device:
         config = AgentConfig(
             bundle=self._options.bundle,
             cloud=self._options.cloud,
+            require_cloud=True,
             answer_top_k=ANSWERS_TOP_K,
+            heed_vitals=False,  # of this machine, which is not the board
             video="off",  # the same few pictures come again and again: no camera
             **settings,
         )

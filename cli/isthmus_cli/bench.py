@@ -3,12 +3,18 @@
 import argparse
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from isthmus import ConfigError
+from isthmus_bench.adapt.bench import run_adapt_bench
+from isthmus_bench.adapt.config import ADAPT_MODELS, AdaptBenchConfig, quick_adapt
+from isthmus_bench.adapt.report import adapt_json, adapt_lines
 from isthmus_bench.cut.bench import CutBenchConfig, run_cut_bench
 from isthmus_bench.cut.report import cut_json, cut_lines
+from isthmus_bench.link.bench import LinkBenchConfig, run_link_bench
+from isthmus_bench.link.report import link_json, link_lines
 from isthmus_bench.plan.bench import run_plan_bench
 from isthmus_bench.plan.config import PLAN_MODELS, PlanBenchConfig, quick_bench
 from isthmus_bench.plan.report import plan_json, plan_lines
@@ -18,6 +24,7 @@ from isthmus_bench.precision.bench import (
     run_precision_bench,
 )
 from isthmus_bench.precision.report import precision_json, precision_lines
+from isthmus_bench.traces import read_trace
 from isthmus_bench.wire.bench import WireBenchConfig, run_wire_bench
 from isthmus_bench.wire.report import wire_json, wire_lines
 from isthmus_bench.wire.subjects import SUBJECT_NAMES
@@ -42,6 +49,12 @@ same run.
          the chosen candidate beside all others, edge-only, cloud-only, and the cuts of other
          planners, all of them run. Two hours; an hour with --quick and all cells named, four
          minutes with --quick alone. Needs pip install 'isthmus[bench,wire-bench]'.
+  link   how true the link emulator is: rates, round trips, outages and traces that are asked
+         for, beside what is measured; as root also the kernel's own shaper. Two minutes, half
+         a minute with --quick.
+  adapt  the running policy on replayed uplink traces, beside every fixed candidate, edge-only,
+         cloud-only and an EWMA policy; regret against an oracle; what an outage and a switch
+         cost. An hour; six minutes with --quick.
 """
 EXAMPLES = """\
   isthmus bench wire
@@ -50,11 +63,14 @@ EXAMPLES = """\
   isthmus bench precision --models minilm --budget 0.01 --json precision.json
   isthmus bench plan --quick
   isthmus bench plan --models resnet50-thin --links 5.85 18.88 --slow-downs 20 --json plan.json
+  isthmus bench link --quick
+  isthmus bench adapt --trace drive.csv --seconds 60 --json adapt.json
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 _DEFAULTS, _PRECISION, _PLAN = WireBenchConfig(), PrecisionBenchConfig(), PlanBenchConfig()
+_OUT = Path("isthmus-adapt")
 _FLAGS: dict[str, dict[str, Any]] = {
     "wire": {
         "models": None,
@@ -70,6 +86,17 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "inputs": _PRECISION.inputs,
     },
     "plan": {"models": None, "links": None, "slow_downs": None, "quick": False},
+    "link": {"quick": False},
+    "adapt": {
+        "models": None,
+        "trace": None,
+        "seconds": None,
+        "repeats": None,
+        "lanes": None,
+        "out": None,
+        "resume": False,
+        "quick": False,
+    },
 }
 
 _Report = tuple[Iterable[str], dict[str, Any]]
@@ -86,7 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"wire: some of {', '.join(SUBJECT_NAMES)}; "
         f"precision: some of {', '.join(PRECISION_MODELS)}; "
-        f"plan: any of the catalogue (default: {', '.join(PLAN_MODELS)})",
+        f"plan: any of the catalogue (default: {', '.join(PLAN_MODELS)}); "
+        f"adapt: likewise (default: {', '.join(ADAPT_MODELS)})",
     )
     add("--links", type=float, nargs="+", metavar="MBPS", help=f"plan: {_shown(_PLAN.links_mbps)}")
     slow_downs = f"plan: how many times slower the device is ({_shown(_PLAN.slow_downs)})"
@@ -101,7 +129,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.fuzz_frames,
         help="mutated frames (default %(default)s)",
     )
-    add("--quick", action="store_true", help="cut, plan: less, in fewer runs")
+    add("--trace", type=Path, nargs="+", metavar="FILE", help="adapt: CSV t_s,mbps, or mahimahi")
+    add("--seconds", type=float, metavar="S", help="adapt: of each trace")
+    add("--repeats", type=int, metavar="N", help="adapt: runs of everything")
+    add("--lanes", type=int, metavar="N", help="adapt: runs side by side")
+    add("--out", type=Path, metavar="DIR", help=f"adapt: charts and runs ({_OUT})")
+    add("--resume", action="store_true", help="adapt: use finished runs of --out again")
+    add("--quick", action="store_true", help="cut, plan, link, adapt: less, in fewer runs")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     add("--quiet", action="store_true", help="no progress lines")
 
@@ -109,8 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the bench and print its report."""
     _refuse_flags_of_others(options)
-    make = {"wire": _wire, "cut": _cut, "precision": _precision, "plan": _plan}[options.what]
-    measure = make(options)
+    measure = _MEASURES[options.what](options)
     if options.json is not None:
         write_file(options.json, "")  # learn now, not at the end, if it cannot be written
     lines, figures = measure(Steps(quiet=options.quiet))
@@ -174,6 +207,44 @@ def _plan(options: argparse.Namespace) -> _Measure:
         return plan_lines(result), plan_json(result)
 
     return measure
+
+
+def _link(options: argparse.Namespace) -> _Measure:
+    def measure(say: Steps) -> _Report:
+        config = LinkBenchConfig.quick() if options.quick else LinkBenchConfig()
+        result = run_link_bench(config, say)
+        return link_lines(result), link_json(result)
+
+    return measure
+
+
+def _adapt(options: argparse.Namespace) -> _Measure:
+    given = {
+        "models": None if options.models is None else tuple(options.models),
+        "traces": None if options.trace is None else tuple(read_trace(f) for f in options.trace),
+    }
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    out = options.out or _OUT
+    config = quick_adapt(out, **asked) if options.quick else AdaptBenchConfig(out=out, **asked)
+    changes = {name: getattr(options, name) for name in ("seconds", "repeats", "lanes")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    config = replace(config, resume=options.resume, **changes)
+
+    def measure(say: Steps) -> _Report:
+        result = run_adapt_bench(config, say)
+        return adapt_lines(result), adapt_json(result)
+
+    return measure
+
+
+_MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
+    "wire": _wire,
+    "cut": _cut,
+    "precision": _precision,
+    "plan": _plan,
+    "link": _link,
+    "adapt": _adapt,
+}
 
 
 def _shown(values: Iterable[float]) -> str:

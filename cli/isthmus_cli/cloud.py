@@ -29,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tls-cert", type=Path, metavar="PEM", help="certificate of this service")
     add("--tls-key", type=Path, metavar="PEM", help="its key")
     add("--insecure", action="store_true", help="serve beyond this machine without TLS")
+    _add_capacity(parser, defaults)
+    add("--provider", choices=["auto", "cpu", "cuda"], default=defaults.provider)
+    _add_times(parser, defaults)
+    add("--verbose", action="store_true", help="log every connection and refused frame")
+
+
+def _add_capacity(parser: argparse.ArgumentParser, defaults: ServiceConfig) -> None:
+    add = parser.add_argument
     add(
         "--window",
         type=int,
@@ -54,7 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="memory for the frames of all devices (default %(default)s)",
     )
-    add("--provider", choices=["auto", "cpu", "cuda"], default=defaults.provider)
+
+
+def _add_times(parser: argparse.ArgumentParser, defaults: ServiceConfig) -> None:
+    add = parser.add_argument
     add(
         "--drain-grace",
         type=float,
@@ -62,7 +73,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds to finish in (default %(default)s)",
     )
-    add("--verbose", action="store_true", help="log every connection and refused frame")
+    add(
+        "--idle-s",
+        type=float,
+        default=defaults.idle_s,
+        metavar="S",
+        help="end a stream on which nothing was heard for so long; a device that has nothing to "
+        "send beats about twice a second (default %(default)s)",
+    )
+    add(
+        "--resume-s",
+        type=float,
+        default=defaults.resume_s,
+        metavar="S",
+        help="after a stream broke, go on with its frames and keep their results for so long: a "
+        "device that comes back gets them without sending again; 0 keeps none (default "
+        "%(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
         max_bytes_in_flight=options.max_bytes_in_flight,
         drain_grace_s=options.drain_grace,
         provider=options.provider,
+        idle_s=options.idle_s,
+        resume_s=options.resume_s,
     )
     run_service(config, _announce)
     return 0

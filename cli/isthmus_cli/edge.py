@@ -19,8 +19,10 @@ from isthmus_edge import Agent, AgentConfig, Answer, Inputs, Stats, read_rows
 DESCRIPTION = """\
 Answer pictures with a bundle: the early layers here, the rest at --cloud, and the cut
 chosen anew for every frame from the link as it is. Without --cloud, or while it cannot
-be reached, the device answers alone. PICTURE may be files or folders; a model that
-takes no picture gets its inputs from an .npz file with arrays [n,*shape] by name.
+be reached, the device answers alone; a frame whose link breaks is finished here from the
+tensors in hand, or sent once more when the link is back first. PICTURE may be files or
+folders; a model that takes no picture gets its inputs from an .npz file with arrays
+[n,*shape] by name.
 """
 EXAMPLES = """\
   isthmus edge lite0.bundle cat.jpg --cloud 127.0.0.1:50051
@@ -53,8 +55,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cloud", metavar="HOST:PORT", help="where `isthmus cloud` listens")
     add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
     add("--insecure", action="store_true", help="talk to another machine without TLS")
-    add("--offline-start", action="store_true", help="do not insist on the cloud at start")
+    add(
+        "--require-cloud",
+        action="store_true",
+        help="end with an error if --cloud cannot be reached at the start "
+        "(default: answer here, and go on trying)",
+    )
+    add("--top", type=count, default=3, metavar="K", help="classes to print (default %(default)s)")
+    add("--repeat", type=count, default=1, metavar="N", help="go N times over the items")
+    add("--json", action="store_true", help="print answers and statistics as JSON")
+    add("--verbose", action="store_true", help="log switches and the state of the link")
+    _add_wishes(parser)
+
+
+def _add_wishes(parser: argparse.ArgumentParser) -> None:
+    """What is wanted of the policy, or decided in its place."""
+    add = parser.add_argument
     add("--objective", choices=["latency", "throughput"], default="latency")
+    add(
+        "--power",
+        choices=["full", "saver"],
+        default="full",
+        help="saver: of what is in time, the way that costs this device least energy",
+    )
+    add(
+        "--audit-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the frames, also sent raw for the cloud to compare with the unsplit model",
+    )
     add(
         "--candidate",
         metavar="ID[@RUNG]",
@@ -67,11 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="off: never send a frame as the difference to the one before (default %(default)s)",
     )
-    add("--top", type=count, default=3, metavar="K", help="classes to print (default %(default)s)")
-    add("--repeat", type=count, default=1, metavar="N", help="go N times over the items")
     add("--deadline-ms", type=duration, help="finish on the device rather than be later than this")
-    add("--json", action="store_true", help="print answers and statistics as JSON")
-    add("--verbose", action="store_true", help="log switches and the state of the link")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -107,8 +133,10 @@ def _config(options: argparse.Namespace) -> AgentConfig:
         cloud=options.cloud,
         tls_ca=options.tls_ca,
         insecure=options.insecure,
-        require_cloud=not options.offline_start,
+        require_cloud=options.require_cloud,
         objective=options.objective,
+        power=options.power,
+        audit_share=options.audit_share,
         candidate=options.candidate,
         rate_control=not options.fixed_rung,
         video=options.video,

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import get_args
 
 from isthmus import ConfigError
+from isthmus.agreement.detection import Decode
+from isthmus.agreement.layouts import LAYOUTS, decoder
 from isthmus_cli.networks import ChosenNetwork
 from isthmus_models import Model
 from isthmus_models.items import photographs
-from isthmus_partitioner.agreement.detection import Decode
-from isthmus_partitioner.agreement.layouts import LAYOUTS, decoder
 from isthmus_partitioner.agreement.metrics import Metric, Task, metric_for
 from isthmus_partitioner.config import UInt8Array
 from isthmus_partitioner.inputs.arrays import read_arrays

@@ -1,6 +1,7 @@
 """The cloud half: a gRPC service that runs the tails of one bundle for many devices."""
 
-from isthmus_cloud.answering import Answerer, UnknownCandidateError
+from isthmus_cloud.answering import Answerer, TooLateError, UnknownCandidateError
+from isthmus_cloud.auditing import Auditor
 from isthmus_cloud.budget import OverloadedError
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.engines import OnnxTail, TailEngine, load_tails
@@ -9,12 +10,14 @@ from isthmus_cloud.server import RunningService, listening, run_service, serve
 
 __all__ = [
     "Answerer",
+    "Auditor",
     "OnnxTail",
     "OverloadedError",
     "RunningService",
     "ServiceConfig",
     "StreamMemory",
     "TailEngine",
+    "TooLateError",
     "UnknownCandidateError",
     "listening",
     "load_tails",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from isthmus import ConfigError, Manifest, SymbolCoder, WireError, encode_answer
+from isthmus import ConfigError, IsthmusError, Manifest, SymbolCoder, WireError, encode_answer
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.budget import ByteBudget
 from isthmus_cloud.config import MAX_BYTES_IN_FLIGHT
@@ -20,11 +20,15 @@ from isthmus_cloud.routes import Route, routes_of
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
 
-__all__ = ["Answerer", "UnknownCandidateError"]
+__all__ = ["Answerer", "TooLateError", "UnknownCandidateError"]
 
 
 class UnknownCandidateError(WireError):
     """The frame names a candidate that no tail answers."""
+
+
+class TooLateError(IsthmusError):
+    """The frame's deadline passed before a worker was free; its tail was not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,20 @@ class _Job:
     turn: Turn
     sequence: int
     rung: int
+    is_marked: bool
+    deadline_ms: int
     received_ns: int
     top_k: int
+
+    def lateness(self, begun_ns: int) -> TooLateError | None:
+        """What a frame ends in if it is begun after its deadline, counted from its arrival."""
+        waited_ms = (begun_ns - self.received_ns) / 1e6
+        if not 0 < self.deadline_ms < waited_ms:
+            return None
+        return TooLateError(
+            f"the frame waited {waited_ms:.0f} ms for a worker, its deadline was "
+            f"{self.deadline_ms} ms; it was not run"
+        )
 
 
 class _ThreadCoder(threading.local):
@@ -97,6 +113,10 @@ class Answerer:
         """What a frame that came now would meet."""
         return pb.Load(frames_waiting=self._gauge.waiting, queue_ms=self._gauge.queue_ms)
 
+    async def quiet(self) -> None:
+        """Wait until there is no frame to be answered."""
+        await self._gauge.quiet()
+
     async def answer(
         self, frame: pb.Frame, received_ns: int, top_k: int, memory: StreamMemory
     ) -> pb.Result:
@@ -104,14 +124,24 @@ class Answerer:
 
         The frames of one stream share its `memory` and are given in order of arrival; they need not
         wait for each other. Raises UnknownCandidateError, KeyFrameNeededError or WireError if the
-        frame is wrong, OverloadedError if it does not fit, ModelError if the tail fails.
-        Cancelling gives up a frame that no worker has begun.
+        frame is wrong, OverloadedError if it does not fit, TooLateError if its deadline passes
+        before a worker takes it, ModelError if the tail fails. Cancelling gives up a frame that no
+        worker has begun.
         """
         route = self._route_of(frame)
         taken_bytes = route.frame_bytes(frame)
         self._budget.take(taken_bytes)
         turn = memory.turn(route, frame)
-        job = _Job(memory, turn, frame.sequence, frame.rung, received_ns, top_k)
+        job = _Job(
+            memory=memory,
+            turn=turn,
+            sequence=frame.sequence,
+            rung=frame.rung,
+            is_marked=frame.mark > 0,
+            deadline_ms=frame.deadline_ms,
+            received_ns=received_ns,
+            top_k=top_k,
+        )
         with self._gauge.frame():
             result = await asyncio.wrap_future(self._begin(job, taken_bytes))
         self._gauge.learn(result.timing.decode_ms + result.timing.run_ms)
@@ -140,7 +170,12 @@ class Answerer:
 
     def _work(self, job: _Job) -> pb.Result:
         begun_ns = time.monotonic_ns()
+        lateness = job.lateness(begun_ns)
+        if lateness is not None and not job.is_marked:
+            raise lateness
         tensors = job.memory.decode(job.turn, self._local.coder)
+        if lateness is not None:  # but later frames may refer to it
+            raise lateness
         decoded_ns = time.monotonic_ns()
         route = job.turn.route
         outputs = route.run(job.rung, tensors)

@@ -10,6 +10,10 @@ from isthmus import ConfigError, is_loopback
 ProviderChoice = Literal["auto", "cpu", "cuda"]
 
 MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
+MAX_S = 3600
+
+# A device that has nothing to send beats about twice a second.
+_LEAST_S = {"drain_grace_s": 0, "hello_s": 0.1, "idle_s": 1, "resume_s": 0}
 
 __all__ = ["MAX_BYTES_IN_FLIGHT", "ProviderChoice", "ServiceConfig", "split_address"]
 
@@ -23,6 +27,9 @@ class ServiceConfig:
     may have in flight, `workers` that of tails that run at once, `threads` what each of them uses.
     `max_bytes_in_flight` bounds the frames of all streams together: payloads, and the tensors that
     they decode to.
+
+    A stream ends on which no Hello comes for `hello_s`, or nothing at all for `idle_s`. A session
+    whose stream broke is kept for `resume_s` (0: not at all), and at most `max_parked` of them.
     """
 
     bundle: Path
@@ -35,14 +42,21 @@ class ServiceConfig:
     workers: int = 1
     max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     drain_grace_s: float = 5.0
+    hello_s: float = 10.0
+    idle_s: float = 60.0
+    resume_s: float = 10.0
+    max_parked: int = 1024
     provider: ProviderChoice = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("window", "threads", "workers", "max_bytes_in_flight"):
+        for name in ("window", "threads", "workers", "max_bytes_in_flight", "max_parked"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.drain_grace_s <= 3600:
-            raise ConfigError(f"drain_grace_s is {self.drain_grace_s}; allowed is 0 to 3600")
+        for name, least_s in _LEAST_S.items():
+            if not least_s <= getattr(self, name) <= MAX_S:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}; allowed is {least_s:g} to {MAX_S}"
+                )
         if self.provider not in get_args(ProviderChoice):
             known = ", ".join(get_args(ProviderChoice))
             raise ConfigError(f"provider is {self.provider!r}; allowed are {known}")

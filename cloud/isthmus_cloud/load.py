@@ -1,5 +1,6 @@
 """How busy the service is, as the devices' policies want to know it."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,16 +15,26 @@ class LoadGauge:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._frames = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._service_ms: float | None = None
 
     @contextmanager
     def frame(self) -> Iterator[None]:
         """One frame is here, waiting or being run."""
         self._frames += 1
+        self._quiet.clear()
         try:
             yield
         finally:
             self._frames -= 1
+            if not self._frames:
+                self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Wait until no frame is here."""
+        while self._frames:
+            await self._quiet.wait()
 
     def learn(self, service_ms: float) -> None:
         """One frame took a worker for `service_ms`."""

@@ -8,15 +8,21 @@ from dataclasses import dataclass
 
 import grpc
 
-from isthmus import Bundle, max_frame_bytes, open_bundle
+from isthmus import Bundle, answer_bytes, max_frame_bytes, open_bundle
+from isthmus.session import ServiceLimits
+from isthmus.v1 import PROTOCOL
+from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
 from isthmus_cloud.answering import Answerer
+from isthmus_cloud.auditing import Auditor, NoAuditor, auditing
 from isthmus_cloud.binding import bind, server_options
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.engines import load_tails
 from isthmus_cloud.service import SplitService
-from isthmus_cloud.session import SHORT
+from isthmus_cloud.sessions import Sessions
 
+SHORT = 12  # digits of a fingerprint that people compare
+KEEP_BYTES = (1024 * 1024, 16 * 1024 * 1024)  # of results of one session: a window of them, within
 END_GRACE_S = 0.5  # for streams whose last words are not yet sent
 
 __all__ = [
@@ -49,8 +55,9 @@ async def serve_until_told(
     config: ServiceConfig, bundle: Bundle, answerer: Answerer, announce: Callable[[str], None]
 ) -> None:
     """Serve; drain at the first signal, stop at the second."""
-    with _signals() as signals:
-        async with listening(config, bundle, answerer) as service:
+    audits = auditing(bundle, answerer.quiet, config.max_bytes_in_flight)
+    with _signals() as signals, audits as auditor:
+        async with listening(config, bundle, answerer, auditor) as service:
             announce(
                 f"listening on {service.address} ({answerer.provider}, "
                 f"{len(answerer.candidates)} candidates, bundle {bundle.fingerprint[:SHORT]})"
@@ -81,12 +88,26 @@ class RunningService:
 
 @asynccontextmanager
 async def listening(
-    config: ServiceConfig, bundle: Bundle, answerer: Answerer
+    config: ServiceConfig, bundle: Bundle, answerer: Answerer, auditor: Auditor | None = None
 ) -> AsyncIterator[RunningService]:
-    """Serve `answerer` on `config.listen` as long as the context lasts."""
-    service = SplitService(
-        answerer, bundle.fingerprint, config.window, max_frame_bytes(bundle.manifest)
+    """Serve `answerer` on `config.listen` as long as the context lasts; without an `auditor`,
+    devices that ask for audits are told so."""
+    terms = pb.Welcome(
+        protocol=PROTOCOL,
+        bundle_fingerprint=bundle.fingerprint,
+        window=config.window,
+        max_frame_bytes=max_frame_bytes(bundle.manifest),
+        provider=answerer.provider,
     )
+    window_bytes = config.window * answer_bytes(bundle.manifest.outputs, top_k=0)
+    limits = ServiceLimits(
+        hello_s=config.hello_s,
+        idle_s=config.idle_s,
+        resume_s=config.resume_s,
+        keep_bytes=min(max(window_bytes, KEEP_BYTES[0]), KEEP_BYTES[1]),
+    )
+    sessions = Sessions(answerer, auditor or NoAuditor(), terms, limits, config.max_parked)
+    service = SplitService(sessions)
     server = grpc.aio.server(options=server_options(bundle.manifest))
     add_SplitServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     address = bind(server, config)

@@ -7,11 +7,9 @@ from contextlib import aclosing, contextmanager
 import grpc
 
 from isthmus import LinkError
-from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
-from isthmus_cloud.answering import Answerer
-from isthmus_cloud.session import Session
+from isthmus_cloud.sessions import Sessions
 from isthmus_cloud.stream import Stream
 
 Context = grpc.aio.ServicerContext[pb.EdgeMessage, pb.CloudMessage]
@@ -24,17 +22,8 @@ _logger = logging.getLogger(__name__)
 class SplitService(SplitServicer):
     """All streams of one server."""
 
-    def __init__(
-        self, answerer: Answerer, fingerprint: str, window: int, max_frame_bytes: int
-    ) -> None:
-        self._answerer = answerer
-        self._terms = pb.Welcome(
-            protocol=PROTOCOL,
-            bundle_fingerprint=fingerprint,
-            window=window,
-            max_frame_bytes=max_frame_bytes,
-            provider=answerer.provider,
-        )
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._streams: set[Stream] = set()
         self._drain_grace_s: float | None = None
 
@@ -42,7 +31,7 @@ class SplitService(SplitServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> None:
         """One device, from its Hello to the end of the call."""
-        stream = Stream(Session(self._terms), self._answerer, _writer(context))
+        stream = Stream(self._sessions, _writer(context))
         if self._drain_grace_s is not None:
             stream.drain(self._drain_grace_s)
         self._streams.add(stream)
@@ -50,18 +39,23 @@ class SplitService(SplitServicer):
             async with aclosing(_received(request_iterator)) as messages:
                 await stream.serve(messages)
         except* LinkError as broken:
-            _logger.info("session %s: %s", stream.name, broken)
+            _logger.info("session %s: %s", stream.name, broken.exceptions[0])
         finally:
             self._streams.discard(stream)
 
     def drain(self, grace_s: float) -> None:
-        """Send Drain on every stream; each ends when what it has in flight is answered."""
+        """Send Drain on every stream; each ends when what it has in flight is answered.
+
+        Parked sessions end now.
+        """
         self._drain_grace_s = grace_s
+        self._sessions.end_parked()
         for stream in self._streams:
             stream.drain(grace_s)
 
     def end(self) -> None:
-        """End every stream now; what is in flight is given up."""
+        """End every stream and session now; what is in flight is given up."""
+        self._sessions.end_parked()
         for stream in self._streams:
             stream.end()
 

@@ -1,136 +1,186 @@
-"""One stream at work: a reader, a writer, and a task for each frame in flight.
+"""One stream at work: a reader, a writer, and an alarm for what runs out.
 
-The outbox between them is bounded. A device that does not read fills it; then its frames are not
-read either, and the transport's flow control holds it back.
+What the reader answers itself stands in the outbox, which is bounded: a device that does not read
+fills it; then its messages are not read either, and the transport's flow control holds it back.
+The outcomes of frames wait in their session, bounded by its window, and are told when the outbox
+is empty: so heartbeats come back before results.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 
-from isthmus import IsthmusError, KeyFrameNeededError, WireError
+from isthmus.session import (
+    Answer,
+    Check,
+    Close,
+    GiveUp,
+    Greet,
+    Reply,
+    ServiceEvent,
+    error_message,
+)
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering import Answerer, UnknownCandidateError
-from isthmus_cloud.budget import OverloadedError
-from isthmus_cloud.memory import StreamMemory
-from isthmus_cloud.session import Answer, Close, Greet, Reply, Session, error_message
+from isthmus_cloud.alarm import Alarm
+from isthmus_cloud.held import HeldSession
+from isthmus_cloud.outbox import Outbox
+from isthmus_cloud.sessions import Sessions
 
 OUTBOX_MESSAGES = 16
-MAX_ERROR_CHARACTERS = 500  # a hostile frame must not be able to order a long answer
 
 __all__ = ["Stream"]
 
-_logger = logging.getLogger(__name__)
-
-_CODES: dict[type[IsthmusError], pb.ErrorCode] = {
-    UnknownCandidateError: pb.ERROR_CODE_UNKNOWN_CANDIDATE,
-    KeyFrameNeededError: pb.ERROR_CODE_KEY_FRAME_NEEDED,
-    OverloadedError: pb.ERROR_CODE_OVERLOADED,
-}
-
 
 class Stream:
-    """Moves one device's messages between the transport, the session and the answerer."""
+    """Moves one device's messages between the transport and its session."""
 
     def __init__(
-        self,
-        session: Session,
-        answerer: Answerer,
-        write: Callable[[pb.CloudMessage], Awaitable[None]],
+        self, sessions: Sessions, write: Callable[[pb.CloudMessage], Awaitable[None]]
     ) -> None:
-        self._session = session
-        self._answerer = answerer
+        self._loop = asyncio.get_running_loop()
+        self._sessions = sessions
+        self._held = sessions.begin(self, self._loop.time())
         self._write = write
-        self._memory = StreamMemory()
-        self._outbox: asyncio.Queue[pb.CloudMessage | None] = asyncio.Queue(OUTBOX_MESSAGES)
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._last_word: pb.CloudMessage | None = None
-        self._drain_grace_s: asyncio.Future[float] = asyncio.Future()
+        self._outbox = Outbox(OUTBOX_MESSAGES)
+        self._alarm = Alarm(self._wakes_at, self._on_time)
+        self._half_closed = False
         self._ended = asyncio.Event()
+        self._last_word: pb.CloudMessage | None = None
 
     @property
     def name(self) -> str:
         """The session's, for the log; empty before Hello."""
-        return self._session.name
+        return self._held.rules.name
 
     async def serve(self, messages: AsyncIterable[pb.EdgeMessage]) -> None:
-        """Until the device has sent its last message and has all answers, is refused or drained.
+        """Until the device has sent its last message and has all answers, is refused or drained,
+        or another stream takes its session over.
 
-        Cancelling ends everything at once: frames that no worker has begun are given up.
+        Then, or if it breaks off or is cancelled, the session is parked: its frames go on. So it is
+        after the last message, too: gRPC may show a link that broke as a device that has said all.
         """
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write_all())
-            drainer = tasks.create_task(self._drain_when_told())
-            reader = tasks.create_task(self._read(messages))
-            reader.add_done_callback(lambda _: self._ended.set())
-            await self._ended.wait()
-            reader.cancel()
-            drainer.cancel()
-            if self._last_word is not None:
-                await self._outbox.put(self._last_word)
-            await self._outbox.put(None)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write_all())
+                reader = tasks.create_task(self._read(messages))
+                self._alarm.set()
+                await self._ended.wait()
+                reader.cancel()
+        finally:
+            self._alarm.stop()
+            if self._has_session:
+                self._sessions.park(self._held, self._loop.time())
 
     def drain(self, grace_s: float) -> None:
         """Tell the device to go, finish what is in flight, then end."""
-        if not self._drain_grace_s.done():
-            self._drain_grace_s.set_result(grace_s)
+        if self._has_session:
+            self._heed(self._held.rules.drain(grace_s))
 
     def end(self) -> None:
         """Give up what is in flight, send what is already answered, then end."""
-        self._ended.set()
+        if self._has_session:
+            self._held.stop()
+        self._end()
+
+    def outcome_ready(self, held: HeldSession) -> None:
+        """See `Carrier`."""
+        self._outbox.wake()
+
+    def let_go(self, held: HeldSession) -> None:
+        """See `Carrier`: the device is on another stream, and this one is most often half-open.
+
+        Its last word may have to wait until the transport knows; nothing else is left of it.
+        """
+        self._alarm.stop()
+        self._outbox.clear()
+        self._close(error_message(0, pb.ERROR_CODE_SUPERSEDED, _SUPERSEDED))
+
+    @property
+    def _has_session(self) -> bool:
+        return self._held.carrier is self
 
     async def _read(self, messages: AsyncIterable[pb.EdgeMessage]) -> None:
-        async with asyncio.TaskGroup() as frames:
-            async for message in messages:
-                received_ns = time.monotonic_ns()
-                match self._session.received(message, received_ns):
-                    case Answer(frame):
-                        task = frames.create_task(self._answer(frame, received_ns))
-                        self._in_flight.add(task)
-                        task.add_done_callback(self._in_flight.discard)
-                    case Greet(welcome):
-                        welcome.welcome.load.CopyFrom(self._answerer.load())
-                        await self._outbox.put(welcome)
-                    case Reply(reply):
-                        await self._outbox.put(reply)
-                    case Close(reply):
-                        self._last_word = reply
-                        for task in self._in_flight:
-                            task.cancel()
-                        return
+        async for message in messages:
+            received_ns = time.monotonic_ns()
+            # Before the session learns of the message: what it then orders must not get lost.
+            await self._outbox.room()
+            if self._ended.is_set():  # the session may be another stream's by now
+                return
+            self._heed(self._received(message, received_ns), received_ns)
+        self._half_closed = True
+        self._end_if_done()
 
-    async def _answer(self, frame: pb.Frame, received_ns: int) -> None:
-        sequence = frame.sequence
-        outcome = await self._outcome(frame, received_ns)
-        del frame  # a device that does not read its answers must not make us keep what it sent
-        await self._outbox.put(outcome)
-        # Before the writer can have sent it: the device may use the free place at once.
-        self._session.finished(sequence)
-        self._end_if_drained()
+    def _received(self, message: pb.EdgeMessage, received_ns: int) -> list[ServiceEvent]:
+        now = self._loop.time()
+        if self._held.rules.state != "waiting" or not message.HasField("hello"):
+            return self._held.rules.received(message, now, received_ns)
+        self._held, events = self._sessions.greet(self._held, message, now)
+        self._alarm.set()
+        return events
 
-    async def _outcome(self, frame: pb.Frame, received_ns: int) -> pb.CloudMessage:
-        try:
-            result = await self._answerer.answer(
-                frame, received_ns, self._session.top_k, self._memory
-            )
-            return pb.CloudMessage(result=result)
-        except (WireError, OverloadedError) as error:
-            code, text = _CODES.get(type(error), pb.ERROR_CODE_BAD_FRAME), str(error)
-        except Exception:
-            _logger.exception("session %s, frame %d", self._session.name, frame.sequence)
-            code, text = pb.ERROR_CODE_INTERNAL, "the service failed on this frame"
-        return error_message(frame.sequence, code, text[:MAX_ERROR_CHARACTERS])
+    def _heed(self, events: list[ServiceEvent], received_ns: int = 0) -> None:
+        for event in events:
+            match event:
+                case Answer(frame):
+                    self._held.answer(frame, received_ns)
+                case GiveUp(sequence):
+                    self._held.give_up(sequence)
+                case Check(audit):
+                    self._held.check(audit)
+                case Greet(welcome):
+                    welcome.welcome.load.CopyFrom(self._sessions.load())
+                    self._outbox.put(welcome)
+                case Reply(reply):
+                    self._outbox.put(reply)
+                case Close(reply):
+                    self._sessions.end(self._held)
+                    self._close(reply)
+        self._end_if_done()
 
-    async def _drain_when_told(self) -> None:
-        grace_s = await self._drain_grace_s
-        await self._outbox.put(self._session.drain(grace_s))
-        self._end_if_drained()
+    def _wakes_at(self) -> float:
+        return self._held.rules.wakes_at()
 
-    def _end_if_drained(self) -> None:
-        if self._session.is_drained:
-            self._ended.set()
+    def _on_time(self, now: float) -> None:
+        for event in self._held.rules.tick(now):
+            if isinstance(event, Close):
+                self._outbox.clear()  # the device may not have read for long
+            if self._outbox.is_empty:  # else there are signs of life enough
+                self._heed([event])
+
+    def _close(self, last_word: pb.CloudMessage) -> None:
+        self._last_word = last_word
+        self._end()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._outbox.wake()
+
+    def _end_if_done(self) -> None:
+        rules = self._held.rules
+        if rules.is_drained or (self._half_closed and not rules.in_flight):
+            self._end()
 
     async def _write_all(self) -> None:
-        while (message := await self._outbox.get()) is not None:
+        while (message := await self._next()) is not None:
+            if message.HasField("heartbeat"):
+                message.heartbeat.answered_ns = time.monotonic_ns()
             await self._write(message)
+            if self._has_session:
+                self._held.rules.said(self._loop.time())
+
+    async def _next(self) -> pb.CloudMessage | None:
+        """What to write next: replies, then outcomes, then the last word; None at the end."""
+        while True:
+            message = self._outbox.take()
+            if message is None and self._has_session:
+                message = self._held.next_outcome()
+                self._end_if_done()
+            if message is not None:
+                return message
+            if self._ended.is_set():
+                last_word, self._last_word = self._last_word, None
+                return last_word
+            await self._outbox.changed()
+
+
+_SUPERSEDED = "the device has opened another stream for this session"

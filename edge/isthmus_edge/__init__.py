@@ -4,6 +4,7 @@ from isthmus_edge.agent import Agent
 from isthmus_edge.answer import Answer, Stats, Switch
 from isthmus_edge.chain import Chain, Chains
 from isthmus_edge.config import AgentConfig, Objective, Video
+from isthmus_edge.events import Event, OnEvent
 from isthmus_edge.inputs import Inputs
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.link import LinkEstimate, LinkEstimator
@@ -13,11 +14,14 @@ from isthmus_edge.rate import Budget, Choice, Demand, RateController, budget
 from isthmus_edge.rows import read_rows
 from isthmus_edge.stages import Stages
 from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
+from isthmus_edge.verdicts import AuditCount, AuditStats
 
 __all__ = [
     "Agent",
     "AgentConfig",
     "Answer",
+    "AuditCount",
+    "AuditStats",
     "Budget",
     "Chain",
     "Chains",
@@ -25,6 +29,7 @@ __all__ = [
     "Connection",
     "Decision",
     "Demand",
+    "Event",
     "FullPace",
     "Goal",
     "GrpcTransport",
@@ -34,6 +39,7 @@ __all__ = [
     "LinkEstimator",
     "Objective",
     "OnEnd",
+    "OnEvent",
     "OnMessage",
     "Pace",
     "Prediction",

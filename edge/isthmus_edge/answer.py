@@ -1,13 +1,15 @@
 """What an agent gives back: one answer a frame, and its running figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus_edge.events import Event
 from isthmus_edge.link import LinkEstimate
+from isthmus_edge.verdicts import AuditStats
 
 __all__ = ["Answer", "Stats", "Switch"]
 
@@ -56,17 +58,26 @@ class Switch:
 class Stats:
     """An agent's figures so far. accepted = cloud + device + errors + pending, always.
 
+    Of the errors, `stale` frames were dropped for newer ones, as asked for. `duplicates` are
+    answers that came for frames that had theirs; they were dropped. `connects` counts streams,
+    `sent_again` frames that were sent a second time.
+
     `candidate` and `rung` are those of the last frame that was not pinned, `switches` the last 256
     changes of that candidate. `rate_advice` says what would suit the link better while no rung
-    that the agreement floor allows fits it.
+    that the agreement floor allows fits it. `audits` counts the answers that were compared with the
+    unsplit model's (`AgentConfig.audit_share`), `events` are the last 256 things that people should
+    know of: rungs whose agreement has drifted below the floor.
     """
 
     accepted: int
     answered_cloud: int
     answered_device: int
     errors: int
+    stale: int
     pending: int
     duplicates: int
+    connects: int
+    sent_again: int
     link_state: str
     link: LinkEstimate | None
     candidate: str | None
@@ -74,3 +85,5 @@ class Stats:
     rate_advice: str | None
     device_scale: float
     switches: tuple[Switch, ...]
+    audits: AuditStats = field(default_factory=AuditStats)
+    events: tuple[Event, ...] = ()

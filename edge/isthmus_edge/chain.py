@@ -29,6 +29,11 @@ class Chain:
             for depth in range(len(record.segments) + 1)
         ]
 
+    @property
+    def segments(self) -> int:
+        """How many there are: the depth of a cut behind all of them."""
+        return len(self._links)
+
     def head(
         self, inputs: Tensors, depth: int, boundary: Collection[str] = ()
     ) -> dict[str, AnyArray]:
@@ -41,8 +46,15 @@ class Chain:
 
     def finish(self, tensors: Tensors, depth: int) -> dict[str, AnyArray]:
         """The model's outputs in the manifest's order, from what `head(…, depth)` gave."""
-        done = self._through(tensors, range(depth, len(self._links)), ())
-        return {name: done[name] for name in self._outputs}
+        return self.outputs(self._through(tensors, range(depth, len(self._links)), ()))
+
+    def step(self, held: Tensors, depth: int) -> dict[str, AnyArray]:
+        """What is held behind the segment at `depth`, from what is held before it."""
+        return self._through(held, range(depth, depth + 1), ())
+
+    def outputs(self, held: Tensors) -> dict[str, AnyArray]:
+        """The model's outputs in the manifest's order, from what is held behind the last one."""
+        return {name: held[name] for name in self._outputs}
 
     def _through(
         self, tensors: Tensors, depths: range, boundary: Collection[str]

@@ -2,14 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from isthmus import ConfigError, is_loopback
 
 Objective = Literal["latency", "throughput"]
 Video = Literal["auto", "off"]
+WhenFull = Literal["wait", "reject", "drop-oldest"]
+Power = Literal["full", "saver"]
 
-__all__ = ["AgentConfig", "Objective", "Video"]
+_CHOICES = {
+    "objective": get_args(Objective),
+    "video": get_args(Video),
+    "when_full": get_args(WhenFull),
+    "power": get_args(Power),
+}
+
+__all__ = ["AgentConfig", "Objective", "Power", "Video", "WhenFull"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,18 +33,26 @@ class AgentConfig:
     frames that resemble the one before as differences to it, "off" sends each for itself.
     `answer_top_k` > 0 asks the cloud for the k
     greatest values of each output row instead of all of them. `patience_ms` bounds how long a
-    frame waits for the cloud before the device finishes it (None: three times the predicted
-    latency, at least a second). A link that is silent for `silence_s`, beyond what the frames
-    under way explain, is dead: they are finished here, and a new connection is tried. While
-    `max_queued` frames wait for the device, `submit` waits too; what is on its way beyond the
-    device is bounded by the service's window.
+    frame waits for the cloud before the device finishes it (None: until the answer is clearly late
+    by what is believed of link and cloud); a deadline shortens that. A link that is silent for
+    `silence_s` is dead: what is under way is finished here, and a new connection is tried.
+
+    `max_queued` frames may wait for the device. When they do, `when_full` says what `submit` does:
+    "wait" until one has begun (a batch: nothing is ever dropped), "reject" the new one with
+    QueueFullError, or "drop-oldest" (a camera: the stalest ends with StaleFrameError). Frames under
+    way beyond the device are bounded by link, service and `max_held_bytes` of tensors kept here.
+    `power` "saver" prefers what costs this device least energy among what is in time. With
+    `heed_vitals` a hot or crowded device, or one whose battery runs low, shifts work to the cloud.
+    `audit_share` of the frames are also sent as raw input, for the cloud to compare answers with
+    the unsplit fp32 model. Without `require_cloud`, an agent that cannot reach the cloud within
+    `connect_timeout_s` opens all the same, answers on the device, and goes on trying.
     """
 
     bundle: Path
     cloud: str | None = None
     tls_ca: Path | None = None
     insecure: bool = False
-    require_cloud: bool = True
+    require_cloud: bool = False
     objective: Objective = "latency"
     candidate: str | None = None
     agreement_floor: float | None = None
@@ -44,20 +61,30 @@ class AgentConfig:
     answer_top_k: int = 0
     threads: int = 1
     max_queued: int = 2
+    when_full: WhenFull = "wait"
+    max_held_bytes: int = 64 * 1024 * 1024
+    power: Power = "full"
+    heed_vitals: bool = True
+    audit_share: float = 0.0
     patience_ms: float | None = None
-    connect_timeout_s: float = 5.0
+    connect_timeout_s: float = 2.0
     silence_s: float = 1.4
 
     def __post_init__(self) -> None:
-        if self.objective not in {"latency", "throughput"}:
-            raise ConfigError(f"objective {self.objective!r}: use 'latency' or 'throughput'")
-        if self.video not in {"auto", "off"}:
-            raise ConfigError(f"video {self.video!r}: use 'auto' or 'off'")
-        if self.agreement_floor is not None and not 0 <= self.agreement_floor <= 1:
-            raise ConfigError(
-                f"agreement_floor must lie between 0 and 1, got {self.agreement_floor}"
-            )
-        for name in ("threads", "max_queued"):
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                allowed = " or ".join(repr(choice) for choice in choices)
+                raise ConfigError(f"{name} {getattr(self, name)!r}: use {allowed}")
+        self._check_numbers()
+        if self.cloud is not None:
+            self._check_address(self.cloud)
+
+    def _check_numbers(self) -> None:
+        for name in ("agreement_floor", "audit_share"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ConfigError(f"{name} must lie between 0 and 1, got {share}")
+        for name in ("threads", "max_queued", "max_held_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("silence_s", "connect_timeout_s"):
@@ -67,8 +94,6 @@ class AgentConfig:
             raise ConfigError(
                 f"answer_top_k must be 0 (all values) or more, got {self.answer_top_k}"
             )
-        if self.cloud is not None:
-            self._check_address(self.cloud)
 
     def _check_address(self, address: str) -> None:
         host, _, port = address.rpartition(":")

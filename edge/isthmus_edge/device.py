@@ -7,8 +7,9 @@ it asks for the next head, see to that.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 from isthmus import Bundle, Candidate, Cut, FrameEncoder
 from isthmus.v1 import split_pb2 as pb
@@ -20,8 +21,41 @@ from isthmus_edge.runtime import AnyArray
 from isthmus_edge.stages import Stages
 
 Result = TypeVar("Result")
+Outputs = Mapping[str, AnyArray]
+Begin = Callable[[str, Callable[[], Any]], "Future[tuple[Any, float]]"]
 
-__all__ = ["Device"]
+__all__ = ["Device", "Rest"]
+
+
+class Rest:
+    """The rest of one frame, segment by segment: other work has its turn in between.
+
+    `done` gives the model's outputs and the ms that they took.
+    """
+
+    def __init__(self, begin: Begin, held: Outputs, cut: Cut, chain: Chain) -> None:
+        self._begin = begin
+        self._step: Future[tuple[Any, float]] | None = None  # what the thread has, or comes to
+        self.done = asyncio.ensure_future(self._through(held, cut, chain))
+        self.done.add_done_callback(_heard)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the thread has come to it."""
+        return self._step is not None and (self._step.running() or self._step.done())
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: no further segment begins."""
+        self.done.cancel()
+
+    async def _through(self, held: Outputs, cut: Cut, chain: Chain) -> tuple[Outputs, float]:
+        took_ms = 0.0
+        for depth in range(cut.depth, chain.segments):
+            step = partial(chain.step, held, depth)
+            self._step = self._begin(f"segment {depth} of {cut.chain}", step)
+            held, step_ms = await asyncio.wrap_future(self._step)
+            took_ms += step_ms
+        return chain.outputs(held), took_ms
 
 
 class Device:
@@ -37,6 +71,12 @@ class Device:
         self._encoder = FrameEncoder(video=config.video == "auto")
         self._pace = pace
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="isthmus-device")
+        self._rests: set[Rest] = set()
+
+    @property
+    def rests_waiting(self) -> int:
+        """Frames whose rest the thread has not done yet."""
+        return len(self._rests)
 
     async def head(
         self, frame: Frame, candidate: Candidate, *, fast_link: bool
@@ -65,12 +105,19 @@ class Device:
         message.sequence = frame.sequence
         return message
 
-    async def finish(self, frame: Frame) -> tuple[Mapping[str, AnyArray], float]:
-        """The model's outputs by the rest of the chain that has begun it, and the ms it took."""
-        cut, depth = frame.cut, 0 if frame.cut is None else frame.cut.depth
-        chain = await self._chain(cut or self._manifest.cut_of(self._manifest.local))
-        kind = f"rest from {depth}" if cut is None else f"rest of {cut.chain} from {depth}"
-        return await self._on_thread(kind, lambda: chain.finish(frame.tensors, depth))
+    async def whole(self, frame: Frame) -> tuple[Outputs, float]:
+        """The model's outputs for a frame that nothing was computed of, and the ms they took."""
+        chain = await self._chain(self._manifest.cut_of(self._manifest.local))
+        return await self._on_thread("whole", lambda: chain.finish(frame.tensors, 0))
+
+    async def finish(self, frame: Frame) -> Rest:
+        """Begin the rest of the chain that has begun the frame, as soon as its turn comes."""
+        assert frame.cut is not None  # its head has run
+        chain = await self._chain(frame.cut)
+        rest = Rest(self._begin, frame.tensors, frame.cut, chain)
+        self._rests.add(rest)
+        rest.done.add_done_callback(lambda _: self._rests.discard(rest))
+        return rest
 
     def forget(self) -> None:
         """Begin anew with a key frame: another connection, whose other end holds nothing."""
@@ -101,5 +148,14 @@ class Device:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._chains.of, cut)
 
     async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._pace.run, kind, work)
+        return await asyncio.wrap_future(self._begin(kind, work))
+
+    def _begin(self, kind: str, work: Callable[[], Result]) -> "Future[tuple[Result, float]]":
+        """Its result, and the ms that it took, as soon as its turn has come."""
+        return self._thread.submit(self._pace.run, kind, work)
+
+
+def _heard(done: "asyncio.Future[Any]") -> None:
+    """A failure that nobody waits for any more is no news."""
+    if not done.cancelled():
+        done.exception()

@@ -29,6 +29,11 @@ class Frame:
     payload_bytes: int = 0
 
     @property
+    def held_bytes(self) -> int:
+        """Memory of the tensors that are kept until the frame ends."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @property
     def age_ms(self) -> float:
         """Time since acceptance."""
         return (time.monotonic() - self.accepted_at) * 1e3

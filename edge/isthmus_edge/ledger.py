@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["cloud", "device", "error"]
+Outcome = Literal["cloud", "device", "error", "stale"]
 
 __all__ = ["Ledger", "Outcome"]
 
@@ -13,6 +13,7 @@ class _Counts:
     cloud: int = 0
     device: int = 0
     error: int = 0
+    stale: int = 0
 
 
 class Ledger:

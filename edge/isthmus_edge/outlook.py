@@ -1,10 +1,14 @@
 """What the agent expects: live times, the link and the plan, brought together for the policy."""
 
+from dataclasses import replace
+from math import isfinite
 from typing import Protocol
 
-from isthmus import Candidate, Manifest, answer_bytes
+import msgspec
+
+from isthmus import Candidate, ConfigError, Manifest, answer_bytes, left_to_answer
 from isthmus.v1 import split_pb2 as pb
-from isthmus_edge.config import AgentConfig, Objective
+from isthmus_edge.config import AgentConfig, Objective, Power
 from isthmus_edge.link import LinkEstimate
 from isthmus_edge.observed import Observed
 from isthmus_edge.policy import (
@@ -13,13 +17,14 @@ from isthmus_edge.policy import (
     Situation,
     computing_ms,
     decide,
+    patience_ms,
     predict,
 )
 from isthmus_edge.rate import Demand, Remaining
 from isthmus_edge.rungs import Rungs
+from isthmus_edge.vitals import BATTERY_FINE, BATTERY_LOW, Vitals
 
-LEAST_PATIENCE_MS = 1000.0
-PATIENCE = 3.0  # a frame waits for this many predicted latencies
+_CAUTION = 1.0  # deviations by which the link of a frame with a deadline is taken to be worse
 
 __all__ = ["Link", "Outlook"]
 
@@ -50,8 +55,12 @@ class Outlook:
         candidates = tuple(c.at_floor(self._floor) for c in manifest.candidates)
         self._kept = tuple(c for c in candidates if c.kept)
         self._rungs = Rungs(candidates, self._floor)
+        self._answers = {c.id: self._bytes_back(c) for c in candidates}
         self._on_device = Observed()
         self._in_cloud = Observed()
+        self._rests = Observed()
+        self._vitals = Vitals()
+        self._power: Power = config.power
 
     @property
     def device_scale(self) -> float:
@@ -63,29 +72,79 @@ class Outlook:
         """What would suit the link better, while no allowed rung fits it."""
         return self._rungs.advice
 
+    def answer_bytes(self, candidate_id: str) -> int:
+        """How large the answer of a candidate's frames is."""
+        return self._answers[candidate_id]
+
     def note_device(self, candidate: Candidate, took_ms: float) -> None:
         """The device computed one frame of `candidate`, head and encoding together."""
-        self._on_device.add(candidate, took_ms, candidate.figures.device_ms)
+        self._on_device.frame_passed()
+        self._in_cloud.frame_passed()
+        self._on_device.add(candidate.id, took_ms, candidate.figures.device_ms)
 
     def note_cloud(self, candidate: Candidate, took_ms: float) -> None:
-        """The cloud computed one frame of `candidate`, decoding and tail together."""
-        self._in_cloud.add(candidate, took_ms, candidate.figures.cloud_ms)
+        """The cloud says that it computed one frame of `candidate`, decoding and tail together."""
+        if isfinite(took_ms) and took_ms >= 0:
+            self._in_cloud.add(candidate.id, took_ms, candidate.figures.cloud_ms)
+
+    def note_rest(self, cut_id: str, took_ms: float) -> None:
+        """The device finished one frame from the tensors of a cut."""
+        self._rests.add(cut_id, took_ms, 0.0)
 
     def note_size(self, message: pb.Frame) -> None:
         """A frame was entropy coded: so large it is."""
         self._rungs.learn(message)
 
-    def decide(self, uplink: Link | None, in_use: str | None, objective: Objective) -> Decision:
-        """What the policy chooses now, at the coarsest rung that the agreement floor allows."""
-        goal = Goal(objective, self._floor)
+    def note_vitals(self, vitals: Vitals) -> None:
+        """How the device says it is; a battery that is nearly empty makes a saver of any goal."""
+        self._vitals = vitals
+        share = vitals.battery_share
+        if share is None or share > BATTERY_FINE:
+            self._power = self._config.power
+        elif share < BATTERY_LOW:
+            self._power = "saver"
+
+    def distrust(self, candidate_id: str, rung: int) -> None:
+        """A rung was found below the agreement floor: it and coarser ones meet no floor any more.
+
+        Finer rungs go on counting; a candidate without any is not chosen while another one meets
+        the floor. Raises ConfigError for a candidate or a rung that the plan does not have.
+        """
+        rungs = len(self._manifest.candidate(candidate_id).rungs)
+        if not 0 <= rung < rungs:
+            raise ConfigError(
+                f"candidate {candidate_id!r} has no rung {rung} to distrust; it has, from the "
+                f"finest: {', '.join(map(str, range(rungs)))}"
+            )
+        self._kept = tuple(
+            _without(c, rung).at_floor(self._floor) if c.id == candidate_id else c
+            for c in self._kept
+        )
+
+    def decide(
+        self,
+        uplink: Link | None,
+        in_use: str | None,
+        objective: Objective,
+        deadline_ms: float | None = None,
+    ) -> Decision:
+        """What the policy chooses now, at the coarsest rung that the agreement floor allows.
+
+        `deadline_ms` is what remains until the frame's deadline.
+        """
+        goal = Goal(objective, self._floor, deadline_ms, self._power)
         return decide(self._kept, self._situation(uplink, in_use), goal)
 
     def decision_for(
-        self, pinned: Candidate | None, uplink: Link | None, in_use: str | None
+        self,
+        pinned: Candidate | None,
+        uplink: Link | None,
+        in_use: str | None,
+        deadline_ms: float | None = None,
     ) -> Decision:
         """The pinned candidate, or what the policy chooses for the configured objective."""
         if pinned is None:
-            return self.decide(uplink, in_use, self._config.objective)
+            return self.decide(uplink, in_use, self._config.objective, deadline_ms)
         return Decision(pinned, predict(pinned, self._situation(uplink, in_use)), "pinned")
 
     def at_best_rung(
@@ -104,47 +163,96 @@ class Outlook:
         situation = self._situation(uplink, candidate.id)
         device_ms, cloud_ms = computing_ms(candidate, situation)
         remaining = Remaining(
-            link=link,
+            link=link if left_ms is None else link.at(-_CAUTION),
             device_ms=device_ms,
             cloud_ms=cloud_ms,
             queue_ms=uplink.link_queue_ms + uplink.queue_ms,
-            answer_bytes=situation.answer_bytes,
+            answer_bytes=self._answers[candidate.id],
         )
         if left_ms is not None:
-            left_ms -= self._rest_ms(candidate)
+            left_ms -= self._rest_at_most_ms(candidate)
         demand = Demand(objective=self._config.objective, deadline_left_ms=left_ms)
         candidate = self._rungs.choose(candidate, remaining, demand)
-        return Decision(candidate, predict(candidate, situation), decision.reason)
+        return replace(decision, candidate=candidate, prediction=predict(candidate, situation))
 
-    def patience_ms(self, decision: Decision, left_ms: float | None) -> float:
-        """How long to wait for the cloud before the device finishes a frame itself.
+    def rest_ms(self, candidate: Candidate) -> float:
+        """What the device needs for the rest of the chain behind a candidate's cut.
 
-        `left_ms` is what remains until the frame's deadline: the device needs its part of it.
+        The live median, else the plan's figure times the device's live scale.
         """
-        patience_ms = self._config.patience_ms
-        if patience_ms is None:
-            expected_ms = decision.prediction.latency_ms * decision.prediction.in_flight
-            patience_ms = max(LEAST_PATIENCE_MS, PATIENCE * expected_ms)
-        if left_ms is not None:
-            patience_ms = min(patience_ms, left_ms - self._rest_ms(decision.candidate))
-        return max(patience_ms, 0.0)
+        cut = self._manifest.cut_of(candidate)
+        return self._rests.live_ms().get(cut.id, cut.rest_ms * self._on_device.scale)
 
-    def _rest_ms(self, candidate: Candidate) -> float:
-        """What the device would need for the rest of the chain, by the plan and its live scale."""
-        return self._manifest.cut_of(candidate).rest_ms * self._on_device.scale
+    def patience_ms(
+        self,
+        decision: Decision,
+        left_ms: float | None,
+        device_queue_ms: float = 0.0,
+        ahead_ms: float | None = None,
+    ) -> float:
+        """How long after it was sent a frame waits before the device begins to finish it itself.
+
+        `left_ms` is what remains until the frame's deadline: the device begins no later than its
+        rest, and what waits for the device thread (`device_queue_ms`), allow. Where they allow it
+        no longer, but the cloud should be in time even if it is slow, the deadline is the cloud's
+        to meet. `ahead_ms` is what the frame waits behind others on the link (`patience_ms` of
+        the forecast).
+        """
+        expected_ms = patience_ms(decision.prediction, ahead_ms)
+        if self._config.patience_ms is not None:
+            expected_ms = self._config.patience_ms
+        if left_ms is None:
+            return max(expected_ms, 0.0)
+        begin_ms = left_ms - self._rest_at_most_ms(decision.candidate) - device_queue_ms
+        if begin_ms >= 0:
+            return min(expected_ms, begin_ms)
+        late_ms = decision.prediction.late_ms
+        cloud_is_in_time = late_ms is not None and late_ms + (ahead_ms or 0.0) <= left_ms
+        return max(expected_ms, 0.0) if cloud_is_in_time else 0.0
+
+    def _rest_at_most_ms(self, candidate: Candidate) -> float:
+        """The rest with a margin: two deviations of what was measured."""
+        cut = self._manifest.cut_of(candidate)
+        at_most_ms = self._rests.at_most_ms(cut.id)
+        if at_most_ms is not None:
+            return at_most_ms
+        return cut.rest_ms * self._on_device.at_most_scale
 
     def _situation(self, uplink: Link | None, in_use: str | None) -> Situation:
+        link = None if uplink is None else uplink.estimate()
+        backlog_bytes = 0.0
+        if uplink is not None and link is not None:
+            backlog_bytes = uplink.link_queue_ms * link.bandwidth_bps / 8e3
         return Situation(
-            link=None if uplink is None else uplink.estimate(),
+            link=link,
+            backlog_bytes=backlog_bytes,
             device_scale=self._on_device.scale,
             cloud_scale=self._in_cloud.scale,
             device_ms=self._on_device.live_ms(),
             cloud_ms=self._in_cloud.live_ms(),
+            cloud_spread_ms=self._in_cloud.spread_ms(),
             queue_ms=0.0 if uplink is None else uplink.queue_ms,
-            answer_bytes=self._answer_bytes(),
+            answers=self._answers,
+            rest_ms={c.id: self.rest_ms(c) for c in self._kept},
+            vitals=self._vitals,
             in_use=in_use,
         )
 
-    def _answer_bytes(self) -> int:
-        """At most: a head may have computed some outputs already."""
-        return answer_bytes(self._manifest.outputs, self._config.answer_top_k)
+    def _bytes_back(self, candidate: Candidate) -> int:
+        """What comes back: a head may have computed some outputs already."""
+        known = self._manifest.cut_of(candidate).answers
+        outputs = left_to_answer(self._manifest.outputs, known)
+        return answer_bytes(outputs, self._config.answer_top_k)
+
+
+def _without(candidate: Candidate, rung: int) -> Candidate:
+    """The same candidate, of whose rungs `rung` and the coarser ones agree with nothing."""
+    rungs = [
+        step
+        if number < rung
+        else msgspec.structs.replace(
+            step, figures=msgspec.structs.replace(step.figures, agreement=0.0)
+        )
+        for number, step in enumerate(candidate.rungs)
+    ]
+    return msgspec.structs.replace(candidate, rungs=tuple(rungs))

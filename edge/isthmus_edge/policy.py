@@ -1,89 +1,71 @@
 """The policy: a pure function from the plan and the present situation to one candidate.
 
-    latency = device + bits / bandwidth + round trip + queue + cloud + answer's bits / bandwidth
-    period  = the slowest of device, link and cloud: frames are pipelined
-
-No clock, no I/O, no memory: what was observed comes in as `Situation`.
+No clock, no I/O, no memory: what was observed comes in as `Situation`, what is wanted as `Goal`.
+`forecast.py` says what a candidate would do, `cost.py` makes one number of it. docs/policy.md has
+the rules, and the proof that a link that changes little causes few switches.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import ceil, isfinite
+from dataclasses import dataclass, replace
+from math import expm1, hypot, log, sqrt
 
 from isthmus import Candidate
-from isthmus_edge.config import Objective
+from isthmus_edge.cost import Appraisal, Goal, appraise
+from isthmus_edge.forecast import (
+    FRAME_OVERHEAD_BYTES,
+    Prediction,
+    Situation,
+    computing_ms,
+    patience_ms,
+    predict,
+)
 from isthmus_edge.link import LinkEstimate
 
-FRAME_OVERHEAD_BYTES = 160  # message header, HTTP/2, TCP and IP headers of one small frame
 SWITCH_GAIN = 0.05  # a switch must promise at least this much: noise alone must not cause one
+GAMMA = -log(1 - SWITCH_GAIN)  # the same, of the cost's logarithm
+OPTIMISM = 2.0  # deviations by which a link may be better than believed
+# How far ln bandwidth drifts in a second that nobody looks. On recorded mobile and WiFi uplinks it
+# was 0.7 to 1.8 after one second (median 1.1) and 1.2 to 2.5 after ten.
+DRIFT = 0.5
+_WIDEST_DRIFT = 8.0
+_FEWEST_IN_FLIGHT = 2
 
 __all__ = [
+    "FRAME_OVERHEAD_BYTES",
+    "GAMMA",
+    "SWITCH_GAIN",
     "Decision",
     "Goal",
     "Prediction",
     "Situation",
     "computing_ms",
     "decide",
+    "patience_ms",
     "predict",
+    "window",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
-    """What is wanted: the least latency or the most frames a second, above an agreement floor."""
-
-    objective: Objective
-    agreement_floor: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """What is known right now.
-
-    `link` is None while the cloud cannot be reached. `device_ms` and `cloud_ms` hold live figures
-    by candidate; for the others the plan's figures count, times `device_scale` / `cloud_scale`.
-    """
-
-    link: LinkEstimate | None
-    device_scale: float = 1.0
-    cloud_scale: float = 1.0
-    device_ms: Mapping[str, float] = field(default_factory=dict)
-    cloud_ms: Mapping[str, float] = field(default_factory=dict)
-    queue_ms: float = 0.0
-    answer_bytes: int = 0
-    in_use: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a candidate would do now."""
-
-    latency_ms: float
-    period_ms: float
-
-    @property
-    def in_flight(self) -> int:
-        """Frames that must be under way to keep the slowest stage busy, and one to spare."""
-        if not isfinite(self.latency_ms):
-            return 1
-        return ceil(self.latency_ms / max(self.period_ms, 1e-3)) + 1
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """The chosen candidate, whose `chosen` is the rung to send, and, in one line, why."""
+    """The chosen candidate, whose `chosen` is the rung to send, and, in one line, why.
+
+    `explore` says that nothing will be sent, that nothing is therefore learned about the link, and
+    that it may well have become good enough to send: it is worth a probe.
+    """
 
     candidate: Candidate
     prediction: Prediction
     reason: str
+    explore: bool = False
 
 
 def decide(candidates: Iterable[Candidate], situation: Situation, goal: Goal) -> Decision:
     """Choose for the next frame; of each candidate its `chosen` rung counts (`at_floor`).
 
-    Rules, in order: without a link, `local`; else the best candidate that meets the agreement
-    floor; but stay with the one in use unless the best is better by more than `SWITCH_GAIN`. If
-    nothing meets the floor, the one of greatest agreement.
+    Rules, in order: without a link, `local`; else the cheapest candidate (`cost.appraise`) that
+    meets the agreement floor; but stay with the one in use unless the cheapest is better by more
+    than `SWITCH_GAIN`. If nothing meets the floor, the one of greatest agreement.
     """
     pool = tuple(candidates)
     local = next(c for c in pool if c.is_local)
@@ -91,56 +73,72 @@ def decide(candidates: Iterable[Candidate], situation: Situation, goal: Goal) ->
         return Decision(local, predict(local, situation), "no link: answering on the device")
     eligible = [c for c in pool if c.figures.agreement >= goal.agreement_floor]
     if not eligible:
-        eligible = [max(pool, key=lambda c: c.figures.agreement)]
-    predictions = {c.id: predict(c, situation) for c in eligible}
-    best = min(eligible, key=lambda c: _cost(predictions[c.id], goal))
-    current = next((c for c in eligible if c.id == situation.in_use), None)
-    if current is not None and current is not best:
-        gain = 1 - _cost(predictions[best.id], goal) / _cost(predictions[current.id], goal)
-        if gain <= SWITCH_GAIN:
-            best = current
-    return Decision(best, predictions[best.id], _reason(best, predictions, situation.link, goal))
-
-
-def predict(candidate: Candidate, situation: Situation) -> Prediction:
-    """Latency and period of one candidate at its chosen rung, in ms."""
-    device_ms, cloud_ms = computing_ms(candidate, situation)
-    if candidate.is_local:
-        return Prediction(device_ms, device_ms)
-    if situation.link is None:
-        return Prediction(float("inf"), float("inf"))
-    up_ms = situation.link.transfer_ms(candidate.figures.payload_bytes + FRAME_OVERHEAD_BYTES)
-    down_ms = situation.link.transfer_ms(situation.answer_bytes + FRAME_OVERHEAD_BYTES)
-    round_trip_ms = situation.link.rtt_ms + up_ms + down_ms
-    return Prediction(
-        latency_ms=device_ms + round_trip_ms + situation.queue_ms + cloud_ms,
-        period_ms=max(device_ms, up_ms, down_ms, cloud_ms),
+        eligible = [max(pool, key=lambda c: (c.figures.agreement, c.is_local))]
+    appraisals = appraise(eligible, situation, goal)
+    best = _cheapest(eligible, appraisals, situation.in_use)
+    return Decision(
+        best,
+        predict(best, situation),
+        _reason(best, appraisals, situation, goal),
+        explore=best.is_local and _may_be_better(eligible, situation, goal),
     )
 
 
-def computing_ms(candidate: Candidate, situation: Situation) -> tuple[float, float]:
-    """What the device and the cloud take for one frame, in ms: live figures, else the plan's."""
-    figures = candidate.figures
-    return (
-        situation.device_ms.get(candidate.id, figures.device_ms * situation.device_scale),
-        situation.cloud_ms.get(candidate.id, figures.cloud_ms * situation.cloud_scale),
-    )
+def window(wanted: int, service_window: int, held_bytes: int, max_held_bytes: int) -> int:
+    """How many frames may be under way, at least one.
+
+    `wanted` is what keeps link and cloud busy (`Prediction.in_flight`: bandwidth x delay, counted
+    in frames), `service_window` what the service allows, `held_bytes` what the device holds for
+    one frame until its answer is here, `max_held_bytes` what it may hold for all of them.
+    """
+    room = max_held_bytes // max(held_bytes, 1)
+    return max(1, min(max(_FEWEST_IN_FLIGHT, wanted), service_window, room))
 
 
-def _cost(prediction: Prediction, goal: Goal) -> float:
-    return prediction.latency_ms if goal.objective == "latency" else prediction.period_ms
+def _cheapest(
+    eligible: Iterable[Candidate], appraisals: Mapping[str, Appraisal], in_use: str | None
+) -> Candidate:
+    pool = tuple(eligible)
+    best = min(pool, key=lambda c: (appraisals[c.id].cost, -c.figures.agreement))
+    current = next((c for c in pool if c.id == in_use), best)
+    must_beat = (1 - SWITCH_GAIN) * appraisals[current.id].cost
+    return best if appraisals[best.id].cost < must_beat else current
+
+
+def _may_be_better(eligible: Iterable[Candidate], situation: Situation, goal: Goal) -> bool:
+    """Whether a link as good as it may have become would cause a switch away from `local`."""
+    assert situation.link is not None
+    pool = tuple(eligible)
+    hopeful = replace(situation, link=_at_best(situation.link))
+    return not _cheapest(pool, appraise(pool, hopeful, goal), situation.in_use).is_local
+
+
+def _at_best(link: LinkEstimate) -> LinkEstimate:
+    drift = min(DRIFT * sqrt(link.age_s), _WIDEST_DRIFT)
+    spread = hypot(link.bandwidth_spread, drift)
+    best = replace(link, bandwidth_spread=spread).at(OPTIMISM)
+    return replace(best, bandwidth_spread=0.0, rtt_spread_ms=0.0)
 
 
 def _reason(
-    best: Candidate, predictions: Mapping[str, Prediction], link: LinkEstimate, goal: Goal
+    best: Candidate, appraisals: Mapping[str, Appraisal], situation: Situation, goal: Goal
 ) -> str:
-    others = [(_cost(p, goal), name) for name, p in predictions.items() if name != best.id]
     what = "a frame" if goal.objective == "latency" else "between frames"
-    line = (
-        f"{best.id}: {_cost(predictions[best.id], goal):.0f} ms {what} at "
-        f"{link.bandwidth_bps / 1e6:.2f} Mbit/s, {link.rtt_ms:.0f} ms round trip"
-    )
+    parts = [f"{best.id}: {appraisals[best.id].expected_ms:.0f} ms {what} at {_seen(situation)}"]
+    others = [(seen.cost, name) for name, seen in appraisals.items() if name != best.id]
     if others:
-        cost, name = min(others)
-        line += f"; next best {name} with {cost:.0f} ms"
-    return line
+        _, name = min(others)
+        parts.append(f"next best {name} with {appraisals[name].expected_ms:.0f} ms")
+    if goal.deadline_ms is not None:
+        parts.append(f"deadline {goal.deadline_ms:.0f} ms")
+    parts += situation.vitals.words
+    if goal.power == "saver":
+        parts.append("saver")
+    return "; ".join(parts)
+
+
+def _seen(situation: Situation) -> str:
+    link = situation.link
+    assert link is not None
+    spread = f" +-{expm1(link.bandwidth_spread) * 100:.0f} %" if link.bandwidth_spread else ""
+    return f"{link.bandwidth_bps / 1e6:.2f} Mbit/s{spread}, {link.rtt_ms:.0f} ms round trip"

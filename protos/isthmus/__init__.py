@@ -15,6 +15,9 @@ from isthmus.errors import (
     ModelError,
     PeerError,
     PictureError,
+    QueueFullError,
+    SessionError,
+    StaleFrameError,
     WireError,
 )
 from isthmus.files import check_file, sha256_of
@@ -112,9 +115,12 @@ __all__ = [
     "Predictor",
     "PrefixTime",
     "Quantisation",
+    "QueueFullError",
     "Raw",
     "Rung",
     "Segment",
+    "SessionError",
+    "StaleFrameError",
     "SymbolCoder",
     "Symbols",
     "TensorSpec",

@@ -64,6 +64,8 @@ def decode_answer(message: pb.Tensor, spec: TensorSpec) -> AnyArray:
     Raises WireError that names the output, for all that is not as the plan says.
     """
     shape = spec.graph_shape
+    if message.name != spec.name:
+        raise WireError(f"output {message.name!r} came where the plan has {spec.name!r}")
     if tuple(message.shape) != shape or message.data_type != _DATA_TYPES[spec.data_type]:
         raise WireError(f"output {spec.name!r}: {tuple(message.shape)}, the plan says {shape}")
     if message.encoding == pb.ENCODING_TOP_K and _is_row(spec):

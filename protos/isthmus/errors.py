@@ -9,6 +9,9 @@
     │   └── KeyFrameNeededError  a frame refers to symbols that are not held
     ├── LinkError        the cloud cannot be reached, or the link broke
     ├── PeerError        the other side reported an error of its own (carries a code)
+    ├── SessionError     a call that the session's state does not allow: an error of ours
+    ├── QueueFullError   the agent has no place for the frame (when_full="reject")
+    ├── StaleFrameError  a newer frame took its place before it was begun ("drop-oldest")
     └── AgentClosedError the agent was closed before the frame was accepted
 
 `str(error)` is one message for people. Commands print it and exit with status 1; they never show a
@@ -25,6 +28,9 @@ __all__ = [
     "ModelError",
     "PeerError",
     "PictureError",
+    "QueueFullError",
+    "SessionError",
+    "StaleFrameError",
     "WireError",
 ]
 
@@ -70,6 +76,18 @@ class PeerError(IsthmusError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SessionError(IsthmusError):
+    """The state of the session does not allow this: the caller erred, not the other side."""
+
+
+class QueueFullError(IsthmusError):
+    """The agent has no place for one more frame, and was told to say so; nothing was accepted."""
+
+
+class StaleFrameError(IsthmusError):
+    """A newer frame took this one's place before it was begun, as was asked for."""
 
 
 class AgentClosedError(IsthmusError):

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import ConfigError
-from isthmus_bench.shaping import ConstantRate, LinkShape, RateHistory, arrival_s, chunk_bytes
+from isthmus_bench.relay.rates import ConstantRate, RateHistory, arrival_s, chunk_bytes
+from isthmus_bench.relay.shape import LinkShape
 
 _RATES = st.one_of(st.just(0.0), st.floats(1e4, 1e9), st.just(math.inf))
 _CHANGES = st.lists(st.tuples(st.floats(0.001, 5.0), _RATES), max_size=6)
@@ -132,7 +133,7 @@ def test_a_chunk_is_about_two_milliseconds_of_link_time(bps: float, expected: in
 )
 def test_an_impossible_shape_is_refused_by_name(fields: dict[str, float], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        LinkShape(**fields)
+        LinkShape(**fields)  # type: ignore[arg-type]
 
 
 def test_a_shape_is_unshaped_until_told_otherwise() -> None:

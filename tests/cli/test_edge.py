@@ -142,8 +142,11 @@ def test_a_link_too_thin_for_the_floor_is_told_with_what_would_fit() -> None:
         answered_cloud=1,
         answered_device=0,
         errors=0,
+        stale=0,
         pending=0,
         duplicates=0,
+        connects=1,
+        sent_again=0,
         link_state="up",
         link=None,
         candidate="b7",
@@ -269,16 +272,17 @@ def test_a_device_with_other_weights_than_the_cloud_is_refused(
 def test_a_cloud_that_is_not_there_is_named_with_the_ways_out(
     isthmus: Isthmus, tiny_bundle: Path, photos: Path
 ) -> None:
-    ended = isthmus("edge", tiny_bundle, photos, "--cloud", NOBODY)
-    assert_explained(ended, NOBODY, "isthmus cloud BUNDLE", "--offline-start")
+    ended = isthmus("edge", tiny_bundle, photos, "--cloud", NOBODY, "--require-cloud")
+    assert_explained(ended, NOBODY, "isthmus cloud BUNDLE", "leave out", "--require-cloud")
     assert ended.out == ""
 
 
 def test_the_device_may_start_without_its_cloud(
-    isthmus: Isthmus, tiny_bundle: Path, photos: Path
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended = isthmus("edge", tiny_bundle, photos, "--cloud", NOBODY, "--offline-start")
-    assert (ended.status, ended.err) == (0, "")
+    ended = isthmus("edge", tiny_bundle, photos, "--cloud", NOBODY)
+    assert ended.status == 0
+    assert "the device answers alone until the cloud is there" in caplog.text
     assert f"(cloud 0, device {PHOTOS})" in ended.out
 
 

@@ -265,7 +265,7 @@ def test_a_model_of_the_catalogue_brings_its_items_and_its_task(
     assert set(sets.evaluation.sources) == {f"evaluation {row}" for row in range(3)}
     assert metric.name == "cosine"
     detector = replace(given(cells())[1], known=Catalogued(task="detect", boxes="yolox").model)
-    assert metric_of(options, detector, sets).name == "F1 at IoU 0.5"
+    assert metric_of(options, detector, sets).name == "F1 at IoU 0.5, yolox boxes"
 
 
 def test_items_of_the_catalogue_that_the_flags_made_unfit_are_refused(
@@ -282,8 +282,8 @@ def test_items_of_the_catalogue_that_the_flags_made_unfit_are_refused(
     [
         (("--task", "tensor"), "cosine"),
         (("--task", "embed"), "cosine"),
-        (("--task", "detect", "--boxes", "yolox"), "F1 at IoU 0.5"),
-        (("--boxes", "yolov5"), "F1 at IoU 0.5"),
+        (("--task", "detect", "--boxes", "yolox"), "F1 at IoU 0.5, yolox boxes"),
+        (("--boxes", "yolov5"), "F1 at IoU 0.5, yolov5 boxes"),
         ((), "cosine"),
     ],
 )

@@ -1,14 +1,16 @@
 """A service over real gRPC on the loopback, and what the device's side needs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from tests.cloud.device import Device, Head, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.wire import WINDOW, new_sessions
 
 from isthmus import Bundle, open_bundle
+from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import (
     Answerer,
     OnnxTail,
@@ -17,6 +19,7 @@ from isthmus_cloud import (
     listening,
     load_tails,
 )
+from isthmus_cloud.sessions import Sessions
 
 
 def ignore(_line: str) -> None:
@@ -70,6 +73,22 @@ async def gate() -> AsyncIterator[GatedTail]:
 
 
 @pytest.fixture
+def answerer(bundle: Bundle, gate: GatedTail) -> Iterator[Answerer]:
+    """One worker that waits at the gate."""
+    with Answerer(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
+        yield answerer
+        gate.open_for_good()
+
+
+@pytest.fixture
+async def sessions(bundle: Bundle, answerer: Answerer) -> AsyncIterator[Sessions]:
+    """Those of a service without a network, with limits that nothing reaches."""
+    sessions = new_sessions(bundle, answerer)
+    yield sessions
+    sessions.end_parked()
+
+
+@pytest.fixture
 async def gated_service(
     bundle: Bundle, config: ServiceConfig, gate: GatedTail
 ) -> AsyncIterator[RunningService]:
@@ -78,3 +97,9 @@ async def gated_service(
         async with listening(config, bundle, answerer) as running:
             yield running
             gate.open_for_good()
+
+
+@pytest.fixture
+def frames(head: Head) -> list[pb.Frame]:
+    """A window of them, each of another picture."""
+    return [head.frame("cut-16", sequence, sequence) for sequence in range(1, WINDOW + 1)]

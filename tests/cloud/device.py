@@ -1,7 +1,8 @@
 """The device's side of a stream, spoken by hand, so that a test can also say what is wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -19,21 +20,24 @@ from isthmus.v1.split_pb2_grpc import SplitStub
 GUARD_S = 30  # a hang becomes a failure; no test waits for it to pass
 
 
+_numbers = itertools.count(1)
+
+
 class Device:
-    """One stream to a service."""
+    """One stream to a service, with a session of its own if the test does not name one."""
 
     def __init__(self, call: Any) -> None:
         self.call = call
+        self.session_id = f"test-{next(_numbers)}"
 
     async def send(self, **kind: Any) -> None:
-        """Send EdgeMessage(frame=…), (hello=…) or (heartbeat=…)."""
+        """Send EdgeMessage(frame=…), (hello=…), (heartbeat=…), (cancel=…) or (audit=…)."""
         async with asyncio.timeout(GUARD_S):
             await self.call.write(pb.EdgeMessage(**kind))
 
     async def receive(self) -> pb.CloudMessage:
-        """The service's next message."""
-        async with asyncio.timeout(GUARD_S):
-            message = await self.call.read()
+        """The service's next message that is more than a sign of life."""
+        message = await self._next()
         assert isinstance(message, pb.CloudMessage), "the stream has ended"
         return message
 
@@ -49,13 +53,21 @@ class Device:
         assert message.WhichOneof("kind") == "error", message
         return message.error
 
-    async def hello(self, fingerprint: str, top_k: int = 0) -> pb.CloudMessage:
+    async def hello(
+        self,
+        fingerprint: str,
+        top_k: int = 0,
+        session_id: str | None = None,
+        unanswered: Sequence[int] = (),
+    ) -> pb.CloudMessage:
         """Say Hello and take the answer to it."""
+        self.session_id = self.session_id if session_id is None else session_id
         hello = pb.Hello(
             protocol=PROTOCOL,
-            session_id="test",
+            session_id=self.session_id,
             bundle_fingerprint=fingerprint,
             answer_top_k=top_k,
+            unanswered=unanswered,
         )
         await self.send(hello=hello)
         return await self.receive()
@@ -73,9 +85,9 @@ class Device:
 
     async def ended(self) -> grpc.StatusCode:
         """Wait for the end of the stream; nothing may come before it."""
+        rest = await self._next()
+        assert rest is grpc.aio.EOF, rest
         async with asyncio.timeout(GUARD_S):
-            rest = await self.call.read()
-            assert rest is grpc.aio.EOF, rest
             code: grpc.StatusCode = await self.call.code()
         return code
 
@@ -87,6 +99,22 @@ class Device:
                     pass
             code: grpc.StatusCode = await self.call.code()
         return code
+
+    async def _next(self) -> Any:
+        async with asyncio.timeout(GUARD_S):
+            while True:
+                message = await self.call.read()
+                if not is_sign_of_life(message):
+                    return message
+
+
+def is_sign_of_life(message: object) -> bool:
+    """Whether a service says only that it is there."""
+    return (
+        isinstance(message, pb.CloudMessage)
+        and message.HasField("heartbeat")
+        and message.heartbeat.id == 0
+    )
 
 
 @asynccontextmanager

@@ -51,7 +51,8 @@ async def answerer(bundle: Bundle, gate: GatedTail) -> AsyncIterator[Answerer]:
 async def small_service(
     answerer: Answerer, config: ServiceConfig, bundle: Bundle
 ) -> AsyncIterator[RunningService]:
-    async with listening(config, bundle, answerer) as running:
+    forgetful = replace(config, resume_s=0.01)
+    async with listening(forgetful, bundle, answerer) as running:
         yield running
 
 

@@ -44,6 +44,15 @@ def test_what_is_no_address_is_refused(listen: str) -> None:
         config(listen=listen)
 
 
+def test_a_time_out_of_its_range_is_named_with_the_range() -> None:
+    with pytest.raises(ConfigError, match=r"idle_s is 0\.5; allowed is 1 to 3600"):
+        config(idle_s=0.5)
+
+
+def test_keeping_nothing_for_a_resume_is_allowed() -> None:
+    assert config(resume_s=0).resume_s == 0
+
+
 @pytest.mark.parametrize("half", [{"tls_certificate": PEM}, {"tls_key": PEM}])
 def test_half_of_tls_is_refused(half: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="TLS needs both"):
@@ -59,6 +68,12 @@ def test_half_of_tls_is_refused(half: dict[str, Path]) -> None:
         ("max_bytes_in_flight", 0),
         ("drain_grace_s", -0.1),
         ("drain_grace_s", float("nan")),
+        ("max_parked", 0),
+        ("resume_s", -1),
+        ("resume_s", float("inf")),
+        ("idle_s", 0.9),
+        ("idle_s", float("nan")),
+        ("hello_s", 0),
         ("provider", "tpu"),
     ],
 )

@@ -1,140 +1,283 @@
-"""A stream without a network: what happens when the device hangs up, stalls or breaks off."""
+"""One stream: what happens when the device does not read, stalls, breaks off or says nonsense."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator
 from typing import cast
 
 import grpc
 import pytest
 from tests.cloud.device import GUARD_S, Head
 from tests.cloud.gated import GatedTail
+from tests.cloud.wire import WINDOW, Call, hello, new_sessions, settled, until, wired
 
 from isthmus import Bundle
-from isthmus.v1 import PROTOCOL
+from isthmus.session import ServiceLimits
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, StreamMemory
+from isthmus_cloud import Answerer
 from isthmus_cloud.service import Context as ServicerContext
 from isthmus_cloud.service import SplitService
-from isthmus_cloud.session import Session
-from isthmus_cloud.stream import OUTBOX_MESSAGES, Stream
-
-
-@pytest.fixture
-def answerer(bundle: Bundle, gate: GatedTail) -> Iterator[Answerer]:
-    with Answerer(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
-        yield answerer
-        gate.open_for_good()
-
-
-class Wire:
-    """Messages of the device, given one by one, and those of the service."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._up: asyncio.Queue[pb.EdgeMessage] = asyncio.Queue()
-        self.down: asyncio.Queue[pb.CloudMessage] = asyncio.Queue()
-        self.taken = 0
-        hello = pb.Hello(protocol=PROTOCOL, bundle_fingerprint=bundle.fingerprint)
-        self.send(pb.EdgeMessage(hello=hello))
-
-    def send(self, message: pb.EdgeMessage) -> None:
-        self._up.put_nowait(message)
-
-    async def messages(self) -> AsyncIterator[pb.EdgeMessage]:
-        while True:
-            message = await self._up.get()
-            self.taken += 1
-            yield message
-
-    async def receive(self) -> pb.CloudMessage:
-        async with asyncio.timeout(GUARD_S):
-            return await self.down.get()
-
-
-def new_session(bundle: Bundle) -> Session:
-    terms = pb.Welcome(protocol=PROTOCOL, bundle_fingerprint=bundle.fingerprint, window=8)
-    return Session(terms)
-
-
-async def test_a_stream_that_ends_gives_up_its_queued_frames(
-    bundle: Bundle, answerer: Answerer, gate: GatedTail, head: Head
-) -> None:
-    wire = Wire(bundle)
-    for sequence in range(1, 6):
-        wire.send(pb.EdgeMessage(frame=head.frame("cut-16", sequence)))
-    wire.send(pb.EdgeMessage(heartbeat=pb.Heartbeat(id=1)))
-    stream = Stream(new_session(bundle), answerer, wire.down.put)
-    serving = asyncio.create_task(stream.serve(wire.messages()))
-    kinds = [(await wire.receive()).WhichOneof("kind") for _ in range(2)]
-    assert kinds == ["welcome", "heartbeat"]
-    await gate.begun()
-    assert answerer.load().frames_waiting == 4
-    serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await serving
-    assert answerer.load().frames_waiting == 0
-    gate.open_for_good()
-    frame = head.frame("cut-16", 9)
-    async with asyncio.timeout(GUARD_S):
-        await answerer.answer(frame, 1, 0, StreamMemory())
-    assert gate.runs == 2  # the one that had begun, and this one
+from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.stream import OUTBOX_MESSAGES
 
 
 async def test_a_device_that_does_not_read_is_not_read_either(
+    bundle: Bundle, sessions: Sessions
+) -> None:
+    async with wired(sessions, stalls=True) as wire:
+        wire.say(hello=hello(bundle))
+        for number in range(10 * OUTBOX_MESSAGES):
+            wire.say(heartbeat=pb.Heartbeat(id=number + 1))
+        await settled()
+        assert wire.taken <= OUTBOX_MESSAGES + 3
+        wire.read()
+        assert await wire.receive_kinds(1) == ["welcome"]
+        ids = [(await wire.receive()).heartbeat.id for _ in range(10 * OUTBOX_MESSAGES)]
+        assert ids == list(range(1, 10 * OUTBOX_MESSAGES + 1))
+
+
+async def test_answers_that_are_not_read_keep_their_places_in_the_window(
+    bundle: Bundle, sessions: Sessions, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.stall()
+        for sequence in range(1, 3 * WINDOW):
+            wire.say(frame=head.frame("cut-16", sequence))
+        await settled()
+        wire.read()
+        answered = [await wire.receive() for _ in range(3 * WINDOW - 1)]
+    refused = {m.error.sequence for m in answered if m.error.code == pb.ERROR_CODE_OVERLOADED}
+    # The writer may already hold one answer, whose place is free then.
+    assert refused >= set(range(WINDOW + 2, 3 * WINDOW))
+    assert {m.result.sequence for m in answered if m.HasField("result")} == (
+        set(range(1, 3 * WINDOW)) - refused
+    )
+
+
+async def test_a_heartbeat_comes_back_before_the_answers_that_are_not_read(
+    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.stall()
+        for sequence in range(1, WINDOW + 1):
+            wire.say(frame=head.frame("cut-16", sequence))
+        await until(lambda: gate.runs == WINDOW and answerer.bytes_in_flight == 0)
+        await settled()
+        wire.say(heartbeat=pb.Heartbeat(id=7))
+        await settled()
+        reads_from_ns = time.monotonic_ns()
+        wire.read()
+        messages = [await wire.receive() for _ in range(WINDOW + 1)]
+    kinds = [message.WhichOneof("kind") for message in messages]
+    assert kinds.index("heartbeat") <= 1  # one answer was on its way already
+    echo = messages[kinds.index("heartbeat")].heartbeat
+    assert echo.id == 7
+    assert echo.received_ns < reads_from_ns < echo.answered_ns
+
+
+async def test_frames_in_flight_are_answered_after_a_half_close(
+    bundle: Bundle, sessions: Sessions, gate: GatedTail, head: Head
+) -> None:
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.say(frame=head.frame("cut-16", 1))
+        wire.say(frame=head.frame("cut-16", 2))
+        wire.half_close()
+        gate.let_pass(2)
+        assert {(await wire.result()).sequence for _ in range(2)} == {1, 2}
+        await wire.ended()
+    assert sessions.parked == 1  # nobody knows whether they have arrived
+
+
+async def test_a_device_that_has_all_answers_and_says_so_leaves_nothing_behind(
+    bundle: Bundle, sessions: Sessions, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.say(frame=head.frame("cut-16", 1))
+        await wire.result()
+        wire.say(heartbeat=pb.Heartbeat(id=1, settled_through=1))
+        wire.half_close()
+        assert await wire.receive_kinds(1) == ["heartbeat"]
+        await wire.ended()
+    assert sessions.count == 0
+
+
+async def test_a_half_close_before_hello_ends_the_stream(sessions: Sessions) -> None:
+    async with wired(sessions) as wire:
+        wire.half_close()
+        await wire.ended()
+
+
+async def test_an_error_of_the_device_gives_up_its_frames_and_its_session(
+    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        for sequence in (1, 2, 2):
+            wire.say(frame=head.frame("cut-16", sequence))
+        error = await wire.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_PROTOCOL)
+        await wire.ended()
+    assert sessions.count == 0
+    gate.open_for_good()
+    await until(lambda: answerer.bytes_in_flight == 0)
+    assert gate.runs <= 1
+
+
+@pytest.mark.parametrize("count", [0, 65, 100_000])
+async def test_an_id_that_nobody_would_choose_is_refused_with_what_is_allowed(
+    bundle: Bundle, sessions: Sessions, count: int
+) -> None:
+    async with wired(sessions) as wire:
+        wire.say(hello=hello(bundle, session_id="x" * count))
+        error = await wire.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_PROTOCOL)
+        assert error.message == f"the session id has {count} characters; allowed are 1 to 64"
+        await wire.ended()
+    assert sessions.count == 0
+
+
+@pytest.mark.parametrize("count", [1, 64])
+async def test_the_shortest_and_the_longest_id_are_taken(
+    bundle: Bundle, sessions: Sessions, count: int
+) -> None:
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle, session_id="x" * count))
+        assert sessions.count == 1
+
+
+async def test_no_hello_for_a_while_ends_the_stream(bundle: Bundle, answerer: Answerer) -> None:
+    sessions = new_sessions(bundle, answerer, ServiceLimits(hello_s=0.01))
+    async with wired(sessions) as wire:
+        error = await wire.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_PROTOCOL)
+        assert error.message == "no Hello within 0.01 s"
+        await wire.ended()
+
+
+async def test_a_device_that_is_silent_for_too_long_is_told_and_forgotten(
+    bundle: Bundle, answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=0.02, beat_s=GUARD_S))
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.say(frame=head.frame("cut-16", 1))
+        error = await wire.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_IDLE)
+        await wire.ended()
+    assert sessions.count == 0
+
+
+async def test_a_device_that_reads_nothing_for_ever_is_ended_all_the_same(
     bundle: Bundle, answerer: Answerer
 ) -> None:
-    wire = Wire(bundle)
-    for number in range(10 * OUTBOX_MESSAGES):
-        wire.send(pb.EdgeMessage(heartbeat=pb.Heartbeat(id=number)))
-    stalled = asyncio.Event()
-
-    async def write(message: pb.CloudMessage) -> None:
-        await stalled.wait()
-        await wire.down.put(message)
-
-    stream = Stream(new_session(bundle), answerer, write)
-    serving = asyncio.create_task(stream.serve(wire.messages()))
-    for _ in range(100):
-        await asyncio.sleep(0)  # let every task go as far as it can
-    assert wire.taken <= OUTBOX_MESSAGES + 3
-    stalled.set()
-    assert (await wire.receive()).WhichOneof("kind") == "welcome"
-    ids = [(await wire.receive()).heartbeat.id for _ in range(10 * OUTBOX_MESSAGES)]
-    assert ids == list(range(10 * OUTBOX_MESSAGES))
-    serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await serving
+    sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=0.02))
+    async with wired(sessions, stalls=True) as wire:
+        wire.say(hello=hello(bundle))
+        for number in range(10 * OUTBOX_MESSAGES):
+            wire.say(heartbeat=pb.Heartbeat(id=number + 1))
+        await until(lambda: sessions.count == 1)
+        await until(lambda: sessions.count == 0)
+        wire.read()
+        assert await wire.receive_kinds(1) == ["welcome"]  # which stood before it all the time
+        assert (await wire.error()).code == pb.ERROR_CODE_IDLE
+        await wire.ended()
 
 
-class Context:
-    """A call; on a `dead` one the transport fails at the first write."""
-
-    def __init__(self, wire: Wire, dead: bool) -> None:
-        self._wire = wire
-        self._dead = dead
-
-    async def write(self, message: pb.CloudMessage) -> None:
-        if self._dead:
-            raise grpc.aio.InternalError("the call is dead")
-        await self._wire.down.put(message)
+async def test_a_service_with_nothing_to_say_gives_signs_of_life(
+    bundle: Bundle, answerer: Answerer
+) -> None:
+    sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=GUARD_S, beat_s=0.005))
+    async with wired(sessions) as wire:
+        assert (await wire.greet(hello(bundle))).beat_ms == 5
+        beats = [(await wire.receive()).heartbeat for _ in range(3)]
+    assert [(beat.id, beat.received_ns) for beat in beats] == [(0, 0)] * 3
 
 
-async def messages_that_break_off(wire: Wire) -> AsyncIterator[pb.EdgeMessage]:
-    async for message in wire.messages():
-        yield message
-        await wire.receive()
-        raise grpc.aio.InternalError("the call is dead")
+async def test_signs_of_life_do_not_pile_up_for_a_device_that_does_not_read(
+    bundle: Bundle, answerer: Answerer
+) -> None:
+    limits = ServiceLimits(idle_s=GUARD_S, beat_s=0.001)
+    async with wired(new_sessions(bundle, answerer, limits)) as wire:
+        await wire.greet(hello(bundle))
+        wire.stall()
+        stalls_until_s = asyncio.get_running_loop().time() + 50 * limits.beat_s
+        await until(lambda: asyncio.get_running_loop().time() > stalls_until_s)
+        wire.say(heartbeat=pb.Heartbeat(id=1))
+        await settled()
+        wire.read()
+        ids = [0]
+        while ids[-1] == 0:
+            ids.append((await wire.receive()).heartbeat.id)
+        assert len(ids) <= 4
+
+
+async def test_a_service_that_said_something_has_no_need_of_a_sign_of_life(
+    bundle: Bundle, answerer: Answerer
+) -> None:
+    limits = ServiceLimits(idle_s=2 * GUARD_S, beat_s=GUARD_S)
+    async with wired(new_sessions(bundle, answerer, limits)) as wire:
+        await wire.greet(hello(bundle))
+        rules = wire.stream._held.rules
+        next_beat_at = rules.wakes_at()
+        await wire.roundtrip()
+        await settled()
+        assert rules.wakes_at() > next_beat_at
 
 
 @pytest.mark.parametrize("dead_to", ["reader", "writer"])
 async def test_a_call_that_breaks_off_ends_its_stream_quietly(
-    bundle: Bundle, answerer: Answerer, caplog: pytest.LogCaptureFixture, dead_to: str
+    bundle: Bundle, sessions: Sessions, caplog: pytest.LogCaptureFixture, dead_to: str
 ) -> None:
-    service = SplitService(answerer, bundle.fingerprint, window=8, max_frame_bytes=1 << 20)
-    wire = Wire(bundle)
-    messages = messages_that_break_off(wire) if dead_to == "reader" else wire.messages()
-    context = Context(wire, dead=dead_to == "writer")
+    call = Call(dead=dead_to == "writer")
+
+    async def messages() -> AsyncIterator[pb.EdgeMessage]:
+        yield pb.EdgeMessage(hello=hello(bundle))
+        await call.written.get()
+        raise grpc.aio.InternalError("the call is dead")
+
+    service = SplitService(sessions)
     with caplog.at_level(logging.INFO):
         async with asyncio.timeout(GUARD_S):
-            await service.Stream(messages, cast("ServicerContext", context))
+            await service.Stream(messages(), cast("ServicerContext", call))
     assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert sessions.count == 0
+
+
+async def test_a_service_that_drains_ends_new_streams_before_they_say_hello(
+    sessions: Sessions,
+) -> None:
+    service = SplitService(sessions)
+    service.drain(1.5)
+    call = Call(dead=False)
+
+    async def messages() -> AsyncIterator[pb.EdgeMessage]:
+        await asyncio.Event().wait()
+        yield pb.EdgeMessage()
+
+    async with asyncio.timeout(GUARD_S):
+        await service.Stream(messages(), cast("ServicerContext", call))
+        error = (await call.written.get()).error
+    assert (error.sequence, error.code) == (0, pb.ERROR_CODE_DRAINING)
+
+
+async def test_what_waits_to_be_told_does_not_outlast_the_service(
+    bundle: Bundle, sessions: Sessions, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.say(frame=head.frame("cut-16", 1))
+        await wire.result()
+        gate_runs = gate.runs
+        sessions.end_parked()
+        wire.stream.end()
+        await wire.ended()
+    assert (sessions.count, gate.runs) == (0, gate_runs)

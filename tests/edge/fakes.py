@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from math import inf
 from typing import TypeVar
 
 import numpy as np
@@ -79,16 +78,19 @@ class PlannedPace:
             for candidate in manifest.candidates
             for index, rung in enumerate(candidate.rungs)
         }
-        self._whole_ms = manifest.local.figures.device_ms
+        whole_ms = manifest.local.figures.device_ms
+        segments = max(len(chain.segments) for chain in manifest.chains)
+        self._ms["whole"], self._segment_ms = whole_ms, whole_ms / segments
 
     def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
-        return work(), self._ms.get(kind, self._whole_ms)
+        return work(), self._ms.get(kind, self._segment_ms)
 
 
 class FakeService:
     """Answers Welcome, heartbeats and frames at once, unless told otherwise.
 
-    `link_bps` is the bandwidth of the link that the time stamps of its answers tell of.
+    `link_bps` is the bandwidth of the link that the time stamps of its answers tell of: below
+    that of links so fast that nothing is entropy coded.
     """
 
     def __init__(self) -> None:
@@ -98,8 +100,12 @@ class FakeService:
         )
         self.reachable = True
         self.echo = True
-        self.link_bps = inf
+        self.link_bps = 1e8
         self.frames: list[pb.Frame] = []
+        self.audits: list[pb.Audit] = []
+        self.judge: Callable[[pb.Audit], pb.Verdict | None] = lambda _: None
+        self.hellos: list[pb.Hello] = []
+        self.cancelled: list[int] = []
         self.connections: list[_FakeConnection] = []
         self._link_free_at = 0.0
 
@@ -141,7 +147,10 @@ class _FakeConnection:
             return
         answer: pb.CloudMessage | None = None
         match message.WhichOneof("kind"):
+            case "cancel":
+                self._service.cancelled.extend(message.cancel.sequences)
             case "hello":
+                self._service.hellos.append(message.hello)
                 answer = self._service.greeting
             case "heartbeat" if self._service.echo:
                 arrival_ns = self._service.arrival_ns(message.heartbeat.ByteSize())
@@ -154,6 +163,10 @@ class _FakeConnection:
                 answer = self._service.respond(message.frame)
                 if answer is not None and answer.WhichOneof("kind") == "result":
                     answer.result.timing.received_ns = arrival_ns
+            case "audit":
+                self._service.audits.append(message.audit)
+                verdict = self._service.judge(message.audit)
+                answer = None if verdict is None else pb.CloudMessage(verdict=verdict)
             case _:
                 pass
         if answer is not None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,6 @@ from isthmus import (
 )
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Answer, Chains, Stats
-from isthmus_edge.pipeline import FAST_LINK_BPS
 
 Result = TypeVar("Result")
 
@@ -187,12 +187,12 @@ def test_a_service_that_is_not_there_is_one_clear_error(
 ) -> None:
     service.reachable = False
     with pytest.raises(LinkError, match=r"127\.0\.0\.1:1: .*nobody listens.*isthmus cloud"):
-        Agent.open(config, transport=service)
+        Agent.open(replace(config, require_cloud=True), transport=service)
 
 
 def test_a_device_may_start_without_its_service(config: AgentConfig, service: FakeService) -> None:
     service.reachable = False
-    with Agent.open(replace(config, require_cloud=False), transport=service) as agent:
+    with Agent.open(config, transport=service) as agent:
         assert agent.infer(tiny_pictures(1)[0]).place == "device"
 
 
@@ -280,7 +280,7 @@ def test_a_fast_link_gets_symbols_that_are_not_entropy_coded(
 ) -> None:
     config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats")
     with Agent.open(config, transport=service) as agent:
-        for limit_bps in (FAST_LINK_BPS, 1.0):
+        for limit_bps in (inf, 1.0):
             monkeypatch.setattr("isthmus_edge.pipeline.FAST_LINK_BPS", limit_bps)
             agent.infer(wide_item(tiny_pictures(1)[0]))
     assert [frame.payloads[0].stored for frame in service.frames] == [False, True]

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from tests import candidates
 
 from isthmus import Candidate, Encoding, Picture, Symbols
-from isthmus_edge import Goal, LinkEstimate, Objective, Situation, decide, predict
+from isthmus_edge import Decision, Goal, LinkEstimate, Objective, Situation, decide, predict
+from isthmus_edge.policy import Prediction, window
+from isthmus_edge.vitals import Vitals
 
 SYMBOLS = Symbols(levels=16, step=0.5, zero_point=8)
 
@@ -103,6 +105,109 @@ def test_the_reason_names_the_candidate_the_link_and_the_next_best() -> None:
     assert "next best local" in reason
 
 
+def test_the_reason_tells_what_else_weighed() -> None:
+    hot = Vitals(temperature_c=84.0)
+    vague = LinkEstimate(5.9e6, 20.0, bandwidth_spread=0.182)
+    goal = Goal("latency", 0.95, deadline_ms=80.0, power="saver")
+    reason = decide(ALL, Situation(link=vague, vitals=hot), goal).reason
+    assert "5.90 Mbit/s +-20 %, 20 ms round trip" in reason
+    assert reason.endswith("; deadline 80 ms; hot; saver")
+
+
+RESTS = {"local": 0.0, "b7": 80.0, "jpeg": 150.0}
+
+
+def timely(spread: float, deadline_ms: float | None, pool: tuple[Candidate, ...] = ALL) -> str:
+    """The choice at 3 Mbit/s, where `jpeg` takes 105 ms and `b7` 125 on a link that is certain."""
+    seen = Situation(link=LinkEstimate(3e6, 20.0, bandwidth_spread=spread), rest_ms=RESTS)
+    return decide(pool, seen, Goal("latency", 0.95, deadline_ms=deadline_ms)).candidate.id
+
+
+def test_with_a_deadline_an_uncertain_link_is_not_bet_on() -> None:
+    """Were `jpeg` late, the device could not finish it in time: it would need 160 ms."""
+    assert timely(0.0, 130.0) == "jpeg"
+    assert timely(0.6, 130.0) == "b7"
+    assert timely(0.6, None) == "jpeg"
+
+
+def test_of_two_risks_the_one_whose_rescue_is_in_time_is_taken() -> None:
+    cheap = candidate("cheap", SYMBOLS, edge_ms=50, payload_bytes=16_000, cloud_ms=10)
+    dear = candidate("dear", SYMBOLS, edge_ms=48, payload_bytes=16_000, cloud_ms=10)
+    for spread, expected in ((0.0, "dear"), (0.6, "cheap")):
+        seen = Situation(
+            link=LinkEstimate(3e6, 20.0, bandwidth_spread=spread),
+            rest_ms={"cheap": 40.0, "dear": 300.0},
+            in_use=None,
+        )
+        goal = Goal("latency", 0.95, deadline_ms=150.0)
+        assert decide((LOCAL, cheap, dear), seen, goal).candidate.id == expected
+
+
+@pytest.mark.parametrize("deadline_ms", [50.0, 1.0, 0.0, -100.0])
+def test_a_deadline_that_nothing_meets_leaves_the_fastest(deadline_ms: float) -> None:
+    assert timely(0.0, deadline_ms) == timely(0.0, None) == "jpeg"
+
+
+def weighed(mbps: float, vitals: Vitals) -> str:
+    seen = Situation(link=link(mbps), vitals=vitals)
+    return decide(ALL, seen, Goal("latency", 0.95)).candidate.id
+
+
+def test_a_hot_or_crowded_device_is_spared() -> None:
+    well = Vitals(load=0.3, temperature_c=45.0, battery_share=0.5)
+    for mbps in (0.7, 1.1, 1.8, 50):
+        assert weighed(mbps, Vitals()) == weighed(mbps, well)
+    assert [weighed(mbps, Vitals()) for mbps in (0.6, 1.1)] == ["local", "b7"]
+    for strained in (Vitals(temperature_c=85.0), Vitals(load=4.0)):
+        assert [weighed(mbps, strained) for mbps in (0.6, 1.1)] == ["b7", "jpeg"]
+
+
+def saved(mbps: float, deadline_ms: float | None = None) -> str:
+    seen, goal = Situation(link=link(mbps)), Goal("latency", 0.95, deadline_ms, "saver")
+    return decide(ALL, seen, goal).candidate.id
+
+
+def test_a_saver_takes_what_costs_least_energy_and_is_in_time() -> None:
+    """At 3 Mbit/s: `jpeg` 105 ms and 164 mJ, `b7` 125 ms and 111 mJ, `local` 160 ms and 149 mJ."""
+    assert chosen(3) == "jpeg"
+    assert saved(3) == saved(3, deadline_ms=140.0) == "b7"
+    assert saved(3, deadline_ms=110.0) == "jpeg"
+
+
+def test_a_saver_without_a_deadline_does_not_wait_for_ever() -> None:
+    """Within twice the best latency energy decides, far beyond it does not."""
+    cheap = candidate("cheap", SYMBOLS, edge_ms=2, payload_bytes=1_000, cloud_ms=15)
+    goal = Goal("latency", 0.95, power="saver")
+    for queue_ms, expected in ((200.0, "cheap"), (2_000.0, "local")):
+        seen = Situation(link=link(3), queue_ms=queue_ms)
+        assert decide((LOCAL, cheap), seen, goal).candidate.id == expected
+
+
+def test_each_candidate_waits_for_its_own_answer() -> None:
+    seen = Situation(link=link(1.0), answer_bytes=4_000, answers={"b7": 500})
+    saved_ms = predict(PICTURE, seen).latency_ms - predict(SPLIT, seen).latency_ms
+    more_ms = (22_000 - 5_000 + 4_000 - 500) * 8e-3 + (10 + 15) - (80 + 10)
+    assert saved_ms == pytest.approx(more_ms)
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "period_ms", "service", "held", "frames"),
+    [
+        (200.0, 50.0, 64, 1_000, 5),  # Little's law: 4 fill the stages, and one to spare
+        (200.0, 50.0, 3, 1_000, 3),  # the service allows no more
+        (200.0, 50.0, 64, 40_000, 2),  # the device has room for no more
+        (200.0, 50.0, 64, 10**9, 1),  # one is always allowed
+        (20.0, 50.0, 64, 1_000, 2),
+        (float("inf"), float("inf"), 64, 1_000, 2),
+    ],
+)
+def test_the_window_is_what_link_service_and_memory_allow(
+    latency_ms: float, period_ms: float, service: int, held: int, frames: int
+) -> None:
+    decision = Decision(SPLIT, Prediction(latency_ms, period_ms), "")
+    assert window(decision.prediction.in_flight, service, held, max_held_bytes=100_000) == frames
+
+
 LADDER = ladder("b5", (0.99, 0.97, 0.9, 0.96), (9_000, 5_000, 2_000, 1_000))
 
 
@@ -147,3 +252,13 @@ def test_a_link_that_wobbles_by_one_percent_causes_no_switch(mbps: list[float]) 
         first = chosen(now)
         for wobble in (0.99, 1.01):
             assert chosen(now * wobble, in_use=first) == first
+
+
+def test_frames_that_the_link_still_carries_count_against_sending_more() -> None:
+    """A link that is good, but busy for a second: the device is sooner."""
+    link = LinkEstimate(bandwidth_bps=8e6, rtt_ms=20)
+    goal = Goal("latency", agreement_floor=0.0)
+    idle = decide([LOCAL, SPLIT], Situation(link=link), goal)
+    busy = decide([LOCAL, SPLIT], Situation(link=link, backlog_bytes=1_000_000), goal)
+    assert (idle.candidate.id, busy.candidate.id) == (SPLIT.id, LOCAL.id)
+    assert idle.prediction.in_flight == predict(SPLIT, Situation(link=link)).in_flight

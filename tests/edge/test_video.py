@@ -48,7 +48,7 @@ def service(decoder: Decoder) -> FakeService:
 
 @pytest.fixture
 def config(wide_bundle: Path) -> AgentConfig:
-    return AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats")
+    return AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats", patience_ms=6e4)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def run(command: Path, *args: str, tools: Path | None = None) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("script", ["check", "fuzz", "stubs", "test"])
+@pytest.mark.parametrize("script", ["check", "fuzz", "soak", "stubs", "test"])
 def test_a_missing_environment_is_named_with_the_command_that_makes_it(
     checkout: Path, script: str
 ) -> None:

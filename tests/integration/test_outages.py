@@ -70,7 +70,12 @@ def test_whatever_the_cut_the_device_finishes_the_frame_on_its_chain(wide_bundle
     reference = Reference(wide_bundle)
     names = [c.id for c in reference.manifest.candidates if not c.is_local]
     with Cloud(wide_bundle, "127.0.0.1:0", "--window", len(names)) as cloud:
-        config = AgentConfig(bundle=wide_bundle, cloud=cloud.address, patience_ms=PATIENCE_S * 1e3)
+        config = AgentConfig(
+            bundle=wide_bundle,
+            cloud=cloud.address,
+            patience_ms=PATIENCE_S * 1e3,
+            silence_s=PATIENCE_S,
+        )
         with Agent.open(config) as agent:
             items = wide_items(len(names))
             cloud.process.send_signal(signal.SIGSTOP)

@@ -142,7 +142,9 @@ class _Timed:
         config = AgentConfig(
             bundle=bundle,
             cloud=cloud,
+            require_cloud=cloud is not None,
             answer_top_k=top_k,
+            heed_vitals=False,  # of this machine, which is not the board
             video="off",  # the same few items come again and again: no camera
             patience_ms=PATIENCE_MS,
             silence_s=SILENCE_S,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus.agreement.closeness import Metric
+from isthmus.agreement.layouts import decoder
 from isthmus.pictures import encode_picture
 from isthmus.profiles import DeviceProfile
 from isthmus_bench.plan.config import PlanBenchConfig
@@ -22,8 +24,6 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
-from isthmus_partitioner.agreement.closeness import Metric
-from isthmus_partitioner.agreement.layouts import decoder
 from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.planning.measure import is_picture
 from isthmus_partitioner.samples import sets_of

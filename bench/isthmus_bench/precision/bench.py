@@ -12,12 +12,12 @@ from pathlib import Path
 import onnx
 
 from isthmus import ConfigError, describe_machine
+from isthmus.agreement.closeness import Metric
+from isthmus.agreement.layouts import decoder
 from isthmus_bench.starvation import StolenTime
 from isthmus_models import MODELS, Model, get_model
 from isthmus_models.drawn import Part
 from isthmus_partitioner import Network, PlanConfig, load_model
-from isthmus_partitioner.agreement.closeness import Metric
-from isthmus_partitioner.agreement.layouts import decoder
 from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.precision.search import Precision, search

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus_partitioner.agreement import detection
-from isthmus_partitioner.agreement.detection import overlap
-from isthmus_partitioner.agreement.layouts import yolox_cells
+from isthmus.agreement import detection
+from isthmus.agreement.detection import overlap
+from isthmus.agreement.layouts import yolox_cells
 
 __all__ = ["Detections", "candidates", "f1_score", "overlap", "strongest"]
 
@@ -46,5 +46,5 @@ def f1_score(wanted: FloatArray, got: FloatArray) -> float:
 
 
 def _rows(boxes: FloatArray, scores: FloatArray) -> FloatArray:
-    """As the partitioner has them: with a score and the only class."""
+    """As the contract has them: with a score and the only class."""
     return np.column_stack([boxes, scores, np.zeros(len(boxes))])

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.agreement.classification import Classes, Lines
 from isthmus_bench.wire.boxes import Detections, candidates, f1_score, overlap, strongest
-from isthmus_partitioner.agreement.classification import Classes, Lines
 
 __all__ = ["Score", "score_boxes", "score_classes", "score_lines", "score_sentences"]
 

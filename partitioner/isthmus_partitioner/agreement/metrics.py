@@ -9,17 +9,15 @@ from typing import Literal
 import numpy as np
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_partitioner.agreement.classification import Classes, Lines, are_distributions
-from isthmus_partitioner.agreement.closeness import Answers, Closeness, Metric
-from isthmus_partitioner.agreement.detection import Decode, Detections
-from isthmus_partitioner.agreement.distance import Tensors, Vectors, is_float
-from isthmus_partitioner.runtime import AnyArray
+from isthmus.agreement.classification import Classes, Lines, are_distributions
+from isthmus.agreement.closeness import Answers, AnyArray, Closeness, Metric
+from isthmus.agreement.detection import Decode, Detections
+from isthmus.agreement.distance import Tensors, Vectors, is_float
+from isthmus.agreement.outputs import first_fitting, is_line, is_row, is_vector
 
 __all__ = ["Answers", "Closeness", "Metric", "Task", "metric_for"]
 
 Task = Literal["auto", "classify", "detect", "embed", "tensor", "text"]
-
-LEAST_CHARACTERS = 8
 
 
 def metric_for(
@@ -41,11 +39,11 @@ def metric_for(
         case "auto":
             return _guessed(outputs, decode, reference)
         case "classify":
-            return Classes(_first(outputs, task, "with two values or more", _is_row))
+            return Classes(_first(outputs, task, "with two values or more", is_row))
         case "text":
-            return Lines(_first(outputs, task, "[places,characters]", _is_line))
+            return Lines(_first(outputs, task, "[places,characters]", is_line))
         case "embed":
-            return Vectors(_first(outputs, task, "with two values or more", _is_vector))
+            return Vectors(_first(outputs, task, "with two values or more", is_vector))
         case "detect":
             return _detections(decode)
         case "tensor":
@@ -69,10 +67,10 @@ def _guessed(
     if len(floats) == 1:
         (only,) = floats
         rows = None if reference is None else reference[only.name]
-        if _is_row(only):
+        if is_row(only):
             is_unit = rows is not None and _have_unit_length(rows) and not are_distributions(rows)
             return Vectors(only.name) if is_unit else Classes(only.name)
-        if _is_line(only) and rows is not None and are_distributions(rows):
+        if is_line(only) and rows is not None and are_distributions(rows):
             return Lines(only.name)
     return Tensors(outputs)
 
@@ -80,27 +78,14 @@ def _guessed(
 def _first(
     outputs: tuple[TensorSpec, ...], task: str, wanted: str, fits: Callable[[TensorSpec], bool]
 ) -> str:
-    for spec in outputs:
-        if fits(spec):
-            return spec.name
+    name = first_fitting(outputs, fits)
+    if name is not None:
+        return name
     described = ", ".join(f"{spec.name!r} {spec.data_type} {list(spec.shape)}" for spec in outputs)
     raise ConfigError(
         f"no output fits task {task!r}, which needs a float output {wanted} (there is "
         f"{described}); choose another task, 'tensor' fits all"
     )
-
-
-def _is_row(spec: TensorSpec) -> bool:
-    """One dimension of two values or more; others of 1 do not matter."""
-    return is_float(spec) and spec.size >= 2 and max(spec.shape, default=0) == spec.size
-
-
-def _is_line(spec: TensorSpec) -> bool:
-    return is_float(spec) and len(spec.shape) == 2 and spec.shape[1] >= LEAST_CHARACTERS
-
-
-def _is_vector(spec: TensorSpec) -> bool:
-    return is_float(spec) and spec.size >= 2
 
 
 def _have_unit_length(rows: AnyArray) -> bool:

@@ -14,7 +14,7 @@ import onnx
 from msgspec.structs import replace
 
 from isthmus import ModelError
-from isthmus_partitioner.agreement.closeness import Metric
+from isthmus.agreement.closeness import Metric
 from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.precision.bases import Base, quantised_bases

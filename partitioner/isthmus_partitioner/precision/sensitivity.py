@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus_partitioner.agreement.closeness import Closeness, Metric
+from isthmus.agreement.closeness import Closeness, Metric
 from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.precision.bases import Base

@@ -42,6 +42,10 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_CODE_DRAINING: _ClassVar[ErrorCode]
     ERROR_CODE_INTERNAL: _ClassVar[ErrorCode]
     ERROR_CODE_KEY_FRAME_NEEDED: _ClassVar[ErrorCode]
+    ERROR_CODE_CANCELLED: _ClassVar[ErrorCode]
+    ERROR_CODE_TOO_LATE: _ClassVar[ErrorCode]
+    ERROR_CODE_SUPERSEDED: _ClassVar[ErrorCode]
+    ERROR_CODE_IDLE: _ClassVar[ErrorCode]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_RAW: Encoding
 ENCODING_TOP_K: Encoding
@@ -66,60 +70,78 @@ ERROR_CODE_OVERLOADED: ErrorCode
 ERROR_CODE_DRAINING: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
 ERROR_CODE_KEY_FRAME_NEEDED: ErrorCode
+ERROR_CODE_CANCELLED: ErrorCode
+ERROR_CODE_TOO_LATE: ErrorCode
+ERROR_CODE_SUPERSEDED: ErrorCode
+ERROR_CODE_IDLE: ErrorCode
 
 class EdgeMessage(_message.Message):
-    __slots__ = ("hello", "frame", "heartbeat")
+    __slots__ = ("hello", "frame", "heartbeat", "cancel", "audit")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     frame: Frame
     heartbeat: Heartbeat
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    cancel: Cancel
+    audit: Audit
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., audit: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
 
 class CloudMessage(_message.Message):
-    __slots__ = ("welcome", "result", "heartbeat", "error", "load", "drain")
+    __slots__ = ("welcome", "result", "heartbeat", "error", "load", "drain", "verdict")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     result: Result
     heartbeat: Heartbeat
     error: Error
     load: Load
     drain: Drain
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    verdict: Verdict
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "session_id", "bundle_fingerprint", "answer_top_k")
+    __slots__ = ("protocol", "session_id", "bundle_fingerprint", "answer_top_k", "unanswered", "stream")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     ANSWER_TOP_K_FIELD_NUMBER: _ClassVar[int]
+    UNANSWERED_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     session_id: str
     bundle_fingerprint: str
     answer_top_k: int
-    def __init__(self, protocol: _Optional[int] = ..., session_id: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ..., answer_top_k: _Optional[int] = ...) -> None: ...
+    unanswered: _containers.RepeatedScalarFieldContainer[int]
+    stream: int
+    def __init__(self, protocol: _Optional[int] = ..., session_id: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ..., answer_top_k: _Optional[int] = ..., unanswered: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "bundle_fingerprint", "window", "max_frame_bytes", "provider", "load")
+    __slots__ = ("protocol", "bundle_fingerprint", "window", "max_frame_bytes", "provider", "load", "held", "beat_ms")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    BEAT_MS_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     bundle_fingerprint: str
     window: int
     max_frame_bytes: int
     provider: str
     load: Load
-    def __init__(self, protocol: _Optional[int] = ..., bundle_fingerprint: _Optional[str] = ..., window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
+    held: _containers.RepeatedScalarFieldContainer[int]
+    beat_ms: int
+    def __init__(self, protocol: _Optional[int] = ..., bundle_fingerprint: _Optional[str] = ..., window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., held: _Optional[_Iterable[int]] = ..., beat_ms: _Optional[int] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("name", "data_type", "shape", "encoding", "payload", "top_k")
@@ -150,20 +172,56 @@ class Payload(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., stored: bool = ..., mask_bytes: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("sequence", "candidate", "rung", "payloads", "reference", "mark")
+    __slots__ = ("sequence", "candidate", "rung", "payloads", "reference", "mark", "deadline_ms", "settled_through", "again", "audited")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
     RUNG_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     MARK_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    AUDITED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     candidate: str
     rung: int
     payloads: _containers.RepeatedCompositeFieldContainer[Payload]
     reference: int
     mark: int
-    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., rung: _Optional[int] = ..., payloads: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., reference: _Optional[int] = ..., mark: _Optional[int] = ...) -> None: ...
+    deadline_ms: int
+    settled_through: int
+    again: bool
+    audited: bool
+    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., rung: _Optional[int] = ..., payloads: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., reference: _Optional[int] = ..., mark: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., settled_through: _Optional[int] = ..., again: bool = ..., audited: bool = ...) -> None: ...
+
+class Cancel(_message.Message):
+    __slots__ = ("sequences",)
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    sequences: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, sequences: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Audit(_message.Message):
+    __slots__ = ("sequence", "input")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    input: Frame
+    def __init__(self, sequence: _Optional[int] = ..., input: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
+
+class Verdict(_message.Message):
+    __slots__ = ("sequence", "compared", "agrees", "divergence", "reason")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    AGREES_FIELD_NUMBER: _ClassVar[int]
+    DIVERGENCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    compared: bool
+    agrees: bool
+    divergence: float
+    reason: str
+    def __init__(self, sequence: _Optional[int] = ..., compared: bool = ..., agrees: bool = ..., divergence: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Result(_message.Message):
     __slots__ = ("sequence", "outputs", "timing", "load")
@@ -192,14 +250,18 @@ class Timing(_message.Message):
     def __init__(self, received_ns: _Optional[int] = ..., queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., run_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("id", "padding", "received_ns")
+    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through")
     ID_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_NS_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_THROUGH_FIELD_NUMBER: _ClassVar[int]
     id: int
     padding: bytes
     received_ns: int
-    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ...) -> None: ...
+    answered_ns: int
+    settled_through: int
+    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("frames_waiting", "queue_ms")
@@ -216,11 +278,13 @@ class Drain(_message.Message):
     def __init__(self, grace_ms: _Optional[int] = ...) -> None: ...
 
 class Error(_message.Message):
-    __slots__ = ("sequence", "code", "message")
+    __slots__ = ("sequence", "code", "message", "received_ns")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     code: ErrorCode
     message: str
-    def __init__(self, sequence: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    received_ns: int
+    def __init__(self, sequence: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., message: _Optional[str] = ..., received_ns: _Optional[int] = ...) -> None: ...

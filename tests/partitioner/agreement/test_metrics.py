@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_partitioner.agreement.classification import Classes, Lines
-from isthmus_partitioner.agreement.detection import Detections
-from isthmus_partitioner.agreement.distance import Tensors, Vectors
+from isthmus.agreement.classification import Classes, Lines
+from isthmus.agreement.detection import Detections
+from isthmus.agreement.distance import Tensors, Vectors
 from isthmus_partitioner.agreement.metrics import Answers, Metric, Task, metric_for
 
 FloatArray = NDArray[np.float32]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tests.partitioner.graph.graphs import parsed, weights
 from tests.partitioner.networks import saved
 
+from isthmus.agreement.closeness import Answers, Closeness, closeness_of
 from isthmus_partitioner import Network, load_model
-from isthmus_partitioner.agreement.closeness import Answers, Closeness, closeness_of
 from isthmus_partitioner.precision.qdq import QdqGraph, quantised_graph, tensors_to_range
 from isthmus_partitioner.precision.ranges import collect_ranges
 from isthmus_partitioner.precision.splice import Splicer

@@ -1,0 +1,106 @@
+"""What a device's session tells its owner."""
+
+from dataclasses import dataclass
+
+from isthmus.v1 import split_pb2 as pb
+
+__all__ = [
+    "Answered",
+    "DeviceEvent",
+    "Draining",
+    "Echoed",
+    "Failed",
+    "LoadTold",
+    "Lost",
+    "Missing",
+    "Refused",
+    "Told",
+    "Welcomed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """Frames may be sent; `resumed` if the service still held something of this session."""
+
+    provider: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The result of a frame: the first and only one."""
+
+    sequence: int
+    result: pb.Result
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The service refuses a frame, or failed on it. After a first KEY_FRAME_NEEDED it may be
+    sent again."""
+
+    sequence: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The service does not hold this frame of the stream that broke.
+
+    It may be sent again if `may_send_again`, else it is out of the session already.
+    """
+
+    sequence: int
+    may_send_again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Echoed:
+    """A heartbeat came back: times of the service's clock, in seconds."""
+
+    id: int
+    received_s: float
+    held_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTold:
+    """What a frame waits in the service's queue at present."""
+
+    queue_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The service has compared an audited frame with the unsplit model."""
+
+    verdict: pb.Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The service will end: send nothing new, connect again when all is answered."""
+
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The stream is over; close its connection. Another one may be tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The service will never take this device; close the connection, and try no other."""
+
+    code: str
+    message: str
+
+
+DeviceEvent = (
+    Welcomed | Answered | Failed | Missing | Echoed | LoadTold | Told | Draining | Lost | Refused
+)

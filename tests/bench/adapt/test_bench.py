@@ -1,0 +1,141 @@
+"""The whole bench with real processes on a tiny network and a short trace, and its report."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.bench.adapt.made_up import cell
+from tests.bench.adapt.test_moments import moments, story
+from tests.bench.plan.test_bench import tiny_subject
+from tests.partitioner.conftest import QUICK
+
+from isthmus import ConfigError, Manifest
+from isthmus_bench.adapt import bench
+from isthmus_bench.adapt.bench import AdaptResult, ModelResult, run_adapt_bench
+from isthmus_bench.adapt.config import AdaptBenchConfig
+from isthmus_bench.adapt.report import adapt_json, adapt_lines
+from isthmus_bench.adapt.runs import Policy, policies_of
+from isthmus_bench.traces import Trace
+
+NAME = "efficientnet-lite0"
+DRIVE = Trace("drive", (0.0, 1.0), (20.0, 1.0), 5.0)
+FEW = {"ours", "ewma", "local", "input-raw"}
+KEYS = {
+    "vs_best_static_mean",
+    "vs_best_static_p95",
+    "regret_vs_oracle_mean",
+    "lost",
+    "detect_dead_s",
+    "first_local_answer_ms",
+    "switch_gap_ms_max",
+    "pipeline_speedup_rtt50",
+}
+
+
+def run(config: AdaptBenchConfig, lines: list[str]) -> AdaptResult:
+    """Half of the policies, and moments that are made up."""
+
+    def few(manifest: Manifest) -> tuple[Policy, ...]:
+        return tuple(policy for policy in policies_of(manifest) if policy.name in FEW)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "policies_of", few)
+        patch.setattr(bench, "measured_moments", lambda *_: moments(story()))
+        return run_adapt_bench(config, lines.append, tiny_subject)
+
+
+def small(out: Path) -> AdaptBenchConfig:
+    return AdaptBenchConfig(
+        out=out,
+        models=(NAME,),
+        traces=(DRIVE,),
+        seconds=1.0,
+        edge_factor=2.0,
+        fps=20.0,
+        deadline_ms=500.0,
+        lanes=1,
+        frames=3,
+        plan=replace(QUICK, max_cuts=1, edge_network_ms=None),
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("adapt")
+
+
+@pytest.fixture(scope="module")
+def result(out: Path) -> AdaptResult:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    lines: list[str] = []
+    found = run(small(out), lines)
+    assert any("min left" in line for line in lines)
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    return found
+
+
+def test_every_policy_answers_every_frame_of_the_camera(result: AdaptResult) -> None:
+    (found,) = result.cells
+    assert found.runs.keys() == FEW
+    for name, runs in found.runs.items():
+        (each,) = runs
+        assert (each.accepted, each.lost, each.doubled) == (20, 0, 0), name
+        assert len(each.frames) == 20
+        assert each.device_s > 0
+    assert found.runs["local"][0].payload_bytes == 0
+    assert {frame.candidate for frame in found.runs["input-raw"][0].frames} == {"input-raw"}
+
+
+def test_the_json_has_its_keys(result: AdaptResult) -> None:
+    figures: dict[str, Any] = json.loads(json.dumps(adapt_json(result)), parse_constant=pytest.fail)
+    assert figures.keys() >= KEYS
+    assert figures["lost"] == 0
+    (trace,) = figures["traces"]
+    assert {policy["policy"] for policy in trace["policies"]} == result.cells[0].runs.keys()
+
+
+def test_there_is_a_chart_for_each_trace(result: AdaptResult, out: Path) -> None:
+    assert result.cells[0].trace.startswith("drive")
+    assert (out / f"{NAME}-drive.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_finished_is_not_run_again(result: AdaptResult, out: Path) -> None:
+    lines: list[str] = []
+    found = run(replace(small(out), resume=True), lines)
+    assert f"{NAME}: 0 runs, 0 at a time" in lines
+    assert found.cells == result.cells
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        run_adapt_bench(small(tmp_path / "file" / "out"), pytest.fail, tiny_subject)
+
+
+def made_up(result: AdaptResult, **policies: list[float | None]) -> AdaptResult:
+    found = cell(policies)
+    model = ModelResult(
+        model="net",
+        edge_factor=20.0,
+        scene=found.scene,
+        policies=found.policies,
+        cells=(found,),
+    )
+    return replace(result, models=(model,), stolen_share=0.2, crowded_share=0.5)
+
+
+def test_the_report_names_the_best_and_lists_what_has_no_answer(result: AdaptResult) -> None:
+    lines = list(adapt_lines(made_up(result, ours=[100, None, 100], a=[300, 300, 300])))
+    assert sum(line.startswith("CAUTION: ") for line in lines) == 2
+    assert any(line.startswith("a ") and "best static by mean" in line for line in lines)
+    assert "net, drive: ours: 1 frames without an answer, for instance dropped" in lines
+    assert any(line.startswith("Lost or doubled: 0 of ") for line in lines)
+
+
+def test_a_policy_that_loses_is_shown_to_lose(result: AdaptResult) -> None:
+    figures = adapt_json(made_up(result, ours=[300, 300], a=[100, 100]))
+    assert figures["vs_best_static_mean"] == 3.0
+    assert figures["regret_vs_oracle_mean"] == 2.0

@@ -1,0 +1,212 @@
+"""Frames that nobody waits for any more, and frames that come too late."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+
+import numpy as np
+import pytest
+from tests.cloud.device import Device, Head, Truth, connected
+from tests.cloud.gated import GatedTail
+from tests.cloud.wire import WINDOW, hello, settled, until, wired
+from tests.tinybundle import PROBABILITIES
+
+from isthmus import Bundle, decode_answer
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud import (
+    Answerer,
+    OnnxTail,
+    RunningService,
+    ServiceConfig,
+    StreamMemory,
+    TooLateError,
+)
+from isthmus_cloud.sessions import Sessions
+
+
+@pytest.fixture
+async def device(gated_service: RunningService, bundle: Bundle) -> AsyncIterator[Device]:
+    """A device of a service whose only worker waits at the gate."""
+    async with connected(gated_service.address) as device:
+        await device.hello(bundle.fingerprint)
+        yield device
+
+
+async def cancelled(device: Device, *sequences: int) -> None:
+    """The device cancels these frames, and is told that they are."""
+    await device.send(cancel=pb.Cancel(sequences=sequences))
+    for sequence in sequences:
+        error = await device.error()
+        assert (error.sequence, error.code) == (sequence, pb.ERROR_CODE_CANCELLED)
+
+
+async def test_a_frame_that_is_cancelled_before_it_was_begun_is_not_run(
+    device: Device, gate: GatedTail, head: Head
+) -> None:
+    for sequence in (1, 2, 3):
+        await device.send(frame=head.frame("cut-16", sequence))
+    await gate.begun()
+    await cancelled(device, 2)
+    gate.open_for_good()
+    assert [(await device.result()).sequence for _ in range(2)] == [1, 3]
+    await device.roundtrip()
+    assert gate.runs == 2
+
+
+async def test_the_bytes_of_a_cancelled_frame_are_free_before_any_worker_is(
+    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.say(frame=head.frame("input-raw", 1))
+        await gate.begun()
+        taken_bytes = answerer.bytes_in_flight
+        for sequence in (2, 3):
+            wire.say(frame=head.frame("input-raw", sequence))
+        await wire.roundtrip()
+        assert answerer.bytes_in_flight == 3 * taken_bytes
+        wire.say(cancel=pb.Cancel(sequences=[2, 3]))
+        assert await wire.receive_kinds(2) == ["error", "error"]
+        await until(lambda: answerer.bytes_in_flight == taken_bytes)
+        assert answerer.load().frames_waiting == 0
+    assert gate.runs == 1
+
+
+async def test_the_answer_of_a_frame_that_is_cancelled_while_it_runs_is_dropped(
+    device: Device, gate: GatedTail, head: Head
+) -> None:
+    await device.send(frame=head.frame("cut-16", 1))
+    await gate.begun()
+    await cancelled(device, 1)
+    gate.open_for_good()
+    await device.send(frame=head.frame("cut-16", 2))
+    assert (await device.result()).sequence == 2
+    await device.roundtrip()
+    assert gate.runs == 2
+
+
+async def test_a_frame_that_is_cancelled_before_its_answer_was_told_is_answered_once(
+    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.stall()
+        wire.say(heartbeat=pb.Heartbeat(id=1))  # it stands before the answer
+        wire.say(frame=head.frame("cut-16", 1))
+        await until(lambda: gate.runs == 1 and answerer.bytes_in_flight == 0)
+        await settled()
+        wire.say(cancel=pb.Cancel(sequences=[1]))
+        await settled()
+        assert not wire.stream._held._outcomes
+        wire.read()
+        assert await wire.receive_kinds(1) == ["heartbeat"]
+        assert (await wire.error()).code == pb.ERROR_CODE_CANCELLED
+        await wire.roundtrip()
+
+
+async def test_cancelling_frees_the_window(device: Device, gate: GatedTail, head: Head) -> None:
+    for sequence in range(1, WINDOW + 1):
+        await device.send(frame=head.frame("cut-16", sequence))
+    await cancelled(device, 3)
+    await device.send(frame=head.frame("cut-16", WINDOW + 1))
+    gate.open_for_good()
+    answered = {(await device.result()).sequence for _ in range(WINDOW)}
+    assert answered == {1, 2, 4, WINDOW + 1}
+
+
+async def test_cancelling_what_is_not_in_flight_is_no_news(
+    device: Device, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    await device.send(frame=head.frame("cut-16", 1))
+    await device.result()
+    await device.send(cancel=pb.Cancel(sequences=[0, 1, 2, 2**64 - 1]))
+    await device.roundtrip()
+
+
+async def test_a_frame_whose_deadline_passes_in_the_queue_is_not_run(
+    device: Device, gate: GatedTail, head: Head
+) -> None:
+    late = head.frame("cut-16", 2)
+    late.deadline_ms = 1
+    await device.send(frame=head.frame("cut-16", 1))
+    await gate.begun()
+    await device.send(frame=late)
+    await device.roundtrip()
+    sent_s = time.monotonic()
+    while time.monotonic() <= sent_s + 2 * late.deadline_ms / 1e3:
+        await device.roundtrip()
+    gate.open_for_good()
+    assert (await device.result()).sequence == 1
+    error = await device.error()
+    assert (error.sequence, error.code) == (2, pb.ERROR_CODE_TOO_LATE)
+    assert "its deadline was 1 ms; it was not run" in error.message
+    assert gate.runs == 1
+
+
+@pytest.mark.parametrize("deadline_ms", [0, 3_600_000])
+async def test_a_deadline_that_is_none_or_has_not_passed_changes_nothing(
+    answerer: Answerer, gate: GatedTail, head: Head, deadline_ms: int
+) -> None:
+    gate.open_for_good()
+    frame = head.frame("cut-16")
+    frame.deadline_ms = deadline_ms
+    now_ns = time.monotonic_ns()
+    assert (await answerer.answer(frame, now_ns, 0, StreamMemory())).sequence == 1
+    assert gate.runs == 1
+
+
+async def test_the_deadline_counts_from_the_arrival(
+    answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    gate.open_for_good()
+    frame = head.frame("cut-16")
+    frame.deadline_ms = 60_000
+    arrived_ns = time.monotonic_ns() - 61 * 10**9
+    with pytest.raises(TooLateError, match=r"waited 61\d\d\d ms .* was 60000 ms"):
+        await answerer.answer(frame, arrived_ns, 0, StreamMemory())
+    assert gate.runs == 0
+    assert answerer.bytes_in_flight == 0
+
+
+async def test_a_frame_that_is_too_late_is_still_there_for_the_differences_to_it(
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail], head: Head
+) -> None:
+    film, truth, memory = head.film("cut-16", frames=4), Truth(bundle), StreamMemory()
+    film[2].deadline_ms = 1
+    with Answerer(bundle.manifest, tails) as answerer:
+        await answerer.answer(film[1], 1, 0, memory)
+        with pytest.raises(TooLateError):
+            await answerer.answer(film[2], 1, 0, memory)
+        result = await answerer.answer(film[3], 1, 0, memory)
+    expected = [truth.of(frame) for frame in film[1:]][-1]
+    answer = decode_answer(result.outputs[0], PROBABILITIES)
+    assert np.allclose(answer, expected, rtol=1e-5, atol=1e-7)
+
+
+async def test_frames_that_are_too_late_hold_no_memory(
+    answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    """Differences that are not marked stand in a line until one after them is decoded."""
+    gate.open_for_good()
+    memory, film = StreamMemory(), head.film("cut-16", frames=3)
+    film[2].mark, film[2].deadline_ms = 0, 1
+    for _ in range(5):
+        with pytest.raises(TooLateError):
+            await answerer.answer(film[2], 1, 0, memory)
+    assert [turn.frame for turn in memory._line] == [None] * 5
+    assert answerer.bytes_in_flight == 0
+
+
+async def test_a_flood_of_frames_and_cancels_is_held_back_by_what_it_does_not_read(
+    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+) -> None:
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.stall()
+        for sequence in range(1, 501):
+            wire.say(frame=head.frame("cut-16", sequence))
+            wire.say(cancel=pb.Cancel(sequences=[sequence]))
+        await settled()
+        assert wire.taken < 60
+        assert answerer.load().frames_waiting <= WINDOW

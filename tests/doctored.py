@@ -1,0 +1,63 @@
+"""The tiny bundle with a ladder, for tests of the guard: honest, or damaged in one of two ways.
+
+The cut `cut` has two rungs, of which the plan says that both agree always. It is by far the fastest
+way to an answer, then `input-raw`, then `local`.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import onnx
+from tests.tinybundle import FINE, _entry, _tail
+
+from isthmus import Candidate, Manifest, Rung, Symbols, encode_manifest, open_bundle
+
+Damage = Literal["none", "coarse rung", "tail"]
+
+HONEST = Symbols(levels=256, step=1 / 24, zero_point=5)
+DAMAGED = Symbols(levels=16, step=16.0, zero_point=1)  # all values fall on one symbol or two
+_TAIL = "cloud/tail-cut.onnx"
+
+__all__ = ["Damage", "build_doctored_bundle"]
+
+
+def build_doctored_bundle(tiny_bundle: Path, directory: Path, damage: Damage) -> Path:
+    """Write the bundle into `directory`, which must not exist, and return it."""
+    shutil.copytree(tiny_bundle, directory)
+    manifest = open_bundle(directory, "cloud").manifest
+    if damage == "tail":
+        onnx.save(_tail(seed=1), directory / _TAIL)
+    coarse = DAMAGED if damage == "coarse rung" else HONEST
+    changed = msgspec.structs.replace(
+        manifest,
+        candidates=(manifest.local, _input(manifest), _cut(manifest, (FINE, coarse))),
+        files=tuple(_entry(directory, file.path) for file in manifest.files),
+    )
+    (directory / "bundle.json").write_bytes(encode_manifest(changed))
+    return directory
+
+
+def _input(manifest: Manifest) -> Candidate:
+    """Not what the policy prefers while it trusts the cut."""
+    candidate = manifest.candidate("input-raw")
+    figures = msgspec.structs.replace(candidate.figures, encode_ms=60.0)
+    rung = msgspec.structs.replace(candidate.rungs[0], figures=figures)
+    return msgspec.structs.replace(candidate, rungs=(rung,))
+
+
+def _cut(manifest: Manifest, ladder: tuple[Symbols, ...]) -> Candidate:
+    known = manifest.candidate("cut-256")
+    figures = msgspec.structs.replace(known.figures, edge_ms=1.0)
+    sizes = (510, 250)
+    rungs = tuple(
+        Rung(
+            encodings=(encoding,),
+            figures=msgspec.structs.replace(
+                figures, payload_bytes=size, payload_bytes_p95=size * 5 // 4
+            ),
+        )
+        for encoding, size in zip(ladder, sizes, strict=True)
+    )
+    return msgspec.structs.replace(known, id="cut", rungs=rungs, chosen=1)

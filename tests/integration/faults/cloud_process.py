@@ -1,0 +1,94 @@
+"""The real `isthmus cloud` in a process that tells its counts and whose clock may jump.
+
+    python -m tests.integration.faults.cloud_process cloud BUNDLE [flags of isthmus cloud]
+
+SIGUSR1: one line of JSON, `Counts`. The clock jumps as `clock.py` says.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import psutil
+from tests.integration.faults.clock import Clock
+
+from isthmus_cli.main import main
+from isthmus_cloud.answering import Answerer
+from isthmus_cloud.sessions import Sessions
+
+__all__ = ["WORD", "Counts"]
+
+WORD = "counts "
+
+
+class Counts(msgspec.Struct):
+    """What the service has done, and what it holds at present.
+
+    `answering` counts the frames that tails were asked for, `sessions` those of which something is
+    held, with or without a stream, `parked` those without.
+    """
+
+    answering: int
+    sessions: int
+    parked: int
+    parked_bytes: int
+    bytes_in_flight: int
+    threads: int
+    rss_bytes: int
+
+
+class _Watch:
+    """Sees the parts of the service come, and counts the frames that tails are asked for."""
+
+    def __init__(self) -> None:
+        self._sessions: list[Sessions] = []
+        self._answerers: list[Answerer] = []
+        self._frames = 0
+        _watch(Sessions, "__init__", self._sessions.append)
+        _watch(Answerer, "__init__", self._answerers.append)
+        _watch(Answerer, "answer", self._note_frame)
+
+    def counts(self) -> Counts:
+        process = psutil.Process()
+        return Counts(
+            answering=self._frames,
+            sessions=sum(each.count for each in self._sessions),
+            parked=sum(each.parked for each in self._sessions),
+            parked_bytes=sum(each.parked_bytes for each in self._sessions),
+            bytes_in_flight=sum(each.bytes_in_flight for each in self._answerers),
+            threads=process.num_threads(),
+            rss_bytes=process.memory_info().rss,
+        )
+
+    def _note_frame(self, _: Answerer) -> None:
+        self._frames += 1
+
+
+def _watch(kind: type, method: str, seen: Callable[[Any], None]) -> None:
+    """`seen` gets the instance before each call of this method."""
+    original = getattr(kind, method)
+
+    def watched(instance: object, *rest: object) -> object:
+        seen(instance)
+        return original(instance, *rest)
+
+    setattr(kind, method, watched)
+
+
+def _serve(arguments: list[str]) -> int:
+    Clock()
+    watch = _Watch()
+
+    def tell(*_: object) -> None:
+        # Not by `print`: the signal may have come in the middle of one.
+        os.write(1, WORD.encode() + msgspec.json.encode(watch.counts()) + b"\n")
+
+    signal.signal(signal.SIGUSR1, tell)
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(_serve(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""The cloud dies, comes back, is another one, refuses, or lives in another time."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from tests.commands import PATIENCE_S, Cloud, until
+from tests.integration.faults.clock import AHEAD, BACK
+from tests.integration.faults.processes import CountedCloud
+from tests.integration.faults.traffic import WINDOW, Settle, opened
+
+from isthmus import PeerError, open_bundle
+
+
+@pytest.mark.fault("server killed")
+def test_frames_in_flight_when_the_server_is_killed_are_answered(
+    tiny_bundle: Path, settle: Settle
+) -> None:
+    with Cloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        traffic.flow_until_answered_by("cloud")
+        cloud.process.send_signal(signal.SIGSTOP)  # or it might answer before it dies
+        traffic.fill()
+        cloud.process.kill()
+        traffic.flow_until_answered_by("device", 2 * WINDOW)
+        tally = settle(traffic)
+    assert min(tally.cloud, tally.device) > 0
+
+
+@pytest.mark.fault("server restarted")
+def test_a_server_that_is_restarted_answers_again(tiny_bundle: Path, settle: Settle) -> None:
+    with Cloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        traffic.flow_until_answered_by("cloud")
+        cloud.process.send_signal(signal.SIGSTOP)
+        traffic.fill()
+        cloud.process.kill()
+        cloud.ended()
+        with Cloud(tiny_bundle, cloud.address):
+            traffic.flow_until_answered_by("cloud")
+            tally = settle(traffic)
+        assert traffic.agent.stats().connects == 2
+    assert min(tally.cloud, tally.device) > 0
+
+
+@pytest.mark.fault("server restarted with another bundle")
+def test_a_server_that_comes_back_with_another_bundle_is_left_alone(
+    tiny_bundle: Path, other_bundle: Path, settle: Settle
+) -> None:
+    with Cloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        traffic.flow_until_answered_by("cloud")
+        cloud.process.send_signal(signal.SIGSTOP)
+        traffic.fill()
+        cloud.process.kill()
+        cloud.ended()
+        with Cloud(other_bundle, cloud.address):
+            traffic.flow(
+                lambda: traffic.agent.stats().link_state == "refused", "the link is refused"
+            )
+            before = traffic.answered_by("cloud")
+            traffic.flow_until_answered_by("device")
+            settle(traffic)
+            assert traffic.answered_by("cloud") == before
+
+
+@pytest.mark.fault("wrong fingerprint")
+def test_a_device_with_another_bundle_is_refused_and_the_others_are_served(
+    tiny_bundle: Path, other_bundle: Path, settle: Settle
+) -> None:
+    theirs = open_bundle(other_bundle, "device").fingerprint[:12]
+    with CountedCloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        for _ in range(3):
+            with pytest.raises(PeerError, match=theirs), opened(other_bundle, cloud.address):
+                pass
+            traffic.flow_until_answered_by("cloud")
+        tally = settle(traffic)
+        until(lambda: cloud.holds_only(1), "the server holds nothing of those it refused")
+    assert tally.accepted == tally.cloud
+
+
+@pytest.mark.fault("server overloaded")
+def test_frames_that_an_overloaded_server_refuses_are_answered_by_the_device(
+    tiny_bundle: Path, settle: Settle
+) -> None:
+    one_frame = 11264  # bytes that the largest frame of the plan may take
+    flags = ("--max-bytes-in-flight", one_frame)
+    with (
+        CountedCloud(tiny_bundle, "127.0.0.1:0", *flags) as cloud,
+        opened(tiny_bundle, cloud.address, patience_ms=PATIENCE_S * 1e3) as traffic,
+    ):
+        traffic.flow_until_answered_by("cloud")
+        cloud.process.send_signal(signal.SIGSTOP)
+        traffic.fill()  # they will be read together, before the first of them is done
+        cloud.process.send_signal(signal.SIGCONT)
+        tally = settle(traffic)
+        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+    assert min(tally.cloud, tally.device) > 0
+
+
+@pytest.mark.fault("server's clock jumps")
+def test_the_servers_clock_may_jump(tiny_bundle: Path, settle: Settle) -> None:
+    with CountedCloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        traffic.flow_until_answered_by("cloud")
+        for jump in (AHEAD, BACK):
+            traffic.send(WINDOW)
+            cloud.process.send_signal(jump)
+            traffic.send(WINDOW)
+            traffic.flow_until_answered_by("cloud", 4 * WINDOW)
+        settle(traffic)
+        until(lambda: cloud.holds_only(1), "the server holds nothing more")

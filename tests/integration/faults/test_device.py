@@ -1,0 +1,131 @@
+"""The device dies, does not read, sends rubbish, or lives in another time."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.cloud.device import Head
+from tests.commands import until
+from tests.integration.faults.clock import AHEAD, BACK
+from tests.integration.faults.processes import MARGIN_BYTES, CountedCloud, FilmingDevice
+from tests.integration.faults.raw_device import RawDevice
+from tests.integration.faults.tally import Count, Lasting, Tally
+from tests.integration.faults.traffic import CANDIDATES, WINDOW, Settle, opened
+
+from isthmus import open_bundle
+from isthmus.v1 import split_pb2 as pb
+
+MANY = 20_000  # frames: more than flow control lets out to a service that does not read
+
+
+@pytest.mark.fault("device killed")
+def test_what_the_server_holds_for_killed_devices_is_freed(
+    tiny_bundle: Path, settle: Settle, lasting: Lasting
+) -> None:
+    flags = ("--resume-s", lasting(0.5, 10.0))
+    with (
+        CountedCloud(tiny_bundle, "127.0.0.1:0", *flags) as cloud,
+        opened(tiny_bundle, cloud.address) as survivor,
+    ):
+        survivor.flow_until_answered_by("cloud")
+        levels = []
+        for _ in range(2):
+            with FilmingDevice(tiny_bundle, cloud.address) as device:
+                device.answered_by("cloud", 2 * WINDOW)
+                device.process.kill()
+                survivor.flow(lambda: cloud.counts().sessions == 1, "its session is gone")
+            levels.append(cloud.counts())
+        tally = settle(survivor)
+        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+    assert {(each.parked, each.parked_bytes) for each in levels} == {(0, 0)}
+    assert levels[1].rss_bytes < levels[0].rss_bytes + MARGIN_BYTES
+    assert levels[1].threads <= levels[0].threads
+    assert tally.accepted == tally.cloud
+
+
+@pytest.mark.fault("slow reader")
+def test_a_device_that_does_not_read_is_held_back_and_the_others_are_served(
+    tiny_bundle: Path, settle: Settle
+) -> None:
+    bundle = open_bundle(tiny_bundle, "device")
+    frame = Head(open_bundle(tiny_bundle, "cloud")).frame("input-raw")
+    with (
+        CountedCloud(tiny_bundle, "127.0.0.1:0", "--resume-s", 0.5) as cloud,
+        opened(tiny_bundle, cloud.address) as other,
+    ):
+        other.flow_until_answered_by("cloud")
+        before = cloud.counts()
+        with RawDevice(cloud.address, "slow", bundle.fingerprint) as device:
+            device.flood(frame, MANY)
+            assert device.taken_until_stuck() < MANY
+            other.flow_until_answered_by("cloud", 2 * WINDOW)
+            held = cloud.counts()
+        other.flow(lambda: cloud.counts().sessions == 1, "its session is gone")
+        tally = settle(other)
+        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+    assert held.rss_bytes < before.rss_bytes + MARGIN_BYTES
+    assert held.bytes_in_flight <= WINDOW * 2 * frame.ByteSize()  # payloads and tensors
+    assert tally.accepted == tally.cloud
+
+
+@pytest.mark.fault("corrupt frame")
+def test_corrupt_frames_end_one_by_one_and_the_others_are_served(
+    tiny_bundle: Path, settle: Settle, count: Count
+) -> None:
+    bundle = open_bundle(tiny_bundle, "device")
+    head, chance = Head(open_bundle(tiny_bundle, "cloud")), random.Random(5)
+    frames = 200
+    with (
+        CountedCloud(tiny_bundle) as cloud,
+        opened(tiny_bundle, cloud.address) as other,
+        RawDevice(cloud.address, "corrupt", bundle.fingerprint) as device,
+    ):
+        outcomes: Counter[str] = Counter()
+        for sequence in range(1, frames + 1):
+            device.send(frame=_corrupt(head.frame(chance.choice(CANDIDATES), sequence), chance))
+            outcomes[device.outcome()] += 1
+            if sequence % 20 == 0:
+                other.send(1)
+        tally = settle(other)
+        until(lambda: cloud.holds_only(2), "the server holds nothing more")
+    assert set(outcomes) <= {"result", "ERROR_CODE_BAD_FRAME", "ERROR_CODE_UNKNOWN_CANDIDATE"}
+    refused = frames - outcomes["result"]
+    assert refused > 0
+    assert tally.accepted == tally.cloud
+    count(Tally(accepted=frames, cloud=outcomes["result"], device=0, errors=refused))
+
+
+@pytest.mark.fault("device's clock jumps")
+def test_the_devices_clock_may_jump(tiny_bundle: Path, count: Count) -> None:
+    with (
+        CountedCloud(tiny_bundle, "127.0.0.1:0", "--resume-s", 0.5) as cloud,
+        FilmingDevice(tiny_bundle, cloud.address) as device,
+    ):
+        device.answered_by("cloud", 2 * WINDOW)
+        for jump in (AHEAD, BACK):
+            device.process.send_signal(jump)
+            device.answered_by("cloud", 4 * WINDOW)
+        tally = device.tally()
+        count(tally)
+        until(lambda: cloud.holds_only(0), "the server holds nothing more")
+    assert tally.balances, tally
+
+
+def _corrupt(frame: pb.Frame, chance: random.Random) -> pb.Frame:
+    """Some of its bytes are others, or missing, or it says that it is something else."""
+    payload = frame.payloads[0]
+    data = bytearray(payload.data)
+    match chance.randrange(5):
+        case 0:
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        case 1:
+            del data[chance.randrange(len(data)) :]
+        case 2:
+            data += bytes(chance.randrange(1, 5000))
+        case 3:
+            payload.mask_bytes = chance.randrange(1, 2**32)
+        case _:
+            frame.candidate += "?"
+    payload.data = bytes(data)
+    return frame
