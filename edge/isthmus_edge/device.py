@@ -1,4 +1,4 @@
-"""All that the device computes: heads, wire symbols, payloads, rests. One thread, in order.
+"""All that the device computes: heads, wire symbols, payloads, rests. One thread.
 
 The encoder remembers the frame before (a video is sent as differences), so frames must be encoded
 in the order in which they are sent. One thread, and one caller that sends what it was given before
@@ -6,8 +6,9 @@ it asks for the next head, see to that.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from isthmus import Bundle, Candidate, Cut, FrameEncoder
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.chain import Chain, Chains
 from isthmus_edge.config import AgentConfig
+from isthmus_edge.desk import REST_WAITS_S, Desk
 from isthmus_edge.frame import Frame
 from isthmus_edge.pace import Pace
 from isthmus_edge.runtime import AnyArray
@@ -22,7 +24,7 @@ from isthmus_edge.stages import Stages
 
 Result = TypeVar("Result")
 Outputs = Mapping[str, AnyArray]
-Begin = Callable[[str, Callable[[], Any]], "Future[tuple[Any, float]]"]
+Begin = Callable[[str, Callable[[], Any], float], "Future[tuple[Any, float]]"]
 
 __all__ = ["Device", "Rest"]
 
@@ -49,10 +51,10 @@ class Rest:
         self.done.cancel()
 
     async def _through(self, held: Outputs, cut: Cut, chain: Chain) -> tuple[Outputs, float]:
-        took_ms = 0.0
+        took_ms, due_s = 0.0, time.monotonic() + REST_WAITS_S
         for depth in range(cut.depth, chain.segments):
             step = partial(chain.step, held, depth)
-            self._step = self._begin(f"segment {depth} of {cut.chain}", step)
+            self._step = self._begin(f"segment {depth} of {cut.chain}", step, due_s)
             held, step_ms = await asyncio.wrap_future(self._step)
             took_ms += step_ms
         return chain.outputs(held), took_ms
@@ -70,7 +72,7 @@ class Device:
         self._stages = Stages(bundle, config.threads)
         self._encoder = FrameEncoder(video=config.video == "auto")
         self._pace = pace
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="isthmus-device")
+        self._desk = Desk("isthmus-device")
         self._rests: set[Rest] = set()
 
     @property
@@ -121,11 +123,11 @@ class Device:
 
     def forget(self) -> None:
         """Begin anew with a key frame: another connection, whose other end holds nothing."""
-        self._thread.submit(self._encoder.forget)
+        self._desk.submit(self._encoder.forget)
 
     def close(self) -> None:
         """Wait for the work in hand."""
-        self._thread.shutdown()
+        self._desk.close()
 
     def _encode(
         self,
@@ -145,14 +147,16 @@ class Device:
         """Loading one is not a frame's work: it is not timed."""
         if self._chains.holds(cut):
             return self._chains.of(cut)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._chains.of, cut)
+        return await asyncio.wrap_future(self._desk.submit(partial(self._chains.of, cut)))
 
     async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
         return await asyncio.wrap_future(self._begin(kind, work))
 
-    def _begin(self, kind: str, work: Callable[[], Result]) -> "Future[tuple[Result, float]]":
-        """Its result, and the ms that it took, as soon as its turn has come."""
-        return self._thread.submit(self._pace.run, kind, work)
+    def _begin(
+        self, kind: str, work: Callable[[], Result], due_s: float | None = None
+    ) -> "Future[tuple[Result, float]]":
+        """Its result, and the ms that it took, when its turn has come."""
+        return self._desk.submit(partial(self._pace.run, kind, work), due_s)
 
 
 def _heard(done: "asyncio.Future[Any]") -> None:

@@ -192,23 +192,22 @@ class Outlook:
     ) -> float:
         """How long after it was sent a frame waits before the device begins to finish it itself.
 
-        `left_ms` is what remains until the frame's deadline: the device begins no later than its
-        rest, and what waits for the device thread (`device_queue_ms`), allow. Where they allow it
-        no longer, but the cloud should be in time even if it is slow, the deadline is the cloud's
-        to meet. `ahead_ms` is what the frame waits behind others on the link (`patience_ms` of
-        the forecast).
+        `left_ms` is what remains until the frame's deadline. Where the cloud should be in time even
+        if it is slow, its answer is waited for until it is clearly late: a rest that is begun to be
+        quite safe costs the frames behind it. Else the device begins no later than its rest, and
+        what waits for the device thread (`device_queue_ms`), allow. `ahead_ms` is what the frame
+        waits behind others on the link (`patience_ms` of the forecast).
         """
         expected_ms = patience_ms(decision.prediction, ahead_ms)
         if self._config.patience_ms is not None:
             expected_ms = self._config.patience_ms
         if left_ms is None:
             return max(expected_ms, 0.0)
-        begin_ms = left_ms - self._rest_at_most_ms(decision.candidate) - device_queue_ms
-        if begin_ms >= 0:
-            return min(expected_ms, begin_ms)
         late_ms = decision.prediction.late_ms
-        cloud_is_in_time = late_ms is not None and late_ms + (ahead_ms or 0.0) <= left_ms
-        return max(expected_ms, 0.0) if cloud_is_in_time else 0.0
+        if late_ms is not None and late_ms + (ahead_ms or 0.0) <= left_ms:
+            return min(max(expected_ms, 0.0), left_ms)
+        begin_ms = left_ms - self._rest_at_most_ms(decision.candidate) - device_queue_ms
+        return min(max(begin_ms, 0.0), max(expected_ms, 0.0))
 
     def _rest_at_most_ms(self, candidate: Candidate) -> float:
         """The rest with a margin: two deviations of what was measured."""

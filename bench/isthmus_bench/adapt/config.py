@@ -48,7 +48,7 @@ class AdaptBenchConfig:
     models: tuple[str, ...] = ADAPT_MODELS
     traces: tuple[Trace, ...] | None = None
     seconds: float = 30.0
-    edge_factor: float = 20.0
+    edge_factor: float = 40.0
     fps: float | None = None
     deadline_ms: float | None = None
     tell_deadline: bool = True
