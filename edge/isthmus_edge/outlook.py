@@ -198,16 +198,17 @@ class Outlook:
         what waits for the device thread (`device_queue_ms`), allow. `ahead_ms` is what the frame
         waits behind others on the link (`patience_ms` of the forecast).
         """
-        expected_ms = patience_ms(decision.prediction, ahead_ms)
-        if self._config.patience_ms is not None:
-            expected_ms = self._config.patience_ms
+        expected_ms = self._config.patience_ms
+        waits_for_cloud = expected_ms is None
+        if expected_ms is None:
+            expected_ms = patience_ms(decision.prediction, ahead_ms)
         if left_ms is None:
             return max(expected_ms, 0.0)
         late_ms = decision.prediction.late_ms
-        if late_ms is not None and late_ms + (ahead_ms or 0.0) <= left_ms:
-            return min(max(expected_ms, 0.0), left_ms)
+        if waits_for_cloud and late_ms is not None and late_ms + (ahead_ms or 0.0) <= left_ms:
+            return min(expected_ms, left_ms)
         begin_ms = left_ms - self._rest_at_most_ms(decision.candidate) - device_queue_ms
-        return min(max(begin_ms, 0.0), max(expected_ms, 0.0))
+        return max(min(begin_ms, expected_ms), 0.0)
 
     def _rest_at_most_ms(self, candidate: Candidate) -> float:
         """The rest with a margin: two deviations of what was measured."""
