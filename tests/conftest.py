@@ -9,7 +9,7 @@ from tests.widebundle import build_wide_bundle
 
 from isthmus import Chain
 from isthmus_edge import agent
-from isthmus_edge.vitals import Vitals
+from isthmus_edge.policy.vitals import Vitals
 from isthmus_models import MODELS
 from isthmus_partitioner.parts import timing
 from isthmus_partitioner.planning import trying

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from statistics import median
 from typing import TypeVar
 
+from isthmus_edge.device.calloff import CallOff
+
 Result = TypeVar("Result")
 
 __all__ = ["SlowBoard"]
@@ -33,7 +35,9 @@ class SlowBoard:
         """From now on this machine takes `drift` times as long as when `factor` was right."""
         self._drift = drift
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         """The result of `work()` and the time it takes on the board, in ms."""
         begin, cpu_begin = time.perf_counter(), time.thread_time()
         result = work()
@@ -41,5 +45,6 @@ class SlowBoard:
         takes_s = median(self._cpu_s[kind]) * self._factor
         remaining_s = takes_s - (time.perf_counter() - begin)
         if remaining_s > 0:
-            time.sleep(remaining_s)
+            pause = time.sleep if call_off is None else call_off.pause
+            pause(remaining_s)
         return result, takes_s * 1e3

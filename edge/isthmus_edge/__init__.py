@@ -2,19 +2,19 @@
 
 from isthmus_edge.agent import Agent
 from isthmus_edge.answer import Answer, Stats, Switch
-from isthmus_edge.chain import Chain, Chains
+from isthmus_edge.audit.verdicts import AuditCount, AuditStats
 from isthmus_edge.config import AgentConfig, Objective, Video
+from isthmus_edge.device.chain import Chain, Chains
+from isthmus_edge.device.pace import FullPace, Pace
+from isthmus_edge.device.stages import Stages
 from isthmus_edge.events import Event, OnEvent
 from isthmus_edge.inputs import Inputs
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.link import LinkEstimate, LinkEstimator
-from isthmus_edge.pace import FullPace, Pace
-from isthmus_edge.policy import Decision, Goal, Prediction, Situation, decide, predict
-from isthmus_edge.rate import Budget, Choice, Demand, RateController, budget
+from isthmus_edge.policy.choice import Decision, Goal, Prediction, Situation, decide, predict
+from isthmus_edge.policy.rate import Budget, Choice, Demand, RateController, budget
 from isthmus_edge.rows import read_rows
-from isthmus_edge.stages import Stages
-from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
-from isthmus_edge.verdicts import AuditCount, AuditStats
+from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
 
 __all__ = [
     "Agent",

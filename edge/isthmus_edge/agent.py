@@ -33,22 +33,22 @@ from isthmus import (
 )
 from isthmus.session import Identity
 from isthmus_edge.answer import Answer, Stats
-from isthmus_edge.audits import raw_input_way
+from isthmus_edge.audit.audits import raw_input_way
 from isthmus_edge.config import AgentConfig, Objective
-from isthmus_edge.device import Device
+from isthmus_edge.device.device import Device
+from isthmus_edge.device.pace import FullPace, Pace
+from isthmus_edge.device.runtime import AnyArray
 from isthmus_edge.events import Events, OnEvent
-from isthmus_edge.frame import Frame
 from isthmus_edge.inputs import Inputs, checked_inputs
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.link import Estimator, LinkEstimator
-from isthmus_edge.pace import FullPace, Pace
 from isthmus_edge.pins import pinned
-from isthmus_edge.pipeline import Pipeline
-from isthmus_edge.policy import Decision
-from isthmus_edge.runtime import AnyArray
-from isthmus_edge.transport import GrpcTransport, Transport
-from isthmus_edge.uplink import State, Uplink
-from isthmus_edge.vitals import read_vitals
+from isthmus_edge.policy.choice import Decision
+from isthmus_edge.policy.vitals import read_vitals
+from isthmus_edge.stream.frame import Frame
+from isthmus_edge.stream.pipeline import Pipeline
+from isthmus_edge.stream.transport import GrpcTransport, Transport
+from isthmus_edge.stream.uplink import State, Uplink
 
 READ_AHEAD = 16
 VITALS_S = 5.0

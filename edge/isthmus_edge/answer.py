@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus_edge.audit.verdicts import AuditStats
 from isthmus_edge.events import Event
 from isthmus_edge.link import LinkEstimate
-from isthmus_edge.verdicts import AuditStats
 
 __all__ = ["Answer", "Stats", "Switch"]
 

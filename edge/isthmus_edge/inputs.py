@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import TensorSpec, WireError
-from isthmus_edge.runtime import AnyArray
+from isthmus_edge.device.runtime import AnyArray
 
 __all__ = ["Inputs", "checked_inputs"]
 

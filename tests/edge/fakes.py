@@ -21,6 +21,7 @@ from isthmus import (
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Connection, OnEnd, OnMessage
+from isthmus_edge.device.calloff import CallOff
 
 MARK = 7  # the class that the fake service always answers: no picture of the tests is of it
 
@@ -82,7 +83,9 @@ class PlannedPace:
         segments = max(len(chain.segments) for chain in manifest.chains)
         self._ms["whole"], self._segment_ms = whole_ms, whole_ms / segments
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         return work(), self._ms.get(kind, self._segment_ms)
 
 

@@ -27,6 +27,7 @@ from isthmus import (
 )
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Answer, Chains, Stats
+from isthmus_edge.device.calloff import CallOff
 
 Result = TypeVar("Result")
 
@@ -281,7 +282,7 @@ def test_a_fast_link_gets_symbols_that_are_not_entropy_coded(
     config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate="floats")
     with Agent.open(config, transport=service) as agent:
         for limit_bps in (inf, 1.0):
-            monkeypatch.setattr("isthmus_edge.pipeline.FAST_LINK_BPS", limit_bps)
+            monkeypatch.setattr("isthmus_edge.stream.pipeline.FAST_LINK_BPS", limit_bps)
             agent.infer(wide_item(tiny_pictures(1)[0]))
     assert [frame.payloads[0].stored for frame in service.frames] == [False, True]
     assert len(service.frames[1].payloads[0].data) == 8 * 16 * 16 // 2
@@ -352,7 +353,9 @@ class Held:
     def __init__(self) -> None:
         self.let_go = threading.Event()
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         assert self.let_go.wait(PATIENT), kind
         return work(), 1.0
 
@@ -384,7 +387,9 @@ class BrokenOnce:
     def __init__(self) -> None:
         self.broken = True
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         if self.broken:
             self.broken = False
             raise ZeroDivisionError(kind)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from isthmus import Chain, Manifest
 from isthmus_bench.slow_board import SlowBoard
+from isthmus_edge.device.calloff import CallOff
 
 Result = TypeVar("Result")
 
@@ -28,16 +29,20 @@ class PlannedBoard:
         self.spent_s = 0.0
         self.unplanned_s = 0.0
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         """The result of `work()` and the time it takes on the board, in ms."""
         takes_ms = self._planned_ms.get(kind)
         if takes_ms is None:
-            result, takes_ms = self._others.run(kind, work)
+            result, takes_ms = self._others.run(kind, work, call_off)
             self.unplanned_s += takes_ms / 1e3
         else:
             begin = time.perf_counter()
             result = work()
-            time.sleep(max(takes_ms / 1e3 - (time.perf_counter() - begin), 0.0))
+            pause = time.sleep if call_off is None else call_off.pause
+            pause(max(takes_ms / 1e3 - (time.perf_counter() - begin), 0.0))
+            takes_ms = min(takes_ms, (time.perf_counter() - begin) * 1e3)
         self.spent_s += takes_ms / 1e3
         return result, takes_ms
 

@@ -32,8 +32,9 @@ from isthmus import IsthmusError, max_frame_bytes, open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.slow_board import SlowBoard
 from isthmus_edge import Agent, AgentConfig, Answer
-from isthmus_edge.runtime import AnyArray
-from isthmus_edge.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
+from isthmus_edge.device.calloff import CallOff
+from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
 from isthmus_partitioner.parts.timing import PAUSE_S
 
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
@@ -230,12 +231,14 @@ class _NotedBoard:
     def keep_speed(self, drift: float) -> None:
         self._board.keep_speed(drift)
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         if self._is_left_out:
             begin_s = time.thread_time()
             result, self.last_ms = work(), (time.thread_time() - begin_s) * 1e3
         else:
-            result, self.last_ms = self._board.run(kind, work)
+            result, self.last_ms = self._board.run(kind, work, call_off)
         return result, self.last_ms
 
 

@@ -16,7 +16,7 @@ from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
 from isthmus_edge.link import LinkEstimate
-from isthmus_edge.policy import Prediction, Situation, predict
+from isthmus_edge.policy.choice import Prediction, Situation, predict
 
 __all__ = ["Board", "Link", "Way", "measured_rows", "ways_of"]
 

@@ -20,7 +20,7 @@ from isthmus_bench.wire.ours import OurTensor, SymbolsCodec, fitted
 from isthmus_bench.wire.picture_rivals import PictureRival
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
-from isthmus_edge.rate import Budget, RateController
+from isthmus_edge.policy.rate import Budget, RateController
 
 __all__ = ["RateRow", "measure_rate"]
 

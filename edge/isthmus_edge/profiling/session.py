@@ -7,7 +7,7 @@ from typing import Any
 import onnxruntime as ort
 
 from isthmus import ModelError
-from isthmus_edge.runtime import RUNTIME_ERRORS, AnyArray
+from isthmus_edge.device.runtime import RUNTIME_ERRORS, AnyArray
 
 __all__ = ["PROVIDER", "AnyArray", "Feed", "Measured"]
 

@@ -9,7 +9,7 @@ from tests.partitioner.networks import SIZE, residual, saved
 from isthmus import open_bundle
 from isthmus_bench.plan.measuring import Link, ways_of
 from isthmus_bench.plan.subject import representative
-from isthmus_edge.policy import FRAME_OVERHEAD_BYTES
+from isthmus_edge.policy.choice import FRAME_OVERHEAD_BYTES
 from isthmus_partitioner import Samples, load_model
 
 

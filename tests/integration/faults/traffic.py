@@ -29,9 +29,10 @@ from isthmus_edge import (
     Pace,
     Transport,
 )
-from isthmus_edge.frame import Frame
-from isthmus_edge.underway import Underway
-from isthmus_edge.uplink import Flight
+from isthmus_edge.device.calloff import CallOff
+from isthmus_edge.stream.frame import Frame
+from isthmus_edge.stream.underway import Underway
+from isthmus_edge.stream.uplink import Flight
 
 PICTURES = tiny_pictures(4)
 CANDIDATES = ("cut-256", "input-jpeg-q95", "cut-16", "input-raw")  # each frame pins the next one
@@ -60,7 +61,9 @@ class SlowRests:
     def __init__(self) -> None:
         self._never = threading.Event()
 
-    def run(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
         """See `Pace`."""
         if "@" not in kind:  # the head of a candidate's rung has one
             self._never.wait(SLOW_S)

@@ -1,0 +1,173 @@
+"""All that the device computes: heads, wire symbols, payloads, rests. One thread.
+
+The encoder remembers the frame before (a video is sent as differences), so frames must be encoded
+in the order in which they are sent. One thread, and one caller that sends what it was given before
+it asks for the next head, see to that.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from isthmus import Bundle, Candidate, Cut, FrameEncoder
+from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.config import AgentConfig
+from isthmus_edge.device.calloff import CallOff
+from isthmus_edge.device.chain import Chain, Chains
+from isthmus_edge.device.desk import REST_WAITS_S, Desk
+from isthmus_edge.device.pace import Pace
+from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.device.stages import Stages
+from isthmus_edge.stream.frame import Frame
+
+Result = TypeVar("Result")
+Outputs = Mapping[str, AnyArray]
+Begin = Callable[[str, Callable[[], Any], float, CallOff], "Future[tuple[Any, float]]"]
+
+__all__ = ["Device", "Rest"]
+
+
+class Rest:
+    """The rest of one frame, segment by segment: other work has its turn in between.
+
+    `done` gives the model's outputs and the ms that they took.
+    """
+
+    def __init__(self, begin: Begin, held: Outputs, cut: Cut, chain: Chain) -> None:
+        self._begin = begin
+        self._step: Future[tuple[Any, float]] | None = None  # what the thread has, or comes to
+        self._call_off = CallOff()
+        self.done = asyncio.ensure_future(self._through(held, cut, chain))
+        self.done.add_done_callback(_heard)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the thread has come to it."""
+        return self._step is not None and (self._step.running() or self._step.done())
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: it stops, or never begins."""
+        self.done.cancel()
+        self._call_off.now()
+
+    async def _through(self, held: Outputs, cut: Cut, chain: Chain) -> tuple[Outputs, float]:
+        took_ms, due_s = 0.0, time.monotonic() + REST_WAITS_S
+        for depth in range(cut.depth, chain.segments):
+            step = partial(chain.step, held, depth, self._call_off)
+            kind = f"segment {depth} of {cut.chain}"
+            self._step = self._begin(kind, step, due_s, self._call_off)
+            held, step_ms = await asyncio.wrap_future(self._step)
+            took_ms += step_ms
+        return chain.outputs(held), took_ms
+
+
+class Device:
+    """The computing half of an agent; its methods are called on the agent's event loop.
+
+    The rung of a frame is its candidate's `chosen`.
+    """
+
+    def __init__(self, bundle: Bundle, config: AgentConfig, pace: Pace) -> None:
+        self._manifest = bundle.manifest
+        self._chains = Chains(bundle, config.threads)
+        self._stages = Stages(bundle, config.threads)
+        self._encoder = FrameEncoder(video=config.video == "auto")
+        self._pace = pace
+        self._desk = Desk("isthmus-device")
+        self._rests: set[Rest] = set()
+
+    @property
+    def rests_waiting(self) -> int:
+        """Frames whose rest the thread has not done yet."""
+        return len(self._rests)
+
+    async def head(
+        self, frame: Frame, candidate: Candidate, *, fast_link: bool
+    ) -> tuple[pb.Frame, float]:
+        """Take a frame up to its candidate's cut: the message for it, and the ms it took."""
+        cut = self._manifest.cut_of(candidate)
+        chain = await self._chain(cut)
+        boundary = [tensor.boundary.name for tensor in cut.tensors]
+
+        def work() -> tuple[Mapping[str, AnyArray], pb.Frame]:
+            tensors = chain.head(frame.tensors, cut.depth, boundary)
+            return tensors, self._encode(tensors, candidate, fast_link=fast_link)
+
+        kind = f"{candidate.id}@{candidate.chosen}"
+        (tensors, message), took_ms = await self._on_thread(kind, work)
+        message.sequence = frame.sequence
+        frame.tensors, frame.cut = tensors, cut
+        return message, took_ms
+
+    async def key_frame(self, frame: Frame, candidate: Candidate, *, fast_link: bool) -> pb.Frame:
+        """The same frame from the tensors in hand, so that it needs no other one."""
+        message, _ = await self._on_thread(
+            f"{candidate.id}@{candidate.chosen} again",
+            lambda: self._encode(frame.tensors, candidate, alone=True, fast_link=fast_link),
+        )
+        message.sequence = frame.sequence
+        return message
+
+    async def whole(self, frame: Frame) -> tuple[Outputs, float]:
+        """The model's outputs for a frame that nothing was computed of, and the ms they took."""
+        chain = await self._chain(self._manifest.cut_of(self._manifest.local))
+        return await self._on_thread("whole", lambda: chain.finish(frame.tensors, 0))
+
+    async def finish(self, frame: Frame) -> Rest:
+        """Begin the rest of the chain that has begun the frame, as soon as its turn comes."""
+        assert frame.cut is not None  # its head has run
+        chain = await self._chain(frame.cut)
+        rest = Rest(self._begin, frame.tensors, frame.cut, chain)
+        self._rests.add(rest)
+        rest.done.add_done_callback(lambda _: self._rests.discard(rest))
+        return rest
+
+    def forget(self) -> None:
+        """Begin anew with a key frame: another connection, whose other end holds nothing."""
+        self._desk.submit(self._encoder.forget)
+
+    def close(self) -> None:
+        """Wait for the work in hand."""
+        self._desk.close()
+
+    def _encode(
+        self,
+        tensors: Mapping[str, AnyArray],
+        candidate: Candidate,
+        *,
+        alone: bool = False,
+        fast_link: bool,
+    ) -> pb.Frame:
+        cut, rung = self._manifest.cut_of(candidate), candidate.chosen
+        held = None if alone else self._encoder.held(candidate, rung)
+        boundary = [tensors[tensor.boundary.name] for tensor in cut.tensors]
+        wire = self._stages.wire(cut, boundary, candidate.encodings, held)
+        return self._encoder.encode(candidate, cut, rung, wire, alone=alone, fast_link=fast_link)
+
+    async def _chain(self, cut: Cut) -> Chain:
+        """Loading one is not a frame's work: it is not timed."""
+        if self._chains.holds(cut):
+            return self._chains.of(cut)
+        return await asyncio.wrap_future(self._desk.submit(partial(self._chains.of, cut)))
+
+    async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
+        return await asyncio.wrap_future(self._begin(kind, work))
+
+    def _begin(
+        self,
+        kind: str,
+        work: Callable[[], Result],
+        due_s: float | None = None,
+        call_off: CallOff | None = None,
+    ) -> "Future[tuple[Result, float]]":
+        """Its result, and the ms that it took, when its turn has come."""
+        return self._desk.submit(partial(self._pace.run, kind, work, call_off), due_s)
+
+
+def _heard(done: "asyncio.Future[Any]") -> None:
+    """A failure that nobody waits for any more is no news."""
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,77 @@
+"""What a device tells of itself, and what it leaves out."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from isthmus_edge.policy.vitals import PsutilSensors, Vitals, read_vitals
+
+
+@dataclass
+class FakeSensors:
+    """Tells what it is told to."""
+
+    runnable: float | None = None
+    readings: list[tuple[float, float | None]] = field(default_factory=list)
+    share: float | None = None
+    broken: bool = False
+
+    def load(self) -> float | None:
+        if self.broken:
+            raise FileNotFoundError("/proc/loadavg")
+        return self.runnable
+
+    def temperatures(self) -> list[tuple[float, float | None]]:
+        return self.readings
+
+    def battery_share(self) -> float | None:
+        return self.share
+
+
+def test_a_device_that_tells_nothing_counts_as_well() -> None:
+    for silent in (FakeSensors(), FakeSensors(broken=True, share=0.01)):
+        assert read_vitals(silent) == Vitals()
+    assert Vitals().device_weight == 1.0
+    assert Vitals().words == ()
+
+
+def test_the_sensor_that_is_nearest_to_its_limit_counts() -> None:
+    vitals = read_vitals(FakeSensors(readings=[(70.0, None), (78.0, 80.0), (79.0, 105.0)]))
+    assert (vitals.temperature_c, vitals.limit_c) == (78.0, 80.0)
+
+
+@pytest.mark.parametrize("nonsense", [65_261.8, 0.0, -273.0])
+def test_impossible_readings_are_not_believed(nonsense: float) -> None:
+    """Sensors that are not connected, and limits that nobody wrote."""
+    assert read_vitals(FakeSensors(readings=[(nonsense, 90.0)])).temperature_c is None
+    assert read_vitals(FakeSensors(readings=[(84.0, nonsense)])) == Vitals(temperature_c=84.0)
+
+
+@pytest.mark.parametrize(
+    ("temperature_c", "weight"), [(20, 1.0), (70, 1.0), (77.5, 1.5), (85, 2.0), (99, 2.0)]
+)
+def test_heat_counts_from_fifteen_degrees_below_the_limit(
+    temperature_c: float, weight: float
+) -> None:
+    vitals = Vitals(temperature_c=temperature_c)
+    assert vitals.device_weight == pytest.approx(weight)
+    assert vitals.words == (("hot",) if weight > 1 else ())
+
+
+def test_a_crowded_processor_counts_like_a_hot_one_and_the_worse_of_both_wins() -> None:
+    assert Vitals(load=1.2).device_weight == 1.0  # the agent itself keeps a core busy
+    assert Vitals(load=2.25).device_weight == 1.5
+    assert Vitals(load=2.25, temperature_c=85.0).device_weight == 2.0
+    assert Vitals(load=2.25, temperature_c=85.0).words == ("hot", "loaded")
+
+
+def test_load_and_battery_are_passed_on() -> None:
+    assert read_vitals(FakeSensors(runnable=0.4, share=0.6)) == Vitals(load=0.4, battery_share=0.6)
+
+
+def test_this_machine_answers_whatever_it_has() -> None:
+    """In a container mostly nothing: it must not fail."""
+    told = read_vitals(PsutilSensors())
+    assert told.load is None or told.load >= 0
+    assert told.battery_share is None or 0 <= told.battery_share <= 1
+    assert 1.0 <= told.device_weight <= 2.0
