@@ -98,13 +98,15 @@ class Figures:
 class Verdict:
     """Ours against the others, over all frames of some cells, in units of what edge-only takes.
 
-    `vs_best_static_…`: ours / the static policy that was best on each trace in hindsight, by that
-    very statistic. `vs_one_static_mean`: ours / the one static policy that was best over all
+    `vs_best_static_…`: ours / the static policy of least mean on each trace, which only hindsight
+    knows; `vs_least_static_p95`: ours / that of least p95, seldom one that is good in the mean.
+    `vs_one_static_mean`: ours / the one static policy that was best over all
     traces of a model. `regret_vs_oracle_mean`: ours / oracle - 1. `…_missed`: share of frames.
     """
 
     vs_best_static_mean: float
     vs_best_static_p95: float
+    vs_least_static_p95: float
     vs_one_static_mean: float
     regret_vs_oracle_mean: float
     vs_ewma_mean: float
@@ -190,8 +192,9 @@ def verdict_of(cells: Sequence[Cell]) -> Verdict:
     ewma = _pooled(cells, lambda _: EWMA)
     oracle = [ms / cell.scene.local_ms for cell in cells for ms in oracle_ms(cell)]
     return Verdict(
-        vs_best_static_mean=_against_best(cells, fmean),
-        vs_best_static_p95=_against_best(cells, p95),
+        vs_best_static_mean=_against_best(cells, fmean, best_by=fmean),
+        vs_best_static_p95=_against_best(cells, p95, best_by=fmean),
+        vs_least_static_p95=_against_best(cells, p95, best_by=p95),
         vs_one_static_mean=fmean(ours) / fmean(_one_static_ms(cells)),
         regret_vs_oracle_mean=fmean(ours) / fmean(oracle) - 1,
         vs_ewma_mean=fmean(ours) / fmean(ewma),
@@ -215,8 +218,8 @@ def _pooled(cells: Sequence[Cell], policy_of: Callable[[Cell], str]) -> list[flo
     return [ms / cell.scene.local_ms for cell in cells for ms in cell.latencies_ms(policy_of(cell))]
 
 
-def _against_best(cells: Sequence[Cell], statistic: Statistic) -> float:
-    best = _pooled(cells, lambda cell: cell.best_static(statistic))
+def _against_best(cells: Sequence[Cell], statistic: Statistic, best_by: Statistic) -> float:
+    best = _pooled(cells, lambda cell: cell.best_static(best_by))
     return statistic(_pooled(cells, lambda _: OURS)) / statistic(best)
 
 

@@ -26,6 +26,7 @@ FEW = {"ours", "ewma", "local", "input-raw"}
 KEYS = {
     "vs_best_static_mean",
     "vs_best_static_p95",
+    "vs_least_static_p95",
     "regret_vs_oracle_mean",
     "lost",
     "detect_dead_s",

@@ -75,6 +75,13 @@ def test_p95_is_of_all_frames_of_all_traces() -> None:
     assert verdict_of([first, second]).vs_best_static_p95 == pytest.approx(p95(ours) / p95(best))
 
 
+def test_the_best_in_the_mean_may_not_have_the_least_p95() -> None:
+    found = cell({"ours": [100] * 20, "a": [50] * 18 + [500] * 2, "b": [200] * 20})
+    verdict = verdict_of([found])
+    assert verdict.vs_best_static_p95 == pytest.approx(100 / 500)
+    assert verdict.vs_least_static_p95 == pytest.approx(100 / 200)
+
+
 def test_what_misses_the_floor_is_never_best() -> None:
     found = cell({"ours": [100], "a": [200], "cheat": [10]}, below_floor=["cheat"])
     assert found.static == ("a",)
