@@ -30,14 +30,14 @@ _PRIOR_LN_BPS, _PRIOR_SPREAD = log(10e6), 2.0
 
 _SCATTER: _Array = np.array([[0.04], [0.15], [0.4]])  # of one message, by kind of link
 _DRIFT: _Array = np.array([[0.03], [0.15], [0.4]])  # a square root of second
-_JUMPS_PER_S: _Array = np.array([[0.03], [0.1], [0.3]])
+_JUMPS_PER_S: _Array = np.array([[0.1], [0.2], [0.4]])
 _JUMP = 0.8
-_JUMPS_ANYWHERE = 0.3
+_JUMPS_ANYWHERE = 0.15
 _KINDS = len(_SCATTER)
 _OTHER_KIND_PER_S = 0.1
-_MEMORY_S = 20.0  # more silence than this adds no more doubt: a link stays within its means
+_MEMORY_S = 8.0  # more silence than this adds no more doubt: a link stays within its means
 
-_LATE, _LATE_S = 0.05, 0.1  # messages that a stall delays, and by how much
+_LATE, _LATE_S = 0.05, 0.05  # messages that a stall delays, and by how much
 _EARLY = 0.02  # messages that came through sooner than the link could: stamps, buffers
 _HELD_UP, _HELD_UP_S = 0.02, 0.1  # acknowledgements that something else delays
 _NEVER = 1e-12
@@ -129,7 +129,7 @@ def _likelihood(service: Service) -> _Array:
     over_s: _Array = service.took_s - expected_s
     variance = service.noise_s**2 + (_SCATTER * expected_s) ** 2
     usual = np.exp(-0.5 * over_s**2 / variance) / np.sqrt(2 * np.pi * variance)
-    late = _LATE / _LATE_S / (1 + np.maximum(over_s, 0) / _LATE_S) ** 2
+    late = 2 * _LATE / _LATE_S / (1 + np.maximum(over_s, 0) / _LATE_S) ** 3
     early = _EARLY / (expected_s + service.noise_s)
     density: _Array = (1 - _LATE - _EARLY) * usual + np.where(over_s > 0, late, early)
     return density

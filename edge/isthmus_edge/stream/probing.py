@@ -15,7 +15,7 @@ OPENING_PROBES = 2
 PROBE_BYTES = (2_000, 32_000)
 PROBE_SHARE_S = 0.05  # a probe may occupy the link this long
 IDLE_S = 10.0  # between two probes of an idle link …
-WANTED_S = 1.0  # … and while a better link would change what is decided
+WANTED_S = 0.6  # … and while a better link would change what is decided
 
 __all__ = ["Probing", "fitting_bytes"]
 
