@@ -254,9 +254,8 @@ class Pipeline:
 
     def _patience_s(self, frame: Frame, decision: Decision) -> float:
         """How long a frame that was sent just now waits for the cloud."""
-        ahead_ms = 0.0 if self.uplink is None else self.uplink.link_queue_ms
         rests_ms = self._device.rests_waiting * self._outlook.rest_ms(decision.candidate)
-        patience_ms = self._outlook.patience_ms(decision, frame.left_ms, rests_ms, ahead_ms)
+        patience_ms = self._outlook.patience_ms(decision, frame.left_ms, rests_ms, frame.ahead_ms)
         return patience_ms / 1e3
 
     def merged(self, frame: Frame, cut: Cut, result: pb.Result) -> Mapping[str, AnyArray]:
@@ -276,6 +275,7 @@ class Pipeline:
         left_ms = frame.left_ms
         message.deadline_ms = 0 if left_ms is None else max(1, int(left_ms))
         self.audits.sending(message)
+        frame.ahead_ms = self.uplink.link_queue_ms
         flight = self.uplink.send(message, self._outlook.answer_bytes(message.candidate))
         frame.payload_bytes += sum(len(payload.data) for payload in message.payloads)
         return flight

@@ -14,6 +14,7 @@ from tests.tinybundle import tiny_pictures
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig
 from isthmus_edge.device.calloff import CallOff
+from isthmus_edge.stream import uplink
 
 Result = TypeVar("Result")
 
@@ -146,3 +147,18 @@ def test_the_service_learns_what_it_may_forget(agent: Agent, service: FakeServic
         agent.submit(PICTURE).result(PATIENT)
     last: list[pb.Frame] = service.frames
     assert [frame.settled_through for frame in last] == [0, 1]
+
+
+def test_a_service_that_refuses_is_asked_again_and_may_have_been_replaced(
+    agent: Agent, service: FakeService, pace: SlowRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace.go_on.set()
+    monkeypatch.setattr(uplink, "REFUSED_S", 0.01)
+    welcome, error = service.greeting, pb.Error(code=pb.ERROR_CODE_BUNDLE_MISMATCH)
+    service.greeting = pb.CloudMessage(error=error)
+    service.hang_up()
+    until(lambda: agent.stats().link_state == "refused", "the other bundle is refused")
+    assert agent.submit(PICTURE).exception(PATIENT) is None
+    service.greeting, service.respond = welcome, marked_answer
+    until(lambda: agent.stats().link_state == "up", "the right bundle is back")
+    assert agent.submit(PICTURE).result(PATIENT).place == "cloud"
