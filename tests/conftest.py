@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.tinybundle import build_tiny_bundle
 from tests.widebundle import build_wide_bundle
 
@@ -14,6 +15,10 @@ from isthmus_models import MODELS
 from isthmus_partitioner.parts import timing
 from isthmus_partitioner.planning import trying
 from isthmus_partitioner.wire import through
+
+# A busy machine is no failure: speed is for the benchmarks.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,17 +32,25 @@ def build_doctored_bundle(tiny_bundle: Path, directory: Path, damage: Damage) ->
     coarse = DAMAGED if damage == "coarse rung" else HONEST
     changed = msgspec.structs.replace(
         manifest,
-        candidates=(manifest.local, _input(manifest), _cut(manifest, (FINE, coarse))),
+        candidates=(_local(manifest), _input(manifest), _cut(manifest, (FINE, coarse))),
         files=tuple(_entry(directory, file.path) for file in manifest.files),
     )
     (directory / "bundle.json").write_bytes(encode_manifest(changed))
     return directory
 
 
+def _local(manifest: Manifest) -> Candidate:
+    """So slow that the cloud is sooner, however busy the machine of the tests is."""
+    return _slowed(manifest.local, 6_000.0)
+
+
 def _input(manifest: Manifest) -> Candidate:
     """Not what the policy prefers while it trusts the cut."""
-    candidate = manifest.candidate("input-raw")
-    figures = msgspec.structs.replace(candidate.figures, encode_ms=60.0)
+    return _slowed(manifest.candidate("input-raw"), 1_000.0)
+
+
+def _slowed(candidate: Candidate, encode_ms: float) -> Candidate:
+    figures = msgspec.structs.replace(candidate.figures, encode_ms=encode_ms)
     rung = msgspec.structs.replace(candidate.rungs[0], figures=figures)
     return msgspec.structs.replace(candidate, rungs=(rung,))
 

@@ -85,7 +85,8 @@ def test_whatever_the_cut_the_device_finishes_the_frame_on_its_chain(wide_bundle
             answers = [future.result(PATIENCE_S) for future in in_flight]
     assert [(a.candidate, a.place) for a in answers] == [(name, "device") for name in names]
     assert all(reference.is_right(a, item) for a, item in zip(answers, items, strict=True))
-    assert min(answer.payload_bytes for answer in answers) > 0
+    sent = [answer for answer in answers if answer.payload_bytes > 0]
+    assert len(sent) >= len(names) - config.max_queued  # some may have waited for the device still
 
 
 def test_a_cloud_that_comes_back_with_other_weights_is_left_alone(

@@ -40,9 +40,12 @@ class PlannedBoard:
         else:
             begin = time.perf_counter()
             result = work()
-            pause = time.sleep if call_off is None else call_off.pause
-            pause(max(takes_ms / 1e3 - (time.perf_counter() - begin), 0.0))
-            takes_ms = min(takes_ms, (time.perf_counter() - begin) * 1e3)
+            left_s = max(takes_ms / 1e3 - (time.perf_counter() - begin), 0.0)
+            if call_off is None:
+                time.sleep(left_s)
+            else:
+                call_off.pause(left_s)
+                takes_ms = min(takes_ms, (time.perf_counter() - begin) * 1e3)
         self.spent_s += takes_ms / 1e3
         return result, takes_ms
 

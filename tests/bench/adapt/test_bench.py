@@ -87,7 +87,8 @@ def test_every_policy_answers_every_frame_of_the_camera(result: AdaptResult) -> 
         assert len(each.frames) == 20
         assert each.device_s > 0
     assert found.runs["local"][0].payload_bytes == 0
-    assert {frame.candidate for frame in found.runs["input-raw"][0].frames} == {"input-raw"}
+    ended = [frame for frame in found.runs["input-raw"][0].frames if not frame.error]
+    assert {frame.candidate for frame in ended} == {"input-raw"}
 
 
 def test_the_json_has_its_keys(result: AdaptResult) -> None:

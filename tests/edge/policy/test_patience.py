@@ -51,7 +51,7 @@ def test_on_a_healthy_link_less_than_one_in_fifty_answers_counts_as_late(
         + np.maximum(120.0 + rtt_spread_ms * z[1], 0.0)
         + np.maximum(20.0 + cloud_spread_ms * z[2], 0.0)
     )
-    assert np.mean(took_ms > patience) < 0.02 or patience == MOST_PATIENCE_MS
+    assert np.mean(took_ms > patience + 1e-6) < 0.02 or patience == MOST_PATIENCE_MS
 
 
 def test_a_certain_link_is_given_hardly_more_than_it_needs() -> None:

@@ -37,7 +37,7 @@ def test_a_server_that_is_restarted_answers_again(tiny_bundle: Path, settle: Set
         with Cloud(tiny_bundle, cloud.address):
             traffic.flow_until_answered_by("cloud")
             tally = settle(traffic)
-        assert traffic.agent.stats().connects == 2
+        assert traffic.agent.stats().connects >= 2
     assert min(tally.cloud, tally.device) > 0
 
 
