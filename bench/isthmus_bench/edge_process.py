@@ -42,6 +42,7 @@ SLOW_FRAME_S = 0.8  # where a frame takes longer, two frames must do …
 VERY_SLOW_FRAME_S = 3.0  # … and here a single one
 CALIBRATION_FRAMES = 8
 CALIBRATION_PAUSE_S = 0.14  # as between the frames of a slow board: caches go cold
+CONNECT_S = 20.0  # on a machine that is busy
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
 SILENCE_S = 20.0
 ANSWERS_TOP_K = 5
@@ -138,6 +139,7 @@ class _Device:
             bundle=self._options.bundle,
             cloud=self._options.cloud,
             require_cloud=True,
+            connect_timeout_s=CONNECT_S,
             answer_top_k=ANSWERS_TOP_K,
             heed_vitals=False,  # of this machine, which is not the board
             video="off",  # the same few pictures come again and again: no camera

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from isthmus_bench.adapt.runs import EWMA, OURS
 from isthmus_edge import Agent, AgentConfig, Answer, LinkEstimator
 from isthmus_edge.link import Estimator
 
+CONNECT_S = 20.0  # on a machine that is busy
 _WATCH_S = 0.01
 _RECONNECT_FRAMES = 200
 _ESTIMATORS: Mapping[str, Callable[[], Estimator]] = {
@@ -121,7 +122,7 @@ class _Device:
     def _config(
         self, cloud: str | None, candidate: str | None, *, require_cloud: bool
     ) -> AgentConfig:
-        return AgentConfig(
+        config = AgentConfig(
             bundle=self._options.bundle,
             cloud=cloud,
             require_cloud=require_cloud,  # a run without its link would measure another policy
@@ -131,6 +132,7 @@ class _Device:
             video="off",  # the same few items come again and again: neighbours share nothing
             when_full="drop-oldest",
         )
+        return replace(config, connect_timeout_s=CONNECT_S) if require_cloud else config
 
     def _warm_up(self, candidates: list[str | None]) -> Mapping[str, Any]:
         assert self._agent is not None

@@ -37,6 +37,7 @@ from isthmus_edge.device.runtime import AnyArray
 from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
 from isthmus_partitioner.parts.timing import PAUSE_S
 
+CONNECT_S = 20.0  # on a machine that is busy
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
 SILENCE_S = 30.0
 _CONTROLS = 3  # runs of the control work each time,
@@ -144,6 +145,7 @@ class _Timed:
             bundle=bundle,
             cloud=cloud,
             require_cloud=cloud is not None,
+            connect_timeout_s=CONNECT_S,
             answer_top_k=top_k,
             heed_vitals=False,  # of this machine, which is not the board
             video="off",  # the same few items come again and again: no camera
