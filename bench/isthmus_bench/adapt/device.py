@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from isthmus import IsthmusError, LinkError, open_bundle
 from isthmus_bench.adapt.board import PlannedBoard
 from isthmus_bench.adapt.camera import Camera, Shot
 from isthmus_bench.adapt.ewma import EwmaEstimator
 from isthmus_bench.adapt.runs import EWMA, OURS
+from isthmus_bench.plan.device import read_items
 from isthmus_edge import Agent, AgentConfig, Answer, LinkEstimator
 from isthmus_edge.link import Estimator
 
@@ -82,10 +82,7 @@ class _Device:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         manifest = open_bundle(options.bundle, "device").manifest
-        with np.load(options.items, allow_pickle=False) as columns:
-            arrays = {s.name: columns[f"arr_{i}"] for i, s in enumerate(manifest.inputs)}
-        rows = len(arrays[manifest.inputs[0].name])
-        self._items = [{name: a[row] for name, a in arrays.items()} for row in range(rows)]
+        self._items = read_items(options.items, manifest.inputs)
         self._board = PlannedBoard(manifest)
         self._local = manifest.local.id
         self._agent: Agent | None = None

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from isthmus import IsthmusError, max_frame_bytes, open_bundle
+from isthmus import IsthmusError, TensorSpec, max_frame_bytes, open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.slow_board import SlowBoard
 from isthmus_edge import Agent, AgentConfig, Answer
@@ -45,7 +45,7 @@ _RECENT = 9  # and how many count
 
 Result = TypeVar("Result")
 
-__all__ = ["main", "write_items"]
+__all__ = ["main", "read_items", "write_items"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,6 +77,14 @@ def write_items(path: Path, columns: Sequence[AnyArray]) -> None:
     np.savez(path, *columns)
 
 
+def read_items(path: Path, inputs: Sequence[TensorSpec]) -> list[dict[str, AnyArray]]:
+    """What `write_items` wrote: the inputs of each item by their names."""
+    with np.load(path, allow_pickle=False) as columns:
+        arrays = {spec.name: columns[f"arr_{i}"] for i, spec in enumerate(inputs)}
+    rows = len(arrays[inputs[0].name])
+    return [{name: array[row] for name, array in arrays.items()} for row in range(rows)]
+
+
 def _say(fields: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
@@ -90,12 +98,7 @@ class _Device:
         self._ways: dict[str, tuple[_Timed, str]] = {}
         self._control_ms: deque[float] = deque(maxlen=_RECENT)
         inputs = open_bundle(options.bundle, "device").manifest.inputs
-        with np.load(options.items, allow_pickle=False) as columns:
-            arrays = {spec.name: columns[f"arr_{i}"] for i, spec in enumerate(inputs)}
-        self._items = [
-            {name: array[row] for name, array in arrays.items()}
-            for row in range(len(arrays[inputs[0].name]))
-        ]
+        self._items = read_items(options.items, inputs)
         try:
             self._add(_Timed(options.bundle, options.cloud, options.factor, options.top_k), None)
             for folder in sorted(options.alone.iterdir()):
