@@ -25,7 +25,7 @@ from isthmus_bench.adapt.runs import Policy, Run, Scene, policies_of
 from isthmus_bench.adapt.scores import Cell, cells_of
 from isthmus_bench.adapt.subjects import built, scene_of
 from isthmus_bench.plan.subject import Subjects, subject_of
-from isthmus_bench.starvation import StolenTime
+from isthmus_bench.starvation import STARVED, StolenTime
 from isthmus_bench.traces import Trace
 
 __all__ = ["AdaptResult", "ModelResult", "run_adapt_bench"]
@@ -119,8 +119,7 @@ class _ModelBench:
 
     def result(self, excerpts: Sequence[Trace]) -> ModelResult:
         """Run it all; cells are in the order of the excerpts."""
-        places = {trace.name: place for place, trace in enumerate(excerpts)}
-        runs = sorted(self._finished(list(self._jobs(excerpts))), key=lambda run: places[run.trace])
+        runs = tuple(self._finished(list(self._jobs(excerpts))))
         return ModelResult(
             model=self._built.model,
             edge_factor=self._built.manifest.edge_factor,
@@ -144,28 +143,39 @@ class _ModelBench:
                     yield _Job(policy, trace, repeat)
 
     def _finished(self, jobs: Sequence[_Job]) -> Iterator[Run]:
-        """What is kept from before, then the rest, as many at a time as there are lanes."""
-        left = []
+        """What is kept from before, the rest, and once more what other machines starved."""
+        if left := self._starved(jobs):
+            self._run_all(left)
+        if again := self._starved(jobs):
+            self._say(f"{self._built.model}: {len(again)} runs were starved; once more")
+            self._run_all(again)
         for job in jobs:
-            known = self._kept.find(job.trace.name, job.policy.name, job.repeat)
-            if known is None:
-                left.append(job)
-            else:
-                yield known
-        lanes = min(self._config.lanes, len(left))
-        progress = _Progress(self._built.model, len(left), lanes, self._say)
+            run = self._find(job)
+            assert run is not None  # it was just run
+            yield run
+
+    def _starved(self, jobs: Sequence[_Job]) -> list[_Job]:
+        """What was not run, or while others took this machine's time."""
+        found = ((job, self._find(job)) for job in jobs)
+        return [job for job, run in found if run is None or run.stolen_share > STARVED]
+
+    def _find(self, job: _Job) -> Run | None:
+        return self._kept.find(job.trace.name, job.policy.name, job.repeat)
+
+    def _run_all(self, jobs: Sequence[_Job]) -> None:
+        """As many at a time as there are lanes."""
+        lanes = min(self._config.lanes, len(jobs))
+        progress = _Progress(self._built.model, len(jobs), lanes, self._say)
         with ExitStack() as stack:
-            pool = stack.enter_context(ThreadPoolExecutor(max(lanes, 1)))
+            pool = stack.enter_context(ThreadPoolExecutor(lanes))
             free: SimpleQueue[Lane] = SimpleQueue()
             for _ in range(lanes):
                 free.put(stack.enter_context(Lane(self._built, self._scene)))
             # First of all at the end: what has not begun shall not begin on a lane that is closed.
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            for future in as_completed([pool.submit(self._run, free, job) for job in left]):
-                run = future.result()
-                self._kept.add(run)
-                progress.note(run)
-                yield run
+            for future in as_completed([pool.submit(self._run, free, job) for job in jobs]):
+                self._kept.add(future.result())
+                progress.note(future.result())
 
     def _run(self, free: "SimpleQueue[Lane]", job: _Job) -> Run:
         lane = free.get()

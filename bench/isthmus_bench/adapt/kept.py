@@ -42,7 +42,8 @@ def setting_of(built: Built, scene: Scene) -> Setting:
 class KeptRuns:
     """Runs of one setting in a file that may have others; it grows by a line for each run.
 
-    Without `resume` what the file has is dropped. A line that was broken off is dropped, too.
+    Without `resume` what the file has is dropped. A line that was broken off is dropped, too. Of
+    several runs of the same the one counts that lost a frame, else the one that was starved least.
     """
 
     def __init__(self, path: Path, setting: Setting, *, resume: bool) -> None:
@@ -62,6 +63,7 @@ class KeptRuns:
 
     def add(self, run: Run) -> None:
         """Keep a finished run."""
+        self._count(run)
         with self._path.open("ab") as file:
             file.write(msgspec.json.encode(_Line(self._setting, run)) + b"\n")
 
@@ -72,6 +74,16 @@ class KeptRuns:
         except msgspec.DecodeError:
             return False
         if known.setting == self._setting:
-            run = known.run
-            self._runs[run.trace, run.policy, run.repeat] = run
+            self._count(known.run)
         return True
+
+    def _count(self, run: Run) -> None:
+        key = run.trace, run.policy, run.repeat
+        before = self._runs.get(key)
+        if before is None or _rank(run) < _rank(before):
+            self._runs[key] = run
+
+
+def _rank(run: Run) -> tuple[bool, float]:
+    """The least counts: what was lost is not hidden behind a quieter run."""
+    return run.lost + run.doubled == 0, run.stolen_share

@@ -10,6 +10,7 @@ from isthmus_bench.adapt.runs import EWMA, OURS, FrameEnd, Policy, Run, Scene
 from isthmus_bench.adapt.subjects import Built
 from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
+from isthmus_bench.starvation import StolenTime
 from isthmus_bench.traces import Trace
 
 __all__ = ["DEVICE", "Lane", "frames_of"]
@@ -42,6 +43,7 @@ class Lane:
         """One policy with a fresh agent while the trace is played from its beginning."""
         self.open(policy, max(trace.mean_mbps(), _LEAST_MBPS), trace.rtt_ms)
         self.relay.play(trace)
+        stolen = StolenTime()
         self.start({"frames": self._scene.frames, "fps": self._scene.fps})
         told = self.finish()
         return Run(
@@ -56,6 +58,7 @@ class Lane:
             switches=len(told["switches"]),
             device_s=told["device_s"],
             unplanned_s=told["unplanned_s"],
+            stolen_share=stolen.share(),
         )
 
     def open(self, policy: Policy, mbps: float, rtt_ms: float) -> None:

@@ -11,7 +11,7 @@ from isthmus_bench.adapt.bench import AdaptResult
 from isthmus_bench.adapt.crowd import CROWDED
 from isthmus_bench.adapt.gaps import switch_gaps_ms
 from isthmus_bench.adapt.moments import Moments
-from isthmus_bench.adapt.runs import OURS, Policy
+from isthmus_bench.adapt.runs import OURS, Policy, Run
 from isthmus_bench.adapt.scores import (
     Cell,
     Figures,
@@ -52,6 +52,9 @@ _ABOUT = {
     "spread": "of each repeat alone: median, least, most",
     "missed": "share of frames late or without an answer",
     "device_s": "the board's CPU-seconds of a run: with the bytes, the energy proxy",
+    "stolen_share": "of this machine's processor time, all the while, by its neighbours",
+    "starved_runs": f"counted runs of which they took more than {STARVED:.0%}; --resume runs those "
+    "again",
     "unplanned_share": "of the board's time, spent on work whose time the plan does not know",
 }
 
@@ -59,10 +62,13 @@ _ABOUT = {
 def adapt_lines(result: AdaptResult) -> Iterator[str]:
     """The report, line by line."""
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
+    runs = _runs(result)
+    starved = [run.stolen_share for run in runs if run.stolen_share > STARVED]
+    if starved:
         yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
+            f"CAUTION: during {len(starved)} of {len(runs)} runs this machine lost more than "
+            f"{STARVED:.0%} of its processor time (steal; {max(starved):.0%} at worst); "
+            "--resume runs those again."
         )
     if result.crowded_share > CROWDED:
         yield (
@@ -88,6 +94,7 @@ def adapt_json(result: AdaptResult) -> dict[str, Any]:
         "about": _ABOUT,
         "machine": result.machine,
         "stolen_share": result.stolen_share,
+        "starved_runs": sum(run.stolen_share > STARVED for run in _runs(result)),
         "crowded_share": result.crowded_share,
         "unplanned_share": _unplanned(result),
         "lanes": config.lanes,
@@ -236,7 +243,7 @@ def _gap_lines(result: AdaptResult) -> Iterator[str]:
 
 
 def _loss_lines(result: AdaptResult) -> Iterator[str]:
-    runs = [run for cell in result.cells for runs in cell.runs.values() for run in runs]
+    runs = _runs(result)
     accepted = sum(run.accepted for run in runs)
     yield f"Lost or doubled: {_lost(result)} of {accepted} accepted frames."
     for cell in result.cells:
@@ -250,17 +257,16 @@ def _loss_lines(result: AdaptResult) -> Iterator[str]:
 
 
 def _unplanned(result: AdaptResult) -> float:
-    runs = [run for cell in result.cells for runs in cell.runs.values() for run in runs]
+    runs = _runs(result)
     return sum(run.unplanned_s for run in runs) / sum(run.device_s for run in runs)
 
 
 def _lost(result: AdaptResult) -> int:
-    return sum(
-        run.lost + run.doubled
-        for cell in result.cells
-        for runs in cell.runs.values()
-        for run in runs
-    )
+    return sum(run.lost + run.doubled for run in _runs(result))
+
+
+def _runs(result: AdaptResult) -> list[Run]:
+    return [run for cell in result.cells for runs in cell.runs.values() for run in runs]
 
 
 def _gaps_on_traces(result: AdaptResult) -> list[float]:

@@ -76,7 +76,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     `lost`: frames that were accepted and never ended; `doubled`: answers beyond the first.
     `switches` of the candidate in use, `device_s` the board's CPU time, of which
-    `unplanned_s` went into work whose time the plan does not know.
+    `unplanned_s` went into work whose time the plan does not know. `stolen_share` of this machine's
+    time went to others meanwhile.
     """
 
     model: str
@@ -90,6 +91,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     switches: int
     device_s: float
     unplanned_s: float
+    stolen_share: float = 0.0
 
     @property
     def payload_bytes(self) -> int:

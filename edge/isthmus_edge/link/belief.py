@@ -28,9 +28,9 @@ _LN_BPS: _Array = log(100.0) + _STEP * np.arange(
 _SECONDS_PER_BIT: _Array = np.exp(-_LN_BPS)
 _PRIOR_LN_BPS, _PRIOR_SPREAD = log(10e6), 2.0
 
-_SCATTER: _Array = np.array([[0.04], [0.15], [0.4]])  # of one message, by kind of link
+_SCATTER: _Array = np.array([[0.04], [0.1], [0.4]])  # of one message, by kind of link
 _DRIFT: _Array = np.array([[0.03], [0.15], [0.4]])  # a square root of second
-_JUMPS_PER_S: _Array = np.array([[0.1], [0.2], [0.4]])
+_JUMPS_PER_S: _Array = np.array([[0.2], [0.4], [0.8]])
 _JUMP = 0.8
 _JUMPS_ANYWHERE = 0.15
 _KINDS = len(_SCATTER)

@@ -1,6 +1,6 @@
 """What the agent expects: live times, the link and the plan, brought together for the policy."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Protocol
 
@@ -24,9 +24,10 @@ from isthmus_edge.policy.rate import Demand, Remaining
 from isthmus_edge.policy.rungs import Rungs
 from isthmus_edge.policy.vitals import BATTERY_FINE, BATTERY_LOW, Vitals
 
+_ASK_AGAIN_MS = 50.0  # whether an answer is still expected in time
 _CAUTION = 1.0  # deviations by which the link of a frame with a deadline is taken to be worse
 
-__all__ = ["Link", "Outlook"]
+__all__ = ["Link", "Outlook", "Sent"]
 
 
 class Link(Protocol):
@@ -42,6 +43,19 @@ class Link(Protocol):
     def estimate(self) -> LinkEstimate | None:
         """The link as it is believed to be, None while it is not up."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A frame that was sent `waited_ms` ago, behind what the link needed `ahead_ms` for.
+
+    `left_ms` remains until its deadline; `rests_ahead` others wait for the device's thread.
+    """
+
+    waited_ms: float
+    ahead_ms: float
+    left_ms: float | None
+    rests_ahead: int = 0
 
 
 class Outlook:
@@ -183,32 +197,30 @@ class Outlook:
         cut = self._manifest.cut_of(candidate)
         return self._rests.live_ms().get(cut.id, cut.rest_ms * self._on_device.scale)
 
-    def patience_ms(
-        self,
-        decision: Decision,
-        left_ms: float | None,
-        device_queue_ms: float = 0.0,
-        ahead_ms: float | None = None,
-    ) -> float:
-        """How long after it was sent a frame waits before the device begins to finish it itself.
+    def patience_ms(self, decision: Decision, uplink: Link | None, sent: Sent) -> float:
+        """How long from now on a frame waits before the device begins to finish it itself.
 
-        `left_ms` is what remains until the frame's deadline. Where the cloud should be in time even
-        if it is slow, its answer is waited for until it is clearly late: a rest that is begun to be
-        quite safe costs the frames behind it. Else the device begins no later than its rest, and
-        what waits for the device thread (`device_queue_ms`), allow. `ahead_ms` is what the frame
-        waits behind others on the link (`patience_ms` of the forecast).
+        It never waits beyond the time when its answer is clearly late by what was believed when it
+        was sent. With a deadline it asks again once the device would have to begin, for its rest
+        and what waits for its thread. Where the cloud, by what is believed then, should be in time
+        even if it is slow, the answer is waited for a little longer, and so on: a rest that is
+        begun to be quite safe costs the frames behind it. Silence counts, and soon ends this.
         """
-        expected_ms = self._config.patience_ms
-        waits_for_cloud = expected_ms is None
-        if expected_ms is None:
-            expected_ms = patience_ms(decision.prediction, ahead_ms)
-        if left_ms is None:
-            return max(expected_ms, 0.0)
-        late_ms = decision.prediction.late_ms
-        if waits_for_cloud and late_ms is not None and late_ms + (ahead_ms or 0.0) <= left_ms:
-            return min(expected_ms, left_ms)
-        begin_ms = left_ms - self._rest_at_most_ms(decision.candidate) - device_queue_ms
-        return max(min(begin_ms, expected_ms), 0.0)
+        allowed_ms = self._config.patience_ms
+        if allowed_ms is None:
+            allowed_ms = patience_ms(decision.prediction, sent.ahead_ms)
+        allowed_ms = max(allowed_ms - sent.waited_ms, 0.0)
+        if sent.left_ms is None:
+            return allowed_ms
+        queue_ms = sent.rests_ahead * self.rest_ms(decision.candidate)
+        begin_ms = sent.left_ms - self._rest_at_most_ms(decision.candidate) - queue_ms
+        if begin_ms > 0 or self._config.patience_ms is not None:
+            return max(min(begin_ms, allowed_ms), 0.0)
+        situation = self._situation(uplink, decision.candidate.id)
+        late_ms = predict(decision.candidate, situation).late_ms
+        if late_ms is None or late_ms + sent.ahead_ms - sent.waited_ms > sent.left_ms:
+            return 0.0
+        return max(min(allowed_ms, sent.left_ms, _ASK_AGAIN_MS), 0.0)
 
     def _rest_at_most_ms(self, candidate: Candidate) -> float:
         """The rest with a margin: two deviations of what was measured."""

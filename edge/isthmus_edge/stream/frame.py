@@ -17,7 +17,7 @@ class Frame:
     """`tensors` are the model's inputs, then what the chain of `cut` holds behind its depth.
 
     `cut` is None until a head has run. A `pinned` candidate's `chosen` is the rung to send.
-    `ahead_ms` is what the link still had to carry when it was sent.
+    `ahead_ms` is what the link still had to carry when it was sent, at `sent_at` (monotonic).
     """
 
     sequence: int
@@ -28,6 +28,7 @@ class Frame:
     accepted_at: float = field(default_factory=time.monotonic)
     cut: Cut | None = None
     payload_bytes: int = 0
+    sent_at: float = 0.0
     ahead_ms: float = 0.0
 
     @property

@@ -37,7 +37,7 @@ from isthmus_edge.device.runtime import AnyArray
 from isthmus_edge.events import Events
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.policy.choice import Decision, window
-from isthmus_edge.policy.outlook import Outlook
+from isthmus_edge.policy.outlook import Outlook, Sent
 from isthmus_edge.policy.vitals import Vitals
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.underway import Ending, Underway
@@ -253,10 +253,14 @@ class Pipeline:
         return await self._device.finish(frame)
 
     def _patience_s(self, frame: Frame, decision: Decision) -> float:
-        """How long a frame that was sent just now waits for the cloud."""
-        rests_ms = self._device.rests_waiting * self._outlook.rest_ms(decision.candidate)
-        patience_ms = self._outlook.patience_ms(decision, frame.left_ms, rests_ms, frame.ahead_ms)
-        return patience_ms / 1e3
+        """How long from now on a frame that was sent waits for the cloud."""
+        sent = Sent(
+            waited_ms=(time.monotonic() - frame.sent_at) * 1e3,
+            ahead_ms=frame.ahead_ms,
+            left_ms=frame.left_ms,
+            rests_ahead=self._device.rests_waiting,
+        )
+        return self._outlook.patience_ms(decision, self.uplink, sent) / 1e3
 
     def merged(self, frame: Frame, cut: Cut, result: pb.Result) -> Mapping[str, AnyArray]:
         """The model's outputs: those that the cloud gave, and those that the head gave before."""
@@ -275,7 +279,7 @@ class Pipeline:
         left_ms = frame.left_ms
         message.deadline_ms = 0 if left_ms is None else max(1, int(left_ms))
         self.audits.sending(message)
-        frame.ahead_ms = self.uplink.link_queue_ms
+        frame.ahead_ms, frame.sent_at = self.uplink.link_queue_ms, time.monotonic()
         flight = self.uplink.send(message, self._outlook.answer_bytes(message.candidate))
         frame.payload_bytes += sum(len(payload.data) for payload in message.payloads)
         return flight

@@ -62,7 +62,10 @@ class Means(Protocol):
 
 
 class Underway:
-    """Sees one frame through. `patience_s()` is how long to wait for the cloud from now on."""
+    """Sees one frame through. `patience_s()` is how long to wait for the cloud from now on.
+
+    It is asked again when that time is over: what is believed of the link may have changed.
+    """
 
     def __init__(
         self,
@@ -105,7 +108,7 @@ class Underway:
             news, self._listening = self._listening.result(), None
             return await self._heed(news)
         if rest is None:
-            await self._rescue("late")
+            await self._wait_on_or_rescue()
         elif rest.done():
             outputs, took_ms = rest.result()
             return Ending("device", outputs, rest_ms=took_ms)
@@ -150,6 +153,13 @@ class Underway:
             self._rest.give_up()
             self._rest = None
         self._late_at = time.monotonic() + self._patience_s()
+
+    async def _wait_on_or_rescue(self) -> None:
+        left_s = self._patience_s()
+        if left_s > 0:
+            self._late_at = time.monotonic() + left_s
+        else:
+            await self._rescue("late")
 
     async def _rescue(self, why: str) -> None:
         if self._rest is None:

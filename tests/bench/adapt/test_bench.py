@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from tests.bench.adapt.made_up import cell
@@ -18,6 +19,8 @@ from isthmus_bench.adapt.bench import AdaptResult, ModelResult, run_adapt_bench
 from isthmus_bench.adapt.config import AdaptBenchConfig
 from isthmus_bench.adapt.report import adapt_json, adapt_lines
 from isthmus_bench.adapt.runs import Policy, policies_of
+from isthmus_bench.adapt.scores import Cell
+from isthmus_bench.starvation import StolenTime
 from isthmus_bench.traces import Trace
 
 NAME = "efficientnet-lite0"
@@ -36,8 +39,8 @@ KEYS = {
 }
 
 
-def run(config: AdaptBenchConfig, lines: list[str]) -> AdaptResult:
-    """Half of the policies, and moments that are made up."""
+def run(config: AdaptBenchConfig, lines: list[str], stolen: float = 0.0) -> AdaptResult:
+    """Half of the policies, and moments that are made up; neighbours take `stolen` of the time."""
 
     def few(manifest: Manifest) -> tuple[Policy, ...]:
         return tuple(policy for policy in policies_of(manifest) if policy.name in FEW)
@@ -45,6 +48,7 @@ def run(config: AdaptBenchConfig, lines: list[str]) -> AdaptResult:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "policies_of", few)
         patch.setattr(bench, "measured_moments", lambda *_: moments(story()))
+        patch.setattr(StolenTime, "share", lambda _: stolen)
         return run_adapt_bench(config, lines.append, tiny_subject)
 
 
@@ -107,8 +111,20 @@ def test_there_is_a_chart_for_each_trace(result: AdaptResult, out: Path) -> None
 def test_what_was_finished_is_not_run_again(result: AdaptResult, out: Path) -> None:
     lines: list[str] = []
     found = run(replace(small(out), resume=True), lines)
-    assert f"{NAME}: 0 runs, 0 at a time" in lines
+    assert not [line for line in lines if "at a time" in line]
     assert found.cells == result.cells
+
+
+def test_what_was_starved_is_run_once_more(result: AdaptResult, out: Path) -> None:
+    runs = out / "work" / NAME / "runs.jsonl"
+    starved = runs.read_bytes().replace(b'"stolen_share":0.0', b'"stolen_share":0.9')
+    runs.write_bytes(starved)
+    lines: list[str] = []
+    found = run(replace(small(out), resume=True), lines, stolen=0.5)
+    assert f"{NAME}: {len(FEW)} runs, 1 at a time" in lines
+    assert f"{NAME}: {len(FEW)} runs were starved; once more" in lines
+    assert {runs[0].stolen_share for runs in found.cells[0].runs.values()} == {0.5}
+    assert adapt_json(found)["starved_runs"] == len(FEW)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path: Path) -> None:
@@ -117,8 +133,17 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path: Path)
         run_adapt_bench(small(tmp_path / "file" / "out"), pytest.fail, tiny_subject)
 
 
+def starved(found: Cell) -> Cell:
+    """The same, while neighbours took a fifth of the time."""
+    runs = {
+        name: tuple(msgspec.structs.replace(run, stolen_share=0.2) for run in runs)
+        for name, runs in found.runs.items()
+    }
+    return replace(found, runs=runs)
+
+
 def made_up(result: AdaptResult, **policies: list[float | None]) -> AdaptResult:
-    found = cell(policies)
+    found = starved(cell(policies))
     model = ModelResult(
         model="net",
         edge_factor=20.0,
@@ -126,7 +151,7 @@ def made_up(result: AdaptResult, **policies: list[float | None]) -> AdaptResult:
         policies=found.policies,
         cells=(found,),
     )
-    return replace(result, models=(model,), stolen_share=0.2, crowded_share=0.5)
+    return replace(result, models=(model,), crowded_share=0.5)
 
 
 def test_the_report_names_the_best_and_lists_what_has_no_answer(result: AdaptResult) -> None:

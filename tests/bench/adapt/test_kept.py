@@ -35,6 +35,26 @@ def test_a_finished_run_is_found_again(path: Path) -> None:
     assert kept.find("drive", "local", 0) is None
 
 
+def test_of_two_runs_the_one_counts_that_was_starved_less(path: Path) -> None:
+    kept = KeptRuns(path, SETTING, resume=True)
+    kept.add(msgspec.structs.replace(RUN, stolen_share=0.2))
+    assert kept.find("drive", "ours", 0) == RUN
+    quieter = msgspec.structs.replace(RUN, repeat=1)
+    kept.add(msgspec.structs.replace(quieter, stolen_share=0.2))
+    kept.add(quieter)
+    for each in (kept, KeptRuns(path, SETTING, resume=True)):
+        assert each.find("drive", "ours", 0) == RUN
+        assert each.find("drive", "ours", 1) == quieter
+
+
+def test_a_run_that_lost_a_frame_is_not_replaced_by_a_quieter_one(path: Path) -> None:
+    kept = KeptRuns(path, SETTING, resume=True)
+    losing = msgspec.structs.replace(RUN, lost=1, stolen_share=0.2)
+    kept.add(losing)
+    kept.add(RUN)
+    assert kept.find("drive", "ours", 0) == losing
+
+
 def test_without_resume_nothing_is_found(path: Path) -> None:
     assert KeptRuns(path, SETTING, resume=False).find("drive", "ours", 0) is None
     assert KeptRuns(path, SETTING, resume=True).find("drive", "ours", 0) is None

@@ -18,7 +18,7 @@ from isthmus import (
 )
 from isthmus_edge import AgentConfig
 from isthmus_edge.policy.choice import Decision
-from isthmus_edge.policy.outlook import Outlook
+from isthmus_edge.policy.outlook import Outlook, Sent
 from isthmus_edge.policy.vitals import Vitals
 
 
@@ -61,39 +61,64 @@ def test_the_rest_is_the_plans_until_it_was_measured(outlook: Outlook, manifest:
     assert outlook.rest_ms(manifest.local) == 0.0
 
 
+def patience(outlook: Outlook, decision: Decision, left_ms: float | None, **sent: float) -> float:
+    """Of a frame that was sent just now on `LINK`, unless it says otherwise."""
+    link = sent.pop("link", LINK)
+    told = {"waited_ms": 0.0, "ahead_ms": 0.0} | sent
+    return outlook.patience_ms(decision, link, Sent(left_ms=left_ms, **told))  # type: ignore[arg-type]
+
+
 def test_the_device_begins_early_enough_for_its_rest(outlook: Outlook) -> None:
-    """Where the cloud, if it is slow, would be too late."""
     decision = decided(outlook)
-    decision = replace(decision, prediction=replace(decision.prediction, late_ms=1e6))
     rests(outlook, decision.candidate, [100.0] * 5)
-    assert outlook.patience_ms(decision, 150.0) == 50.0
-    assert outlook.patience_ms(decision, 150.0, device_queue_ms=30.0) == 20.0
+    assert patience(outlook, decision, 150.0) == 50.0
+    assert patience(outlook, decision, 150.0, waited_ms=40.0) == 50.0
+    assert patience(outlook, decision, 230.0, rests_ahead=1) == 30.0
     rests(outlook, decision.candidate, [80.0, 120.0] * 5)
-    assert outlook.patience_ms(decision, 200.0) < 80.0
+    assert patience(outlook, decision, 200.0) < 80.0
 
 
 def test_a_deadline_never_lengthens_patience(outlook: Outlook) -> None:
     decision = decided(outlook)
-    assert outlook.patience_ms(decision, 1e6) == outlook.patience_ms(decision, None)
+    assert patience(outlook, decision, 1e6) == patience(outlook, decision, None)
 
 
-def test_a_deadline_that_only_the_cloud_can_meet_is_left_to_it(outlook: Outlook) -> None:
+def test_a_frame_never_waits_beyond_what_was_believed_when_it_was_sent(outlook: Outlook) -> None:
+    decision = decided(outlook)
+    at_most_ms = patience(outlook, decision, None)
+    assert patience(outlook, decision, None, waited_ms=at_most_ms - 5) == pytest.approx(5.0)
+    assert patience(outlook, decision, None, waited_ms=at_most_ms + 5) == 0.0
+
+
+def test_a_deadline_that_only_the_cloud_can_meet_is_left_to_it_for_a_while(
+    outlook: Outlook,
+) -> None:
     """The device would work in vain for every frame, and keep the next one waiting."""
     decision = decided(outlook)
     late_ms = decision.prediction.late_ms
     assert late_ms is not None
     assert late_ms < REST_MS - 2
-    alone = outlook.patience_ms(decision, None)
-    assert outlook.patience_ms(decision, REST_MS - 1) == min(alone, REST_MS - 1)
-    assert outlook.patience_ms(decision, late_ms - 1) == 0.0
-    assert outlook.patience_ms(decision, late_ms + 1, ahead_ms=5.0) == 0.0
+    assert 0 < patience(outlook, decision, REST_MS - 1) < REST_MS - 1
+    assert patience(outlook, decision, late_ms - 1) == 0.0
+    assert patience(outlook, decision, late_ms + 1, ahead_ms=5.0) == 0.0
+
+
+def test_silence_ends_the_waiting_for_the_cloud(outlook: Outlook) -> None:
+    """What is believed by then counts, not what was believed when the frame was sent."""
+    decision = decided(outlook)
+    slower = FakeLink(kbps=1.0)
+    assert patience(outlook, decision, REST_MS - 1) > 0
+    assert patience(outlook, decision, REST_MS - 1, link=slower) == 0.0  # type: ignore[arg-type]
+    assert outlook.patience_ms(decision, None, Sent(waited_ms=0, ahead_ms=0, left_ms=1.0)) == 0.0
 
 
 def test_what_the_user_allows_replaces_the_belief(manifest: Manifest, config: AgentConfig) -> None:
     outlook = Outlook(manifest, replace(config, patience_ms=77.0))
     decision = decided(outlook)
-    assert outlook.patience_ms(decision, None) == 77.0
-    assert outlook.patience_ms(decision, REST_MS + 10) == pytest.approx(10.0)
+    assert patience(outlook, decision, None) == 77.0
+    assert patience(outlook, decision, None, waited_ms=70.0) == 7.0
+    assert patience(outlook, decision, REST_MS + 10) == pytest.approx(10.0)
+    assert patience(outlook, decision, REST_MS - 1) == 0.0
 
 
 def test_a_deadline_reaches_the_policy(outlook: Outlook) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,13 @@ class FakeMeans:
 class Sent:
     """One frame under way, and what the test tells it."""
 
-    def __init__(self, means: FakeMeans, patience_s: float, reference: int = 0) -> None:
+    def __init__(self, means: FakeMeans, *patience_s: float, reference: int = 0) -> None:
         self.means = means
         self.flight = Flight(1, 100)
         frame = Frame(1, {}, asyncio.Future(), None, cut=CUT)
         message = pb.Frame(sequence=1, reference=reference)
-        underway = Underway(frame, candidate("cut"), message, means, lambda: patience_s)
+        asked = chain(patience_s, repeat(patience_s[-1]))
+        underway = Underway(frame, candidate("cut"), message, means, lambda: next(asked))
         self.ending = asyncio.ensure_future(underway.end(self.flight))
 
     async def told(self, *news: Answered | Failed | Missing | Lost) -> None:
@@ -115,6 +117,15 @@ async def test_the_device_finishes_what_is_lost_refused_or_late(
     rest.done.set_result((FROM_DEVICE, 7.0))
     ending = await sent.end()
     assert (ending.place, ending.outputs, ending.rest_ms) == ("device", FROM_DEVICE, 7.0)
+
+
+async def test_it_is_late_when_asking_again_allows_no_more_time() -> None:
+    sent = Sent(FakeMeans(), 0.0, 1e-3, 2e-3, PATIENT_S)
+    await asyncio.sleep(0.05)
+    assert sent.means.rests == []
+    sent = Sent(FakeMeans(), 0.0, 1e-3, 0.0)
+    await asyncio.sleep(0.05)
+    assert len(sent.means.rests) == 1
 
 
 async def test_a_late_answer_that_is_earlier_than_the_device_wins_and_calls_it_off() -> None:
