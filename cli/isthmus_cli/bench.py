@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the bench and print its report."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its processes end with it
     _refuse_flags_of_others(options)
     measure = _MEASURES[options.what](options)
     if options.json is not None:

@@ -1,6 +1,7 @@
 """`isthmus bench`: help, what is refused at once, and a run on a tiny network."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +52,25 @@ def test_help_says_what_is_measured_and_on_which_models(isthmus: Isthmus) -> Non
 def test_the_list_of_verbs_has_it(isthmus: Isthmus) -> None:
     verbs = isthmus("--help").out.partition("verbs:")[2].splitlines()
     assert any(line.split()[:1] == ["bench"] and len(line.split()) > 3 for line in verbs)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(
+    isthmus: Isthmus, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    """So that the processes that it started end, too."""
+    released: list[signal.Signals] = []
+
+    def interrupted(*_: object, **__: object) -> NoReturn:
+        try:
+            signal.raise_signal(signum)
+            raise AssertionError("it went on")
+        finally:
+            released.append(signum)
+
+    monkeypatch.setattr(bench, "subjects", interrupted)
+    ended = isthmus("bench", "wire", *SHORT)
+    assert (ended.status, ended.out, released) == (130, "", [signum])
 
 
 @pytest.mark.usefixtures("idle")
