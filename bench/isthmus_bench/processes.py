@@ -64,11 +64,14 @@ class EdgeProcess:
     def __exit__(self, *exc: object) -> None:
         self._process.end()
 
-    def do(self, verb: str, **fields: Any) -> dict[str, Any]:
-        """Give one order and wait for its answer; frames of a live run are kept in `frames`."""
+    def do(self, verb: str, *, busy_s: float = 0.0, **fields: Any) -> dict[str, Any]:
+        """Give one order and wait for its answer; frames of a live run are kept in `frames`.
+
+        `busy_s` is how long the order takes if all is well: so much longer is waited.
+        """
         self._process.write(json.dumps({"do": verb, **fields}))
         while True:
-            answer = self._next(ANSWER_S)
+            answer = self._next(busy_s + ANSWER_S)
             if "event" not in answer:
                 return answer
             self.frames.append(answer)

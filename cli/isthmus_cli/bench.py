@@ -53,9 +53,10 @@ same run.
   link   how true the link emulator is: rates, round trips, outages and traces that are asked
          for, beside what is measured; as root also the kernel's own shaper. Two minutes, half
          a minute with --quick.
-  adapt  the running policy on replayed uplink traces, beside every fixed candidate, edge-only,
-         cloud-only and an EWMA policy; regret against an oracle; what an outage and a switch
-         cost. An hour; six minutes with --quick.
+  adapt  the running policy on replayed traces, beside an EWMA policy and, pinned, every candidate
+         that the plan keeps, edge-only and cloud-only, each at the coarsest rung that meets the
+         agreement floor; regret against an oracle; what an outage and a switch cost. An hour; six
+         minutes with --quick.
 """
 EXAMPLES = """\
   isthmus bench wire

@@ -126,7 +126,7 @@ class Answerer:
         wait for each other. Raises UnknownCandidateError, KeyFrameNeededError or WireError if the
         frame is wrong, OverloadedError if it does not fit, TooLateError if its deadline passes
         before a worker takes it, ModelError if the tail fails. Cancelling gives up a frame that no
-        worker has begun.
+        worker has begun; one that runs is here, for `load` and `quiet`, until its worker is free.
         """
         route = self._route_of(frame)
         taken_bytes = route.frame_bytes(frame)
@@ -142,11 +142,25 @@ class Answerer:
             received_ns=received_ns,
             top_k=top_k,
         )
-        with self._gauge.frame():
-            result = await asyncio.wrap_future(self._begin(job, taken_bytes))
-        self._gauge.learn(result.timing.decode_ms + result.timing.run_ms)
+        result = await self._outcome(self._begin(job, taken_bytes))
         result.load.CopyFrom(self.load())
         return result
+
+    async def _outcome(self, working: Future[pb.Result]) -> pb.Result:
+        self._gauge.came()
+        done = asyncio.wrap_future(working)
+        done.add_done_callback(self._note_end)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            working.cancel()
+            raise
+
+    def _note_end(self, done: asyncio.Future[pb.Result]) -> None:
+        self._gauge.left()
+        if not done.cancelled() and done.exception() is None:
+            timing = done.result().timing
+            self._gauge.learn(timing.decode_ms + timing.run_ms)
 
     def _route_of(self, frame: pb.Frame) -> Route:
         route = self._routes.get(frame.candidate)

@@ -30,16 +30,17 @@ _NICE = 19  # of -20 to 19: runs when nobody else wants to
 _BUDGET_SHARE = 8  # audits get one part in so many of what frames may take
 
 Quiet = Callable[[], Awaitable[None]]  # returns once no frame is in the service
+# Of a frame, once it is done: the result as it was sent; None if there was none or it is forgotten.
+Answered = Callable[[int], Awaitable[pb.Result | None]]
 
-__all__ = ["Auditor", "NoAuditor", "Quiet", "UnsplitAuditor", "auditing"]
+__all__ = ["Answered", "Auditor", "NoAuditor", "Quiet", "UnsplitAuditor", "auditing"]
 
 
 class Auditor(Protocol):
     """Runs the unsplit model on audited frames; at most one of each session at a time."""
 
-    async def check(self, audit: pb.Audit, answered: pb.Result | None, top_k: int) -> pb.Verdict:
-        """The verdict on what was `answered`: the result as it was sent, or None if there was none
-        or it is forgotten. `top_k` is what the device asked for when the audit came."""
+    async def check(self, audit: pb.Audit, answered: Answered) -> pb.Verdict:
+        """The verdict on what was `answered`."""
 
 
 class NoAuditor:
@@ -48,7 +49,7 @@ class NoAuditor:
     def __init__(self, reason: str = "this service does not audit") -> None:
         self._reason = reason
 
-    async def check(self, audit: pb.Audit, answered: pb.Result | None, top_k: int) -> pb.Verdict:
+    async def check(self, audit: pb.Audit, answered: Answered) -> pb.Verdict:
         """See `Auditor.check`."""
         return pb.Verdict(sequence=audit.sequence, reason=self._reason)
 
@@ -108,12 +109,10 @@ class UnsplitAuditor:
     ) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def check(self, audit: pb.Audit, answered: pb.Result | None, top_k: int) -> pb.Verdict:
+    async def check(self, audit: pb.Audit, answered: Answered) -> pb.Verdict:
         """See `Auditor.check`. Cancelling gives up an audit that has not begun."""
         try:
-            if answered is None:
-                raise NotComparedError("no answer to this frame is remembered")
-            close = await self._closeness(audit.input, answered)
+            close = await self._closeness(audit, answered)
         except (NotComparedError, OverloadedError, WireError) as error:
             reason = str(error)[:MOST_REASON_CHARACTERS]
             return pb.Verdict(sequence=audit.sequence, reason=reason)
@@ -124,14 +123,17 @@ class UnsplitAuditor:
             divergence=close.divergence,
         )
 
-    async def _closeness(self, raw_input: pb.Frame, answered: pb.Result) -> Closeness:
-        taken_bytes = self._unsplit.frame_bytes(raw_input)
+    async def _closeness(self, audit: pb.Audit, answered: Answered) -> Closeness:
+        taken_bytes = self._unsplit.frame_bytes(audit.input)
         self._budget.take(taken_bytes)
         begun: Future[Closeness] | None = None
         try:
+            result = await answered(audit.sequence)
+            if result is None:
+                raise NotComparedError("no answer to this frame is remembered")
             await self._wait_for_quiet()
             try:
-                begun = self._thread.submit(self._compare, raw_input, answered)
+                begun = self._thread.submit(self._compare, audit.input, result)
                 begun.add_done_callback(lambda _: self._budget.give_back(taken_bytes))
                 return await asyncio.wrap_future(begun)
             finally:

@@ -7,6 +7,7 @@ top-1                  the first class, of all classes; where only the k greates
                        of these. The divergence takes what was not sent for right.
 equal texts            the text of the line
 cosine                 all outputs that were sent; what was not sent of a row counts as right
+cosine of OUTPUT       this one; what was not sent of it counts as right
 F1 at IoU, … boxes     the share of boxes that belong together (0-1)
 """
 
@@ -19,7 +20,7 @@ from isthmus import IsthmusError, TensorSpec, decode_answer
 from isthmus.agreement.classification import Classes, Lines
 from isthmus.agreement.closeness import Closeness, Metric
 from isthmus.agreement.detection import Detections, LaidOut
-from isthmus.agreement.distance import Tensors
+from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.feeds import AnyArray
 
@@ -66,11 +67,11 @@ def _fitted(metric: Metric, sent: Mapping[str, AnyArray]) -> Metric:
             there = tuple(spec for spec in outputs if spec.name in sent)
             if there:
                 return Tensors(there)
-        case Classes(output) | Lines(output) | Detections(LaidOut(_, output)):
+        case Classes(output) | Lines(output) | Vectors(output) | Detections(LaidOut(_, output)):
             needed = output
     if needed in sent:
         return metric
-    raise NotComparedError(f"what {metric.name} is read from was computed on the device")
+    raise NotComparedError(f"what {metric.name!r} is read from was computed on the device")
 
 
 def _completed(tensor: pb.Tensor, sent: AnyArray, whole: AnyArray) -> AnyArray:

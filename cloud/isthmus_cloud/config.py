@@ -6,16 +6,26 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from isthmus import ConfigError, is_loopback
+from isthmus.session import MOST_NAMED
 
 ProviderChoice = Literal["auto", "cpu", "cuda"]
 
 MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
+MAX_STREAMS = 1024
 MAX_S = 3600
 
 # A device that has nothing to send beats about twice a second.
 _LEAST_S = {"drain_grace_s": 0, "hello_s": 0.1, "idle_s": 1, "resume_s": 0}
+_AT_LEAST_ONE = (
+    "window",
+    "threads",
+    "workers",
+    "max_bytes_in_flight",
+    "max_streams",
+    "max_parked",
+)
 
-__all__ = ["MAX_BYTES_IN_FLIGHT", "ProviderChoice", "ServiceConfig", "split_address"]
+__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ProviderChoice", "ServiceConfig", "split_address"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +36,8 @@ class ServiceConfig:
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
     may have in flight, `workers` that of tails that run at once, `threads` what each of them uses.
     `max_bytes_in_flight` bounds the frames of all streams together: payloads, and the tensors that
-    they decode to.
+    they decode to. `max_streams` is the number of devices that are served at once; others are
+    refused and may come back.
 
     A stream ends on which no Hello comes for `hello_s`, or nothing at all for `idle_s`. A session
     whose stream broke is kept for `resume_s` (0: not at all), and at most `max_parked` of them.
@@ -41,6 +52,7 @@ class ServiceConfig:
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     workers: int = 1
     max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
+    max_streams: int = MAX_STREAMS
     drain_grace_s: float = 5.0
     hello_s: float = 10.0
     idle_s: float = 60.0
@@ -49,9 +61,13 @@ class ServiceConfig:
     provider: ProviderChoice = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("window", "threads", "workers", "max_bytes_in_flight", "max_parked"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.window > MOST_NAMED:
+            raise ConfigError(
+                f"window is {self.window}; allowed is 1 to {MOST_NAMED}, as many as one message may name"
+            )
         for name, least_s in _LEAST_S.items():
             if not least_s <= getattr(self, name) <= MAX_S:
                 raise ConfigError(

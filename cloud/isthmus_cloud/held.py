@@ -12,11 +12,10 @@ from typing import Protocol
 from isthmus.session import Reply, ServiceEvent, ServiceSession
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering import Answerer
+from isthmus_cloud.audited import Audited
 from isthmus_cloud.auditing import Auditor
 from isthmus_cloud.memory import StreamMemory
 from isthmus_cloud.outcomes import outcome_of
-
-MOST_AUDITED = 4  # answers that wait for their audit
 
 __all__ = ["Carrier", "HeldSession"]
 
@@ -37,18 +36,34 @@ class HeldSession:
     """The rules of one session, and the tasks that they ask for."""
 
     def __init__(
-        self, rules: ServiceSession, answerer: Answerer, auditor: Auditor, carrier: Carrier
+        self,
+        rules: ServiceSession,
+        audited: Audited,
+        answerer: Answerer,
+        auditor: Auditor,
+        carrier: Carrier,
     ) -> None:
         self.rules = rules
+        self._audited = audited
         self.carrier = carrier
         self._answerer = answerer
         self._auditor = auditor
         self._memory = StreamMemory()
         self._answering: dict[int, asyncio.Task[None]] = {}
         self._outcomes: dict[int, pb.CloudMessage] = {}  # oldest first
-        self._audited: dict[int, pb.Result] = {}  # oldest first
         self._checking: asyncio.Task[None] | None = None
         self._verdict: pb.Verdict | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """Results that a resume or an audit may ask for."""
+        return self.rules.kept_bytes + self._audited.size_bytes
+
+    def forget(self, count: int) -> None:
+        """Free `count` bytes of these, or all: a resume misses them, an audit is not compared."""
+        least_bytes = self.kept_bytes - count
+        self._audited.clear()
+        self.rules.forget(self.kept_bytes - least_bytes)
 
     def move_to(self, stream: Carrier) -> None:
         """Another stream takes the session up; what its frames refer to has to come on it anew."""
@@ -85,6 +100,9 @@ class HeldSession:
         """There is no stream to tell them on: the rules keep what is of use to a later one."""
         while self.next_outcome() is not None:
             pass
+        self._audited.clear()
+        if not self.rules.in_flight:
+            self._memory = StreamMemory()  # else frames that wait may refer to what it keeps
 
     def stop(self) -> None:
         """Give up all work; outcomes that wait may still be told."""
@@ -109,22 +127,19 @@ class HeldSession:
         outcome = await outcome_of(answer, sequence, self.rules.name)
         del self._answering[sequence]
         if is_audited and outcome.HasField("result"):
-            self._remember(outcome.result)
+            self._audited.remember(outcome.result)
         self._outcomes[sequence] = outcome
         self.carrier.outcome_ready(self)
 
-    def _remember(self, result: pb.Result) -> None:
-        self._audited[result.sequence] = result
-        if len(self._audited) > MOST_AUDITED:
-            del self._audited[next(iter(self._audited))]
-
-    async def _check(self, audit: pb.Audit) -> None:
-        answering = self._answering.get(audit.sequence)
+    async def _answered(self, sequence: int) -> pb.Result | None:
+        answering = self._answering.get(sequence)
         if answering is not None:
             await asyncio.wait({answering})
-        answered = self._audited.pop(audit.sequence, None)
+        return self._audited.take(sequence)
+
+    async def _check(self, audit: pb.Audit) -> None:
         try:
-            verdict = await self._auditor.check(audit, answered, self.rules.top_k)
+            verdict = await self._auditor.check(audit, self._answered)
         except Exception:
             _logger.exception("session %s, audit of frame %d", self.rules.name, audit.sequence)
             text = "the service failed on this audit"

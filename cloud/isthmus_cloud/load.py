@@ -1,8 +1,6 @@
 """How busy the service is, as the devices' policies want to know it."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 SMOOTHING = 0.2  # weight of the latest frame
 
@@ -19,17 +17,16 @@ class LoadGauge:
         self._quiet.set()
         self._service_ms: float | None = None
 
-    @contextmanager
-    def frame(self) -> Iterator[None]:
-        """One frame is here, waiting or being run."""
+    def came(self) -> None:
+        """One more frame is here, waiting or being run."""
         self._frames += 1
         self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._frames -= 1
-            if not self._frames:
-                self._quiet.set()
+
+    def left(self) -> None:
+        """No worker has it any more, and none will."""
+        self._frames -= 1
+        if not self._frames:
+            self._quiet.set()
 
     async def quiet(self) -> None:
         """Wait until no frame is here."""

@@ -54,6 +54,7 @@ class StreamMemory:
         """A frame has arrived; to be called in order of arrival."""
         turn = Turn(route, frame)
         if frame.mark or frame.reference:
+            self._forget_given_up()
             self._line.append(turn)
         return turn
 
@@ -69,6 +70,14 @@ class StreamMemory:
             while turn.frame is not None:
                 self._decode_first(coder)
         return turn.outcome()
+
+    def _forget_given_up(self) -> None:
+        """Or they would stand in the line until a later frame is decoded, which may never be."""
+        if self._decoding.acquire(blocking=False):
+            try:
+                self._line = deque(turn for turn in self._line if turn.frame is not None)
+            finally:
+                self._decoding.release()
 
     def _decode_first(self, coder: SymbolCoder) -> None:
         turn = self._line.popleft()

@@ -107,7 +107,7 @@ async def listening(
         keep_bytes=min(max(window_bytes, KEEP_BYTES[0]), KEEP_BYTES[1]),
     )
     sessions = Sessions(answerer, auditor or NoAuditor(), terms, limits, config.max_parked)
-    service = SplitService(sessions)
+    service = SplitService(sessions, config.max_streams)
     server = grpc.aio.server(options=server_options(bundle.manifest))
     add_SplitServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     address = bind(server, config)

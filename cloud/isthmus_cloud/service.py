@@ -5,10 +5,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, contextmanager
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from isthmus import LinkError
+from isthmus import LinkError, WireError
+from isthmus.session import error_message
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
+from isthmus_cloud.config import MAX_STREAMS
 from isthmus_cloud.sessions import Sessions
 from isthmus_cloud.stream import Stream
 
@@ -20,10 +23,11 @@ _logger = logging.getLogger(__name__)
 
 
 class SplitService(SplitServicer):
-    """All streams of one server."""
+    """All streams of one server, `max_streams` at once."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, max_streams: int = MAX_STREAMS) -> None:
         self._sessions = sessions
+        self._max_streams = max_streams
         self._streams: set[Stream] = set()
         self._drain_grace_s: float | None = None
 
@@ -31,6 +35,9 @@ class SplitService(SplitServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> None:
         """One device, from its Hello to the end of the call."""
+        if len(self._streams) >= self._max_streams:
+            await self._refuse(context)
+            return
         stream = Stream(self._sessions, _writer(context))
         if self._drain_grace_s is not None:
             stream.drain(self._drain_grace_s)
@@ -42,6 +49,14 @@ class SplitService(SplitServicer):
             _logger.info("session %s: %s", stream.name, broken.exceptions[0])
         finally:
             self._streams.discard(stream)
+
+    async def _refuse(self, context: Context) -> None:
+        text = f"{self._max_streams} devices are here already, which is the most; come back later"
+        _logger.info("a stream was refused: %s", text)
+        try:
+            await _writer(context)(error_message(0, pb.ERROR_CODE_OVERLOADED, text))
+        except LinkError as broken:
+            _logger.info("which it did not wait for: %s", broken)
 
     def drain(self, grace_s: float) -> None:
         """Send Drain on every stream; each ends when what it has in flight is answered.
@@ -82,3 +97,5 @@ def _grpc_translated() -> Iterator[None]:
         yield
     except grpc.aio.BaseError as error:
         raise LinkError(f"the stream broke off: {error}") from error
+    except DecodeError as error:
+        raise WireError("bytes came that are no message of this protocol") from error

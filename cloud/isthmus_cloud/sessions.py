@@ -1,9 +1,10 @@
 """Every session of the service: those that streams carry, and those that are parked.
 
 A session whose stream broke is parked: what is in flight goes on, and its results are kept for the
-stream on which the device comes back. Parked sessions are bounded in time (`resume_s`), in number
-and in bytes; the oldest goes first. Whoever knows a session's id and the bundle can take it over,
-so devices choose ids that nobody guesses.
+stream on which the device comes back. Parked sessions are bounded in time (`resume_s`) and in
+number; the oldest goes first. The results that all sessions keep, live ones too, are bounded
+together. Whoever knows a session's id and the bundle can take it over, so devices choose ids that
+nobody guesses.
 """
 
 from isthmus.session import Close, ServiceEvent, ServiceLimits, ServiceSession, error_message
@@ -11,11 +12,11 @@ from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.alarm import Alarm
 from isthmus_cloud.answering import Answerer
+from isthmus_cloud.audited import Audited
 from isthmus_cloud.auditing import Auditor
 from isthmus_cloud.held import Carrier, HeldSession
 
-MAX_ID_CHARACTERS = 64
-MOST_PARKED_BYTES = 64 * 1024 * 1024  # kept results of all parked sessions together
+MOST_KEPT_BYTES = 64 * 1024 * 1024  # results that all sessions keep for a resume or an audit
 
 __all__ = ["Sessions"]
 
@@ -38,6 +39,7 @@ class Sessions:
         self._max_parked = max_parked
         self._by_id: dict[str, HeldSession] = {}
         self._parked: dict[str, HeldSession] = {}  # oldest first
+        self._kept_bytes = 0
         self._alarm = Alarm(self._wakes_at, self._expire)
         self._parks = True
 
@@ -52,9 +54,9 @@ class Sessions:
         return len(self._parked)
 
     @property
-    def parked_bytes(self) -> int:
-        """Results that are kept for those without a stream."""
-        return sum(held.rules.kept_bytes for held in self._parked.values())
+    def kept_bytes(self) -> int:
+        """Results that all of them keep for a resume or an audit."""
+        return self._kept_bytes
 
     def load(self) -> pb.Load:
         """What a frame that came now would meet."""
@@ -62,17 +64,14 @@ class Sessions:
 
     def begin(self, carrier: Carrier, now: float) -> HeldSession:
         """A stream was opened: what it has until it says Hello."""
-        rules = ServiceSession(self._terms, self._limits, now)
-        return HeldSession(rules, self._answerer, self._auditor, carrier)
+        rules = ServiceSession(self._terms, self._limits, now, self._count_bytes)
+        audited = Audited(self._count_bytes)
+        return HeldSession(rules, audited, self._answerer, self._auditor, carrier)
 
     def greet(
         self, waiting: HeldSession, message: pb.EdgeMessage, now: float
     ) -> tuple[HeldSession, list[ServiceEvent]]:
         """Hello came on a stream: the session that it has from now on, and what follows."""
-        refusal = _id_refusal(message.hello.session_id)
-        if refusal is not None:
-            waiting.rules.close()
-            return waiting, [refusal]
         known = self._known(message.hello)
         if known is not None and known.rules.state in {"open", "parked"}:
             if known.rules.was_overtaken(message.hello):
@@ -95,7 +94,7 @@ class Sessions:
             return
         self._parked[held.rules.id] = held
         held.carrier = self
-        self._make_room()
+        self.make_room()
         self._alarm.set()
 
     def end(self, held: HeldSession) -> None:
@@ -116,13 +115,20 @@ class Sessions:
         """See `Carrier`: a frame of a parked session is done."""
         held.keep_outcomes()
         if held.rules.in_flight or held.rules.kept_bytes:
-            self._make_room()
+            self.make_room()
         else:
             self.end(held)
 
     def let_go(self, held: HeldSession) -> None:
         """See `Carrier`: a device came back."""
         self._parked.pop(held.rules.id, None)
+
+    def make_room(self) -> None:
+        """A session was parked, or more is kept than before: see that it is not too much."""
+        while len(self._parked) > self._max_parked:
+            self.end(next(iter(self._parked.values())))
+        if self._kept_bytes > MOST_KEPT_BYTES:
+            self._forget_kept()
 
     def _known(self, hello: pb.Hello) -> HeldSession | None:
         fits = (
@@ -131,9 +137,22 @@ class Sessions:
         )
         return self._by_id.get(hello.session_id) if fits else None
 
-    def _make_room(self) -> None:
-        while len(self._parked) > self._max_parked or self.parked_bytes > MOST_PARKED_BYTES:
-            self.end(next(iter(self._parked.values())))
+    def _forget_kept(self) -> None:
+        """Of parked sessions all, the oldest first; then of the live ones that keep most."""
+        for held in tuple(self._parked.values()):
+            if self._kept_bytes <= MOST_KEPT_BYTES:
+                return
+            held.forget(held.kept_bytes)
+            if not held.rules.in_flight:
+                self.end(held)
+        for held in sorted(self._by_id.values(), key=_kept_bytes, reverse=True):
+            if self._kept_bytes <= MOST_KEPT_BYTES:
+                return
+            # Half of it, or the next result would bring us here again.
+            held.forget(max(self._kept_bytes - MOST_KEPT_BYTES, held.kept_bytes // 2))
+
+    def _count_bytes(self, count: int) -> None:
+        self._kept_bytes += count
 
     def _wakes_at(self) -> float:
         return min((held.rules.wakes_at() for held in self._parked.values()), default=float("inf"))
@@ -150,10 +169,5 @@ _OVERTAKEN = Close(
 )
 
 
-def _id_refusal(session_id: str) -> Close | None:
-    """What a Hello without a usable id is answered."""
-    count = len(session_id)
-    if 1 <= count <= MAX_ID_CHARACTERS:
-        return None
-    text = f"the session id has {count} characters; allowed are 1 to {MAX_ID_CHARACTERS}"
-    return Close(error_message(0, pb.ERROR_CODE_PROTOCOL, text))
+def _kept_bytes(held: HeldSession) -> int:
+    return held.kept_bytes

@@ -7,9 +7,11 @@ is empty: so heartbeats come back before results.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 
+from isthmus import WireError
 from isthmus.session import (
     Answer,
     Check,
@@ -29,6 +31,8 @@ from isthmus_cloud.sessions import Sessions
 OUTBOX_MESSAGES = 16
 
 __all__ = ["Stream"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Stream:
@@ -58,6 +62,7 @@ class Stream:
 
         Then, or if it breaks off or is cancelled, the session is parked: its frames go on. So it is
         after the last message, too: gRPC may show a link that broke as a device that has said all.
+        `messages` raises WireError for bytes that are none; that is refused as any other nonsense.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -100,6 +105,14 @@ class Stream:
         return self._held.carrier is self
 
     async def _read(self, messages: AsyncIterable[pb.EdgeMessage]) -> None:
+        try:
+            await self._read_all(messages)
+        except WireError as error:
+            if not self._ended.is_set():
+                _logger.info("session %s: %s", self.name, error)
+                self._heed(self._held.rules.refuse(str(error)))
+
+    async def _read_all(self, messages: AsyncIterable[pb.EdgeMessage]) -> None:
         async for message in messages:
             received_ns = time.monotonic_ns()
             # Before the session learns of the message: what it then orders must not get lost.
@@ -132,13 +145,16 @@ class Stream:
                     self._outbox.put(welcome)
                 case Reply(reply):
                     self._outbox.put(reply)
-                case Close(reply):
-                    self._sessions.end(self._held)
+                case Close(reply, resumable):
+                    if resumable:
+                        self._sessions.park(self._held, self._loop.time())
+                    else:
+                        self._sessions.end(self._held)
                     self._close(reply)
         self._end_if_done()
 
     def _wakes_at(self) -> float:
-        return self._held.rules.wakes_at()
+        return self._held.rules.wakes_at() if self._has_session else float("inf")
 
     def _on_time(self, now: float) -> None:
         for event in self._held.rules.tick(now):
@@ -174,6 +190,7 @@ class Stream:
             message = self._outbox.take()
             if message is None and self._has_session:
                 message = self._held.next_outcome()
+                self._sessions.make_room()
                 self._end_if_done()
             if message is not None:
                 return message

@@ -59,8 +59,10 @@ class Stats:
     """An agent's figures so far. accepted = cloud + device + errors + pending, always.
 
     Of the errors, `stale` frames were dropped for newer ones, as asked for. `duplicates` are
-    answers that came for frames that had theirs; they were dropped. `connects` counts streams,
-    `sent_again` frames that were sent a second time.
+    answers of the cloud that came for frames that had theirs, or that the device had answered
+    meanwhile; they were dropped, which is as it should be. `ended_twice` counts frames that the
+    agent itself tried to end again: callers notice nothing, but above 0 it is a defect. `connects`
+    counts streams, `sent_again` frames that were sent a second time.
 
     `candidate` and `rung` are those of the last frame that was not pinned, `switches` the last 256
     changes of that candidate. `rate_advice` says what would suit the link better while no rung
@@ -87,3 +89,4 @@ class Stats:
     switches: tuple[Switch, ...]
     audits: AuditStats = field(default_factory=AuditStats)
     events: tuple[Event, ...] = ()
+    ended_twice: int = 0

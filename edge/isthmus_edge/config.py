@@ -1,6 +1,7 @@
 """What an agent can be told, validated once at the border."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,7 +19,7 @@ _CHOICES = {
     "power": get_args(Power),
 }
 
-__all__ = ["AgentConfig", "Objective", "Power", "Video", "WhenFull"]
+__all__ = ["AgentConfig", "Objective", "Power", "Video", "WhenFull", "finite"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,8 @@ class AgentConfig:
     greatest values of each output row instead of all of them. `patience_ms` bounds how long a
     frame waits for the cloud before the device finishes it (None: until the answer is clearly late
     by what is believed of link and cloud); a deadline shortens that. A link that is silent for
-    `silence_s` is dead: what is under way is finished here, and a new connection is tried.
+    `silence_s`, and for as long as the largest answer under way may take, is dead: what is under
+    way is finished here, and a new connection is tried.
 
     `max_queued` frames may wait for the device. When they do, `when_full` says what `submit` does:
     "wait" until one has begun (a batch: nothing is ever dropped), "reject" the new one with
@@ -88,8 +90,10 @@ class AgentConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("silence_s", "connect_timeout_s"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.patience_ms is not None and finite("patience_ms", self.patience_ms) < 0:
+            raise ConfigError(f"patience_ms must be 0 or more, or None, got {self.patience_ms}")
         if self.answer_top_k < 0:
             raise ConfigError(
                 f"answer_top_k must be 0 (all values) or more, got {self.answer_top_k}"
@@ -106,3 +110,14 @@ class AgentConfig:
                 f"cloud address {address!r} is not this machine: give the service's certificate "
                 "(tls_ca, --tls-ca FILE), or allow plain text (insecure=True, --insecure)"
             )
+
+
+def finite(name: str, value: float) -> float:
+    """`value` as a float; ConfigError, with the name, where it is no finite number."""
+    try:
+        is_finite = isfinite(value)
+    except (TypeError, OverflowError):
+        is_finite = False
+    if not is_finite:
+        raise ConfigError(f"{name} must be a finite number, or None, got {value!r}")
+    return float(value)

@@ -17,13 +17,13 @@ class _Counts:
 
 
 class Ledger:
-    """Counts what was accepted and how it ended; second answers are refused and counted."""
+    """Counts what was accepted and how it ended; second ends are refused and counted."""
 
     def __init__(self) -> None:
         self._accepted = 0
         self._open: set[int] = set()
         self._counts = _Counts()
-        self._duplicates = 0
+        self._ended_twice = 0
 
     def accept(self) -> int:
         """Open a new frame; its sequence number counts from 1."""
@@ -32,9 +32,12 @@ class Ledger:
         return self._accepted
 
     def settle(self, sequence: int, outcome: Outcome) -> bool:
-        """Close a frame. False if it was closed before: the caller drops its answer."""
+        """Close a frame. False if it is not open: the caller drops its answer.
+
+        Late answers never come here; whoever closes a frame twice has lost count of it.
+        """
         if sequence not in self._open:
-            self._duplicates += 1
+            self._ended_twice += 1
             return False
         self._open.remove(sequence)
         setattr(self._counts, outcome, getattr(self._counts, outcome) + 1)
@@ -51,9 +54,9 @@ class Ledger:
         return len(self._open)
 
     @property
-    def duplicates(self) -> int:
-        """Answers that came for frames already settled."""
-        return self._duplicates
+    def ended_twice(self) -> int:
+        """Ends that were refused, because the frame had one or was never accepted: a defect."""
+        return self._ended_twice
 
     def settled(self, outcome: Outcome) -> int:
         """Frames that ended with `outcome`."""

@@ -91,4 +91,4 @@ class StaleFrameError(IsthmusError):
 
 
 class AgentClosedError(IsthmusError):
-    """The agent was closed before the frame was accepted."""
+    """The agent was closed, before the frame was accepted or before it had ended."""

@@ -60,6 +60,16 @@ def test_a_device_that_cannot_start_is_named_and_its_message_is_shown(
     assert "--cloud" in capfd.readouterr().err  # the flags that it misses
 
 
+def test_an_order_may_take_as_much_longer_as_is_known_beforehand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "ANSWER_S", 0.0)
+    with EdgeProcess({"to": "127.0.0.1:1"}, module="isthmus_bench.relay") as device:
+        with pytest.raises(processes.SilentProcessError, match="for 0 s"):
+            device.do("anything")  # an interpreter that starts has not answered yet
+        assert "listen" in device.do("anything", busy_s=PATIENCE_S)
+
+
 def test_the_device_measures_what_it_is_told_to(tiny_bundle: Path) -> None:
     names = [c.id for c in open_bundle(tiny_bundle, "device").manifest.candidates]
     with (

@@ -112,6 +112,34 @@ def test_bytes_arrive_complete_and_in_order_both_ways(
             sending.join()
 
 
+def test_what_each_direction_has_carried_is_counted(relay: Relay, cloud: socket.socket) -> None:
+    before = relay.carried_bytes()
+    edge, served = _joined(relay, cloud)
+    with edge, served:
+        edge.sendall(bytes(5000))
+        assert _received(served, 5000) == bytes(5000)
+        served.sendall(bytes(300))
+        assert _received(edge, 300) == bytes(300)
+        after = relay.carried_bytes()
+    assert after["uplink"] - before["uplink"] == 5040  # opening it takes a packet each way
+    assert after["downlink"] - before["downlink"] == 340
+
+
+def test_what_does_not_pass_is_not_counted(relay: Relay, cloud: socket.socket) -> None:
+    edge, served = _joined(relay, cloud)
+    with edge, served:
+        edge.sendall(b"before ")
+        assert _received(served, 7) == b"before "
+        relay.shape(LinkShape.symmetric(0.0))
+        before = relay.carried_bytes()
+        edge.sendall(b"during ")
+        assert _hears_nothing(served)
+        assert relay.carried_bytes() == before
+        relay.shape(LinkShape())
+        assert _received(served, 7) == b"during "
+        assert relay.carried_bytes()["uplink"] - before["uplink"] == 7
+
+
 def test_the_end_of_a_stream_leaves_the_other_direction_open(
     relay: Relay, cloud: socket.socket
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from isthmus.errors import ConfigError
 from isthmus_bench.relay.protocol import (
     Command,
+    Count,
     HalfOpen,
     Play,
     Refuse,
@@ -72,6 +73,7 @@ def test_a_key_left_out_stays_as_it_was() -> None:
         ({"half_open": False}, HalfOpen(False)),
         ({"refuse": True}, Refuse(True)),
         ({"reset": True}, Reset()),
+        ({"count": True}, Count()),
         ({"script": []}, Script(())),
         (
             {"script": [[0, {"reset": True}], [2.5, {"uplink_mbps": 0}]]},
@@ -104,6 +106,8 @@ def test_a_trace_can_be_named_by_its_file(tmp_path: Path) -> None:
         (b"{}\n", "uplink_mbps, downlink_mbps, rtt_ms"),
         (b'{"reset": false}\n', '"reset": true'),
         (b'{"reset": true, "rtt_ms": 5}\n', "cannot use"),
+        (b'{"reset": true, "count": true}\n', "cannot use"),
+        (b'{"count": false}\n', '"count": true'),
         (b'{"half_open": 1}\n', "half_open, refuse .true or false."),
         (b'{"refuse": null}\n', "half_open, refuse .true or false."),
         (b'{"rtt_ms": "fast"}\n', "rtt_ms is 'fast'"),

@@ -281,7 +281,7 @@ def test_items_of_the_catalogue_that_the_flags_made_unfit_are_refused(
     ("flags", "name"),
     [
         (("--task", "tensor"), "cosine"),
-        (("--task", "embed"), "cosine"),
+        (("--task", "embed"), "cosine of cells"),
         (("--task", "detect", "--boxes", "yolox"), "F1 at IoU 0.5, yolox boxes"),
         (("--boxes", "yolov5"), "F1 at IoU 0.5, yolov5 boxes"),
         ((), "cosine"),

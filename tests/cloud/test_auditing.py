@@ -18,10 +18,10 @@ from tests.widebundle import TONE
 from isthmus import Bundle, encode_answer
 from isthmus.agreement.classification import Classes
 from isthmus.agreement.closeness import Closeness
-from isthmus.agreement.distance import Tensors
+from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, OnnxTail, ServiceConfig, listening
-from isthmus_cloud.auditing import Auditor, NoAuditor, UnsplitAuditor, auditing
+from isthmus_cloud.auditing import Answered, Auditor, NoAuditor, UnsplitAuditor, auditing
 from isthmus_cloud.budget import ByteBudget
 from isthmus_cloud.comparing import Comparison, NotComparedError
 from isthmus_cloud.feeds import AnyArray
@@ -67,6 +67,15 @@ def answered(row: AnyArray, top_k: int = 0) -> pb.Result:
     return pb.Result(sequence=1, outputs=[encode_answer(PROBABILITIES, row, top_k)])
 
 
+def told(result: pb.Result | None) -> Answered:
+    """The frame was answered so, long ago."""
+
+    async def answer(_sequence: int) -> pb.Result | None:
+        return result
+
+    return answer
+
+
 def audit_of(head: Head, picture: int = 0, candidate: str = "input-raw") -> pb.Audit:
     return pb.Audit(sequence=1, input=head.frame(candidate, picture=picture))
 
@@ -81,8 +90,8 @@ async def test_the_unsplit_models_own_answer_agrees_and_another_does_not(
 ) -> None:
     for picture in range(len(head.pictures)):
         audit, truth = audit_of(head, picture), head.unsplit(picture)
-        right = await auditor.check(audit, answered(truth), 0)
-        wrong = await auditor.check(audit, answered(turned(truth)), 0)
+        right = await auditor.check(audit, told(answered(truth)))
+        wrong = await auditor.check(audit, told(answered(turned(truth))))
         assert (right.compared, right.agrees, right.reason) == (True, True, "")
         assert right.divergence < 1e-5
         assert (wrong.compared, wrong.agrees) == (True, False)
@@ -94,19 +103,19 @@ async def test_of_the_greatest_values_alone_the_first_class_is_compared(
 ) -> None:
     """What was not sent tells nothing, for or against."""
     audit, truth = audit_of(head), head.unsplit()
-    right = await auditor.check(audit, answered(truth, top_k=3), 3)
+    right = await auditor.check(audit, told(answered(truth, top_k=3)))
     assert (right.compared, right.agrees) == (True, True)
     assert right.divergence < 1e-5
     without_the_best = truth.copy()
     without_the_best[0, truth.argmax()] = 0.0
-    wrong = await auditor.check(audit, answered(without_the_best, top_k=3), 3)
+    wrong = await auditor.check(audit, told(answered(without_the_best, top_k=3)))
     assert (wrong.compared, wrong.agrees) == (True, False)
 
 
 async def test_an_answer_that_is_not_remembered_is_not_compared(
     auditor: UnsplitAuditor, head: Head
 ) -> None:
-    verdict = await auditor.check(audit_of(head), None, 0)
+    verdict = await auditor.check(audit_of(head), told(None))
     assert (verdict.sequence, verdict.compared, verdict.agrees) == (1, False, False)
     assert "remembered" in verdict.reason
 
@@ -142,7 +151,7 @@ async def test_what_is_not_as_the_plan_says_is_not_compared(
     audit, budget = audit_of(head), ByteBudget(ROOM_BYTES)
     spoil(audit.input)
     with auditor_with(unsplit, budget=budget) as auditor:
-        verdict = await auditor.check(audit, answered(head.unsplit()), 0)
+        verdict = await auditor.check(audit, told(answered(head.unsplit())))
     assert not verdict.compared
     assert 0 < len(verdict.reason) <= 200
     assert budget.taken_bytes == 0
@@ -152,7 +161,9 @@ async def test_what_is_not_as_the_plan_says_is_not_compared(
 async def test_only_what_carries_inputs_exactly_is_a_reference(
     auditor: UnsplitAuditor, head: Head, candidate: str
 ) -> None:
-    verdict = await auditor.check(audit_of(head, candidate=candidate), answered(head.unsplit()), 0)
+    verdict = await auditor.check(
+        audit_of(head, candidate=candidate), told(answered(head.unsplit()))
+    )
     assert not verdict.compared
     assert "input-raw can" in verdict.reason
 
@@ -161,8 +172,31 @@ async def test_an_audit_that_does_not_fit_is_not_compared(unsplit: Unsplit, head
     audit = audit_of(head)
     for room, fits in ((unsplit.frame_bytes(audit.input), True), (100, False)):
         with auditor_with(unsplit, budget=ByteBudget(room)) as auditor:
-            verdict = await auditor.check(audit, answered(head.unsplit()), 0)
+            verdict = await auditor.check(audit, told(answered(head.unsplit())))
             assert verdict.compared == fits
+
+
+async def test_an_audit_counts_while_it_waits_for_the_answer_of_its_frame(
+    unsplit: Unsplit, head: Head
+) -> None:
+    """The next one that does not fit beside it is refused at once."""
+    answer: asyncio.Future[pb.Result | None] = asyncio.get_running_loop().create_future()
+    asked = asyncio.Event()
+
+    async def answered_later(_sequence: int) -> pb.Result | None:
+        asked.set()
+        return await answer
+
+    audit = audit_of(head)
+    budget = ByteBudget(unsplit.frame_bytes(audit.input))
+    with auditor_with(unsplit, budget=budget) as auditor:
+        waiting = asyncio.create_task(auditor.check(audit, answered_later))
+        await asyncio.wait_for(asked.wait(), GUARD_S)
+        assert budget.taken_bytes == unsplit.frame_bytes(audit.input)
+        assert not (await auditor.check(audit, told(answered(head.unsplit())))).compared
+        answer.set_result(answered(head.unsplit()))
+        assert (await waiting).compared
+    assert budget.taken_bytes == 0
 
 
 async def test_an_audit_waits_until_no_frame_is_here(unsplit: Unsplit, head: Head) -> None:
@@ -173,7 +207,9 @@ async def test_an_audit_waits_until_no_frame_is_here(unsplit: Unsplit, head: Hea
         await frames_gone.wait()
 
     with auditor_with(unsplit, quiet=quiet, quiet_within_s=GUARD_S) as auditor:
-        checking = asyncio.create_task(auditor.check(audit_of(head), answered(head.unsplit()), 0))
+        checking = asyncio.create_task(
+            auditor.check(audit_of(head), told(answered(head.unsplit())))
+        )
         await asyncio.wait_for(asked.wait(), GUARD_S)
         assert not checking.done()
         frames_gone.set()
@@ -188,7 +224,7 @@ async def test_a_service_that_stays_busy_gives_no_verdict(unsplit: Unsplit, head
 
     budget = ByteBudget(ROOM_BYTES)
     with auditor_with(unsplit, quiet=never, quiet_within_s=0.0, budget=budget) as auditor:
-        checks = [auditor.check(audit_of(head), answered(head.unsplit()), 0) for _ in range(2)]
+        checks = [auditor.check(audit_of(head), told(answered(head.unsplit()))) for _ in range(2)]
         verdicts = await asyncio.gather(*checks)
     assert [verdict.compared for verdict in verdicts] == [False, False]
     assert "without frames" in verdicts[0].reason
@@ -206,24 +242,28 @@ async def test_an_audit_that_is_given_up_leaves_the_way_to_the_next(
 
     budget = ByteBudget(ROOM_BYTES)
     with auditor_with(unsplit, quiet=quiet, quiet_within_s=GUARD_S, budget=budget) as auditor:
-        given_up = asyncio.create_task(auditor.check(audit_of(head), answered(head.unsplit()), 0))
+        given_up = asyncio.create_task(
+            auditor.check(audit_of(head), told(answered(head.unsplit())))
+        )
         await asyncio.wait_for(asked.wait(), GUARD_S)
         given_up.cancel()
         await asyncio.wait({given_up})
         assert budget.taken_bytes == 0
         gone.set()
-        assert (await auditor.check(audit_of(head), answered(head.unsplit()), 0)).compared
+        assert (await auditor.check(audit_of(head), told(answered(head.unsplit())))).compared
 
 
 async def test_the_service_is_quiet_when_its_last_frame_has_gone() -> None:
     gauge = LoadGauge(workers=1)
     await asyncio.wait_for(gauge.quiet(), GUARD_S)
-    with gauge.frame():
-        with gauge.frame():
-            waiting = asyncio.create_task(gauge.quiet())
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert not waiting.done()
+    gauge.came()
+    gauge.came()
+    waiting = asyncio.create_task(gauge.quiet())
+    await asyncio.sleep(0)
+    gauge.left()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gauge.left()
     await asyncio.wait_for(waiting, GUARD_S)
 
 
@@ -247,7 +287,7 @@ async def test_audits_run_on_one_thread_that_yields_to_all_others(
     watched = Watched(unsplit)
     with auditor_with(watched) as auditor:
         for picture in range(3):
-            await auditor.check(audit_of(head, picture), answered(head.unsplit(picture)), 0)
+            await auditor.check(audit_of(head, picture), told(answered(head.unsplit(picture))))
     assert watched.ran_on == [("audit_0", 19)] * 3
     assert os.getpriority(os.PRIO_PROCESS, 0) < 19
 
@@ -263,7 +303,7 @@ async def test_a_share_of_agreement_is_a_chance_to_agree(unsplit: Unsplit, head:
     draws = iter([0.2, 0.7])
     half = Half(COMPARISON.metric, COMPARISON.outputs)
     with auditor_with(unsplit, comparison=half, draw=lambda: next(draws)) as auditor:
-        verdicts = [await auditor.check(audit_of(head), pb.Result(), 0) for _ in range(2)]
+        verdicts = [await auditor.check(audit_of(head), told(pb.Result())) for _ in range(2)]
     assert [verdict.agrees for verdict in verdicts] == [True, False]
     assert {verdict.divergence for verdict in verdicts} == {0.25}
 
@@ -278,13 +318,22 @@ def test_outputs_that_the_head_has_computed_are_not_compared() -> None:
     all_outputs = Comparison(Tensors(both), both)
     assert all_outputs.closeness([row, tone], result_of({PROBABILITIES: row})).agreement == 1
     assert all_outputs.closeness([row, tone], result_of({TONE: -tone})).agreement == 0
-    first_class = Comparison(Classes(PROBABILITIES.name), both)
-    with pytest.raises(NotComparedError, match="computed on the device"):
-        first_class.closeness([row, tone], result_of({TONE: tone}))
+    for metric in (Classes(PROBABILITIES.name), Vectors(PROBABILITIES.name)):
+        with pytest.raises(NotComparedError, match="computed on the device"):
+            Comparison(metric, both).closeness([row, tone], result_of({TONE: tone}))
+
+
+def test_outputs_that_the_plan_did_not_judge_are_not_compared() -> None:
+    row, tone = np.full((1, CLASSES), 0.1, np.float32), np.ones((1, 3), np.float32)
+    both = (PROBABILITIES, TONE)
+    judged = Comparison(Vectors(TONE.name), both)
+    sent = result_of({PROBABILITIES: -row, TONE: 2 * tone})
+    assert judged.closeness([row, tone], sent).agreement == 1
+    assert judged.closeness([row, tone], result_of({TONE: -tone})).agreement == 0
 
 
 async def reason_of(auditor: Auditor) -> str:
-    verdict = await auditor.check(pb.Audit(sequence=5), None, 0)
+    verdict = await auditor.check(pb.Audit(sequence=5), told(None))
     assert (verdict.sequence, verdict.compared) == (5, False)
     return verdict.reason
 

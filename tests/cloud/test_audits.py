@@ -10,7 +10,8 @@ from tests.cloud.wire import hello, new_sessions, settled, until, wired
 from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer
-from isthmus_cloud.held import MOST_AUDITED
+from isthmus_cloud.audited import MOST_AUDITED
+from isthmus_cloud.auditing import Answered
 from isthmus_cloud.sessions import Sessions
 
 
@@ -18,14 +19,14 @@ class Recorder:
     """Agrees with everything that it is given, when it is told to."""
 
     def __init__(self, agrees: bool = True) -> None:
-        self.given: list[tuple[int, pb.Result | None, int]] = []
+        self.given: list[tuple[int, pb.Result | None]] = []
         self.stopped = 0
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self._agrees = agrees
 
-    async def check(self, audit: pb.Audit, answered: pb.Result | None, top_k: int) -> pb.Verdict:
-        self.given.append((audit.sequence, answered, top_k))
+    async def check(self, audit: pb.Audit, answered: Answered) -> pb.Verdict:
+        self.given.append((audit.sequence, await answered(audit.sequence)))
         try:
             await self.may_answer.wait()
         except asyncio.CancelledError:
@@ -72,15 +73,13 @@ async def test_the_auditor_is_given_the_answer_that_the_device_got(
     bundle: Bundle, audited: Sessions, auditor: Recorder, head: Head
 ) -> None:
     async with wired(audited) as wire:
-        asking = hello(bundle)
-        asking.answer_top_k = 3
-        await wire.greet(asking)
+        await wire.greet(hello(bundle))
         wire.say(frame=to_audit(head, 1))
         answered = await wire.result()
         wire.say(audit=audit_of(head, 1))
         verdict = (await wire.receive()).verdict
     assert (verdict.sequence, verdict.compared, verdict.agrees) == (1, True, True)
-    assert auditor.given == [(1, answered, 3)]
+    assert auditor.given == [(1, answered)]
 
 
 async def test_an_audit_waits_for_the_answer_of_its_frame(
@@ -96,7 +95,7 @@ async def test_an_audit_waits_for_the_answer_of_its_frame(
         gate.open_for_good()
         answered = await wire.result()
         assert (await wire.receive()).verdict.compared
-    assert auditor.given == [(1, answered, 0)]
+    assert auditor.given == [(1, answered)]
 
 
 async def test_answers_are_remembered_only_where_an_audit_follows_and_only_a_few(
@@ -112,7 +111,7 @@ async def test_answers_are_remembered_only_where_an_audit_follows_and_only_a_few
         for sequence in (1, 2, 3, 3):
             wire.say(audit=audit_of(head, sequence))
             await wire.receive()
-    remembered = [(sequence, answered is not None) for sequence, answered, _ in auditor.given]
+    remembered = [(sequence, answered is not None) for sequence, answered in auditor.given]
     assert remembered == [(1, False), (2, False), (3, True), (3, False)]
 
 
@@ -164,6 +163,24 @@ async def test_an_audit_that_is_done_while_no_stream_is_there_lets_the_next_one_
         await wire.greet(hello(bundle))
         wire.say(audit=audit_of(head, 1))
         assert (await wire.receive()).verdict.compared
+
+
+async def test_answers_that_wait_for_an_audit_are_forgotten_with_the_stream(
+    bundle: Bundle, audited: Sessions, auditor: Recorder, head: Head
+) -> None:
+    async with wired(audited) as wire:
+        await wire.greet(hello(bundle))
+        wire.say(frame=to_audit(head, 1))
+        await wire.result()
+        with_both = audited.kept_bytes
+        await wire.break_off()
+    assert 0 < audited.kept_bytes < 0.6 * with_both
+    async with wired(audited) as wire:
+        await wire.greet(hello(bundle, unanswered=[1]))
+        assert (await wire.result()).sequence == 1
+        wire.say(audit=audit_of(head, 1))
+        assert (await wire.receive()).HasField("verdict")
+    assert auditor.given == [(1, None)]
 
 
 async def test_an_audit_ends_with_its_session(

@@ -67,7 +67,7 @@ async def test_the_bytes_of_a_cancelled_frame_are_free_before_any_worker_is(
         wire.say(cancel=pb.Cancel(sequences=[2, 3]))
         assert await wire.receive_kinds(2) == ["error", "error"]
         await until(lambda: answerer.bytes_in_flight == taken_bytes)
-        assert answerer.load().frames_waiting == 0
+        await until(lambda: answerer.load().frames_waiting == 0)
     assert gate.runs == 1
 
 
@@ -187,15 +187,14 @@ async def test_a_frame_that_is_too_late_is_still_there_for_the_differences_to_it
 async def test_frames_that_are_too_late_hold_no_memory(
     answerer: Answerer, gate: GatedTail, head: Head
 ) -> None:
-    """Differences that are not marked stand in a line until one after them is decoded."""
     gate.open_for_good()
     memory, film = StreamMemory(), head.film("cut-16", frames=3)
     film[2].mark, film[2].deadline_ms = 0, 1
     for _ in range(5):
         with pytest.raises(TooLateError):
             await answerer.answer(film[2], 1, 0, memory)
-    assert [turn.frame for turn in memory._line] == [None] * 5
-    assert answerer.bytes_in_flight == 0
+        assert answerer.bytes_in_flight == 0
+    assert len(memory._line) == 1
 
 
 async def test_a_flood_of_frames_and_cancels_is_held_back_by_what_it_does_not_read(

@@ -105,6 +105,20 @@ def test_a_frame_that_was_given_up_is_not_decoded_and_what_refers_to_it_says_so(
     assert np.array_equal(memory.decode(turns[1], coder)[0], in_order[1])
 
 
+def test_what_is_given_up_leaves_the_line_and_the_others_keep_their_order(
+    route: Route, film: list[pb.Frame], in_order: list[AnyArray]
+) -> None:
+    memory, coder = StreamMemory(), SymbolCoder()
+    kept, *others = turns_of(memory, route, film[1:4])
+    for _ in range(100):
+        memory.turn(route, film[4]).give_up()
+    last = memory.turn(route, film[4])
+    assert len(memory._line) == 4
+    assert np.array_equal(memory.decode(last, coder)[0], in_order[4])
+    for turn, expected in zip((*others, kept), (*in_order[2:4], in_order[1]), strict=True):
+        assert np.array_equal(memory.decode(turn, coder)[0], expected)
+
+
 def test_a_refused_frame_is_not_held_by_its_own_error(route: Route, film: list[pb.Frame]) -> None:
     """Error, traceback and turn must be no circle: what it holds would outlive the answer."""
     memory = StreamMemory()

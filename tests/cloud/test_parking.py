@@ -9,6 +9,7 @@ from tests.cloud.device import GUARD_S, Head, connected
 from tests.cloud.gated import GatedTail
 from tests.cloud.wire import (
     Call,
+    Wire,
     begin,
     broken,
     bytes_of,
@@ -117,9 +118,10 @@ async def test_of_too_many_parked_sessions_the_oldest_goes_first(
             assert (name, list(welcome.held)) == (name, held)
 
 
-async def test_the_results_of_all_parked_sessions_are_bounded_together(
+async def test_the_results_of_parked_sessions_go_first_those_of_the_oldest_before_others(
     bundle: Bundle,
     sessions: Sessions,
+    answerer: Answerer,
     gate: GatedTail,
     frames: list[pb.Frame],
     monkeypatch: pytest.MonkeyPatch,
@@ -127,15 +129,89 @@ async def test_the_results_of_all_parked_sessions_are_bounded_together(
     for name in ("a", "b"):
         await broken(sessions, bundle, frames[:2], name)
     gate.let_pass()
-    await until(lambda: sessions.parked_bytes > 0)
-    one_result = sessions.parked_bytes
-    monkeypatch.setattr(sessions_module, "MOST_PARKED_BYTES", int(3.5 * one_result))
+    await until(lambda: sessions.kept_bytes > 0)
+    one_result = sessions.kept_bytes
+    monkeypatch.setattr(sessions_module, "MOST_KEPT_BYTES", int(3.5 * one_result))
     gate.let_pass(2)
-    await until(lambda: sessions.parked_bytes > 2.5 * one_result)
+    await until(lambda: sessions.kept_bytes > 2.5 * one_result)
     assert sessions.parked == 2
     gate.let_pass()
-    await until(lambda: sessions.parked == 1)
-    assert 1.5 * one_result < sessions.parked_bytes < 2.5 * one_result
+    await answerer.quiet()
+    await settled()
+    assert sessions.parked == 1
+    assert 1.5 * one_result < sessions.kept_bytes < 2.5 * one_result
+    async with wired(sessions) as wire:
+        assert list((await wire.greet(hello(bundle, "b", unanswered=[1, 2]))).held) == [1, 2]
+
+
+async def test_a_parked_session_that_forgets_its_results_goes_on_with_its_frames(
+    bundle: Bundle,
+    sessions: Sessions,
+    gate: GatedTail,
+    frames: list[pb.Frame],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions_module, "MOST_KEPT_BYTES", 0)
+    await broken(sessions, bundle, frames[:2])
+    gate.let_pass()
+    await gate.begun()
+    await gate.begun()
+    await settled()
+    assert (sessions.parked, sessions.kept_bytes) == (1, 0)
+    async with wired(sessions) as wire:
+        assert list((await wire.greet(hello(bundle, unanswered=[1, 2]))).held) == [2]
+        gate.let_pass()
+        assert (await wire.result()).sequence == 2
+
+
+async def test_the_results_of_live_sessions_are_bounded_too_the_largest_gives_most(
+    bundle: Bundle,
+    sessions: Sessions,
+    gate: GatedTail,
+    frames: list[pb.Frame],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate.open_for_good()
+    async with wired(sessions) as small, wired(sessions) as large:
+        await answered(small, bundle, frames[:1], "small")
+        one_result = sessions.kept_bytes
+        await answered(large, bundle, frames[:3], "large")
+        assert sessions.kept_bytes > 3.5 * one_result
+        monkeypatch.setattr(sessions_module, "MOST_KEPT_BYTES", int(4.5 * one_result))
+        large.say(frame=frames[3])
+        assert (await large.result()).sequence == 4  # which is told all the same
+        await large.roundtrip()
+        assert sessions.kept_bytes < 3.5 * one_result
+        await small.break_off()
+        await large.break_off()
+    for name, held in (("small", [1]), ("large", [3, 4])):
+        async with wired(sessions) as wire:
+            welcome = await wire.greet(hello(bundle, name, unanswered=[1, 2, 3, 4]))
+            assert (name, list(welcome.held)) == (name, held)
+
+
+async def answered(wire: Wire, bundle: Bundle, frames: list[pb.Frame], name: str) -> None:
+    """The device has its answers, and does not say so."""
+    await wire.greet(hello(bundle, name))
+    for frame in frames:
+        wire.say(frame=frame)
+        await wire.result()
+
+
+async def test_what_all_sessions_keep_is_counted_until_they_end(
+    bundle: Bundle, sessions: Sessions, gate: GatedTail, frames: list[pb.Frame]
+) -> None:
+    gate.open_for_good()
+    frames[0].audited = True
+    async with wired(sessions) as wire:
+        await answered(wire, bundle, frames[:2], "one")
+        one_result = sessions.kept_bytes / 3  # two for a resume, one for an audit as well
+        wire.say(heartbeat=pb.Heartbeat(id=1, settled_through=2))
+        await wire.receive()
+        assert 0.9 * one_result < sessions.kept_bytes < 1.1 * one_result
+        wire.say(frame=frames[0])  # out of order
+        await wire.error()
+    assert sessions.kept_bytes == 0
 
 
 async def test_draining_forgets_parked_sessions_and_is_done_at_once(

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -330,6 +329,14 @@ OUT_OF_ORDER = {
 }
 
 
+async def test_a_device_of_another_protocol_hears_of_that_whatever_its_id(
+    service: RunningService,
+) -> None:
+    async with connected(service.address) as device:
+        await device.send(hello=pb.Hello(protocol=PROTOCOL + 1, session_id="x" * 65))
+        assert "install the same version" in (await device.error()).message
+
+
 @pytest.mark.parametrize("message", OUT_OF_ORDER.values(), ids=OUT_OF_ORDER.keys())
 async def test_a_message_out_of_order_ends_the_stream(
     service: RunningService, message: pb.EdgeMessage
@@ -352,17 +359,6 @@ async def test_a_repeated_sequence_ends_the_stream_without_a_second_answer(
         await device.send(frame=head.frame("cut-16", 1))
         assert (await device.error()).code == pb.ERROR_CODE_PROTOCOL
         await device.ended()
-
-
-async def test_bytes_that_are_no_message_end_only_their_stream(
-    service: RunningService, device: Device, head: Head
-) -> None:
-    async with grpc.aio.insecure_channel(service.address) as channel:
-        call: Any = channel.stream_stream("/isthmus.v1.Split/Stream")()
-        await call.write(b"\xff\xff\xff")
-        with pytest.raises(grpc.aio.AioRpcError):
-            await call.read()
-    await _still_answers(device, head)
 
 
 def test_every_candidate_with_a_tail_is_ready(

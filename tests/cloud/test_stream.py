@@ -162,15 +162,41 @@ async def test_no_hello_for_a_while_ends_the_stream(bundle: Bundle, answerer: An
         await wire.ended()
 
 
-async def test_a_device_that_is_silent_for_too_long_is_told_and_forgotten(
-    bundle: Bundle, answerer: Answerer, gate: GatedTail, head: Head
+@pytest.mark.parametrize("stalls", [False, True], ids=["writable", "stuck"])
+async def test_a_device_that_is_silent_for_too_long_is_told_and_may_come_back(
+    bundle: Bundle, sessions: Sessions, gate: GatedTail, head: Head, stalls: bool
+) -> None:
+    async with wired(sessions) as silent, wired(sessions) as wire:
+        await silent.greet(hello(bundle))
+        silent.say(frame=head.frame("cut-16", 1))
+        if stalls:
+            silent.stall()
+            silent.say(heartbeat=pb.Heartbeat(id=1))  # it is being written all the time
+        await gate.begun()
+        await settled()
+        silent.stream._on_time(asyncio.get_running_loop().time() + 2 * GUARD_S)
+        assert sessions.parked == 1
+        assert silent.stream._wakes_at() == float("inf")  # the session is not its own any more
+        assert list((await wire.greet(hello(bundle, unanswered=[1]))).held) == [1]
+        silent.read()
+        assert await silent.receive_kinds(stalls) == ["heartbeat"] * stalls
+        error = await silent.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_IDLE)
+        await silent.ended()
+        gate.let_pass()
+        wire.say(heartbeat=pb.Heartbeat(id=2))
+        kinds = await wire.receive_kinds(2)
+        assert sorted(kinds) == ["heartbeat", "result"]
+    assert gate.runs == 1
+
+
+async def test_a_silent_device_with_nothing_in_flight_is_forgotten(
+    bundle: Bundle, answerer: Answerer
 ) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=0.02, beat_s=GUARD_S))
     async with wired(sessions) as wire:
         await wire.greet(hello(bundle))
-        wire.say(frame=head.frame("cut-16", 1))
-        error = await wire.error()
-        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_IDLE)
+        assert (await wire.error()).code == pb.ERROR_CODE_IDLE
         await wire.ended()
     assert sessions.count == 0
 
@@ -266,6 +292,35 @@ async def test_a_service_that_drains_ends_new_streams_before_they_say_hello(
         await service.Stream(messages(), cast("ServicerContext", call))
         error = (await call.written.get()).error
     assert (error.sequence, error.code) == (0, pb.ERROR_CODE_DRAINING)
+
+
+async def test_more_devices_than_the_service_serves_are_told_to_come_back_later(
+    sessions: Sessions,
+) -> None:
+    service = SplitService(sessions, max_streams=1)
+    gone = asyncio.Event()
+
+    async def messages() -> AsyncIterator[pb.EdgeMessage]:
+        await gone.wait()
+        if not gone.is_set():
+            yield pb.EdgeMessage()
+
+    async def stream(call: Call) -> None:
+        await service.Stream(messages(), cast("ServicerContext", call))
+
+    first, second, third = Call(dead=False), Call(dead=False), Call(dead=True)
+    serving = asyncio.create_task(stream(first))
+    await settled()
+    async with asyncio.timeout(GUARD_S):
+        await stream(second)
+        error = (await second.written.get()).error
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_OVERLOADED)
+        assert "1 devices are here already" in error.message
+        await stream(third)
+        gone.set()
+        await serving
+        await stream(second)
+    assert second.written.empty()
 
 
 async def test_what_waits_to_be_told_does_not_outlast_the_service(

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from tests.cloud.device import GUARD_S
 
-from isthmus import Bundle, LinkError
+from isthmus import Bundle, IsthmusError, LinkError
 from isthmus.session import ServiceLimits
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
@@ -45,7 +45,7 @@ class Wire:
     """Both ends of one stream; a device that `stalls` does not read."""
 
     def __init__(self, sessions: Sessions, stalls: bool) -> None:
-        self._up: asyncio.Queue[pb.EdgeMessage | LinkError | None] = asyncio.Queue()
+        self._up: asyncio.Queue[pb.EdgeMessage | IsthmusError | None] = asyncio.Queue()
         self._down: asyncio.Queue[pb.CloudMessage] = asyncio.Queue()
         self._reads = asyncio.Event()
         if not stalls:
@@ -105,16 +105,16 @@ class Wire:
             await self.serving
         assert self._down.empty()
 
-    async def break_off(self) -> None:
-        """The link is gone, and the service knows it."""
-        self._up.put_nowait(LinkError("the test cut the link"))
+    async def break_off(self, error: IsthmusError | None = None) -> None:
+        """The link is gone, or what came is this error, and the service knows it."""
+        self._up.put_nowait(error or LinkError("the test cut the link"))
         with suppress(BaseExceptionGroup):
             async with asyncio.timeout(GUARD_S):
                 await self.serving
 
     async def _messages(self) -> AsyncIterator[pb.EdgeMessage]:
         while (message := await self._up.get()) is not None:
-            if isinstance(message, LinkError):
+            if isinstance(message, IsthmusError):
                 raise message
             self.taken += 1
             yield message

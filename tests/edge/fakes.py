@@ -145,6 +145,9 @@ class _FakeConnection:
         self.on_end = on_end
         self.frames: list[pb.Frame] = []
 
+    def withdraw(self, sequence: int) -> bool:
+        return False  # all has left at once
+
     def send(self, message: pb.EdgeMessage) -> None:
         if not self._service.reachable:
             return

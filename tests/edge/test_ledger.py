@@ -13,6 +13,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.ledger = Ledger()
         self.settled: set[int] = set()
+        self.refused = 0
 
     @rule()
     def accept(self) -> None:
@@ -22,6 +23,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle(self, sequence: int, outcome: str) -> None:
         fresh = sequence <= self.ledger.accepted and sequence not in self.settled
         assert self.ledger.settle(sequence, outcome) is fresh  # type: ignore[arg-type]
+        self.refused += not fresh
         if fresh:
             self.settled.add(sequence)
 
@@ -31,6 +33,10 @@ class LedgerMachine(RuleBasedStateMachine):
         ends = sum(ledger.settled(outcome) for outcome in ("cloud", "device", "error"))
         assert ends == len(self.settled)
         assert ledger.accepted == ends + ledger.pending
+
+    @invariant()
+    def every_refused_end_is_counted(self) -> None:
+        assert self.ledger.ended_twice == self.refused
 
 
 TestLedger = LedgerMachine.TestCase

@@ -1,10 +1,12 @@
 """`isthmus bench adapt`: the running policy against all that stays as it is, on replayed links.
 
-Each policy answers the frames of a camera on every trace: ours; ours with an EWMA estimator; every
-candidate of the plan pinned, so that the best static one is known in hindsight; edge-only int8;
-the picture as a JPEG and raw. A cloud and a device imitated as a slow board are real processes
-with an emulated link between them. The pinned ones keep our stream, our local finish and our
-reconnects: they are stronger than static splits elsewhere, which stall with their link.
+Each policy answers the frames of a camera on every trace: ours; ours with an EWMA estimator; and
+pinned, so that the best static one is known in hindsight, every candidate that the plan keeps and
+the baselines whether kept or not: edge-only int8, the picture as a JPEG and raw. A pinned candidate
+sends the coarsest rung that meets the agreement floor. A cloud and a device imitated as a slow
+board are real processes with an emulated link between them. The pinned ones keep our stream, our
+local finish and our reconnects: they are stronger than static splits elsewhere, which stall with
+their link.
 """
 
 import time
@@ -35,13 +37,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResult:
-    """All runs of one model."""
+    """All runs of one model, of which `kept_runs` were kept from before."""
 
     model: str
     edge_factor: float
     scene: Scene
     policies: tuple[Policy, ...]
     cells: tuple[Cell, ...]
+    kept_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,11 @@ class AdaptResult:
     def cells(self) -> tuple[Cell, ...]:
         """Of all models."""
         return tuple(cell for each in self.models for cell in each.cells)
+
+    @property
+    def kept_runs(self) -> int:
+        """Of all models."""
+        return sum(each.kept_runs for each in self.models)
 
 
 def run_adapt_bench(
@@ -80,7 +88,7 @@ def run_adapt_bench(
         ) from error
     excerpts = config.excerpts
     models = [_ModelBench(name, config, subjects, say) for name in config.models]
-    moments = models[0].moments()
+    moments = measured_moments([(each.built, each.scene) for each in models], config.trials, say)
     results = tuple(bench.result(excerpts) for bench in models)
     for each in results:
         for cell, trace in zip(each.cells, excerpts, strict=True):
@@ -103,6 +111,11 @@ class _Job:
     trace: Trace
     repeat: int
 
+    @property
+    def key(self) -> tuple[Trace, str, int]:
+        """What its run is kept as."""
+        return self.trace, self.policy.name, self.repeat
+
 
 class _ModelBench:
     """One model: its bundle first, so that a refusal comes before the long work."""
@@ -110,29 +123,24 @@ class _ModelBench:
     def __init__(self, model: str, config: AdaptBenchConfig, subjects: Subjects, say: Say) -> None:
         self._config, self._say = config, say
         folder = config.out / "work" / model
-        self._built = built(model, config, folder, subjects, say)
-        self._scene = scene_of(config, self._built.manifest)
-        self._kept = KeptRuns(
-            folder / "runs.jsonl", setting_of(self._built, self._scene), resume=config.resume
-        )
-        self._policies = policies_of(self._built.manifest)
+        self.built = built(model, config, folder, subjects, say)
+        self.scene = scene_of(config, self.built.manifest)
+        setting = setting_of(self.built, self.scene, config.lanes)
+        self._kept = KeptRuns(folder / "runs.jsonl", setting, resume=config.resume)
+        self._policies = policies_of(self.built.manifest)
 
     def result(self, excerpts: Sequence[Trace]) -> ModelResult:
         """Run it all; cells are in the order of the excerpts."""
-        runs = tuple(self._finished(list(self._jobs(excerpts))))
+        jobs = list(self._jobs(excerpts))
+        runs = tuple(self._finished(jobs))
         return ModelResult(
-            model=self._built.model,
-            edge_factor=self._built.manifest.edge_factor,
-            scene=self._scene,
+            model=self.built.model,
+            edge_factor=self.built.manifest.edge_factor,
+            scene=self.scene,
             policies=self._policies,
-            cells=cells_of(self._policies, runs, self._scene),
+            cells=cells_of(self._policies, runs, self.scene),
+            kept_runs=sum(self._kept.is_from_before(*job.key) for job in jobs),
         )
-
-    def moments(self) -> Moments:
-        """Measure them on a lane of their own."""
-        self._say(f"{self._built.model}: links that die, cold starts, forced switches, pipelining")
-        with Lane(self._built, self._scene) as lane:
-            return measured_moments(self._built, self._scene, lane, self._config.trials)
 
     def _jobs(self, excerpts: Sequence[Trace]) -> Iterator[_Job]:
         """Policies take turns in beginning: none always has the quiet or the busy minutes."""
@@ -147,7 +155,7 @@ class _ModelBench:
         if left := self._starved(jobs):
             self._run_all(left)
         if again := self._starved(jobs):
-            self._say(f"{self._built.model}: {len(again)} runs were starved; once more")
+            self._say(f"{self.built.model}: {len(again)} runs were starved; once more")
             self._run_all(again)
         for job in jobs:
             run = self._find(job)
@@ -160,21 +168,22 @@ class _ModelBench:
         return [job for job, run in found if run is None or run.stolen_share > STARVED]
 
     def _find(self, job: _Job) -> Run | None:
-        return self._kept.find(job.trace.name, job.policy.name, job.repeat)
+        return self._kept.find(*job.key)
 
     def _run_all(self, jobs: Sequence[_Job]) -> None:
         """As many at a time as there are lanes."""
         lanes = min(self._config.lanes, len(jobs))
-        progress = _Progress(self._built.model, len(jobs), lanes, self._say)
+        progress = _Progress(self.built.model, len(jobs), lanes, self._say)
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(lanes))
             free: SimpleQueue[Lane] = SimpleQueue()
             for _ in range(lanes):
-                free.put(stack.enter_context(Lane(self._built, self._scene)))
+                free.put(stack.enter_context(Lane(self.built, self.scene)))
             # First of all at the end: what has not begun shall not begin on a lane that is closed.
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            for future in as_completed([pool.submit(self._run, free, job) for job in jobs]):
-                self._kept.add(future.result())
+            running = {pool.submit(self._run, free, job): job for job in jobs}
+            for future in as_completed(running):
+                self._kept.add(running[future].trace, future.result())
                 progress.note(future.result())
 
     def _run(self, free: "SimpleQueue[Lane]", job: _Job) -> Run:

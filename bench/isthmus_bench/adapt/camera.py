@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -54,6 +54,7 @@ class Camera:
     def __init__(self, submit: Submit, shot: Shot) -> None:
         self._submit, self._shot = submit, shot
         self._taken: list[_Taken] = []
+        self._ended = threading.Condition()
         self.begin = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
@@ -65,13 +66,15 @@ class Camera:
 
     @property
     def lost(self) -> int:
-        """Accepted frames that did not end, once `finish` has returned."""
+        """Accepted frames that have not ended by now."""
         return sum(t.future is not None and t.times_ended == 0 for t in self._taken)
 
     def finish(self) -> tuple[FrameEnd, ...]:
         """Wait for the last frame and for every answer; how all of them ended."""
         self._thread.join()
-        wait([t.future for t in self._taken if t.future is not None], _DRAIN_S)
+        # Not for the futures themselves: who waits for one may wake before its callbacks have run.
+        with self._ended:
+            self._ended.wait_for(lambda: self.lost == 0, _DRAIN_S)
         return tuple(self._end_of(taken) for taken in self._taken)
 
     def doubled(self) -> int:
@@ -98,8 +101,10 @@ class Camera:
                 taken.future.add_done_callback(partial(self._note_end, taken))
 
     def _note_end(self, taken: _Taken, _: "Future[Answer]") -> None:
-        taken.ended = time.monotonic()
-        taken.times_ended += 1
+        with self._ended:
+            taken.ended = time.monotonic()
+            taken.times_ended += 1
+            self._ended.notify_all()
 
     def _end_of(self, taken: _Taken) -> FrameEnd:
         tick_s = taken.tick - self.begin

@@ -47,7 +47,7 @@ class AdaptBenchConfig:
     out: Path
     models: tuple[str, ...] = ADAPT_MODELS
     traces: tuple[Trace, ...] | None = None
-    seconds: float = 30.0
+    seconds: float = 20.0
     edge_factor: float = 40.0
     fps: float | None = None
     deadline_ms: float | None = None

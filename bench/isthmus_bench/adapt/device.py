@@ -4,7 +4,8 @@ It takes commands as lines of JSON on stdin and answers each with one line on st
 
     {"do": "open", "cloud": A, "candidate": ID, "estimator": E}   a fresh agent; ID, A may be null
     {"do": "warm-up", "candidates": [ID, …]}     a frame each, null: the agent's own choice
-    {"do": "settle", "frames": N}                so many frames once the link is up again
+    {"do": "settle", "frames": N, "after": M}    so many frames once the link is up again, on a
+                                                 stream later than the M-th, which was broken
     {"do": "start", "frames": N, "fps": F, …}    the camera runs (`Shot`); when it has begun;
                                                  with "watch", changes of the link's state are noted
     {"do": "finish"}                             how every frame ended, and the agent's figures
@@ -39,13 +40,12 @@ from isthmus_edge.link import Estimator
 
 CONNECT_S = 20.0  # on a machine that is busy
 _WATCH_S = 0.01
-_RECONNECT_FRAMES = 200
 _ESTIMATORS: Mapping[str, Callable[[], Estimator]] = {
     OURS: LinkEstimator,
     EWMA: EwmaEstimator,
 }
 
-__all__ = ["main"]
+__all__ = ["await_new_stream", "main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -135,19 +135,21 @@ class _Device:
         assert self._agent is not None
         for candidate in candidates:
             self._agent.infer(self._items[0], candidate=candidate)
-        return {"link": _plain(self._agent.stats().link)}
+        stats = self._agent.stats()
+        return {"link": _plain(stats.link), "connects": stats.connects}
 
-    def _settle(self, frames: int) -> Mapping[str, Any]:
-        """Frames of the agent's own choice, or as it is pinned, on a link that is up."""
-        assert self._agent is not None
-        waited = 0
-        while self._agent.stats().link_state != "up" and waited < _RECONNECT_FRAMES:
-            self._agent.infer(self._items[0], candidate=self._local)
-            waited += 1
-        if waited == _RECONNECT_FRAMES:
-            raise LinkError(f"the link was not up again after {waited} frames of the device's own")
+    def _settle(self, frames: int, after: int) -> Mapping[str, Any]:
+        """Frames of the agent's own choice, or as it is pinned, on a new stream that is up."""
+        agent, item = self._agent, self._items[0]
+        assert agent is not None
+
+        def stream() -> tuple[int, str]:
+            stats = agent.stats()
+            return stats.connects, stats.link_state
+
+        await_new_stream(stream, lambda: agent.infer(item, candidate=self._local), after)
         for _ in range(frames):
-            self._agent.infer(self._items[0])
+            agent.infer(item)
         return {}
 
     def _start(self, *, watch: bool = False, **shot: Any) -> Mapping[str, Any]:
@@ -198,6 +200,26 @@ class _Device:
         self._agent.close()
         self._agent = None
         return {}
+
+
+def await_new_stream(
+    stream: Callable[[], tuple[int, str]], pass_time: Callable[[], object], after: int
+) -> None:
+    """Until the link is up on a stream later than the `after`-th; LinkError after `CONNECT_S`.
+
+    `stream()` tells how many there were, and the link's state. A link that was broken is called up
+    until the agent has noticed; a greater count of streams says that it has.
+    """
+    give_up_at = time.monotonic() + CONNECT_S
+    while not _is_new(stream(), after):
+        if time.monotonic() >= give_up_at:
+            raise LinkError(f"the link was not up again within {CONNECT_S:g} s after it was broken")
+        pass_time()
+
+
+def _is_new(stream: tuple[int, str], after: int) -> bool:
+    connects, state = stream
+    return connects > after and state == "up"
 
 
 def _plain(estimate: Any) -> Any:

@@ -70,6 +70,10 @@ class EwmaEstimator:
         """No answer is expected any more."""
         self._messages.pop(message, None)
 
+    def withdrawn(self, message: int) -> None:
+        """It was taken back before it was on the link."""
+        self._messages.pop(message, None)
+
     def estimate(self, now: float) -> LinkEstimate | None:
         """The present averages, or None before there are any."""
         if self._bandwidth_bps is None or self._rtt_s is None:

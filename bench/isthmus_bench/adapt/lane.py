@@ -26,6 +26,7 @@ class Lane:
 
     def __init__(self, built: Built, scene: Scene) -> None:
         self._built, self._scene = built, scene
+        self._shot_s = 0.0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -43,9 +44,10 @@ class Lane:
         """One policy with a fresh agent while the trace is played from its beginning."""
         self.open(policy, max(trace.mean_mbps(), _LEAST_MBPS), trace.rtt_ms)
         self.relay.play(trace)
-        stolen = StolenTime()
+        stolen, before_bytes = StolenTime(), self.relay.carried_bytes()["uplink"]
         self.start({"frames": self._scene.frames, "fps": self._scene.fps})
         told = self.finish()
+        sent_bytes = self.relay.carried_bytes()["uplink"] - before_bytes
         return Run(
             model=self._built.model,
             trace=trace.name,
@@ -56,6 +58,7 @@ class Lane:
             lost=told["lost"],
             doubled=told["doubled"],
             switches=len(told["switches"]),
+            sent_bytes=sent_bytes,
             device_s=told["device_s"],
             unplanned_s=told["unplanned_s"],
             stolen_share=stolen.share(),
@@ -71,18 +74,19 @@ class Lane:
             estimator=EWMA if policy.kind == EWMA else OURS,
         )
         kept = [c.id for c in self._built.manifest.kept]
-        self._edge.do("warm-up", candidates=kept if policy.candidate is None else [None])
+        warm = self._edge.do("warm-up", candidates=kept if policy.candidate is None else [None])
         self.relay.shape(LinkShape.symmetric(mbps, rtt_ms))
         self.relay.reset()  # so that what it believes of the quick link is forgotten with it
-        self._edge.do("settle", frames=_SETTLING)
+        self._edge.do("settle", frames=_SETTLING, after=warm["connects"])
 
     def start(self, shot: Mapping[str, Any]) -> float:
         """Let the camera run; when it began, by this machine's monotonic clock."""
+        self._shot_s = shot["frames"] / shot["fps"]
         return float(self._edge.do("start", **shot)["begin"])
 
     def finish(self) -> dict[str, Any]:
         """Wait for the end of the camera's run, and end the agent."""
-        told = self._edge.do("finish")
+        told = self._edge.do("finish", busy_s=self._shot_s)
         self._edge.do("close")
         return told
 

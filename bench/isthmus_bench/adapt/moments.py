@@ -1,10 +1,14 @@
 """What traces do not show well, measured for itself: links that die, cold starts, forced switches,
-and what pipelining is worth."""
+and what pipelining is worth.
+
+Links die under every model, for what a device does then depends on how long its own network takes;
+the rest is measured with the first one.
+"""
 
 import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -40,6 +44,8 @@ _PIPELINE_FACTOR = 1.0  # a slow head would hide what pipelining gains
 _ALONE, _PIPELINED, _RUNS = 12, 48, 3
 
 DeathKind = Literal["black hole", "half-open"]
+Say = Callable[[str], None]
+LaneOf = Callable[[Built, Scene], Lane]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,7 @@ class DeadLink:
     nothing for the stream and `local_answer_ms` says nothing.
     """
 
+    model: str
     kind: DeathKind
     detect_s: float | None
     local_answer_ms: float | None
@@ -72,7 +79,8 @@ class ColdStart:
 class ForcedSwitches:
     """Gaps by `switch_gaps_ms` on a steady link, where frames are pinned to each candidate in turn.
 
-    Nothing but the switch changes here; on traces the link changes with it.
+    Nothing but the switch changes here; on traces the link changes with it. Without two candidates
+    to switch between there are no gaps.
     """
 
     fps: float
@@ -102,13 +110,16 @@ class Pipelining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """All of them, with one model."""
+    """All of them: dead links of every model, the rest with `model`.
+
+    `pipelining` is None where the plan keeps nothing but the whole network on the device.
+    """
 
     model: str
     dead_links: tuple[DeadLink, ...]
     cold_starts: tuple[ColdStart, ...]
     switches: ForcedSwitches
-    pipelining: Pipelining
+    pipelining: Pipelining | None
 
     @property
     def detect_dead_s(self) -> float | None:
@@ -126,23 +137,35 @@ class Moments:
         return max(start.answer_ms for start in self.cold_starts)
 
 
-def measured_moments(built: Built, scene: Scene, lane: Lane, trials: int) -> Moments:
-    """Measure them one after the other on one lane."""
-    kinds: tuple[DeathKind, ...] = ("black hole", "half-open")
+def measured_moments(
+    subjects: Sequence[tuple[Built, Scene]], trials: int, say: Say, lane_of: LaneOf = Lane
+) -> Moments:
+    """Measure them one after the other, each model's on a lane of its own.
+
+    The link dies `trials` times under each of the models. `say` gets a line for each model.
+    """
+    (built, scene), *others = subjects
+    say(f"{built.model}: links that die, cold starts, forced switches, pipelining")
+    with lane_of(built, scene) as lane:
+        dead_links = _dead_links(built, scene, lane, trials)
+        cold_starts = _cold_starts(lane)
+        switches = _forced_switches(built, scene, lane)
+        pipelining = _pipelining(built, lane)
+    for each, its_scene in others:
+        say(f"{each.model}: links that die")
+        with lane_of(each, its_scene) as lane:
+            dead_links += _dead_links(each, its_scene, lane, trials)
     return Moments(
         model=built.model,
-        dead_links=tuple(
-            _dead_link(lane, scene, kinds[trial % 2], _BEFORE_S + trial * _STAGGER_S)
-            for trial in range(trials)
-        ),
-        cold_starts=_cold_starts(lane),
-        switches=_forced_switches(built, scene, lane),
-        pipelining=_pipelining(built, lane),
+        dead_links=dead_links,
+        cold_starts=cold_starts,
+        switches=switches,
+        pipelining=pipelining,
     )
 
 
 def dead_link_of(
-    kind: DeathKind, told: Mapping[str, Any], begin: float, died_at: float
+    model: str, kind: DeathKind, told: Mapping[str, Any], begin: float, died_at: float
 ) -> DeadLink:
     """What a device told of a run that began at `begin` and whose link died at `died_at`."""
     frames = [frame for frame in frames_of(told) if frame.end_s is not None]
@@ -152,6 +175,7 @@ def dead_link_of(
     left_up = [at for at, state in told["states"] if at >= died_at and state != "up"]
     answered = min((at for at in local if at > died_at), default=None)
     return DeadLink(
+        model=model,
         kind=kind,
         detect_s=min(left_up) - died_at if left_up else None,
         local_answer_ms=None if answered is None else (answered - died_at) * 1e3,
@@ -160,9 +184,22 @@ def dead_link_of(
     )
 
 
-def _dead_link(lane: Lane, scene: Scene, kind: DeathKind, after_s: float) -> DeadLink:
+def _dead_links(built: Built, scene: Scene, lane: Lane, trials: int) -> tuple[DeadLink, ...]:
+    kinds: tuple[DeathKind, ...] = ("black hole", "half-open")
+    found = []
+    for trial in range(trials):
+        kind, after_s = kinds[trial % 2], _BEFORE_S + trial * _STAGGER_S
+        told, begin, died_at = _dead_link(lane, scene, kind, after_s)
+        found.append(dead_link_of(built.model, kind, told, begin, died_at))
+    return tuple(found)
+
+
+def _dead_link(
+    lane: Lane, scene: Scene, kind: DeathKind, after_s: float
+) -> tuple[dict[str, Any], float, float]:
+    """What the device told, when its camera began, and when the link died."""
     lane.open(Policy(name=OURS, kind="ours", title="ours"), _STEADY_MBPS, _STEADY_RTT_MS)
-    frames = int((after_s + _AFTER_S) * scene.fps)
+    frames = max(1, int((after_s + _AFTER_S) * scene.fps))
     begin = lane.start({"frames": frames, "fps": scene.fps, "watch": True})
     time.sleep(max(begin + after_s - time.monotonic(), 0.0))
     died_at = time.monotonic()
@@ -172,7 +209,7 @@ def _dead_link(lane: Lane, scene: Scene, kind: DeathKind, after_s: float) -> Dea
         lane.relay.shape(LinkShape.symmetric(0.0, _STEADY_RTT_MS))
     told = lane.finish()
     lane.relay.half_open(False)
-    return dead_link_of(kind, told, begin, died_at)
+    return told, begin, died_at
 
 
 def _cold_starts(lane: Lane) -> tuple[ColdStart, ...]:
@@ -190,10 +227,12 @@ def _cold_starts(lane: Lane) -> tuple[ColdStart, ...]:
 
 def _forced_switches(built: Built, scene: Scene, lane: Lane) -> ForcedSwitches:
     turns = tuple(candidate.id for candidate in built.manifest.kept)
-    lane.open(Policy(name=OURS, kind="ours", title="ours"), _STEADY_MBPS, _STEADY_RTT_MS)
-    frames = _TURN * _ROUNDS * len(turns)
-    lane.start({"frames": frames, "fps": scene.fps, "turns": turns, "every": _TURN})
-    gaps_ms = switch_gaps_ms(frames_of(lane.finish()), scene.period_ms)
+    gaps_ms: list[float] = []
+    if len(turns) > 1:
+        lane.open(Policy(name=OURS, kind="ours", title="ours"), _STEADY_MBPS, _STEADY_RTT_MS)
+        frames = _TURN * _ROUNDS * len(turns)
+        lane.start({"frames": frames, "fps": scene.fps, "turns": turns, "every": _TURN})
+        gaps_ms = switch_gaps_ms(frames_of(lane.finish()), scene.period_ms)
     return ForcedSwitches(
         fps=scene.fps,
         mbps=_STEADY_MBPS,
@@ -203,9 +242,11 @@ def _forced_switches(built: Built, scene: Scene, lane: Lane) -> ForcedSwitches:
     )
 
 
-def _pipelining(built: Built, lane: Lane) -> Pipelining:
+def _pipelining(built: Built, lane: Lane) -> Pipelining | None:
     """With the process that measures plans, whose board is as fast as this machine here."""
     candidate = _fast_split(built)
+    if candidate is None:
+        return None
     link = LinkShape.symmetric(_PIPELINE_MBPS, _PIPELINE_RTT_MS)
     with (
         tempfile.TemporaryDirectory(prefix="isthmus-") as alone,
@@ -241,8 +282,11 @@ def _plan_flags(built: Built, cloud: str, alone: Path) -> dict[str, object]:
     }
 
 
-def _fast_split(built: Built) -> Candidate:
-    """The split that keeps two processors busy for the shortest time; without any, a picture."""
+def _fast_split(built: Built) -> Candidate | None:
+    """The split that keeps two processors busy for the shortest time; without any, a picture.
+
+    None if the plan keeps nothing that the cloud has a part in.
+    """
     remote = [c for c in built.manifest.kept if not c.is_local]
     splits = [c for c in remote if c.precision != "none"]
     factor = built.manifest.edge_factor
@@ -250,7 +294,7 @@ def _fast_split(built: Built) -> Candidate:
     def busy_ms(candidate: Candidate) -> float:
         return max(candidate.figures.device_ms / factor, candidate.figures.cloud_ms)
 
-    return min(splits or remote, key=busy_ms)
+    return min(splits or remote, key=busy_ms, default=None)
 
 
 def _end(frame: FrameEnd) -> float:

@@ -75,9 +75,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One policy on one trace.
 
     `lost`: frames that were accepted and never ended; `doubled`: answers beyond the first.
-    `switches` of the candidate in use, `device_s` the board's CPU time, of which
-    `unplanned_s` went into work whose time the plan does not know. `stolen_share` of this machine's
-    time went to others meanwhile.
+    `switches` of the candidate in use. `sent_bytes` is all that the link carried from the device to
+    the cloud meanwhile: also probes, heartbeats, frames that got no answer, and the framing of the
+    transport. `device_s` is the board's CPU time, of which `unplanned_s` went into work whose time
+    the plan does not know. `stolen_share` of this machine's time went to others meanwhile.
     """
 
     model: str
@@ -89,13 +90,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     doubled: int
     switches: int
+    sent_bytes: int
     device_s: float
     unplanned_s: float
     stolen_share: float = 0.0
 
     @property
     def payload_bytes(self) -> int:
-        """All that was sent."""
+        """What was sent for the frames that were answered, as the agent counts it."""
         return sum(frame.payload_bytes for frame in self.frames)
 
 

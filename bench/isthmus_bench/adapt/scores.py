@@ -82,7 +82,7 @@ class Figures:
     """One policy over the frames of some runs.
 
     `missed`: share of frames late or without an answer; the rest are means of runs: frames without
-    an answer, bytes, switches and the board's CPU-seconds.
+    an answer, bytes for frames and in all (`Run`), switches and the board's CPU-seconds.
     """
 
     mean_ms: float
@@ -90,6 +90,7 @@ class Figures:
     missed: float
     unanswered: float
     payload_bytes: float
+    sent_bytes: float
     switches: float
     device_s: float
 
@@ -181,6 +182,7 @@ def figures_of(runs: Sequence[Run], late_after_ms: float) -> Figures:
         missed=fmean(_is_missed(frame, late_after_ms) for frame in frames),
         unanswered=sum(frame.latency_ms is None for frame in frames) / len(runs),
         payload_bytes=fmean(run.payload_bytes for run in runs),
+        sent_bytes=fmean(run.sent_bytes for run in runs),
         switches=fmean(run.switches for run in runs),
         device_s=fmean(run.device_s for run in runs),
     )

@@ -14,7 +14,8 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal, Self, TypeVar
 
@@ -76,7 +77,8 @@ class KernelLink:
             self._build()
             self.shape(uplink_mbps, downlink_mbps)
         except BaseException:  # an interrupt too must not leave namespaces behind
-            self.close()
+            with suppress(LinkError):  # what went wrong first is what the caller should hear
+                self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -112,7 +114,10 @@ class KernelLink:
         return made
 
     def close(self) -> None:
-        """Remove everything that this link made; may be called twice."""
+        """Remove everything that this link made; may be called twice.
+
+        What cannot be removed is a LinkError once all else is gone.
+        """
         for tc in self._tc.values():
             for pipe in (tc.stdin, tc.stdout):
                 if pipe is not None:
@@ -120,8 +125,7 @@ class KernelLink:
             tc.kill()
             tc.wait()
         self._tc.clear()
-        for name in self._names.values():
-            _remove(name)
+        _remove_all(self._names.values())
 
     def _build(self) -> None:
         edge, cloud = self._names["edge"], self._names["cloud"]
@@ -204,23 +208,35 @@ def _line(stdout: IO[bytes]) -> str:
 
 
 def _ip(*words: str) -> None:
-    ran = subprocess.run(
-        ["ip", *words], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
-    if ran.returncode != 0:
-        raise LinkError(
-            f"kernel link: this machine refuses `ip {' '.join(words)}`: {ran.stderr.strip()}"
+    what = f"`ip {' '.join(words)}`"
+    try:
+        ran = subprocess.run(
+            ["ip", *words], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
+    except subprocess.TimeoutExpired as error:
+        raise LinkError(
+            f"kernel link: {what} did not end within {_TIMEOUT_S:g} s; `ip netns` shows what is"
+            " left, the next kernel link removes it"
+        ) from error
+    if ran.returncode != 0:
+        raise LinkError(f"kernel link: this machine refuses {what}: {ran.stderr.strip()}")
 
 
-def _remove(name: str) -> None:
-    if (_NAMESPACES / name).exists():
-        _ip("netns", "delete", name)
+def _remove_all(names: Iterable[str]) -> None:
+    """Each of those that exist, whatever becomes of the others; LinkError with all that failed."""
+    failed = []
+    for name in names:
+        try:
+            if (_NAMESPACES / name).exists():
+                _ip("netns", "delete", name)
+        except LinkError as error:
+            failed.append(error)
+    if failed:
+        raise LinkError("; ".join(map(str, failed))) from failed[0]
 
 
 def _remove_orphans() -> None:
     """Namespaces whose process is no more."""
-    for namespace in _NAMESPACES.glob(f"{_PREFIX}-*-*"):
-        pid = namespace.name.split("-")[1]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            _remove(namespace.name)
+    names = [namespace.name for namespace in _NAMESPACES.glob(f"{_PREFIX}-*-*")]
+    pids = {name: name.split("-")[1] for name in names}
+    _remove_all(n for n, pid in pids.items() if pid.isdecimal() and not psutil.pid_exists(int(pid)))

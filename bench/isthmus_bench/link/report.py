@@ -72,13 +72,17 @@ def _interruptions(result: LinkBenchResult) -> Iterator[str]:
 
 
 def link_json(result: LinkBenchResult) -> dict[str, Any]:
-    """The figures; errors are shares."""
+    """The figures; errors are shares.
+
+    `worst_trace_mean_error` is the largest of the traces' mean errors of a second; each trace has
+    the error of its worst second as `worst_error`.
+    """
     return {
         "machine": result.machine,
         "stolen_share": result.stolen_share,
         "runs": result.runs,
         "worst_rate_error": result.worst_rate_error,
-        "worst_trace_error": max((row.mean_error for row in result.traces), default=None),
+        "worst_trace_mean_error": max((row.mean_error for row in result.traces), default=None),
         "half_open_passed_bytes": result.half_open.passed_bytes,
         "rates_mbps": [_row_json(row) for row in result.rates],
         "kernel_rates_mbps": [_row_json(row) for row in result.kernel_rates],

@@ -17,6 +17,7 @@ The other commands, one to a line::
     {"half_open": true}   accept and let nothing pass; what was silenced stays so after `false`
     {"refuse": true}      break new connections at once, until `false`
     {"reset": true}       break every connection
+    {"count": true}       how many bytes each direction has carried
     {"script": [[5, {"uplink_mbps": 0}], [15, {"uplink_mbps": 10}]]}     these, at their times
 
 `--trace FILE` and `--script FILE` begin with the process. A rate given later ends the trace of its

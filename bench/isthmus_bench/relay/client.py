@@ -113,6 +113,15 @@ class Relay:
         """Break every connection with an RST on both sides; the relay goes on listening."""
         self._command({"reset": True})
 
+    def carried_bytes(self) -> dict[Direction, int]:
+        """What each direction has carried so far, of all connections there ever were.
+
+        Counted when it leaves the bottleneck, whatever becomes of it then: payload bytes, and 40
+        for each packet that opens, ends or breaks a connection.
+        """
+        carried: dict[Direction, int] = self._command({"count": True})["carried_bytes"]
+        return carried
+
     def close(self) -> None:
         """End the process and every connection through it; may be called twice."""
         for pipe in (self._process.stdin, self._process.stdout):

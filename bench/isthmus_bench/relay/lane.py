@@ -12,7 +12,11 @@ HEADER_BYTES = 40
 
 
 class Lane:
-    """A first-come-first-served queue at the rate of the moment, and the way behind it."""
+    """A first-come-first-served queue at the rate of the moment, and the way behind it.
+
+    `carried_bytes` have left the queue since it was made: payload, and `HEADER_BYTES` for each
+    packet that opens, ends or breaks a connection.
+    """
 
     def __init__(self, rate: Rate, delay: Delay) -> None:
         self._loop = asyncio.get_running_loop()
@@ -21,6 +25,7 @@ class Lane:
         self._turn = asyncio.Lock()
         self._changed = self._loop.create_future()
         self._free_s = -math.inf
+        self.carried_bytes = 0
 
     def set_rate(self, rate: Rate) -> None:
         """In force at once, also for the chunk that is being served."""
@@ -52,6 +57,7 @@ class Lane:
                 timeout_s = None if math.isinf(wait_s) else wait_s
                 await asyncio.wait({self._changed}, timeout=timeout_s)
             self._free_s = departure_s
+            self.carried_bytes += size_bytes
         return departure_s
 
     async def carry_packet(self) -> None:

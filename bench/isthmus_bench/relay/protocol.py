@@ -2,7 +2,8 @@
 
 One object is one command: some of `SHAPE_KEYS`; `{"play": FILE or {"name", "times_s", "mbps",
 "rtt_ms"}}` with `rtt_ms` and `direction` beside it if wanted; `{"half_open": true}`,
-`{"refuse": true}` and `false`; `{"reset": true}`; `{"script": [[AT_S, COMMAND], ...]}`.
+`{"refuse": true}` and `false`; `{"reset": true}`; `{"count": true}`;
+`{"script": [[AT_S, COMMAND], ...]}`.
 """
 
 import json
@@ -19,6 +20,7 @@ from isthmus_bench.traces import Trace, read_trace
 __all__ = [
     "SHAPE_KEYS",
     "Command",
+    "Count",
     "HalfOpen",
     "Play",
     "Refuse",
@@ -74,13 +76,18 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """Tell how many bytes each direction has carried."""
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """Carry out commands at their times, counted from now; instead of the script that runs."""
 
     steps: "tuple[tuple[float, Command], ...]"
 
 
-Command = Reshape | Play | HalfOpen | Refuse | Reset | Script
+Command = Reshape | Play | HalfOpen | Refuse | Reset | Count | Script
 
 
 def parsed_command(line: bytes) -> Command:
@@ -150,7 +157,7 @@ def described_trace(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _command(fields: object) -> Command:
+def _command(fields: Any) -> Command:
     match fields:
         case {"play": played, **others}:
             return _play(played, others)
@@ -158,8 +165,8 @@ def _command(fields: object) -> Command:
             return HalfOpen(on)
         case {"refuse": bool(on), **others} if not others:
             return Refuse(on)
-        case {"reset": True, **others} if not others:
-            return Reset()
+        case {"reset": True, **others} | {"count": True, **others} if not others:
+            return Reset() if "reset" in fields else Count()
         case {"script": steps, **others} if not others:
             return parsed_script(steps)
         case dict() if fields and not set(fields) - set(SHAPE_KEYS):
@@ -167,7 +174,8 @@ def _command(fields: object) -> Command:
             return Reshape(fields)
     raise ConfigError(
         f"relay: cannot use {_short(fields)}; give one of play, half_open, refuse (true or false),"
-        f' {{"reset": true}}, script, or an object with any of {", ".join(SHAPE_KEYS)}'
+        f' {{"reset": true}}, {{"count": true}}, script, or an object with any of'
+        f" {', '.join(SHAPE_KEYS)}"
     )
 
 

@@ -38,6 +38,10 @@ class EmulatedLink:
         self._is_half_open = False
         self._refuses = False
 
+    def carried_bytes(self) -> dict[Direction, int]:
+        """What each direction has carried so far, of all connections (`Lane.carried_bytes`)."""
+        return {direction: lane.carried_bytes for direction, lane in self._lanes.items()}
+
     def set_rate(self, direction: Direction, rate: Rate) -> None:
         """Change the rate of one direction under all connections."""
         self._lanes[direction].set_rate(rate)

@@ -7,6 +7,7 @@ from typing import Any
 from isthmus.errors import ConfigError
 from isthmus_bench.relay.protocol import (
     Command,
+    Count,
     HalfOpen,
     Play,
     Refuse,
@@ -38,15 +39,13 @@ class Steering:
                 return self._reshape(changes)
             case Play():
                 return self._play(command)
-            case HalfOpen(on):
-                self._link.set_half_open(on)
-                return {"half_open": on}
-            case Refuse(on):
-                self._link.set_refuse(on)
-                return {"refuse": on}
+            case HalfOpen() | Refuse():
+                return self._switch(command)
             case Reset():
                 await self._link.reset()
                 return {"reset": True}
+            case Count():
+                return {"carried_bytes": self._link.carried_bytes()}
             case Script():
                 return await self._start(command)
 
@@ -65,6 +64,15 @@ class Steering:
         if set(changes) - {"uplink_mbps", "downlink_mbps"}:
             self._link.set_delay(self._shape)
         return dict(described(self._shape))
+
+    def _switch(self, command: HalfOpen | Refuse) -> dict[str, Any]:
+        match command:
+            case HalfOpen(on):
+                self._link.set_half_open(on)
+                return {"half_open": on}
+            case Refuse(on):
+                self._link.set_refuse(on)
+                return {"refuse": on}
 
     def _play(self, command: Play) -> dict[str, Any]:
         began_s = asyncio.get_running_loop().time()

@@ -218,7 +218,9 @@ class Audits:
         work = asyncio.to_thread(_encoded, self._way, self._manifest, audit.inputs)
         try:
             audit.raw_input = await work
-        except IsthmusError as error:
+        except Exception as error:
+            if not isinstance(error, IsthmusError):
+                log.exception("the raw input of frame %d could not be encoded", audit.sequence)
             if self._current is audit:
                 self._drop(str(error))
             return
@@ -241,7 +243,12 @@ class Audits:
             delay_s = max(self._lulls.pause_at - now, _LEAST_PAUSE_S)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._offer)
             return
-        road.audit(audit.sequence, audit.raw_input)
+        try:
+            road.audit(audit.sequence, audit.raw_input)
+        except Exception as error:
+            log.exception("the raw input of frame %d could not be sent", audit.sequence)
+            self._drop(str(error))
+            return
         audit.is_sent, audit.raw_input, audit.since = True, None, now
 
     def _drop_if_late(self, now: float) -> None:

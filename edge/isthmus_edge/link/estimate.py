@@ -62,6 +62,10 @@ class Estimator(Protocol):
         """No answer is expected any more."""
         ...
 
+    def withdrawn(self, message: int) -> None:
+        """It was never on the link: what was to be sent was taken back."""
+        ...
+
     def estimate(self, now: float) -> LinkEstimate | None:
         """The present belief, or None before the first measurement."""
         ...

@@ -107,6 +107,11 @@ class LinkEstimator:
             known.is_lost = True
             self._learn_in_order()
 
+    def withdrawn(self, message: int) -> None:
+        """It was taken back before it was on the link."""
+        self._flight.forget(message)
+        self._learn_in_order()
+
     def estimate(self, now: float) -> LinkEstimate | None:
         """The present belief, or None before the first message and the first heartbeat.
 

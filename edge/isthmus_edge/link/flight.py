@@ -53,6 +53,10 @@ class Flight:
         """None if nobody sent it, or it is done with."""
         return self._messages.get(number)
 
+    def forget(self, number: int) -> None:
+        """It was not sent after all."""
+        self._messages.pop(number, None)
+
     def take_settled(self, now: float) -> Iterator[Message]:
         """Those whose fate is known, and that of all before them; lost ones among them."""
         while self._messages:

@@ -83,14 +83,20 @@ class Prediction:
     """What a candidate would do now.
 
     `late_ms` is what a lone frame takes from when it is sent until its answer is here, and
-    `late_period_ms` the time between frames, if everything comes at its slow end; None for what is
-    not sent.
+    `late_period_ms` the time between frames, if everything comes at its slow end, where the link
+    carries `late_bps`; None for what is not sent.
     """
 
     latency_ms: float
     period_ms: float
     late_ms: float | None = None
     late_period_ms: float = 0.0
+    late_bps: float = inf
+
+    def late_behind_ms(self, ahead_bytes: float) -> float | None:
+        """The same as `late_ms` for a frame that waits for others on the link."""
+        waits_ms = ahead_bytes * 8e3 / self.late_bps
+        return None if self.late_ms is None else self.late_ms + waits_ms
 
     @property
     def in_flight(self) -> int:
@@ -132,6 +138,7 @@ def predict(candidate: Candidate, situation: Situation) -> Prediction:
         period_ms=way.period_ms(situation.link),
         late_ms=way.latency_ms(slow) - way.device_ms + LATE_DEVIATIONS * spread_ms,
         late_period_ms=way.period_ms(slow),
+        late_bps=slow.bandwidth_bps,
     )
 
 
@@ -166,19 +173,21 @@ def computing_ms(candidate: Candidate, situation: Situation) -> tuple[float, flo
     )
 
 
-def patience_ms(prediction: Prediction, ahead_ms: float | None = None) -> float:
+def patience_ms(prediction: Prediction, ahead_bytes: float | None = None) -> float:
     """How long after it was sent a frame's answer is clearly late, by the belief alone.
 
     Bandwidth, round trip and cloud are each worse than at LATE_DEVIATIONS in 0.62 % of cases, so an
     answer that is merely slow comes later than this in less than 2 % (the sum of the three).
-    `ahead_ms` is what the frame waits for others on the link; None: two periods, as in a full
-    window, which has up to two frames more than the link holds.
+    `ahead_bytes` lie before the frame on the link; None: two periods, as in a full window, which
+    has up to two frames more than the link holds.
     """
-    if prediction.late_ms is None:
+    late_ms = prediction.late_behind_ms(ahead_bytes or 0.0)
+    if late_ms is None:
         return LEAST_PATIENCE_MS
-    waits_ms = 2 * prediction.late_period_ms if ahead_ms is None else ahead_ms
+    if ahead_bytes is None:
+        late_ms += 2 * prediction.late_period_ms
     most_ms = max(MOST_PATIENCE_MS, 3 * prediction.latency_ms)
-    return min(max(prediction.late_ms + waits_ms, LEAST_PATIENCE_MS), most_ms)
+    return min(max(late_ms, LEAST_PATIENCE_MS), most_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +218,13 @@ class _Way:
         both_ways_ms = link.rtt_ms + link.transfer_ms(self.up_bytes + self.down_bytes)
         return self.device_ms + both_ways_ms + self.queue_ms + self.cloud_ms
 
+    def ahead_bytes(self, link: LinkEstimate) -> float:
+        """What of the backlog is still on the link when the device has done its part."""
+        return max(self.backlog_bytes - self.device_ms * link.bandwidth_bps / 8e3, 0.0)
+
     def waiting_ms(self, link: LinkEstimate) -> float:
         """For the frames ahead on the link, as far as the device does not need that time itself."""
-        return max(link.transfer_ms(self.backlog_bytes) - self.device_ms, 0.0)
+        return link.transfer_ms(self.ahead_bytes(link))
 
     def period_ms(self, link: LinkEstimate) -> float:
         slower_way_ms = link.transfer_ms(max(self.up_bytes, self.down_bytes))
@@ -234,8 +247,8 @@ def _rescued_ms(
         return inf
     alone_ms = way.device_ms + rest_ms
     assert situation.link is not None
-    ahead_ms = way.waiting_ms(situation.link)
-    when_late_ms = alone_ms + patience_ms(predict(candidate, situation), ahead_ms)
+    ahead_bytes = way.ahead_bytes(situation.link)
+    when_late_ms = alone_ms + patience_ms(predict(candidate, situation), ahead_bytes)
     return when_late_ms if deadline_ms is None else min(max(alone_ms, deadline_ms), when_late_ms)
 
 

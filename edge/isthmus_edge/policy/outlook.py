@@ -40,6 +40,11 @@ class Link(Protocol):
         """What a frame would wait behind those that are still on the link."""
         ...
 
+    @property
+    def link_queue_bytes(self) -> float:
+        """How much of them is still on the link."""
+        ...
+
     def estimate(self) -> LinkEstimate | None:
         """The link as it is believed to be, None while it is not up."""
         ...
@@ -47,13 +52,13 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A frame that was sent `waited_ms` ago, behind what the link needed `ahead_ms` for.
+    """A frame that was sent `waited_ms` ago, behind `ahead_bytes` that lay on the link.
 
     `left_ms` remains until its deadline; `rests_ahead` others wait for the device's thread.
     """
 
     waited_ms: float
-    ahead_ms: float
+    ahead_bytes: float
     left_ms: float | None
     rests_ahead: int = 0
 
@@ -134,6 +139,7 @@ class Outlook:
             _without(c, rung).at_floor(self._floor) if c.id == candidate_id else c
             for c in self._kept
         )
+        self._rungs.revise(self._kept)
 
     def decide(
         self,
@@ -208,7 +214,7 @@ class Outlook:
         """
         allowed_ms = self._config.patience_ms
         if allowed_ms is None:
-            allowed_ms = patience_ms(decision.prediction, sent.ahead_ms)
+            allowed_ms = patience_ms(decision.prediction, sent.ahead_bytes)
         allowed_ms = max(allowed_ms - sent.waited_ms, 0.0)
         if sent.left_ms is None:
             return allowed_ms
@@ -216,9 +222,9 @@ class Outlook:
         begin_ms = sent.left_ms - self._rest_at_most_ms(decision.candidate) - queue_ms
         if begin_ms > 0 or self._config.patience_ms is not None:
             return max(min(begin_ms, allowed_ms), 0.0)
-        situation = self._situation(uplink, decision.candidate.id)
-        late_ms = predict(decision.candidate, situation).late_ms
-        if late_ms is None or late_ms + sent.ahead_ms - sent.waited_ms > sent.left_ms:
+        now = predict(decision.candidate, self._situation(uplink, decision.candidate.id))
+        late_ms = now.late_behind_ms(sent.ahead_bytes)
+        if late_ms is None or late_ms - sent.waited_ms > sent.left_ms:
             return 0.0
         return max(min(allowed_ms, sent.left_ms, _ASK_AGAIN_MS), 0.0)
 
@@ -232,12 +238,9 @@ class Outlook:
 
     def _situation(self, uplink: Link | None, in_use: str | None) -> Situation:
         link = None if uplink is None else uplink.estimate()
-        backlog_bytes = 0.0
-        if uplink is not None and link is not None:
-            backlog_bytes = uplink.link_queue_ms * link.bandwidth_bps / 8e3
         return Situation(
             link=link,
-            backlog_bytes=backlog_bytes,
+            backlog_bytes=0.0 if uplink is None else uplink.link_queue_bytes,
             device_scale=self._on_device.scale,
             cloud_scale=self._in_cloud.scale,
             device_ms=self._on_device.live_ms(),

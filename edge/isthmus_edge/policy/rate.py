@@ -226,6 +226,12 @@ class RateController:
             spread = figures.payload_bytes_p95 / figures.payload_bytes - 1
             course.learn(max(payload_bytes, 1) / figures.payload_bytes, spread)
 
+    def revise(self, candidates: Iterable[Candidate]) -> None:
+        """Take these for the ones of their ids: other agreement than was planned, for instance."""
+        for candidate in candidates:
+            self._course(candidate.id)
+            self._candidates[candidate.id] = candidate
+
     def expected_bytes(self, candidate: Candidate, rung: int) -> int:
         """What a frame should take at `rung` by what the recent ones took."""
         planned = candidate.rungs[rung].figures.payload_bytes

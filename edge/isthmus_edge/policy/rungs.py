@@ -33,6 +33,10 @@ class Rungs:
         self._note(choice.advice)
         return msgspec.structs.replace(candidate, chosen=choice.rung)
 
+    def revise(self, candidates: Iterable[Candidate]) -> None:
+        """What is known of these has changed: what is not trusted any more is not advised."""
+        self._controller.revise(candidates)
+
     def rest(self) -> None:
         """A frame that sends nothing: there is nothing to advise."""
         self.advice = None

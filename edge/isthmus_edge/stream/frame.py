@@ -17,7 +17,7 @@ class Frame:
     """`tensors` are the model's inputs, then what the chain of `cut` holds behind its depth.
 
     `cut` is None until a head has run. A `pinned` candidate's `chosen` is the rung to send.
-    `ahead_ms` is what the link still had to carry when it was sent, at `sent_at` (monotonic).
+    `ahead_bytes` are what the link still had to carry when it was sent, at `sent_at` (monotonic).
     """
 
     sequence: int
@@ -29,7 +29,7 @@ class Frame:
     cut: Cut | None = None
     payload_bytes: int = 0
     sent_at: float = 0.0
-    ahead_ms: float = 0.0
+    ahead_bytes: float = 0.0
 
     @property
     def held_bytes(self) -> int:

@@ -45,7 +45,9 @@ from isthmus_edge.stream.uplink import Flight, Uplink
 from isthmus_edge.stream.waiting import Waiting
 
 RECONSIDER_S = 0.05
+RESCUES_AT_ONCE = 2  # pinned frames whose heads have run while the link is down
 SWITCHES_KEPT = 256
+MOST_MS = 2**32 - 1  # that a message can say
 FAST_LINK_BPS = 0.5e9  # above, entropy coding takes longer than the bytes it saves
 
 log = logging.getLogger("isthmus.edge")
@@ -160,12 +162,14 @@ class Pipeline:
     def _has_room(self, frame: Frame, decision: Decision) -> bool:
         """By credits and memory; where the policy chose, also by what keeps the link busy."""
         uplink = self.uplink
-        if decision.candidate.is_local or uplink is None or uplink.state != "up":
+        if decision.candidate.is_local or uplink is None:
             return True
-        wanted = uplink.window if frame.pinned else decision.prediction.in_flight
+        is_up = uplink.state == "up"
+        service_window = uplink.window if is_up else RESCUES_AT_ONCE
+        wanted = service_window if frame.pinned else decision.prediction.in_flight
         each_bytes = self._held_bytes // max(self._under_way, 1)
-        allowed = window(wanted, uplink.window, each_bytes, self._config.max_held_bytes)
-        return uplink.credits > 0 and self._under_way < allowed
+        allowed = window(wanted, service_window, each_bytes, self._config.max_held_bytes)
+        return (uplink.credits > 0 or not is_up) and self._under_way < allowed
 
     def _begun(self, frame: Frame) -> bool:
         if not self._waiting.take(frame):
@@ -256,7 +260,7 @@ class Pipeline:
         """How long from now on a frame that was sent waits for the cloud."""
         sent = Sent(
             waited_ms=(time.monotonic() - frame.sent_at) * 1e3,
-            ahead_ms=frame.ahead_ms,
+            ahead_bytes=frame.ahead_bytes,
             left_ms=frame.left_ms,
             rests_ahead=self._device.rests_waiting,
         )
@@ -277,9 +281,9 @@ class Pipeline:
         if self.uplink is None:
             raise LinkError("this agent has no cloud")
         left_ms = frame.left_ms
-        message.deadline_ms = 0 if left_ms is None else max(1, int(left_ms))
+        message.deadline_ms = 0 if left_ms is None else int(min(max(left_ms, 1.0), MOST_MS))
         self.audits.sending(message)
-        frame.ahead_ms, frame.sent_at = self.uplink.link_queue_ms, time.monotonic()
+        frame.ahead_bytes, frame.sent_at = self.uplink.link_queue_bytes, time.monotonic()
         flight = self.uplink.send(message, self._outlook.answer_bytes(message.candidate))
         frame.payload_bytes += sum(len(payload.data) for payload in message.payloads)
         return flight

@@ -5,8 +5,8 @@ may use grpc.aio in a loop of its own beside an agent. A test or an application 
 transport, for instance one that answers in the same process.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,10 @@ class Connection(Protocol):
 
     def send(self, message: pb.EdgeMessage) -> None:
         """Queue a message; never blocks. A broken connection says so through `on_end`."""
+        ...
+
+    def withdraw(self, sequence: int) -> bool:
+        """Take a frame back that has not begun to leave; False if there is none."""
         ...
 
     def close(self) -> None:
@@ -82,9 +86,9 @@ def _credentials(tls_ca: Path) -> grpc.ChannelCredentials:
 class _GrpcConnection:
     def __init__(self, channel: grpc.Channel, on_message: OnMessage, on_end: OnEnd) -> None:
         self._channel = channel
-        self._outbox: queue.SimpleQueue[pb.EdgeMessage | None] = queue.SimpleQueue()
+        self._outbox = _Outbox()
         self._closed = threading.Event()
-        self._call = SplitStub(channel).Stream(self._requests())  # type: ignore[no-untyped-call]
+        self._call = SplitStub(channel).Stream(iter(self._outbox))  # type: ignore[no-untyped-call]
         self._reader = threading.Thread(
             target=self._read, args=(on_message, on_end), name="isthmus-answers", daemon=True
         )
@@ -93,16 +97,15 @@ class _GrpcConnection:
     def send(self, message: pb.EdgeMessage) -> None:
         self._outbox.put(message)
 
+    def withdraw(self, sequence: int) -> bool:
+        return self._outbox.withdraw(sequence)
+
     def close(self) -> None:
         if not self._closed.is_set():
             self._closed.set()
-            self._outbox.put(None)
+            self._outbox.close()
             self._call.cancel()
             self._channel.close()
-
-    def _requests(self) -> Iterator[pb.EdgeMessage]:
-        while (message := self._outbox.get()) is not None:
-            yield message
 
     def _read(self, on_message: OnMessage, on_end: OnEnd) -> None:
         reason = "the service ended the stream"
@@ -113,3 +116,39 @@ class _GrpcConnection:
             reason = f"{self._call.code().name}: {self._call.details() or error}"
         if not self._closed.is_set():
             on_end(reason)
+
+
+class _Outbox:
+    """What gRPC has not taken yet. It takes one message at a time, as fast as the link allows."""
+
+    def __init__(self) -> None:
+        self._messages: deque[pb.EdgeMessage] = deque()
+        self._changed = threading.Condition()
+        self._is_open = True
+
+    def put(self, message: pb.EdgeMessage) -> None:
+        with self._changed:
+            self._messages.append(message)
+            self._changed.notify()
+
+    def withdraw(self, sequence: int) -> bool:
+        with self._changed:
+            for place, message in enumerate(self._messages):
+                if message.HasField("frame") and message.frame.sequence == sequence:
+                    del self._messages[place]
+                    return True
+        return False
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_open = False
+            self._changed.notify()
+
+    def __iter__(self) -> Iterator[pb.EdgeMessage]:
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> pb.EdgeMessage | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or not self._is_open)
+            return self._messages.popleft() if self._is_open else None

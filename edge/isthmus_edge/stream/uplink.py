@@ -14,8 +14,9 @@ import asyncio
 import logging
 import random
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from isthmus import LinkError, PeerError
@@ -61,6 +62,7 @@ class Flight:
     sequence: int
     answer_bytes: int
     news: asyncio.Queue[News] = field(default_factory=asyncio.Queue)
+    is_awaited: bool = True  # its answer may be on its way
 
 
 class Uplink:
@@ -86,6 +88,7 @@ class Uplink:
         self._on_link: dict[int, int] = {}  # the estimator's names of frames without a reply yet
         self._probing = Probing(estimator)
         self._failures = 0
+        self._duplicates = 0  # of sessions that are over
         self.connects = 0
         self.queue_ms = 0.0
         self.on_verdict: OnVerdict = lambda _: None
@@ -113,12 +116,18 @@ class Uplink:
     @property
     def duplicates(self) -> int:
         """Answers that came for frames that had theirs."""
-        return self._session.duplicates
+        return self._duplicates + self._session.duplicates
 
     @property
     def link_queue_ms(self) -> float:
         """How long the next frame would wait behind those that are still on the link."""
         return self._estimator.queue_s(time.monotonic()) * 1e3
+
+    @property
+    def link_queue_bytes(self) -> float:
+        """How much of them is still on the link, as it is believed to be."""
+        link = self._estimator.estimate(time.monotonic())
+        return 0.0 if link is None else self.link_queue_ms * link.bandwidth_bps / 8e3
 
     def estimate(self) -> LinkEstimate | None:
         """The link as it is believed to be, or None while it is not up."""
@@ -138,9 +147,15 @@ class Uplink:
             await self._one_stream(first)
             if self._state == "refused":
                 await asyncio.sleep(REFUSED_S)
-                self._session = DeviceSession(self._identity, self._silence_s)
+                self._begin_anew()
             else:
                 await asyncio.sleep(_backoff_s(self._failures))
+
+    def _begin_anew(self) -> None:
+        """Another session, and another id: a service may still hold the one that is over."""
+        self._duplicates += self._session.duplicates
+        self._identity = replace(self._identity, session_id=uuid.uuid4().hex)
+        self._session = DeviceSession(self._identity, self._silence_s)
 
     def send(self, frame: pb.Frame, answer_bytes: int) -> Flight:
         """Send a frame; LinkError if there is no stream, SessionError without a credit.
@@ -153,6 +168,7 @@ class Uplink:
         number = self._estimator.sent(message.ByteSize(), time.monotonic())
         self._on_link[frame.sequence] = number
         flight = self._flights.setdefault(frame.sequence, Flight(frame.sequence, answer_bytes))
+        flight.is_awaited = True
         self._probing.note_frame()
         self._connection.send(message)
         return flight
@@ -166,10 +182,15 @@ class Uplink:
             self._estimator.lost(number)  # its verdict comes too late to learn from
 
     def forget(self, sequence: int) -> None:
-        """Nobody waits for this frame any more; the service is told if it still might work."""
+        """Nobody waits for this frame any more; the service is told if it still might work.
+
+        What has not left yet stays here: a link that is too slow shall not carry what is stale.
+        """
         self._flights.pop(sequence, None)
         message = self._session.cancel(sequence)
         if message is not None and self._connection is not None:
+            if self._connection.withdraw(sequence):
+                self._estimator.withdrawn(self._on_link.pop(sequence, 0))
             self._connection.send(message)
 
     def close(self) -> None:
@@ -186,8 +207,14 @@ class Uplink:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(inbox.put_nowait, item)
 
-        self._connection = self._transport.connect(post, post)
-        self._connection.send(self._session.connect(time.monotonic()))
+        hello = self._session.connect(time.monotonic())
+        try:
+            self._connection = self._transport.connect(post, post)
+        except Exception as error:
+            log.exception("the transport could not begin a connection")
+            self._heed(self._session.lost(f"no connection: {error!r}"), first, time.monotonic())
+            return
+        self._connection.send(hello)
         while self._connection is not None:
             item = await _next(inbox, self._session.wakes_at() - time.monotonic())
             now = time.monotonic()
@@ -219,10 +246,12 @@ class Uplink:
 
     def _allow_for_answers(self) -> None:
         """By the link as it is while something is heard: silence itself must buy no time."""
-        link = self.estimate()
+        link = self._estimator.estimate(time.monotonic())
         if link is not None:
-            largest = max((flight.answer_bytes for flight in self._flights.values()), default=0)
-            answer_s = link.at(-1).transfer_ms(largest) / 1e3
+            awaited = [
+                flight.answer_bytes for flight in self._flights.values() if flight.is_awaited
+            ]
+            answer_s = link.at(-1).transfer_ms(max(awaited, default=0)) / 1e3
             self._session.allow_for_answers(min(answer_s, LONGEST_ANSWER_S))
 
     def _heed(self, events: list[DeviceEvent], first: asyncio.Future[None], now: float) -> None:
@@ -263,9 +292,9 @@ class Uplink:
 
     def _bring(self, news: Answered | Failed | Missing) -> None:
         flight = self._flights.get(news.sequence)
-        if flight is None:
-            return
-        flight.news.put_nowait(news)
+        if flight is not None:
+            flight.is_awaited = False
+            flight.news.put_nowait(news)
 
     def _echoed(self, echo: Echoed, now: float) -> None:
         if self._probing.echoed(echo, now):

@@ -8,7 +8,7 @@ from isthmus import Candidate
 from isthmus_partitioner.planning.records import Gap, Plan, TransformNote
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.profiles.profile import Profile
-from isthmus_partitioner.report.words import encodings_words, goals_words
+from isthmus_partitioner.report.words import encodings_words, goals_words, plain
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["render_plan", "render_profile"]
@@ -58,8 +58,8 @@ def render_plan(plan: Plan) -> str:
     summary = (
         f"{manifest.model_name}: {len(manifest.kept)} of {len(plan.candidates)} candidates kept, "
         f"{segments} segments in {len(manifest.chains)} chain(s) on the device. Agreement "
-        f"({manifest.metric}) with the unsplit fp32 model on {record.evaluation_items} inputs from "
-        f"{record.evaluation_sources} sources, floor {manifest.agreement_floor:g}. "
+        f"({plain(manifest.metric)}) with the unsplit fp32 model on {record.evaluation_items} "
+        f"inputs from {record.evaluation_sources} sources, floor {manifest.agreement_floor:g}. "
         f"Measured on {manifest.measured_on}; the device is {manifest.edge_factor:.3g}x slower."
     )
     return "\n".join(

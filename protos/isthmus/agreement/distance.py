@@ -61,7 +61,11 @@ class Vectors:
     """
 
     output: str
-    name: ClassVar[str] = "cosine"
+
+    @property
+    def name(self) -> str:
+        """With its output: where there are several, the others do not count."""
+        return f"{Tensors.name} of {self.output}"
 
     def closeness(
         self, reference: Answers, answers: Answers, sources: Sequence[str] = ()

@@ -4,7 +4,7 @@ An answer says nothing about its own layout, so somebody has to name it.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -43,7 +43,7 @@ def decoder(layout: str, outputs: tuple[TensorSpec, ...], height: int, width: in
             f"the outputs ({described}) hold no boxes in the layout {layout!r} for pictures of "
             f"{height}x{width} ({error}); name another layout, or compare tensors"
         ) from error
-    return LaidOut(layout, output.name, partial(_read_one, read, height, width))
+    return LaidOut(layout, output.name, _OneItem(read, height, width))
 
 
 def yolox_cells(rows: AnyArray, height: int, width: int) -> Boxes:
@@ -86,9 +86,14 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 )
 
 
-def _read_one(layout: Layout, height: int, width: int, rows: AnyArray) -> Boxes:
-    boxes = layout(np.nan_to_num(rows), height, width)
-    return strongest(boxes)
+@dataclass(frozen=True, slots=True)
+class _OneItem:
+    layout: Layout
+    height: int
+    width: int
+
+    def __call__(self, rows: AnyArray) -> Boxes:
+        return strongest(self.layout(np.nan_to_num(rows), self.height, self.width))
 
 
 def _around(centres: FloatArray, sizes: FloatArray, classes: FloatArray) -> Boxes:

@@ -5,9 +5,11 @@ A manifest says in `metric` what its agreement counts, as `Metric.name` has it:
     top-1                         `Classes` of the first output that is a row of scores
     equal texts                   `Lines` of the first output [places,characters]
     cosine                        `Tensors`, all outputs together
+    cosine of OUTPUT              `Vectors` of this output
     F1 at IoU 0.5, LAYOUT boxes   `Detections`, read in that layout
 
-A bare "F1 at IoU 0.5" does not say how the boxes are laid out: nobody can compare them.
+A bare "F1 at IoU 0.5" does not say how the boxes are laid out: nobody can compare them. Older
+bundles say "cosine" for `Vectors`, too: there all outputs are compared.
 """
 
 import re
@@ -16,9 +18,9 @@ from collections.abc import Sequence
 from isthmus.agreement.classification import Classes, Lines
 from isthmus.agreement.closeness import Metric
 from isthmus.agreement.detection import Detections
-from isthmus.agreement.distance import Tensors
+from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.agreement.layouts import decoder
-from isthmus.agreement.outputs import first_fitting, is_line, is_row
+from isthmus.agreement.outputs import first_fitting, is_line, is_row, is_vector
 from isthmus.errors import ConfigError
 from isthmus.manifest import Manifest, TensorSpec
 
@@ -37,6 +39,9 @@ def metric_of(manifest: Manifest) -> Metric | None:
         return Classes(row)
     if name == Lines.name and line is not None:
         return Lines(line)
+    vector = first_fitting(outputs, lambda it: is_vector(it) and Vectors(it.name).name == name)
+    if vector is not None:
+        return Vectors(vector)
     boxes = _BOXES.fullmatch(name)
     return None if boxes is None else _detections(boxes[2], float(boxes[1]), manifest)
 

@@ -22,7 +22,8 @@ from isthmus.session.device_events import (
     Welcomed,
 )
 from isthmus.session.messages import error_message
-from isthmus.session.service import (
+from isthmus.session.service import MOST_NAMED, ServiceLimits, ServiceSession
+from isthmus.session.service_events import (
     Answer,
     Check,
     Close,
@@ -30,13 +31,12 @@ from isthmus.session.service import (
     Greet,
     Reply,
     ServiceEvent,
-    ServiceLimits,
-    ServiceSession,
 )
 from isthmus.session.table import DEVICE_TABLE, SERVICE_TABLE, DeviceState, ServiceState
 
 __all__ = [
     "DEVICE_TABLE",
+    "MOST_NAMED",
     "SERVICE_TABLE",
     "Answer",
     "Answered",

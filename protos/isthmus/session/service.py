@@ -15,25 +15,24 @@ from dataclasses import dataclass
 
 from isthmus.errors import SessionError
 from isthmus.session.messages import error_message
+from isthmus.session.service_events import (
+    Answer,
+    Check,
+    Close,
+    GiveUp,
+    Greet,
+    Reply,
+    ServiceEvent,
+)
 from isthmus.session.table import SERVICE_TABLE, ServiceInput, ServiceState
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 
 SHORT = 12  # digits of an id or a fingerprint that people compare
-MOST_UNANSWERED = 1024  # frames that one Hello may name
+MOST_NAMED = 1024  # frames that one Hello or Cancel may name
 MOST_ID_CHARACTERS = 64
 
-__all__ = [
-    "Answer",
-    "Check",
-    "Close",
-    "GiveUp",
-    "Greet",
-    "Reply",
-    "ServiceEvent",
-    "ServiceLimits",
-    "ServiceSession",
-]
+__all__ = ["MOST_NAMED", "ServiceLimits", "ServiceSession"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,62 +49,27 @@ class ServiceLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Answer this frame, then call `ServiceSession.finished`."""
-
-    frame: pb.Frame
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Nobody waits for this frame any more: do not begin it."""
-
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Compare the answer of an audited frame, then call `ServiceSession.checked`."""
-
-    audit: pb.Audit
-
-
-@dataclass(frozen=True, slots=True)
-class Greet:
-    """Send this Welcome, with the present load."""
-
-    message: pb.CloudMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Send this message."""
-
-    message: pb.CloudMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Send this message, give up what is in flight and end the stream."""
-
-    message: pb.CloudMessage
-
-
-ServiceEvent = Answer | GiveUp | Check | Greet | Reply | Close
-
-
-@dataclass(frozen=True, slots=True)
 class _Kept:
     message: pb.CloudMessage
     size_bytes: int  # as it was kept: whoever sends it may stamp it
 
 
 class ServiceSession:
-    """One device's session. `terms` is the Welcome: fingerprint, window and the rest."""
+    """One device's session. `terms` is the Welcome: fingerprint, window and the rest.
 
-    def __init__(self, terms: pb.Welcome, limits: ServiceLimits, now: float) -> None:
+    `count_bytes` hears of every change of `kept_bytes`, for a sum over several sessions.
+    """
+
+    def __init__(
+        self,
+        terms: pb.Welcome,
+        limits: ServiceLimits,
+        now: float,
+        count_bytes: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._terms = terms
         self._limits = limits
+        self._count_bytes = count_bytes
         self._state: ServiceState = "waiting"
         self._in_flight: dict[int, int] = {}  # when each arrived, by the service's clock in ns
         self._kept: dict[int, _Kept] = {}  # results, oldest first
@@ -179,7 +143,7 @@ class ServiceSession:
         self._stream = hello.stream
         self._heard_at = self._said_at = now
         self.top_k = hello.answer_top_k
-        wanted = set(hello.unanswered[:MOST_UNANSWERED])
+        wanted = set(hello.unanswered[:MOST_NAMED])
         forgotten = self._in_flight.keys() - wanted
         for sequence in forgotten:
             del self._in_flight[sequence]
@@ -205,6 +169,12 @@ class ServiceSession:
             self._keep(sequence, outcome)
         return [Reply(outcome)] if self._state in {"open", "draining"} else []
 
+    def forget(self, count: int) -> None:
+        """Free `count` bytes of results that are kept, the oldest first: a resume misses them."""
+        most_bytes = self._kept_bytes - count
+        while self._kept and self._kept_bytes > most_bytes:
+            self._drop({next(iter(self._kept))})
+
     def checked(self, verdict: pb.Verdict) -> list[ServiceEvent]:
         """An audited frame was compared."""
         self._auditing = False
@@ -223,14 +193,11 @@ class ServiceSession:
         return [Reply(pb.CloudMessage(drain=pb.Drain(grace_ms=int(grace_s * 1e3))))]
 
     def lost(self, now: float) -> list[ServiceEvent]:
-        """The stream is over. What is in flight goes on while the session is parked.
-
-        It is given up where no resume can come: in a drain, and if the device gave no session id.
-        """
+        """The stream is over. What is in flight goes on while the session is parked; in a drain
+        it is given up, for no resume can come."""
         self._go("lost")
         self._parked_at = now
-        nothing_to_give = not (self._in_flight or self._kept)
-        if self._state == "parked" and (nothing_to_give or not self.id):
+        if self._state == "parked" and not (self._in_flight or self._kept):
             self._go("expired")
         return self._give_all_up() if self._state == "ended" else []
 
@@ -238,6 +205,10 @@ class ServiceSession:
         """Nothing will come of this session any more; the caller gives up what was in flight."""
         self._go("close")
         self._give_all_up()
+
+    def refuse(self, text: str) -> list[ServiceEvent]:
+        """What came is no message at all: the stream and its session end."""
+        return self._out_of_order(text)
 
     def said(self, now: float) -> None:
         """Something was sent on the stream."""
@@ -272,9 +243,8 @@ class ServiceSession:
                 self._go("expired")
                 return self._give_all_up()
         if now >= self._heard_at + self._limits.idle_s:
-            self.close()
             text = f"nothing was heard for {self._limits.idle_s:g} s; connect again"
-            return [Close(error_message(0, pb.ERROR_CODE_IDLE, text))]
+            return [Close(error_message(0, pb.ERROR_CODE_IDLE, text), resumable=True)]
         self._said_at = now
         return [Reply(pb.CloudMessage(heartbeat=pb.Heartbeat()))]
 
@@ -299,8 +269,10 @@ class ServiceSession:
             )
             self.close()
             return [Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, text))]
-        if len(hello.session_id) > MOST_ID_CHARACTERS:
-            return self._out_of_order(f"a session id has at most {MOST_ID_CHARACTERS} characters")
+        count = len(hello.session_id)
+        if not 1 <= count <= MOST_ID_CHARACTERS:
+            text = f"the session id has {count} characters; allowed are 1 to {MOST_ID_CHARACTERS}"
+            return self._out_of_order(text)
         self._go("hello")
         self.id = hello.session_id
         self._stream = hello.stream
@@ -329,6 +301,10 @@ class ServiceSession:
         return [Answer(frame)]
 
     def _on_cancel(self, cancel: pb.Cancel) -> list[ServiceEvent]:
+        count = len(cancel.sequences)
+        if count > MOST_NAMED:
+            text = f"a Cancel names {count} frames; allowed are {MOST_NAMED}"
+            return self._out_of_order(text)
         events: list[ServiceEvent] = []
         for sequence in cancel.sequences:
             received_ns = self._in_flight.pop(sequence, None)
@@ -363,13 +339,16 @@ class ServiceSession:
         if size_bytes > self._limits.keep_bytes:
             return  # the others would go for one that does not fit either
         self._kept[sequence] = _Kept(outcome, size_bytes)
-        self._kept_bytes += size_bytes
-        while self._kept_bytes > self._limits.keep_bytes:
-            self._drop({next(iter(self._kept))})
+        self._change_kept(size_bytes)
+        self.forget(self._kept_bytes - self._limits.keep_bytes)
 
     def _drop(self, sequences: Iterable[int]) -> None:
         for sequence in tuple(sequences):
-            self._kept_bytes -= self._kept.pop(sequence).size_bytes
+            self._change_kept(-self._kept.pop(sequence).size_bytes)
+
+    def _change_kept(self, count: int) -> None:
+        self._kept_bytes += count
+        self._count_bytes(count)
 
     def _give_all_up(self) -> list[ServiceEvent]:
         given_up = sorted(self._in_flight)

@@ -39,6 +39,7 @@ def run(name: str, latencies_ms: Sequence[float | None], **others: Any) -> Run:
         "lost": 0,
         "doubled": 0,
         "switches": 0,
+        "sent_bytes": 5000,
         "device_s": 1.0,
         "unplanned_s": 0.0,
     }

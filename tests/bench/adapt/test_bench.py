@@ -30,6 +30,8 @@ KEYS = {
     "vs_best_static_mean",
     "vs_best_static_p95",
     "vs_least_static_p95",
+    "measured_uplinks",
+    "kept_runs",
     "regret_vs_oracle_mean",
     "lost",
     "detect_dead_s",
@@ -91,6 +93,8 @@ def test_every_policy_answers_every_frame_of_the_camera(result: AdaptResult) -> 
         assert len(each.frames) == 20
         assert each.device_s > 0
     assert found.runs["local"][0].payload_bytes == 0
+    raw = found.runs["input-raw"][0]
+    assert raw.sent_bytes > raw.payload_bytes > 0
     ended = [frame for frame in found.runs["input-raw"][0].frames if not frame.error]
     assert {frame.candidate for frame in ended} == {"input-raw"}
 
@@ -113,6 +117,12 @@ def test_what_was_finished_is_not_run_again(result: AdaptResult, out: Path) -> N
     found = run(replace(small(out), resume=True), lines)
     assert not [line for line in lines if "at a time" in line]
     assert found.cells == result.cells
+    assert (result.kept_runs, found.kept_runs) == (0, len(FEW))
+    assert adapt_json(found)["kept_runs"] == len(FEW)
+    told, *_ = adapt_lines(found)
+    assert f"{len(FEW)} of {len(FEW)} runs were kept from before" in told
+    told, *_ = adapt_lines(result)
+    assert told.endswith("every figure below is of this run.")
 
 
 def test_what_was_starved_is_run_once_more(result: AdaptResult, out: Path) -> None:
@@ -143,13 +153,16 @@ def starved(found: Cell) -> Cell:
 
 
 def made_up(result: AdaptResult, **policies: list[float | None]) -> AdaptResult:
-    found = starved(cell(policies))
+    return of_cells(result, starved(cell(policies)))
+
+
+def of_cells(result: AdaptResult, *cells: Cell) -> AdaptResult:
     model = ModelResult(
         model="net",
         edge_factor=20.0,
-        scene=found.scene,
-        policies=found.policies,
-        cells=(found,),
+        scene=cells[0].scene,
+        policies=cells[0].policies,
+        cells=cells,
     )
     return replace(result, models=(model,), crowded_share=0.5)
 
@@ -166,3 +179,47 @@ def test_a_policy_that_loses_is_shown_to_lose(result: AdaptResult) -> None:
     figures = adapt_json(made_up(result, ours=[300, 300], a=[100, 100]))
     assert figures["vs_best_static_mean"] == 3.0
     assert figures["regret_vs_oracle_mean"] == 2.0
+
+
+def test_what_is_said_to_be_sent_is_all_that_was_sent(result: AdaptResult) -> None:
+    found = of_cells(result, cell({"ours": [100, 100], "a": [100, 100]}, sent_bytes=7_000))
+    row = next(line for line in adapt_lines(found) if line.startswith("ours "))
+    assert row.split()[5] == "7"
+    (trace,) = adapt_json(found)["traces"]
+    ours = trace["policies"][0]
+    assert (ours["payload_bytes"], ours["sent_bytes"]) == (200, 7_000)
+
+
+def test_measured_uplinks_have_a_verdict_of_their_own(result: AdaptResult) -> None:
+    up = cell({"ours": [100], "a": [200]}, trace="lte_up[3+1s]")
+    down = cell({"ours": [100], "a": [50]}, trace="lte_dl[3+1s]")
+    both = of_cells(result, up, down)
+    lines, figures = list(adapt_lines(both)), adapt_json(both)
+    assert figures["measured_uplinks"]["vs_best_static_mean"] == 0.5
+    assert figures["vs_best_static_mean"] == 200 / 250
+    assert any(line.startswith("measured uplinks alone, over 1 traces: ours") for line in lines)
+    assert {"net, lte_up[3+1s] (measured uplink)", "net, lte_dl[3+1s] (measured downlink)"} <= {
+        *lines
+    }
+    assert [trace["origin"]["direction"] for trace in figures["traces"]] == ["up", "down"]
+
+
+def test_measured_uplinks_need_no_line_where_there_is_nothing_else(result: AdaptResult) -> None:
+    only = of_cells(result, cell({"ours": [100], "a": [200]}, trace="lte_up[3+1s]"))
+    assert adapt_json(only)["measured_uplinks"] is None
+    assert not [line for line in adapt_lines(only) if line.startswith("measured uplinks")]
+
+
+def test_each_dead_link_is_told_with_its_model(result: AdaptResult) -> None:
+    found = moments(story(), replace(story(), model="slow", detect_s=9.0))
+    lines = list(adapt_lines(replace(result, moments=found)))
+    assert any("half-open with net under cut: known after 1.30 s" in line for line in lines)
+    assert any("half-open with slow under cut: known after 9.00 s" in line for line in lines)
+
+
+def test_moments_that_a_plan_does_not_allow_are_skipped_with_a_line(result: AdaptResult) -> None:
+    found = replace(result, moments=replace(moments(story()), pipelining=None))
+    lines = list(adapt_lines(found))
+    assert any(line.startswith("  no pipelining: ") for line in lines)
+    assert any(line.startswith("  no forced switches: ") for line in lines)
+    assert adapt_json(found)["pipeline_speedup_rtt50"] is None

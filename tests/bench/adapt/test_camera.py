@@ -1,5 +1,6 @@
 """A camera takes its frames on schedule and forgets none of them."""
 
+import threading
 from concurrent.futures import Future
 
 import numpy as np
@@ -65,6 +66,38 @@ def test_every_tick_is_a_frame_whatever_becomes_of_it() -> None:
     assert refused.error == "refused: closed"
     assert lost.error.startswith("lost")
     assert (taken.accepted, taken.lost, taken.doubled()) == (3, 1, 0)
+
+
+def test_a_frame_whose_end_is_told_late_is_not_called_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who waits for a future may wake before the callbacks of that future have run."""
+    monkeypatch.setattr(camera, "_DRAIN_S", 60.0)
+    is_done = threading.Event()
+    threads = []
+
+    def submit(_index: int, _way: str | None) -> "Future[Answer]":
+        future: Future[Answer] = Future()
+
+        def dawdle(_: "Future[Answer]") -> None:
+            is_done.set()
+            threading.Event().wait(0.2)  # the camera's own callback comes after this one
+
+        def end() -> None:
+            future.set_result(answer(1))
+
+        future.add_done_callback(dawdle)
+        threads.append(threading.Thread(target=end))
+        return future
+
+    taken = Camera(submit, Shot(frames=1, fps=FPS))
+    while not taken.accepted:
+        threading.Event().wait(0.001)
+    threads[0].start()
+    assert is_done.wait(60.0)
+    (ended,) = taken.finish()
+    threads[0].join()
+    assert (ended.error, ended.candidate, taken.lost) == ("", "cut", 0)
 
 
 def test_two_frames_with_one_number_are_a_doubled_answer() -> None:

@@ -1,10 +1,18 @@
 """What a device's story says about the moment in which its link died."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
+import msgspec
 import pytest
+from tests.bench.adapt.made_up import SCENE
+from tests.tinybundle import build_tiny_bundle
 
+from isthmus import open_bundle
+from isthmus_bench.adapt.lane import Lane
 from isthmus_bench.adapt.moments import (
     ColdStart,
     DeadLink,
@@ -12,7 +20,11 @@ from isthmus_bench.adapt.moments import (
     Moments,
     Pipelining,
     dead_link_of,
+    measured_moments,
 )
+from isthmus_bench.adapt.runs import Policy
+from isthmus_bench.adapt.subjects import Built
+from isthmus_bench.relay import LinkShape, Relay
 
 BEGIN = 1000.0
 
@@ -34,7 +46,7 @@ STORY: dict[str, Any] = {
 
 
 def story(**others: Any) -> DeadLink:
-    return dead_link_of("half-open", STORY | others, BEGIN, BEGIN + 1.2)
+    return dead_link_of("net", "half-open", STORY | others, BEGIN, BEGIN + 1.2)
 
 
 def test_a_death_is_known_when_the_link_is_no_longer_called_up() -> None:
@@ -84,6 +96,7 @@ def test_the_longest_of_all_trials_counts() -> None:
     found = moments(*links)
     assert (found.detect_dead_s, found.first_local_answer_ms) == (1.5, 500.0)
     assert found.cold_start_answer_ms == 30.0
+    assert found.pipelining is not None
     assert found.pipelining.speedup == 2.5
 
 
@@ -95,3 +108,79 @@ def test_first_answers_count_only_where_the_cloud_answered_before() -> None:
     idle = replace(story(), was_remote=False, local_answer_ms=1e6)
     assert moments(story(), idle).first_local_answer_ms == pytest.approx(950.0)
     assert moments(idle).first_local_answer_ms is None
+
+
+class Link(Relay):
+    """Only looks like one."""
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1:1"
+
+    def shape(self, shape: LinkShape) -> None:
+        pass
+
+    def half_open(self, on: bool = True) -> None:
+        pass
+
+
+class ScriptedLane(Lane):
+    """Notices a dead link after `DETECT_S` of its model; its cameras began long ago."""
+
+    DETECT_S = {"quick": 1.0, "slow": 50.0}  # noqa: RUF012 - never changed
+
+    def __enter__(self) -> Self:
+        self.relay = Link()
+        self.cloud = "127.0.0.1:1"
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def open(self, policy: Policy, mbps: float, rtt_ms: float) -> None:
+        pass
+
+    def start(self, shot: Mapping[str, Any]) -> float:
+        assert "turns" not in shot, "there is nothing to switch between"
+        return time.monotonic() - 1e4
+
+    def finish(self) -> dict[str, Any]:
+        noticed_at = time.monotonic() + self.DETECT_S[self._built.model]
+        return {"frames": [frame(0.0, 100.0, "cloud")], "states": [[noticed_at, "down"]]}
+
+    def cold_start(self, cloud: str) -> dict[str, Any]:
+        return {"open_ms": 1.0, "answer_ms": 2.0}
+
+
+def local_only(name: str, folder: Path) -> Built:
+    """A plan that keeps only the whole network on the device."""
+    bundle = open_bundle(build_tiny_bundle(folder), "device")
+    candidates = tuple(
+        msgspec.structs.replace(c, kept=c.is_local) for c in bundle.manifest.candidates
+    )
+    manifest = msgspec.structs.replace(bundle.manifest, candidates=candidates)
+    return Built(name, replace(bundle, manifest=manifest), folder, 1, 0)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Moments:
+    subjects = [(local_only(name, tmp_path), SCENE) for name in ("quick", "slow")]
+    return measured_moments(subjects, 2, lambda _: None, ScriptedLane)
+
+
+def test_links_die_under_every_model_and_the_longest_of_all_counts(measured: Moments) -> None:
+    assert [(link.model, link.kind) for link in measured.dead_links] == [
+        ("quick", "black hole"),
+        ("quick", "half-open"),
+        ("slow", "black hole"),
+        ("slow", "half-open"),
+    ]
+    assert measured.model == "quick"
+    assert measured.detect_dead_s is not None
+    assert measured.detect_dead_s >= ScriptedLane.DETECT_S["slow"]
+
+
+def test_a_plan_that_keeps_only_the_device_has_no_switches_and_no_pipelining(
+    measured: Moments,
+) -> None:
+    assert measured.switches.gaps_ms == ()
+    assert measured.pipelining is None

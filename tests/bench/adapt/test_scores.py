@@ -42,11 +42,12 @@ def test_late_frames_and_frames_without_an_answer_are_misses() -> None:
 
 
 def test_figures_of_runs_are_means_of_runs_and_over_all_frames() -> None:
-    one = run("ours", [100, 100], switches=2, device_s=1.0)
-    other = run("ours", [400], switches=4, device_s=3.0)
+    one = run("ours", [100, 100], switches=2, device_s=1.0, sent_bytes=1000)
+    other = run("ours", [400], switches=4, device_s=3.0, sent_bytes=4000)
     figures = figures_of([one, other], late_after_ms=200)
     assert figures.mean_ms == 200
     assert (figures.switches, figures.device_s) == (3, 2)
+    assert (figures.payload_bytes, figures.sent_bytes) == (150, 2500)
     assert figures.p95_ms == p95([100, 100, 400])
 
 

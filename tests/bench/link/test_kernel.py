@@ -4,12 +4,13 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from isthmus.errors import ConfigError, LinkError
+from isthmus_bench.link import kernel
 from isthmus_bench.link.kernel import CLOUD_HOST, KernelLink, why_not
 
 _NAMESPACES = Path("/run/netns")
@@ -55,10 +56,10 @@ def test_bytes_cross_it_with_the_pinned_congestion_control_and_it_vanishes(
     link.close()
 
 
-@pytest.mark.parametrize("mbps", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_rate_it_cannot_have_is_refused(link: KernelLink, mbps: float) -> None:
-    with pytest.raises(ConfigError, match="give a rate above 0"):
-        link.shape(mbps, 10.0)
+def test_a_rate_it_cannot_have_is_refused(link: KernelLink) -> None:
+    for mbps in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="give a rate above 0"):
+            link.shape(mbps, 10.0)
 
 
 def test_an_unknown_congestion_control_is_refused_and_leaves_nothing(link: KernelLink) -> None:
@@ -80,3 +81,47 @@ def test_without_iproute2_it_names_what_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda tool: None if tool == "tc" else f"/sbin/{tool}")
     assert (why_not() or "").startswith("tc of iproute2 is not")
+
+
+def _with_ip(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: Callable[[list[str]], bool]
+) -> list[list[str]]:
+    """Namespaces are files, `ip` hangs on the words that `fails` names. Returns what it is told."""
+    told: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        told.append(command[1:])
+        if fails(command):
+            raise subprocess.TimeoutExpired(command, 10.0)
+        if command[1:3] == ["netns", "add"]:
+            (tmp_path / command[3]).touch()
+        if command[1:3] == ["netns", "delete"]:
+            (tmp_path / command[3]).unlink()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(kernel, "_NAMESPACES", tmp_path)
+    monkeypatch.setattr(kernel, "why_not", lambda: None)
+    monkeypatch.setattr(subprocess, "run", run)
+    return told
+
+
+def test_an_ip_that_hangs_is_an_error_of_the_link_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _with_ip(monkeypatch, tmp_path, lambda command: "veth" in command)
+    with pytest.raises(LinkError, match=r"`ip -n isthmus-\d+-edge link add .* did not end within"):
+        KernelLink(1.0, 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_namespace_that_cannot_be_removed_does_not_keep_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(command: list[str]) -> bool:
+        return "veth" in command or (command[2] == "delete" and command[3].endswith("-edge"))
+
+    told = _with_ip(monkeypatch, tmp_path, fails)
+    with pytest.raises(LinkError, match="veth"):
+        KernelLink(1.0, 1.0)
+    assert [path.name for path in tmp_path.iterdir()] == [f"isthmus-{os.getpid()}-edge"]
+    assert [words[1] for words in told if words[0] == "netns"] == ["add", "add"] + ["delete"] * 2

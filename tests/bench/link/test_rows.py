@@ -103,7 +103,7 @@ def test_rates_that_could_not_be_had_are_not_run_for_a_reason() -> None:
 def test_the_json_has_the_headline_figures_and_no_infinities() -> None:
     figures = json.loads(json.dumps(link_json(_result(None)), allow_nan=False))
     assert figures["worst_rate_error"] == pytest.approx(0.05)
-    assert figures["worst_trace_error"] == pytest.approx(0.025)
+    assert figures["worst_trace_mean_error"] == pytest.approx(0.025)
     assert figures["half_open_passed_bytes"] == 0
     assert figures["rates_mbps"][0]["median"] == 21.0
 

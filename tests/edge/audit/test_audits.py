@@ -239,6 +239,27 @@ async def test_a_link_that_breaks_takes_the_audit_with_it(bench: Bench) -> None:
     assert bench.audits.stats().checked == 1  # that of the warming up
 
 
+@pytest.mark.parametrize("step", ["encoding", "sending"])
+async def test_an_audit_that_fails_in_a_way_nobody_foresaw_makes_place_for_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await warm(bench)
+    dropped = bench.audits.stats().dropped
+
+    def fail(*_: object) -> None:
+        raise MemoryError(step)
+
+    with monkeypatch.context() as broken:
+        if step == "encoding":
+            broken.setattr("isthmus_edge.audit.audits._encoded", fail)
+        else:
+            broken.setattr(bench.road, "audit", fail)
+        assert bench.begin()
+        await bench.end()
+    assert bench.audits.stats().dropped == dropped + 1
+    assert bench.begin()
+
+
 async def test_a_drift_is_acted_on_and_told_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

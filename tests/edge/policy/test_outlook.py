@@ -25,6 +25,10 @@ class FakeLink:
     queue_ms: float = 0.0
     link_queue_ms: float = 0.0
 
+    @property
+    def link_queue_bytes(self) -> float:
+        return self.link_queue_ms * self.kbps / 8
+
     def estimate(self) -> LinkEstimate:
         return LinkEstimate(bandwidth_bps=self.kbps * 1e3, rtt_ms=20.0)
 

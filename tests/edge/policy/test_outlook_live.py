@@ -64,7 +64,7 @@ def test_the_rest_is_the_plans_until_it_was_measured(outlook: Outlook, manifest:
 def patience(outlook: Outlook, decision: Decision, left_ms: float | None, **sent: float) -> float:
     """Of a frame that was sent just now on `LINK`, unless it says otherwise."""
     link = sent.pop("link", LINK)
-    told = {"waited_ms": 0.0, "ahead_ms": 0.0} | sent
+    told = {"waited_ms": 0.0, "ahead_bytes": 0.0} | sent
     return outlook.patience_ms(decision, link, Sent(left_ms=left_ms, **told))  # type: ignore[arg-type]
 
 
@@ -100,7 +100,7 @@ def test_a_deadline_that_only_the_cloud_can_meet_is_left_to_it_for_a_while(
     assert late_ms < REST_MS - 2
     assert 0 < patience(outlook, decision, REST_MS - 1) < REST_MS - 1
     assert patience(outlook, decision, late_ms - 1) == 0.0
-    assert patience(outlook, decision, late_ms + 1, ahead_ms=5.0) == 0.0
+    assert patience(outlook, decision, late_ms + 1, ahead_bytes=100.0) == 0.0
 
 
 def test_silence_ends_the_waiting_for_the_cloud(outlook: Outlook) -> None:
@@ -109,7 +109,7 @@ def test_silence_ends_the_waiting_for_the_cloud(outlook: Outlook) -> None:
     slower = FakeLink(kbps=1.0)
     assert patience(outlook, decision, REST_MS - 1) > 0
     assert patience(outlook, decision, REST_MS - 1, link=slower) == 0.0  # type: ignore[arg-type]
-    assert outlook.patience_ms(decision, None, Sent(waited_ms=0, ahead_ms=0, left_ms=1.0)) == 0.0
+    assert outlook.patience_ms(decision, None, Sent(waited_ms=0, ahead_bytes=0, left_ms=1.0)) == 0.0
 
 
 def test_what_the_user_allows_replaces_the_belief(manifest: Manifest, config: AgentConfig) -> None:

@@ -36,16 +36,22 @@ def situation(
     spread=st.floats(0, 0.8),
     rtt_spread_ms=st.floats(0, 40),
     cloud_spread_ms=st.floats(0, 40),
+    ahead_bytes=st.just(0.0) | st.floats(0, 50_000),
     seed=st.integers(0, 1_000),
 )
 def test_on_a_healthy_link_less_than_one_in_fifty_answers_counts_as_late(
-    mbps: float, spread: float, rtt_spread_ms: float, cloud_spread_ms: float, seed: int
+    mbps: float,
+    spread: float,
+    rtt_spread_ms: float,
+    cloud_spread_ms: float,
+    ahead_bytes: float,
+    seed: int,
 ) -> None:
     """Answers of links drawn from the belief itself, each part independent of the others."""
     seen = situation(mbps, spread, 120.0, rtt_spread_ms, cloud_spread_ms)
-    patience = patience_ms(predict(SPLIT, seen), ahead_ms=0.0)
+    patience = patience_ms(predict(SPLIT, seen), ahead_bytes)
     z = np.random.default_rng(seed).standard_normal((3, 20_000))
-    bits = (6_000 + 400 + 2 * 160) * 8e-3
+    bits = (ahead_bytes + 6_000 + 400 + 2 * 160) * 8e-3
     took_ms = (
         bits / (mbps * np.exp(spread * z[0]))
         + np.maximum(120.0 + rtt_spread_ms * z[1], 0.0)
@@ -57,15 +63,20 @@ def test_on_a_healthy_link_less_than_one_in_fifty_answers_counts_as_late(
 def test_a_certain_link_is_given_hardly_more_than_it_needs() -> None:
     slow = situation(mbps=0.1)
     wait_ms = predict(SPLIT, slow).latency_ms - 50
-    assert patience_ms(predict(SPLIT, slow), ahead_ms=0.0) == pytest.approx(wait_ms)
+    assert patience_ms(predict(SPLIT, slow), ahead_bytes=0.0) == pytest.approx(wait_ms)
 
 
 def test_uncertainty_and_frames_ahead_earn_patience() -> None:
-    certain, vague = predict(SPLIT, situation(1.0)), predict(SPLIT, situation(1.0, spread=0.5))
+    certain, vague = predict(SPLIT, situation(0.1)), predict(SPLIT, situation(0.1, spread=0.5))
     assert patience_ms(certain, 0.0) < patience_ms(vague, 0.0)
-    assert patience_ms(vague, 70.0) == patience_ms(vague, 0.0) + 70.0
+    ahead_bytes = 2_000
+    certain_ms, vague_ms = (
+        patience_ms(p, ahead_bytes) - patience_ms(p, 0.0) for p in (certain, vague)
+    )
+    assert certain_ms == pytest.approx(160.0)
+    assert vague_ms > 2 * certain_ms, "on the same slow link"
     full_window_ms = 2 * vague.late_period_ms
-    assert patience_ms(vague) == patience_ms(vague, full_window_ms)
+    assert patience_ms(vague) == pytest.approx(patience_ms(vague, 0.0) + full_window_ms)
 
 
 @settings(deadline=None)

@@ -65,7 +65,7 @@ def _least_ms(plan: Plan, a: State, b: State) -> float:
     return plan.least_ms * exp(fastest)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(plan=plans(), goal=goals(), a=states(), b=states())
 def test_costs_move_no_faster_against_each_other_than_the_inputs(
     plan: Plan, goal: Goal, a: State, b: State
@@ -78,7 +78,7 @@ def test_costs_move_no_faster_against_each_other_than_the_inputs(
     assert max(change.values()) - min(change.values()) <= limit + 1e-9
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(plan=plans(), goal=goals(), start=states(), steps=some_steps())
 def test_switches_are_bounded_by_what_the_inputs_did(
     plan: Plan, goal: Goal, start: State, steps: list[tuple[str, float]]
@@ -88,7 +88,7 @@ def test_switches_are_bounded_by_what_the_inputs_did(
     assert switches(course(plan, path, goal)) <= bound
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(
     plan=plans(6),
     goal=goals(),
@@ -110,7 +110,7 @@ def test_an_outage_costs_two_switches_at_most_and_is_answered_at_once(
     assert switches(decisions) <= bound
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(plan=plans(), goal=goals(), state=states())
 def test_a_constant_situation_causes_no_switch_after_the_first(
     plan: Plan, goal: Goal, state: State
@@ -135,7 +135,7 @@ def test_noise_below_half_a_gain_causes_no_switch(
     assert switches(course(plan, path, goal)) == 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     plan=plans(6),
     goal=goals(),

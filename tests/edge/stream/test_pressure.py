@@ -15,6 +15,7 @@ from isthmus import ConfigError, QueueFullError, StaleFrameError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Answer
 from isthmus_edge.device.calloff import CallOff
+from isthmus_edge.stream.pipeline import RESCUES_AT_ONCE
 
 Result = TypeVar("Result")
 
@@ -122,3 +123,31 @@ def test_a_setting_that_cannot_be_used_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=field):
         AgentConfig(bundle=tiny_bundle, **{field: value})  # type: ignore[arg-type]
+
+
+def test_heads_do_not_pile_up_while_the_link_is_down(tiny_bundle: Path) -> None:
+    """Of pinned frames: each holds its tensors until the device has finished it."""
+    service = FakeService()
+    heads: list[str] = []
+
+    class Noting(Gate):
+        def run(
+            self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+        ) -> tuple[Result, float]:
+            if "@" in kind:
+                heads.append(kind)
+                return work(), 1.0
+            return super().run(kind, work, call_off)
+
+    stands = Noting()
+    config = AgentConfig(bundle=tiny_bundle, cloud="127.0.0.1:1", candidate="cut-16", max_queued=8)
+    with Agent.open(config, transport=service, pace=stands) as agent:
+        service.reachable = False
+        service.hang_up()
+        futures = [agent.submit(picture) for picture in PICTURES]
+        assert stands.begun.acquire(timeout=PATIENT), "the first rest has begun"
+        assert agent.stats().link_state == "down"
+        assert len(heads) <= RESCUES_AT_ONCE
+        stands.let_pass(100)
+        assert {future.result(PATIENT).place for future in futures} == {"device"}
+        assert len(heads) == len(PICTURES)

@@ -162,3 +162,5 @@ def test_a_service_that_refuses_is_asked_again_and_may_have_been_replaced(
     service.greeting, service.respond = welcome, marked_answer
     until(lambda: agent.stats().link_state == "up", "the right bundle is back")
     assert agent.submit(PICTURE).result(PATIENT).place == "cloud"
+    ids = [hello.session_id for hello in service.hellos]
+    assert ids[-1] not in ids[:-1], "a service may still hold the session that is over"

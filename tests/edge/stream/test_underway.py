@@ -120,12 +120,13 @@ async def test_the_device_finishes_what_is_lost_refused_or_late(
 
 
 async def test_it_is_late_when_asking_again_allows_no_more_time() -> None:
-    sent = Sent(FakeMeans(), 0.0, 1e-3, 2e-3, PATIENT_S)
-    await asyncio.sleep(0.05)
-    assert sent.means.rests == []
-    sent = Sent(FakeMeans(), 0.0, 1e-3, 0.0)
-    await asyncio.sleep(0.05)
-    assert len(sent.means.rests) == 1
+    waits_on, is_late = Sent(FakeMeans(), 0.0, PATIENT_S), Sent(FakeMeans(), 0.0, 0.0)
+    await settled()
+    assert waits_on.means.rests == []
+    assert len(is_late.means.rests) == 1
+    for sent in (waits_on, is_late):
+        await sent.told(ANSWER)
+        assert (await sent.end()).place == "cloud"
 
 
 async def test_a_late_answer_that_is_earlier_than_the_device_wins_and_calls_it_off() -> None:

@@ -28,13 +28,16 @@ class Counts(msgspec.Struct):
     """What the service has done, and what it holds at present.
 
     `answering` counts the frames that tails were asked for, `sessions` those of which something is
-    held, with or without a stream, `parked` those without.
+    held, with or without a stream, `parked` those without. Of all sessions, `frames` are in flight,
+    `outcomes` wait to be told, and `kept_bytes` are results that a later stream might ask for.
     """
 
     answering: int
     sessions: int
     parked: int
-    parked_bytes: int
+    frames: int
+    outcomes: int
+    kept_bytes: int
     bytes_in_flight: int
     threads: int
     rss_bytes: int
@@ -53,11 +56,14 @@ class _Watch:
 
     def counts(self) -> Counts:
         process = psutil.Process()
+        held = [session for each in self._sessions for session in each._by_id.values()]
         return Counts(
             answering=self._frames,
             sessions=sum(each.count for each in self._sessions),
             parked=sum(each.parked for each in self._sessions),
-            parked_bytes=sum(each.parked_bytes for each in self._sessions),
+            frames=sum(len(each.rules.in_flight) for each in held),
+            outcomes=sum(len(each._outcomes) for each in held),
+            kept_bytes=sum(each.rules.kept_bytes for each in held),
             bytes_in_flight=sum(each.bytes_in_flight for each in self._answerers),
             threads=process.num_threads(),
             rss_bytes=process.memory_info().rss,

@@ -11,10 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.integration.faults.processes import CountedCloud
+from tests.integration.faults.settling import Settle
 from tests.integration.faults.tally import Count, Lasting, Tally
-from tests.integration.faults.traffic import Settle, Traffic
+from tests.integration.faults.traffic import Traffic
 
 _TALLY = pytest.StashKey[Tally]()
+_OUTCOME = pytest.StashKey[str]()
 _NOTHING = Tally(accepted=0, cloud=0, device=0, errors=0)
 
 
@@ -26,15 +29,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Write down how the fault was survived, also where it was not."""
+    """Write down once, at its end, how the fault was survived, also where it was not."""
     report = yield
+    outcome = item.stash[_OUTCOME] = _worse(item.stash.get(_OUTCOME, "passed"), report.outcome)
     file, marker = os.environ.get("ISTHMUS_TALLY"), item.get_closest_marker("fault")
-    if file and marker is not None and (report.when == "call" or report.failed):
+    if file and marker is not None and report.when == "teardown" and outcome != "skipped":
         tally = asdict(item.stash.get(_TALLY, _NOTHING))
-        line = {"fault": marker.args[0], "outcome": report.outcome, **tally}
+        line = {"fault": marker.args[0], "outcome": outcome, **tally}
         with Path(file).open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
     return report
+
+
+def _worse(one: str, other: str) -> str:
+    """Of the outcomes of set-up, call and tear-down."""
+    return max(one, other, key=("passed", "skipped", "failed").index)
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +65,14 @@ def count(request: pytest.FixtureRequest) -> Count:
 
 @pytest.fixture
 def settle(count: Count) -> Settle:
-    """Wait for every frame, note how they ended, then see that all is well."""
+    """Wait for every frame, note how they ended, then see that all is well on both sides."""
 
-    def see(traffic: Traffic) -> Tally:
+    def see(traffic: Traffic, cloud: CountedCloud | None = None, sessions: int = 1) -> Tally:
         tally = traffic.tally()
         count(tally)
         traffic.assert_settled(tally)
+        if cloud is not None:
+            cloud.assert_at_level(sessions)
         return tally
 
     return see

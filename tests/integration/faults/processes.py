@@ -4,20 +4,29 @@ import signal
 from pathlib import Path
 
 import msgspec
-from tests.commands import Cloud, Command
+import psutil
+from tests.commands import Cloud, Command, until
 from tests.integration.faults import cloud_process, device_process
 from tests.integration.faults.cloud_process import Counts
 from tests.integration.faults.tally import Tally
 
 MARGIN_BYTES = 16 * 1024 * 1024  # what an allocator may keep without being a leak
+SLACK_BYTES, SLACK_SHARE = 32 * 1024 * 1024, 0.25  # the same from the first frames to the last
 
-__all__ = ["MARGIN_BYTES", "CountedCloud", "FilmingDevice"]
+__all__ = ["MARGIN_BYTES", "CountedCloud", "FilmingDevice", "assert_near"]
+
+
+def assert_near(rss_bytes: int, level_bytes: int) -> None:
+    """A process is back at its level."""
+    slack_bytes = max(SLACK_BYTES, SLACK_SHARE * level_bytes)
+    assert rss_bytes <= level_bytes + slack_bytes, (rss_bytes, level_bytes)
 
 
 class CountedCloud(Cloud):
     """`isthmus cloud` that can be asked what it holds; its clock jumps as `clock.py` says."""
 
     module = cloud_process.__name__
+    _level_bytes: int | None = None
 
     def counts(self) -> Counts:
         """Ask it."""
@@ -28,8 +37,18 @@ class CountedCloud(Cloud):
     def holds_only(self, sessions: int) -> bool:
         """Whether nothing is held but so many sessions with a stream and without work."""
         now = self.counts()
-        held = (now.sessions, now.parked, now.parked_bytes, now.bytes_in_flight)
-        return held == (sessions, 0, 0, 0)
+        work = (now.frames, now.outcomes, now.kept_bytes, now.bytes_in_flight)
+        return (now.sessions, now.parked, *work) == (sessions, 0, 0, 0, 0, 0)
+
+    def note_level(self) -> None:
+        """Its memory now, after some work in peace: what `assert_at_level` compares with."""
+        self._level_bytes = self.counts().rss_bytes
+
+    def assert_at_level(self, sessions: int) -> None:
+        """It comes to hold so many idle sessions and nothing else; its memory is as it was."""
+        assert self._level_bytes is not None, "note_level() comes before the fault"
+        until(lambda: self.holds_only(sessions), f"the server holds {sessions} idle sessions only")
+        assert_near(self.counts().rss_bytes, self._level_bytes)
 
 
 class FilmingDevice(Command):
@@ -44,6 +63,10 @@ class FilmingDevice(Command):
         """Wait until so many more frames have been answered there."""
         for _ in range(count):
             self.line(place)
+
+    def rss_bytes(self) -> int:
+        """Its memory."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def tally(self) -> Tally:
         """Let it come to its end, which must be a good one."""

@@ -6,7 +6,8 @@ import pytest
 from tests.commands import PATIENCE_S, until
 from tests.integration.faults.lying import Backwards, Garbled, Overloaded, lying
 from tests.integration.faults.processes import CountedCloud
-from tests.integration.faults.traffic import WINDOW, Settle, opened
+from tests.integration.faults.settling import Settle
+from tests.integration.faults.traffic import WINDOW, opened
 
 
 @pytest.mark.fault("results out of order and doubled")
@@ -58,7 +59,8 @@ def test_answers_that_cannot_be_read_are_replaced_by_the_device(
 @pytest.mark.fault("deadline shorter than anything")
 def test_a_deadline_that_nothing_can_meet_costs_no_frame(tiny_bundle: Path, settle: Settle) -> None:
     with CountedCloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        traffic.flow_until_answered_by("cloud")
+        cloud.note_level()
         traffic.send(5 * WINDOW, deadline_ms=0.001)
         traffic.send(WINDOW)
-        settle(traffic)
-        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+        settle(traffic, cloud)

@@ -4,10 +4,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.commands import PATIENCE_S, Cloud, until
+from tests.commands import PATIENCE_S, Cloud
 from tests.integration.faults.clock import AHEAD, BACK
 from tests.integration.faults.processes import CountedCloud
-from tests.integration.faults.traffic import WINDOW, Settle, opened
+from tests.integration.faults.settling import Settle
+from tests.integration.faults.traffic import WINDOW, opened
 
 from isthmus import PeerError, open_bundle
 
@@ -34,9 +35,11 @@ def test_a_server_that_is_restarted_answers_again(tiny_bundle: Path, settle: Set
         traffic.fill()
         cloud.process.kill()
         cloud.ended()
-        with Cloud(tiny_bundle, cloud.address):
+        with CountedCloud(tiny_bundle, cloud.address) as new:
             traffic.flow_until_answered_by("cloud")
-            tally = settle(traffic)
+            new.note_level()
+            traffic.flow_until_answered_by("cloud", 2 * WINDOW)
+            tally = settle(traffic, new)
         assert traffic.agent.stats().connects >= 2
     assert min(tally.cloud, tally.device) > 0
 
@@ -51,13 +54,14 @@ def test_a_server_that_comes_back_with_another_bundle_is_left_alone(
         traffic.fill()
         cloud.process.kill()
         cloud.ended()
-        with Cloud(other_bundle, cloud.address):
+        with CountedCloud(other_bundle, cloud.address) as new:
+            new.note_level()
             traffic.flow(
                 lambda: traffic.agent.stats().link_state == "refused", "the link is refused"
             )
             before = traffic.answered_by("cloud")
             traffic.flow_until_answered_by("device")
-            settle(traffic)
+            settle(traffic, new, sessions=0)
             assert traffic.answered_by("cloud") == before
 
 
@@ -67,12 +71,13 @@ def test_a_device_with_another_bundle_is_refused_and_the_others_are_served(
 ) -> None:
     theirs = open_bundle(other_bundle, "device").fingerprint[:12]
     with CountedCloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
+        traffic.flow_until_answered_by("cloud")
+        cloud.note_level()
         for _ in range(3):
             with pytest.raises(PeerError, match=theirs), opened(other_bundle, cloud.address):
                 pass
             traffic.flow_until_answered_by("cloud")
-        tally = settle(traffic)
-        until(lambda: cloud.holds_only(1), "the server holds nothing of those it refused")
+        tally = settle(traffic, cloud)  # it holds nothing of those it refused
     assert tally.accepted == tally.cloud
 
 
@@ -87,11 +92,11 @@ def test_frames_that_an_overloaded_server_refuses_are_answered_by_the_device(
         opened(tiny_bundle, cloud.address, patience_ms=PATIENCE_S * 1e3) as traffic,
     ):
         traffic.flow_until_answered_by("cloud")
+        cloud.note_level()
         cloud.process.send_signal(signal.SIGSTOP)
         traffic.fill()  # they will be read together, before the first of them is done
         cloud.process.send_signal(signal.SIGCONT)
-        tally = settle(traffic)
-        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+        tally = settle(traffic, cloud)
     assert min(tally.cloud, tally.device) > 0
 
 
@@ -99,10 +104,10 @@ def test_frames_that_an_overloaded_server_refuses_are_answered_by_the_device(
 def test_the_servers_clock_may_jump(tiny_bundle: Path, settle: Settle) -> None:
     with CountedCloud(tiny_bundle) as cloud, opened(tiny_bundle, cloud.address) as traffic:
         traffic.flow_until_answered_by("cloud")
+        cloud.note_level()
         for jump in (AHEAD, BACK):
             traffic.send(WINDOW)
             cloud.process.send_signal(jump)
             traffic.send(WINDOW)
-            traffic.flow_until_answered_by("cloud", 4 * WINDOW)
-        settle(traffic)
-        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+            traffic.flow_until_answered_by("cloud", 2 * WINDOW)
+        settle(traffic, cloud)

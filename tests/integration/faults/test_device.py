@@ -1,17 +1,22 @@
 """The device dies, does not read, sends rubbish, or lives in another time."""
 
 import random
-from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.cloud.device import Head
-from tests.commands import until
 from tests.integration.faults.clock import AHEAD, BACK
-from tests.integration.faults.processes import MARGIN_BYTES, CountedCloud, FilmingDevice
-from tests.integration.faults.raw_device import RawDevice
-from tests.integration.faults.tally import Count, Lasting, Tally
-from tests.integration.faults.traffic import CANDIDATES, WINDOW, Settle, opened
+from tests.integration.faults.processes import (
+    MARGIN_BYTES,
+    CountedCloud,
+    FilmingDevice,
+    assert_near,
+)
+from tests.integration.faults.raw_device import RawDevice, tally_of
+from tests.integration.faults.settling import Settle
+from tests.integration.faults.tally import Count, Lasting
+from tests.integration.faults.traffic import CANDIDATES, WINDOW, opened
 
 from isthmus import open_bundle
 from isthmus.v1 import split_pb2 as pb
@@ -23,30 +28,33 @@ MANY = 20_000  # frames: more than flow control lets out to a service that does 
 def test_what_the_server_holds_for_killed_devices_is_freed(
     tiny_bundle: Path, settle: Settle, lasting: Lasting
 ) -> None:
-    flags = ("--resume-s", lasting(0.5, 10.0))
+    flags, killed = ("--resume-s", lasting(0.5, 10.0)), int(lasting(1, 3))
     with (
         CountedCloud(tiny_bundle, "127.0.0.1:0", *flags) as cloud,
         opened(tiny_bundle, cloud.address) as survivor,
     ):
         survivor.flow_until_answered_by("cloud")
-        levels = []
-        for _ in range(2):
-            with FilmingDevice(tiny_bundle, cloud.address) as device:
+        cloud.note_level()
+        with ExitStack() as stack:
+            made = (FilmingDevice(tiny_bundle, cloud.address) for _ in range(killed))
+            filming = [stack.enter_context(device) for device in made]
+            for device in filming:
                 device.answered_by("cloud", 2 * WINDOW)
+            level = cloud.counts()
+            for device in filming:
                 device.process.kill()
-                survivor.flow(lambda: cloud.counts().sessions == 1, "its session is gone")
-            levels.append(cloud.counts())
-        tally = settle(survivor)
-        until(lambda: cloud.holds_only(1), "the server holds nothing more")
-    assert {(each.parked, each.parked_bytes) for each in levels} == {(0, 0)}
-    assert levels[1].rss_bytes < levels[0].rss_bytes + MARGIN_BYTES
-    assert levels[1].threads <= levels[0].threads
+            survivor.flow(lambda: cloud.counts().sessions == 1, "their sessions are gone")
+        tally = settle(survivor, cloud)
+        end = cloud.counts()
+    assert level.sessions == 1 + killed
+    assert end.rss_bytes < level.rss_bytes + MARGIN_BYTES
+    assert end.threads <= level.threads
     assert tally.accepted == tally.cloud
 
 
 @pytest.mark.fault("slow reader")
 def test_a_device_that_does_not_read_is_held_back_and_the_others_are_served(
-    tiny_bundle: Path, settle: Settle
+    tiny_bundle: Path, settle: Settle, count: Count
 ) -> None:
     bundle = open_bundle(tiny_bundle, "device")
     frame = Head(open_bundle(tiny_bundle, "cloud")).frame("input-raw")
@@ -56,44 +64,59 @@ def test_a_device_that_does_not_read_is_held_back_and_the_others_are_served(
     ):
         other.flow_until_answered_by("cloud")
         before = cloud.counts()
+        cloud.note_level()
         with RawDevice(cloud.address, "slow", bundle.fingerprint) as device:
             device.flood(frame, MANY)
             assert device.taken_until_stuck() < MANY
             other.flow_until_answered_by("cloud", 2 * WINDOW)
             held = cloud.counts()
+            ends = device.end_flood()
+            ends += device.all_outcomes(settled_through=device.flooded)
+        slow = tally_of(device.flooded, ends)
+        count(slow)
         other.flow(lambda: cloud.counts().sessions == 1, "its session is gone")
-        tally = settle(other)
-        until(lambda: cloud.holds_only(1), "the server holds nothing more")
+        tally = settle(other, cloud)
     assert held.rss_bytes < before.rss_bytes + MARGIN_BYTES
     assert held.bytes_in_flight <= WINDOW * 2 * frame.ByteSize()  # payloads and tensors
     assert tally.accepted == tally.cloud
+    assert slow.balances, slow
+    assert slow.cloud > 0
+    assert {kind for _, kind in ends} <= {"result", "ERROR_CODE_OVERLOADED"}
 
 
 @pytest.mark.fault("corrupt frame")
 def test_corrupt_frames_end_one_by_one_and_the_others_are_served(
-    tiny_bundle: Path, settle: Settle, count: Count
+    tiny_bundle: Path, settle: Settle, count: Count, lasting: Lasting
 ) -> None:
     bundle = open_bundle(tiny_bundle, "device")
     head, chance = Head(open_bundle(tiny_bundle, "cloud")), random.Random(5)
-    frames = 200
+    frames = int(lasting(100, 400))
     with (
         CountedCloud(tiny_bundle) as cloud,
         opened(tiny_bundle, cloud.address) as other,
         RawDevice(cloud.address, "corrupt", bundle.fingerprint) as device,
     ):
-        outcomes: Counter[str] = Counter()
+        other.flow_until_answered_by("cloud")
+        cloud.note_level()
+        ends = []
         for sequence in range(1, frames + 1):
             device.send(frame=_corrupt(head.frame(chance.choice(CANDIDATES), sequence), chance))
-            outcomes[device.outcome()] += 1
+            ends.append(device.outcome())
+            assert ends[-1][0] == sequence
             if sequence % 20 == 0:
                 other.send(1)
-        tally = settle(other)
-        until(lambda: cloud.holds_only(2), "the server holds nothing more")
-    assert set(outcomes) <= {"result", "ERROR_CODE_BAD_FRAME", "ERROR_CODE_UNKNOWN_CANDIDATE"}
-    refused = frames - outcomes["result"]
-    assert refused > 0
+        ends += device.all_outcomes(settled_through=frames)
+        corrupt = tally_of(frames, ends)
+        count(corrupt)
+        tally = settle(other, cloud, sessions=2)
+    assert {kind for _, kind in ends} <= {
+        "result",
+        "ERROR_CODE_BAD_FRAME",
+        "ERROR_CODE_UNKNOWN_CANDIDATE",
+    }
+    assert corrupt.balances, corrupt
+    assert corrupt.errors > 0
     assert tally.accepted == tally.cloud
-    count(Tally(accepted=frames, cloud=outcomes["result"], device=0, errors=refused))
 
 
 @pytest.mark.fault("device's clock jumps")
@@ -103,12 +126,15 @@ def test_the_devices_clock_may_jump(tiny_bundle: Path, count: Count) -> None:
         FilmingDevice(tiny_bundle, cloud.address) as device,
     ):
         device.answered_by("cloud", 2 * WINDOW)
+        cloud.note_level()
+        level_bytes = device.rss_bytes()
         for jump in (AHEAD, BACK):
             device.process.send_signal(jump)
-            device.answered_by("cloud", 4 * WINDOW)
+            device.answered_by("cloud", 2 * WINDOW)
+        assert_near(device.rss_bytes(), level_bytes)
         tally = device.tally()
         count(tally)
-        until(lambda: cloud.holds_only(0), "the server holds nothing more")
+        cloud.assert_at_level(sessions=0)
     assert tally.balances, tally
 
 

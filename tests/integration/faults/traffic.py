@@ -1,17 +1,16 @@
 """Frames through an agent, and an account of how every one of them ended."""
 
-import gc
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from tests.commands import PATIENCE_S, until
+from tests.integration.faults.device_held import DeviceHeld
 from tests.integration.faults.tally import Tally
 from tests.reference import Reference
 from tests.tinybundle import tiny_pictures
@@ -30,9 +29,6 @@ from isthmus_edge import (
     Transport,
 )
 from isthmus_edge.device.calloff import CallOff
-from isthmus_edge.stream.frame import Frame
-from isthmus_edge.stream.underway import Underway
-from isthmus_edge.stream.uplink import Flight
 
 PICTURES = tiny_pictures(4)
 CANDIDATES = ("cut-256", "input-jpeg-q95", "cut-16", "input-raw")  # each frame pins the next one
@@ -48,7 +44,6 @@ __all__ = [
     "FRAMES_PER_S",
     "PICTURES",
     "WINDOW",
-    "Settle",
     "SlowRests",
     "Traffic",
     "opened",
@@ -94,6 +89,7 @@ class _CountingConnection:
     def __init__(self, transport: CountingTransport, connection: Connection) -> None:
         self._transport = transport
         self._connection = connection
+        self.withdraw = connection.withdraw
         self.close = connection.close
 
     def send(self, message: pb.EdgeMessage) -> None:
@@ -112,9 +108,9 @@ class Traffic:
         self._reference = reference
         self._ended = ended
         self._futures: list[Future[Answer]] = []
-        self._ends: Counter[int] = Counter()  # of the future at this index
         self._places: Counter[str] = Counter()
         self._never = threading.Event()
+        self._held: DeviceHeld | None = None
 
     @property
     def resumed(self) -> int:
@@ -163,8 +159,13 @@ class Traffic:
         wait(self._futures, PATIENCE_S)
 
     def tally(self) -> Tally:
-        """Wait for every frame that was sent; how they ended."""
+        """Wait for every frame that was sent; how they ended.
+
+        A second end would come from what still works for a frame, so that is waited for, too.
+        """
         _, undone = wait(self._futures, PATIENCE_S)
+        if not undone:
+            self._held = self._held_in_the_end()
         done = [number for number, future in enumerate(self._futures) if future not in undone]
         failed = [number for number in done if self._futures[number].exception() is not None]
         answers = {n: self._futures[n].result() for n in done if n not in set(failed)}
@@ -176,29 +177,37 @@ class Traffic:
             device=places["device"],
             errors=len(failed),
             lost=len(undone),
-            twice=_repeated(sequences) + _repeated(self._ends),
+            twice=_repeated(sequences) + self.agent.stats().ended_twice,
             wrong=sum(not self._is_right(n, answer) for n, answer in answers.items())
             + sum(not isinstance(self._futures[n].exception(), IsthmusError) for n in failed),
         )
 
     def assert_settled(self, tally: Tally) -> None:
         """Each frame ended once, the agent counts the same, and holds nothing of them any more."""
-        stats = self.agent.stats()
         assert tally.balances, tally
+        assert self._held is not None, "tally() comes before"
+        assert self._held.is_nothing, self._held
+        stats = self.agent.stats()
+        assert stats.ended_twice == 0
         assert stats.accepted == tally.accepted
         assert (stats.answered_cloud, stats.answered_device) == (tally.cloud, tally.device)
         assert (stats.errors, stats.pending) == (tally.errors, 0)
-        until(_nothing_is_held, "the agent holds no frames")
+
+    def _held_in_the_end(self) -> DeviceHeld:
+        """Nothing, within some time; `assert_settled` asks, once the tally is noted."""
+        last_s = time.monotonic() + PATIENCE_S
+        while not (held := DeviceHeld.by(self.agent)).is_nothing and time.monotonic() < last_s:
+            self._never.wait(1 / FRAMES_PER_S)
+        return held
 
     def _send(self, deadline_ms: float | None) -> Future[Answer]:
         number = len(self._futures)
         future = self.agent.submit(PICTURES[number % 4], deadline_ms, _candidate(number))
         self._futures.append(future)
-        future.add_done_callback(partial(self._note_end, number))
+        future.add_done_callback(self._note_end)
         return future
 
-    def _note_end(self, number: int, future: Future[Answer]) -> None:
-        self._ends[number] += 1
+    def _note_end(self, future: Future[Answer]) -> None:
         if future.exception() is None:
             self._places[future.result().place] += 1
         self._ended(future)
@@ -206,9 +215,6 @@ class Traffic:
     def _is_right(self, number: int, answer: Answer) -> bool:
         asked = answer.candidate == _candidate(number)
         return asked and self._reference.is_right(answer, PICTURES[number % 4])
-
-
-Settle = Callable[[Traffic], Tally]
 
 
 @contextmanager
@@ -237,13 +243,6 @@ def _candidate(number: int) -> str:
 
 def _repeated(counts: Counter[int]) -> int:
     return sum(count - 1 for count in counts.values())
-
-
-def _nothing_is_held() -> bool:
-    gc.collect()
-    alive = Counter(type(thing) for thing in gc.get_objects())
-    # The pipeline's loop has the last frame in a variable until the next one comes.
-    return alive[Underway] == alive[Flight] == 0 and alive[Frame] <= 1
 
 
 def _no_thread_is_left() -> bool:

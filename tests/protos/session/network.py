@@ -49,9 +49,9 @@ class Cloud:
         self.owner: Stream | None = None
         self.is_draining = False
         self.engine: list[int] = []
-        self.computed: Counter[int] = Counter()
+        self.computed: Counter[int] = Counter()  # begun and not failed
         self.excused: set[int] = set()  # may be computed twice
-        self._newest = 0
+        self.overtaken = 0  # Hellos
 
     def deliver(self, stream: Stream) -> None:
         """The first of the messages that are on their way up."""
@@ -72,7 +72,7 @@ class Cloud:
 
     def finish(self, sequence: int, outcome: pb.CloudMessage) -> None:
         self.engine.remove(sequence)
-        self.computed[sequence] += outcome.WhichOneof("kind") == "result"
+        self.computed[sequence] -= outcome.WhichOneof("kind") == "error"
         self._heed(self._present.finished(outcome))
 
     def pass_time(self, now: float) -> None:
@@ -105,35 +105,42 @@ class Cloud:
     def _greet(self, stream: Stream, hello: pb.EdgeMessage) -> None:
         if self.is_draining:
             stream.down.append(error_message(0, pb.ERROR_CODE_DRAINING, ""))
-            return
-        old, self.owner = self.owner, stream
-        if self.session is not None and self.session.state in {"open", "parked"}:
-            if old is not None:
-                old.down.append(error_message(0, pb.ERROR_CODE_SUPERSEDED, ""))
-            if stream.number < self._newest:
-                self._excuse_all()  # a Hello that was overtaken names too little
-            self._heed(self.session.resume(hello.hello, self.now))
+        elif self.session is not None and self.session.state in {"open", "parked"}:
+            self._resume(self.session, stream, hello.hello)
         else:
+            self.owner = stream
             self.session = ServiceSession(say.terms(), self._limits, self.now)
             self._heed(self.session.received(hello, self.now, 7))
-        self._newest = max(self._newest, stream.number)
+
+    def _resume(self, session: ServiceSession, stream: Stream, hello: pb.Hello) -> None:
+        is_overtaken = session.was_overtaken(hello)
+        self.overtaken += is_overtaken
+        superseded = stream if is_overtaken else self.owner
+        if superseded is not None:
+            superseded.down.append(error_message(0, pb.ERROR_CODE_SUPERSEDED, ""))
+        if not is_overtaken:
+            self.owner = stream
+            self._heed(session.resume(hello, self.now))
 
     def _heed(self, events: Sequence[ServiceEvent]) -> None:
         for event in events:
             match event:
                 case Answer(frame):
                     self.engine.append(frame.sequence)
+                    self.computed[frame.sequence] += 1
                 case GiveUp(sequence):
                     self.engine.remove(sequence)
-                    self.excused.add(sequence)
                 case Greet(message) | Reply(message):
                     assert self.owner is not None
                     self.owner.down.append(message)
-                case Close(message):
+                case Close(message, resumable):
                     assert self.owner is not None
                     self.owner.down.append(message)
-                    self.owner = None
-                    self.engine.clear()
+                    if resumable:
+                        self.lose(self.owner)
+                    else:
+                        self.owner = None
+                        self.engine.clear()
 
     def _excuse_all(self) -> None:
         self.excused |= self.computed.keys() | set(self.engine)
@@ -258,6 +265,13 @@ class Network:
         while self.device.stream is not None and self.device.stream.down:
             self.device.deliver()
 
+    def overtake_a_hello(self) -> None:
+        """One is on its way still when the next one has arrived."""
+        if self.device.session.state == "down":
+            self.device.connect()
+            self.break_stream("known to both", late=True)
+            self.open_stream()
+
     def deliver_all(self) -> None:
         for stream in self.device.streams:
             while stream.up:
@@ -277,7 +291,8 @@ class Network:
                 self.cloud.finish(sequence, say.result(sequence))
             self.deliver_all()
             self.send_what_is_wanted()
-            if not (self.device.session.unanswered or self.cloud.engine):
+            is_open = self.device.session.state == "open"
+            if is_open and not (self.device.session.unanswered or self.cloud.engine):
                 break
             self.pass_time(0.5)
 

@@ -233,6 +233,15 @@ def test_silence_is_a_dead_link_and_nothing_else_is() -> None:
     assert session.tick(9.0) == []
 
 
+def test_an_answer_that_may_be_on_its_way_is_waited_for_as_well() -> None:
+    session = say.device("open")
+    session.allow_for_answers(2.0)
+    assert session.tick(say.SILENCE_S + 1.9) == []
+    (lost,) = session.tick(say.SILENCE_S + 2.0)
+    assert isinstance(lost, Lost)
+    assert f"{say.SILENCE_S + 2:g} s" in lost.reason
+
+
 def test_a_welcome_is_heard_too() -> None:
     session = say.device("greeting")
     session.received(say.welcome(), 1.0)

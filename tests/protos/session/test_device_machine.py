@@ -352,5 +352,5 @@ def test_a_long_life_with_a_service_that_does_anything(seed: int) -> None:
 
 TestAnyService = AnyService.TestCase
 TestAnyService.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=12, stateful_step_count=25, deadline=None, derandomize=True
 )

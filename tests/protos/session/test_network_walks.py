@@ -39,6 +39,7 @@ class Walk:
             self.give_up: 20,
             self.wait: 20,
             self.cut: 12,
+            self.network.overtake_a_hello: 8,
             self.cloud.drain: 1,
             self.network.restart: 1,
         }
@@ -111,6 +112,7 @@ def test_with_memory_for_all_results_nothing_is_computed_twice_without_a_reason(
     ends = Counter(how for walk in walks for how in walk.device.ended.values())
     assert set(ends) == {"answered", "failed", "given up", "missing twice"}
     assert ends["answered"] > 500  # the walks are no idle ones
+    assert sum(walk.cloud.overtaken for walk in walks) > 50
 
 
 def test_with_memory_for_little_each_frame_still_ends_once(

@@ -16,7 +16,7 @@ from isthmus.session import (
     ServiceSession,
     error_message,
 )
-from isthmus.session.service import MOST_ID_CHARACTERS, MOST_UNANSWERED
+from isthmus.session.service import MOST_ID_CHARACTERS, MOST_NAMED
 from isthmus.v1 import split_pb2 as pb
 
 
@@ -42,6 +42,14 @@ def replies(events: list[ServiceEvent]) -> list[pb.CloudMessage]:
     return [event.message for event in events if isinstance(event, Reply)]
 
 
+def first_answer(message: pb.EdgeMessage) -> list[ServiceEvent]:
+    """To a device that is sent away."""
+    session = ServiceSession(say.terms(), say.LIMITS, 0.0)
+    events = session.received(message, 0.0, 0)
+    assert session.state == "ended"
+    return events
+
+
 def test_hello_is_answered_with_the_terms() -> None:
     session = ServiceSession(say.terms(), say.LIMITS, 0.0)
     (event,) = session.received(say.hello(), 0.0, 0)
@@ -51,17 +59,30 @@ def test_hello_is_answered_with_the_terms() -> None:
 
 
 def test_a_stranger_is_told_what_to_do() -> None:
-    older, stranger, wordy = say.hello(), say.hello(), say.hello()
+    older, stranger = say.hello(), say.hello()
     older.hello.protocol -= 1
     stranger.hello.bundle_fingerprint = ""
-    wordy.hello.session_id = "x" * (MOST_ID_CHARACTERS + 1)
     codes = []
-    for message in (older, stranger, wordy, say.frame(1)):
-        session = ServiceSession(say.terms(), say.LIMITS, 0.0)
-        (event,) = session.received(message, 0.0, 0)
+    for message in (older, stranger, say.frame(1)):
+        (event,) = first_answer(message)
         codes.append(code_of(event))
-        assert session.state == "ended"
-    assert codes == ["PROTOCOL", "BUNDLE_MISMATCH", "PROTOCOL", "PROTOCOL"]
+    assert codes == ["PROTOCOL", "BUNDLE_MISMATCH", "PROTOCOL"]
+
+
+@pytest.mark.parametrize("count", [0, MOST_ID_CHARACTERS + 1])
+def test_an_id_that_nobody_would_choose_is_refused(count: int) -> None:
+    (event,) = first_answer(say.hello(session_id="x" * count))
+    assert isinstance(event, Close)
+    assert code_of(event) == "PROTOCOL"
+    assert f"has {count} characters; allowed are 1 to 64" in event.message.error.message
+
+
+def test_a_device_of_another_protocol_hears_of_that_before_all_else() -> None:
+    older = say.hello(session_id="")
+    older.hello.protocol -= 1
+    (event,) = first_answer(older)
+    assert isinstance(event, Close)
+    assert "install the same version" in event.message.error.message
 
 
 def test_results_go_out_in_the_order_in_which_they_are_done() -> None:
@@ -117,6 +138,14 @@ def test_a_cancelled_frame_is_given_up_and_frees_its_place() -> None:
     with_frames(4, session=session)
 
 
+def test_one_cancel_names_a_bounded_number_of_frames() -> None:
+    session = with_frames(1)
+    within = session.received(say.cancel(*range(2, 2 + MOST_NAMED)), 0.0, 0)
+    assert (within, session.state) == ([], "open")
+    (event,) = session.received(say.cancel(*range(2, 3 + MOST_NAMED)), 0.0, 0)
+    assert (type(event), code_of(event), session.state) == (Close, "PROTOCOL", "ended")
+
+
 def test_resume_sends_what_is_kept_and_names_what_is_held() -> None:
     session = with_frames(1, 2, 3)
     session.finished(say.result(1))
@@ -158,7 +187,7 @@ def test_a_kept_result_does_not_tell_an_old_load() -> None:
 
 def test_one_hello_names_a_bounded_number_of_frames() -> None:
     session = with_frames(1)
-    events = session.resume(say.hello([*range(2, 2 + MOST_UNANSWERED), 1]).hello, 1.0)
+    events = session.resume(say.hello([*range(2, 2 + MOST_NAMED), 1]).hello, 1.0)
     assert (events[0], held(events)) == (GiveUp(1), [])
 
 
@@ -180,6 +209,20 @@ def test_memory_for_results_is_bounded_and_the_oldest_goes_first() -> None:
     session.lost(0.0)
     assert 0 < session.kept_bytes <= say.LIMITS.keep_bytes
     assert held(session.resume(say.hello([1, 2, 3]).hello, 1.0)) == [1, 3]
+
+
+def test_what_is_kept_can_be_forgotten_the_oldest_first() -> None:
+    counted: list[int] = []
+    session = ServiceSession(say.terms(), say.LIMITS, 0.0, counted.append)
+    session.received(say.hello(), 0.0, 0)
+    with_frames(1, 2, 3, session=session)
+    for sequence in (2, 1):
+        session.finished(say.result(sequence))
+    session.forget(1)
+    assert session.kept_bytes == sum(counted) == say.result(1).ByteSize()
+    assert held(session.resume(say.hello([1, 2, 3]).hello, 1.0)) == [1, 3]
+    session.close()
+    assert sum(counted) == 0
 
 
 def test_a_result_that_is_too_large_to_be_kept_drives_no_other_out() -> None:
@@ -208,13 +251,9 @@ def test_a_parked_session_expires_and_gives_up_its_frames() -> None:
     assert (session.state, session.kept_bytes, session.in_flight) == ("ended", 0, frozenset())
 
 
-def test_a_session_without_anything_to_give_or_an_id_is_not_parked() -> None:
-    empty, nameless = say.service(), ServiceSession(say.terms(), say.LIMITS, 0.0)
-    nameless.received(say.hello(session_id=""), 0.0, 0)
-    with_frames(1, session=nameless)
-    assert empty.lost(0.0) == []
-    assert nameless.lost(0.0) == [GiveUp(1)]
-    assert [empty.state, nameless.state] == ["ended", "ended"]
+def test_a_session_without_anything_to_give_is_not_parked() -> None:
+    session = say.service()
+    assert (session.lost(0.0), session.state) == ([], "ended")
 
 
 def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new() -> None:
@@ -264,8 +303,10 @@ def test_a_silent_device_is_sent_away_and_may_come_back() -> None:
     session = with_frames(1)
     session.said(60.0)
     (event,) = session.tick(60.0)
-    assert (type(event), code_of(event)) == (Close, "IDLE")
-    assert (session.state, session.in_flight) == ("ended", frozenset())
+    assert isinstance(event, Close)
+    assert (code_of(event), event.resumable) == ("IDLE", True)
+    assert session.lost(60.0) == []
+    assert held(session.resume(say.hello([1]).hello, 61.0)) == [1]
 
 
 def test_a_stream_without_hello_ends() -> None:

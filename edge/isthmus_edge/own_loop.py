@@ -1,0 +1,123 @@
+"""An event loop in a thread of its own, which other threads ask, and which ends once.
+
+No lock is held while anybody waits, so that a signal handler may end what the main thread is just
+ending, or asking.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from isthmus import AgentClosedError, ConfigError
+
+Result = TypeVar("Result")
+
+log = logging.getLogger("isthmus.edge")
+
+__all__ = ["OwnLoop"]
+
+
+class OwnLoop:
+    """Runs from its construction until `end`; `afterwards` is the last that its thread does."""
+
+    def __init__(
+        self,
+        name: str,
+        afterwards: Callable[[], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._loop = asyncio.new_event_loop() if loop is None else loop
+        self._afterwards = afterwards
+        self._questions: deque[Callable[[], None]] = deque()
+        self._last: asyncio.Task[None] | None = None
+        self._is_over = False
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is on the loop's thread, which must not wait."""
+        return threading.current_thread() is self._thread
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What a coroutine gives; not to be used beside `end`, nor behind it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have something done, behind what was posted before; AgentClosedError after the end."""
+        try:
+            self._loop.call_soon_threadsafe(work)
+        except RuntimeError as error:  # the loop is closed: asyncio has no other reason
+            raise AgentClosedError("the agent is closed; open another one") from error
+
+    def ask(self, question: Callable[[], Result]) -> Result:
+        """What a question gives, put on the loop's thread; after the end, on the caller's.
+
+        It may come at any time: what the loop has not come to when it ends is answered behind it.
+        Raises ConfigError on the loop's own thread.
+        """
+        self.must_be_elsewhere()
+        answer: Future[Result] = Future()
+        self._questions.append(partial(_answer, question, answer))
+        with suppress(AgentClosedError):
+            self.post(self._answer_all)
+        if self._is_over:  # and perhaps nobody looks any more
+            self._answer_all()
+        return answer.result()
+
+    def end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a last coroutine, stop, and return when all is over, `afterwards` included.
+
+        Whoever calls this waits, from several threads too; the coroutine of the first one counts.
+        Raises ConfigError on the loop's own thread.
+        """
+        self.must_be_elsewhere()
+        with suppress(AgentClosedError):
+            self.post(partial(self._begin_last, last))
+        self._thread.join()
+
+    def must_be_elsewhere(self) -> None:
+        """ConfigError on the loop's own thread: there, waiting for it would last for ever."""
+        if self.is_here:
+            raise ConfigError(
+                "callbacks of answers and events run on the agent's own thread, which must not "
+                "wait for itself: hand the answer to another thread and go on there"
+            )
+
+    def _begin_last(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._last is None:
+            self._last = self._loop.create_task(last())
+            self._last.add_done_callback(self._stop)
+
+    def _stop(self, last: asyncio.Task[None]) -> None:
+        error = last.exception()
+        if error is not None:
+            log.error("the agent could not close everything", exc_info=error)
+        self._loop.stop()
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+            self._is_over = True
+            self._answer_all()
+            self._afterwards()
+
+    def _answer_all(self) -> None:
+        with suppress(IndexError):  # no question is left; several threads may look
+            while True:
+                self._questions.popleft()()
+
+
+def _answer(question: Callable[[], Result], answer: "Future[Result]") -> None:
+    try:
+        answer.set_result(question())
+    except BaseException as error:  # noqa: BLE001 - raised where the answer is waited for
+        answer.set_exception(error)

@@ -1,0 +1,56 @@
+"""What callers were promised: each accepted frame has one end, also where the agent is closed."""
+
+import asyncio
+from concurrent.futures import Future
+from functools import partial
+
+from isthmus import AgentClosedError
+from isthmus_edge.answer import Answer
+from isthmus_edge.ledger import Ledger
+
+__all__ = ["Promises"]
+
+
+class Promises:
+    """Those of one agent that are not kept yet; used on its event loop."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._open: dict[int, asyncio.Future[Answer]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def make(self, answer: "Future[Answer]") -> tuple[int, asyncio.Future[Answer]]:
+        """Accept a frame: its number, and the future whose end will be that of `answer`.
+
+        A caller that cancels `answer` does not want to hear of it; the frame goes on to its end.
+        """
+        sequence = self._ledger.accept()
+        end: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._open[sequence] = end
+        end.add_done_callback(partial(self._keep, sequence, answer))
+        return sequence, end
+
+    async def kept(self, timeout_s: float) -> None:
+        """Wait until every frame has ended, but no longer than this."""
+        if self._open:
+            await asyncio.wait(self._open.values(), timeout=timeout_s)
+
+    def give_up(self) -> None:
+        """End what has not ended, with AgentClosedError: nobody works on it any more."""
+        for sequence, end in self._open.items():
+            if not end.done():
+                self._ledger.settle(sequence, "error")
+                error = "the agent was closed before this frame's end"
+                end.set_exception(AgentClosedError(error))
+
+    def _keep(self, sequence: int, answer: "Future[Answer]", end: "asyncio.Future[Answer]") -> None:
+        del self._open[sequence]
+        error = end.exception()
+        if not answer.set_running_or_notify_cancel():
+            return
+        if error is None:
+            answer.set_result(end.result())
+        else:
+            answer.set_exception(error)
