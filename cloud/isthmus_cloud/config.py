@@ -65,9 +65,8 @@ class ServiceConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.window > MOST_NAMED:
-            raise ConfigError(
-                f"window is {self.window}; allowed is 1 to {MOST_NAMED}, as many as one message may name"
-            )
+            most = f"{MOST_NAMED}, as many as one message may name"
+            raise ConfigError(f"window is {self.window}; allowed is 1 to {most}")
         for name, least_s in _LEAST_S.items():
             if not least_s <= getattr(self, name) <= MAX_S:
                 raise ConfigError(

@@ -12,7 +12,7 @@ their link.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -26,6 +26,7 @@ from isthmus_bench.adapt.moments import Moments, measured_moments
 from isthmus_bench.adapt.runs import Policy, Run, Scene, policies_of
 from isthmus_bench.adapt.scores import Cell, cells_of
 from isthmus_bench.adapt.subjects import built, scene_of
+from isthmus_bench.awake import Awake
 from isthmus_bench.plan.subject import Subjects, subject_of
 from isthmus_bench.starvation import STARVED, StolenTime
 from isthmus_bench.traces import Trace
@@ -88,8 +89,10 @@ def run_adapt_bench(
         ) from error
     excerpts = config.excerpts
     models = [_ModelBench(name, config, subjects, say) for name in config.models]
-    moments = measured_moments([(each.built, each.scene) for each in models], config.trials, say)
-    results = tuple(bench.result(excerpts) for bench in models)
+    subjects_built = [(each.built, each.scene) for each in models]
+    with Awake() if config.awake else nullcontext():
+        moments = measured_moments(subjects_built, config.trials, say)
+        results = tuple(bench.result(excerpts) for bench in models)
     for each in results:
         for cell, trace in zip(each.cells, excerpts, strict=True):
             name = f"{cell.model}-{trace.name.partition('[')[0]}.png"

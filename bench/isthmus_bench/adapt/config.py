@@ -41,7 +41,8 @@ class AdaptBenchConfig:
     themselves before it is late. `lanes` runs go side by side, each with a cloud, a relay and a
     device of its own. `trials` times the link dies in the middle of a stream; `frames` different
     items go round. `calibration` and `evaluation` items are planned with; None: as many as the
-    catalogue says. `plan` without its edge factor.
+    catalogue says. `plan` without its edge factor. `awake`: idle-priority loops keep the processors
+    awake (`isthmus_bench.awake`).
     """
 
     out: Path
@@ -60,6 +61,7 @@ class AdaptBenchConfig:
     evaluation: int | None = None
     plan: PlanConfig = _PLAN
     resume: bool = False
+    awake: bool = True
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.models if name not in MODELS]

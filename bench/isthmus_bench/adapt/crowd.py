@@ -22,7 +22,8 @@ class Crowd:
         )
         user_s, system_s = now.user - before.user, now.system - before.system
         others_s = max(user_s + system_s - (_own_s() - self._own_s), 0.0)
-        total_s = user_s + system_s + idle_s
+        yielding_s = getattr(now, "nice", 0.0) - getattr(before, "nice", 0.0)  # is as good as idle
+        total_s = user_s + system_s + idle_s + yielding_s
         return others_s / total_s if total_s > 0 else 0.0
 
 

@@ -24,6 +24,7 @@ from isthmus_bench.adapt.scores import (
     spread_of,
     verdict_of,
 )
+from isthmus_bench.awake import AWAKE, Awake
 from isthmus_bench.starvation import STARVED
 
 __all__ = ["adapt_json", "adapt_lines"]
@@ -163,6 +164,8 @@ def _setting(result: AdaptResult) -> Iterator[str]:
         f"{config.repeats} repeat(s), {config.lanes} lane(s). Each piece of work takes the board "
         f"what the plan measured for it, {_unplanned(result):.1%} of its time excepted."
     )
+    if config.awake and Awake.is_possible():
+        yield AWAKE
     yield (
         "Latency counts from the camera's tick; a frame without an answer counts until the next "
         "newer answer. Pinned are the candidates that the plan keeps and the baselines, each at "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from isthmus import ConfigError, describe_machine
 from isthmus.errors import LinkError
+from isthmus_bench.awake import Awake
 from isthmus_bench.link.kernel import why_not
 from isthmus_bench.link.measuring import (
     half_open_row,
@@ -106,6 +107,11 @@ class LinkBenchResult:
 
 def run_link_bench(config: LinkBenchConfig, say: Say) -> LinkBenchResult:
     """Measure everything, one after another; `say` gets a line for each part."""
+    with Awake():
+        return _measured(config, say)
+
+
+def _measured(config: LinkBenchConfig, say: Say) -> LinkBenchResult:
     stolen = StolenTime()
     with Rig() as rig:
         say(f"relay: {len(config.rates_mbps)} rates")

@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from isthmus_bench.awake import AWAKE, Awake
 from isthmus_bench.link.bench import LinkBenchResult
 from isthmus_bench.link.rows import AskedMeasured, TraceRow
 from isthmus_bench.starvation import STARVED
@@ -25,6 +26,8 @@ def _lines(result: LinkBenchResult) -> Iterator[str]:
             f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
             "asked for (steal): take it with care, or run it again."
         )
+    if Awake.is_possible():
+        yield AWAKE
     yield f"Medians of {result.runs} runs; spread: largest - smallest."
     yield from ("", "a. Payload rate of a stream over the relay, Mbit/s")
     yield from _table(("asked", "measured", "spread", "error"), _rate_cells(result.rates))

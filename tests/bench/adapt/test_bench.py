@@ -65,6 +65,7 @@ def small(out: Path) -> AdaptBenchConfig:
         deadline_ms=500.0,
         lanes=1,
         frames=3,
+        awake=False,
         plan=replace(QUICK, max_cuts=1, edge_network_ms=None),
     )
 

@@ -7,14 +7,15 @@ import pytest
 
 from isthmus_bench.adapt.crowd import Crowd
 
-Machine = namedtuple("Machine", ["user", "system", "idle", "iowait"])
+Machine = namedtuple("Machine", ["user", "nice", "system", "idle", "iowait"])
 Own = namedtuple("Own", ["user", "system", "children_user", "children_system"])
 
 
 @pytest.fixture
 def share(monkeypatch: pytest.MonkeyPatch) -> float:
-    """100 s of two processors: 30 s busy, 12 s of them ours and our children's."""
-    machine = [Machine(50, 10, 100, 0), Machine(72, 18, 165, 5)]
+    """100 s of two processors: 30 s busy, 12 s of them ours and our children's; 20 s of work of low
+    priority."""
+    machine = [Machine(50, 5, 10, 100, 0), Machine(72, 25, 18, 145, 5)]
     own = [Own(1, 1, 0, 0), Own(3, 2, 8, 1)]
 
     class Process:
