@@ -94,6 +94,8 @@ class AgentConfig:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.patience_ms is not None and finite("patience_ms", self.patience_ms) < 0:
             raise ConfigError(f"patience_ms must be 0 or more, or None, got {self.patience_ms}")
+        if self.require_cloud and self.cloud is None:
+            raise ConfigError("require_cloud needs a cloud; give its address (cloud=…, --cloud)")
         if self.answer_top_k < 0:
             raise ConfigError(
                 f"answer_top_k must be 0 (all values) or more, got {self.answer_top_k}"

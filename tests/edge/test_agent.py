@@ -255,6 +255,11 @@ def test_a_rung_can_be_pinned_and_the_answer_says_which_it_was(
     assert [frame.candidate for frame in service.frames] == ["floats"] * 3 + ["pair"]
 
 
+def test_a_cloud_that_is_required_needs_an_address(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="--cloud"):
+        AgentConfig(bundle=tiny_bundle, require_cloud=True)
+
+
 def test_an_unknown_rung_is_refused_before_anything_runs(config: AgentConfig) -> None:
     with pytest.raises(ConfigError, match="no rung '1'"):
         Agent.open(replace(config, candidate="cut-16@1"))

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.commands import PATIENCE_S, Cloud
+from tests.commands import PATIENCE_S, Cloud, until
 from tests.integration.faults.clock import AHEAD, BACK
 from tests.integration.faults.processes import CountedCloud
 from tests.integration.faults.settling import Settle
@@ -93,9 +93,16 @@ def test_frames_that_an_overloaded_server_refuses_are_answered_by_the_device(
     ):
         traffic.flow_until_answered_by("cloud")
         cloud.note_level()
-        cloud.process.send_signal(signal.SIGSTOP)
-        traffic.fill()  # they will be read together, before the first of them is done
-        cloud.process.send_signal(signal.SIGCONT)
+
+        def refused() -> bool:
+            """Frames that were read together, perhaps before the first of them was done."""
+            cloud.process.send_signal(signal.SIGSTOP)
+            traffic.fill()
+            cloud.process.send_signal(signal.SIGCONT)
+            until(lambda: traffic.agent.stats().pending == 0, "all have ended")
+            return traffic.answered_by("device") > 0
+
+        until(refused, "the service had too many frames at once")
         tally = settle(traffic, cloud)
     assert min(tally.cloud, tally.device) > 0
 
