@@ -13,6 +13,8 @@ from isthmus.errors import ConfigError, WireError
 from isthmus.manifest import PictureFormat
 from isthmus.picture_headers import checked_picture
 
+Image.preinit()  # or the first frame that goes as a picture would wait for Pillow's plug-ins
+
 __all__ = [
     "available",
     "decode_picture",

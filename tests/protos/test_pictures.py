@@ -397,3 +397,19 @@ def test_a_mutated_payload_is_decoded_or_refused_and_nothing_else(
             assert decoded.shape == (HEIGHT, WIDTH, 3)
             assert decoded.dtype == np.uint8
     assert 300 < refused < 3000
+
+
+_FIRST = """
+import sys
+import numpy as np
+from isthmus.pictures import encode_picture
+before = set(sys.modules)
+encode_picture(np.zeros((8, 8, 3), np.uint8), "jpeg", 90)
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_picture_waits_for_no_module_to_load() -> None:
+    """It would be a frame that is late."""
+    ran = subprocess.run([sys.executable, "-c", _FIRST], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
