@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# tflite-runtime needs numpy 1, which the development tools have left behind: a device of its own.
+OLD := .venv-tflite
 # uv installs much faster; pip knows mirrors and certificates that uv may not know.
 UV := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --constraint constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -17,7 +19,7 @@ install_lone = $(UV) --no-deps $(LONE) || $(PIP) --no-compile --no-deps $(LONE)
 demo: $(VENV)/.installed-all
 	$(BIN)/isthmus demo
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(OLD)/.installed
 	scripts/test
 
 check: $(VENV)/.installed-dev
@@ -40,5 +42,12 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(install_lone)
 	@touch $@ $(VENV)/.installed-all
 
+$(OLD)/.installed: pyproject.toml | $(VENV)/.installed-dev
+	@echo "installing a device with tflite-runtime into $(OLD) …"
+	@$(PYTHON) -m venv $(OLD)
+	@$(BIN)/uv pip install --quiet --system-certs --python $(OLD)/bin/python --editable '.[edge-tflite]' || \
+		$(OLD)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[edge-tflite]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) $(OLD) demo-output

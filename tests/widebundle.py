@@ -47,6 +47,7 @@ from isthmus import (
     Raw,
     Rung,
     Segment,
+    Stage,
     Symbols,
     TensorSpec,
     encode_manifest,
@@ -122,8 +123,6 @@ def _device_graphs(seed: int) -> dict[str, onnx.ModelProto]:
         "device/curved-1.onnx": _graph(_middle(seed), [FEATURES], [ACTIVATIONS, LIT]),
         "device/curved-2.onnx": _graph(_curved(), [ACTIVATIONS], [CURVES]),
         "device/curved-3.onnx": _graph(_late(seed), [CURVES, LIT], [PROBABILITIES]),
-        "device/wire-floats.onnx": _quantising_stage(),
-        "device/wire-pair.onnx": _graph(_ordered(), [HALVES], [ORDERED_HALVES]),
     }
 
 
@@ -203,52 +202,9 @@ def _real_of(source: str, target: str, scale: str = "step") -> _Part:
     return _Part([helper.make_node("DequantizeLinear", inputs, [target])], {})
 
 
-def _ordered() -> _Part:
-    node = helper.make_node("Gather", [HALVES.name, "order"], [ORDERED_HALVES.name], axis=1)
-    return _Part([node], {"order": ORDER})
-
-
 def _put_back() -> _Part:
     node = helper.make_node("Gather", ["shuffled", "back"], ["relu_1"], axis=1)
     return _Part([node], {"back": np.argsort(ORDER)})
-
-
-def _quantising_stage() -> onnx.ModelProto:
-    """Symbols of the features at the frame's step, which stick to `previous` while `hold` > 0."""
-    fresh = [
-        helper.make_node("QuantizeLinear", [FEATURES.name, "step", "zero_point"], ["unclipped"]),
-        helper.make_node("Clip", ["unclipped", "", "highest"], ["fresh"]),
-        helper.make_node("Greater", ["hold", "never"], ["is_still"]),
-    ]
-    sticky = [
-        helper.make_node("DequantizeLinear", ["previous", "step", "zero_point"], ["before"]),
-        helper.make_node("Sub", [FEATURES.name, "before"], ["moved"]),
-        helper.make_node("Abs", ["moved"], ["distance"]),
-        helper.make_node("Mul", ["step", "hold"], ["reach"]),
-        helper.make_node("LessOrEqual", ["distance", "reach"], ["stays"]),
-        helper.make_node("Where", ["stays", "previous", "fresh"], ["stuck"]),
-    ]
-    plain = [helper.make_node("Identity", ["fresh"], ["as_it_is"])]
-    choice = helper.make_node(
-        "If",
-        ["is_still"],
-        [FEATURE_SYMBOLS.name],
-        then_branch=helper.make_graph(sticky, "sticky", [], [_branch_output("stuck")]),
-        else_branch=helper.make_graph(plain, "plain", [], [_branch_output("as_it_is")]),
-    )
-    inputs = [
-        _value(FEATURES),
-        *_scalars(),
-        helper.make_tensor_value_info("highest", TensorProto.UINT8, []),
-        helper.make_tensor_value_info("previous", TensorProto.UINT8, ["N", "C", "H", "W"]),
-        helper.make_tensor_value_info("hold", TensorProto.FLOAT, []),
-    ]
-    part = _Part([*fresh, choice], {"never": np.array(0, np.float32)})
-    return _model(part, inputs, [_value(FEATURE_SYMBOLS)])
-
-
-def _branch_output(name: str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.UINT8, None)
 
 
 def _tail(
@@ -323,12 +279,12 @@ def _chains() -> tuple[Chain, ...]:
 
 
 def _cuts() -> tuple[Cut, ...]:
-    features = CutTensor(boundary=FEATURES, wire=FEATURE_SYMBOLS, stage="device/wire-floats.onnx")
+    features = CutTensor(boundary=FEATURES, wire=FEATURE_SYMBOLS, stage=Stage())
     halves = CutTensor(
         boundary=HALVES,
         wire=ORDERED_HALVES,
         quantisation=HALVES_QUANTISATION,
-        stage="device/wire-pair.onnx",
+        stage=Stage(order=tuple(map(int, ORDER))),
     )
     tone = (TONE.name,)
     return (

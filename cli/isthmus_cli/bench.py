@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from isthmus_bench.traces import read_trace
 from isthmus_bench.wire.bench import WireBenchConfig, run_wire_bench
 from isthmus_bench.wire.report import wire_json, wire_lines
 from isthmus_bench.wire.subjects import SUBJECT_NAMES
-from isthmus_cli.console import Steps, write_file
+from isthmus_cli.console import Steps, sigterm_as_ctrl_c, write_file
 
 DESCRIPTION = """\
 Measure again what the documentation says. Every figure stands beside its baselines of the
@@ -144,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the bench and print its report."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its processes end with it
+    sigterm_as_ctrl_c()  # its processes end with it
     _refuse_flags_of_others(options)
     measure = _MEASURES[options.what](options)
     if options.json is not None:

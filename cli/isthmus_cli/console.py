@@ -2,14 +2,22 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from isthmus import ConfigError
 
-__all__ = ["Steps", "drop_output", "print_json", "write_file"]
+__all__ = [
+    "Steps",
+    "Terminated",
+    "drop_output",
+    "print_json",
+    "sigterm_as_ctrl_c",
+    "write_file",
+]
 
 
 class Steps:
@@ -24,6 +32,21 @@ class Steps:
         if not self._quiet:
             sys.stderr.write(f"{time.monotonic() - self._begin:6.1f} s  {line}\n")
             sys.stderr.flush()
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; `status` is what a shell reports of a process that it ended."""
+
+    status = 128 + signal.SIGTERM
+
+
+def sigterm_as_ctrl_c() -> None:
+    """From now on SIGTERM ends this process as Ctrl-C does, in order; only the status differs."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def drop_output() -> None:

@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import signal
 from pathlib import Path
 
 from isthmus_bench.demo import DemoConfig, run_demo
 from isthmus_bench.demo_report import demo_json, demo_lines, draw_charts
-from isthmus_cli.console import Steps, write_file
+from isthmus_cli.console import Steps, sigterm_as_ctrl_c, write_file
 
 DESCRIPTION = """\
 Build a bundle of EfficientNet-Lite0, start a cloud and a slowed device as two processes,
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo and print its report."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sigterm_as_ctrl_c()
     config = DemoConfig(
         out=options.out,
         edge_network_ms=options.edge_network_ms,

@@ -1,22 +1,24 @@
 """`isthmus edge profile`: measure a profile kit on this very device."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from isthmus import DeviceProfile, encode_profile
+from isthmus_cli.console import sigterm_as_ctrl_c
 from isthmus_cli.numbers import count, duration
 from isthmus_cli.progress import ProgressLine
 from isthmus_cli.targets import require_file
 from isthmus_edge.profiling import ProfilingConfig, partial_of, profile_kit, write_whole
 from isthmus_edge.profiling.kit import read_kit
+from isthmus_edge.runtimes import RUNTIME_NAMES
 
 DESCRIPTION = """\
 Measure on this device what `isthmus profile --kit DIR MODEL` has put into the kit DIR: the
-whole network in each precision, some prefixes of it, and every kernel. It takes turns over
-many rounds and writes medians, spread, memory and conditions to a file, with which
+whole network in each precision, some prefixes of it, and every kernel, on every runtime that
+is installed (ONNX Runtime, LiteRT, tflite-runtime). It takes turns over many rounds and
+writes medians, spread, memory and conditions to a file, with which
 `isthmus plan MODEL --edge FILE` plans for this device. Needs neither onnx nor the model.
 
 Ctrl-C keeps what was measured; the same command then goes on from there.
@@ -44,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="that compute one item (default %(default)s)",
     )
     add(
+        "--runtime",
+        choices=["auto", *RUNTIME_NAMES],
+        default=_DEFAULTS.runtime,
+        help="to measure (default %(default)s: all that are installed)",
+    )
+    add(
         "--rounds",
         type=count,
         default=_DEFAULTS.rounds,
@@ -57,9 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, write, print."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sigterm_as_ctrl_c()
     config = ProfilingConfig(
-        threads=options.threads, rounds=options.rounds, seconds=options.seconds
+        threads=options.threads,
+        runtime=options.runtime,
+        rounds=options.rounds,
+        seconds=options.seconds,
     )
     read_kit(options.kit)  # what is no kit is said first
     require_file(options.out, [options.kit])
@@ -93,19 +104,20 @@ def profile_table(profile: DeviceProfile) -> Iterator[str]:
     governor = f"governor {there.governor}, " if there.governor else ""
     warmth = "{:.0f} to {:.0f} °C, ".format(*profile.temperature_c) if profile.temperature_c else ""
     yield (
-        f"onnxruntime {there.onnxruntime} {there.provider}, {threads}, {there.clock}, "
+        f"{', '.join(map(' '.join, there.runtimes.items()))}, {threads}, {there.clock}, "
         f"{governor}{warmth}power: {there.power}, {profile.rounds} rounds"
     )
     yield ""
     yield f"{'network':<24} {'ms':>9}  {'p25 to p75':<19} {'memory':>9} {'drift':>6}"
     for network in profile.networks:
         spread = f"{network.low_ms:.2f} to {network.high_ms:.2f}"
+        title = f"{network.name} on {network.runtime}"
         yield (
-            f"{network.name:<24} {network.ms:>9.2f}  {spread:<19} "
+            f"{title:<24} {network.ms:>9.2f}  {spread:<19} "
             f"{network.memory_bytes / 1e6:>6.1f} MB {network.drift:>+6.0%}"
         )
         for prefix in profile.prefixes:
-            if prefix.network == network.name:
+            if (prefix.network, prefix.runtime) == (network.name, network.runtime):
                 name = _shortened("  to " + ", ".join(prefix.tensors), 24)
                 spread = f"{prefix.low_ms:.2f} to {prefix.high_ms:.2f}"
                 yield f"{name:<24} {prefix.ms:>9.2f}  {spread:<19}".rstrip()

@@ -13,15 +13,18 @@ INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 if all went well, 1 for an error that was explained, 2 for wrong usage."""
+    """Run one verb; 0 if all went well, 1 for an error that was explained, 2 for wrong usage.
+
+    130 after Ctrl-C; 143 where a verb ends in order on SIGTERM, too (`console.sigterm_as_ctrl_c`).
+    """
     try:
         with _interruptible():
             from isthmus_cli.verbs import chosen_verb  # noqa: PLC0415 (see above)
 
             verb = chosen_verb(arguments)
         return verb()
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as told:
+        return int(getattr(told, "status", INTERRUPTED))
 
 
 @contextmanager

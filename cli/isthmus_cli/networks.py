@@ -1,8 +1,8 @@
-"""Which network is meant: one of the catalogue, or an ONNX file that perhaps reads float images.
+"""Which network is meant: one of the catalogue, or a file that perhaps reads float images.
 
 Networks are exported with the preprocessing left out. It is put back into the graph, so that the
 input is the picture itself and JPEG can be a candidate; where nobody says what it was, ImageNet's
-is assumed and a note says so.
+is assumed and a note says so. Of a TFLite file an ONNX file is made first.
 """
 
 import argparse
@@ -19,10 +19,11 @@ from isthmus_partitioner import Network, load_model
 from isthmus_partitioner.folders import whole_file
 from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, weight_bytes
 from isthmus_partitioner.graph.inputs import open_inputs
-from isthmus_partitioner.graph.reading import read_file
+from isthmus_partitioner.graph.reading import is_tflite, read_file
 from isthmus_partitioner.graph.trial import try_out
 from isthmus_partitioner.inputs.pictures import PictureInput, Scale, picture_input
 from isthmus_partitioner.store import writing
+from isthmus_partitioner.tflite_source import import_tflite
 
 __all__ = ["ChosenNetwork", "add_network_arguments", "chosen_network"]
 
@@ -52,7 +53,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "model",
         metavar="MODEL",
-        help=f"an ONNX file, or a model of the catalogue: {', '.join(MODELS)}",
+        help=f"an ONNX or TFLite file, or a model of the catalogue: {', '.join(MODELS)}",
     )
     add(
         "--size",
@@ -96,9 +97,21 @@ def chosen_network(options: argparse.Namespace, work: Path) -> ChosenNetwork:
     path = Path(options.model)
     if not path.exists():
         raise ModelError(
-            f"{path}: no such file; name an .onnx file or one of the catalogue: {', '.join(MODELS)}"
+            f"{path}: no such file; name an .onnx or .tflite file, or one of the catalogue: "
+            f"{', '.join(MODELS)}"
         )
-    return replace(_from_file(options, path, sizes, work), name=path.stem, labels=labels)
+    source, notes = _imported(path, work) if is_tflite(path) else (path, ())
+    chosen = _from_file(options, source, sizes, work)
+    return replace(chosen, name=path.stem, labels=labels, notes=(*notes, *chosen.notes))
+
+
+def _imported(path: Path, work: Path) -> tuple[Path, tuple[str, ...]]:
+    """An ONNX file that answers what a TFLite file does, and notes on it."""
+    imported = import_tflite(path)
+    target = work / f"{path.stem}.tflite.onnx"
+    with writing(work), whole_file(target) as file:
+        file.write(imported.model.SerializeToString(deterministic=True))
+    return target, imported.notes
 
 
 def _from_file(

@@ -42,11 +42,18 @@ VERBS = {
     "inspect": ("show what a bundle is, and whether it is whole", "partitioner"),
     "report": ("write a bundle's plan as a page to look at, with sliders", "partitioner"),
     "cloud": ("serve the tails of a bundle", "cloud"),
-    "edge": ("run the heads of a bundle over pictures; `edge profile` measures a kit", "edge"),
+    "edge": (
+        "answer pictures with a bundle, once or as a daemon; `edge status`, `edge profile`",
+        "edge",
+    ),
+    "doctor": (
+        "what this machine has and lacks to run or serve a bundle, and the way out",
+        "edge",
+    ),
     "bench": ("measure again what the documentation says", "bench,wire-bench"),
 }
 # Verbs of two words; what has the name of the second word goes by `./profile`.
-SUBVERBS = {"edge": ("profile",)}
+SUBVERBS = {"edge": ("profile", "status", "check")}
 
 
 def chosen_verb(arguments: Sequence[str] | None = None) -> Callable[[], int]:
@@ -72,7 +79,7 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> int:
     )
     verb.add_arguments(parser)
     try:
-        return verb.run(parser.parse_args(arguments))
+        return verb.run(parser.parse_intermixed_args(arguments))
     except IsthmusError as error:
         return _complain(name, str(error))
     except BrokenPipeError:

@@ -1,10 +1,11 @@
 """The device's side: heads, link estimate, policy, stream, and an answer to every frame."""
 
 from isthmus_edge.agent import Agent
-from isthmus_edge.answer import Answer, Stats, Switch
+from isthmus_edge.answer import Answer, Stats, Switch, Timings
 from isthmus_edge.audit.verdicts import AuditCount, AuditStats
 from isthmus_edge.config import AgentConfig, Objective, Video
-from isthmus_edge.device.chain import Chain, Chains
+from isthmus_edge.device.chain import Chain
+from isthmus_edge.device.chains import Chains
 from isthmus_edge.device.pace import FullPace, Pace
 from isthmus_edge.device.stages import Stages
 from isthmus_edge.events import Event, OnEvent
@@ -15,11 +16,13 @@ from isthmus_edge.policy.choice import Decision, Goal, Prediction, Situation, de
 from isthmus_edge.policy.rate import Budget, Choice, Demand, RateController, budget
 from isthmus_edge.rows import read_rows
 from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
+from isthmus_edge.streaming import Answers, Frames
 
 __all__ = [
     "Agent",
     "AgentConfig",
     "Answer",
+    "Answers",
     "AuditCount",
     "AuditStats",
     "Budget",
@@ -30,6 +33,7 @@ __all__ = [
     "Decision",
     "Demand",
     "Event",
+    "Frames",
     "FullPace",
     "Goal",
     "GrpcTransport",
@@ -48,6 +52,7 @@ __all__ = [
     "Stages",
     "Stats",
     "Switch",
+    "Timings",
     "Transport",
     "Video",
     "budget",

@@ -11,7 +11,32 @@ from isthmus_edge.audit.verdicts import AuditStats
 from isthmus_edge.events import Event
 from isthmus_edge.link import LinkEstimate
 
-__all__ = ["Answer", "Stats", "Switch"]
+__all__ = ["Answer", "Stats", "Switch", "Timings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of one frame went, in ms; None for a step that it did not take.
+
+    `queue_ms` is from acceptance until the device turned to it. `head_ms` is the network up to the
+    cut, all of it for a candidate that is local; `encode_ms` from the cut's tensors to bytes.
+    `network_ms` is from sending to hearing of the answer, both ways and behind other frames, less
+    the time that the cloud had it: there it waited (`cloud_queue_ms`), was decoded, and ran through
+    the tail. `rest_ms` is what the device took for the network behind the cut, where the cloud was
+    late, gone or refused.
+
+    They do not add up to `Answer.latency_ms`: what is missing is waiting, for the device's thread
+    or for a cloud that did not answer, and the encoding of the answer.
+    """
+
+    queue_ms: float = 0.0
+    head_ms: float | None = None
+    encode_ms: float | None = None
+    network_ms: float | None = None
+    cloud_queue_ms: float | None = None
+    cloud_decode_ms: float | None = None
+    cloud_tail_ms: float | None = None
+    rest_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +47,8 @@ class Answer:
     batch of one (`TensorSpec.graph_shape`); with `answer_top_k`, values that were not
     sent read -inf. `place` says who finished the frame, `candidate` where its head ended, `rung`
     which step of the candidate's ladder was sent (0 is the finest). `latency_ms` counts from
-    acceptance to answer. `payload_bytes` is all that was sent for the frame.
+    acceptance to answer, `timings` says where it went. `payload_bytes` is all that was sent for the
+    frame.
     """
 
     sequence: int
@@ -33,6 +59,7 @@ class Answer:
     latency_ms: float
     payload_bytes: int
     labels: tuple[str, ...]
+    timings: Timings = field(default_factory=Timings)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k greatest values of the first output with their labels, greatest first."""
@@ -58,7 +85,8 @@ class Switch:
 class Stats:
     """An agent's figures so far. accepted = cloud + device + errors + pending, always.
 
-    Of the errors, `stale` frames were dropped for newer ones, as asked for. `duplicates` are
+    Of the errors, `stale` frames were dropped for newer ones, as asked for, and `cancelled` ones
+    were taken back by their callers before the device had begun them. `duplicates` are
     answers of the cloud that came for frames that had theirs, or that the device had answered
     meanwhile; they were dropped, which is as it should be. `ended_twice` counts frames that the
     agent itself tried to end again: callers notice nothing, but above 0 it is a defect. `connects`
@@ -68,7 +96,8 @@ class Stats:
     changes of that candidate. `rate_advice` says what would suit the link better while no rung
     that the agreement floor allows fits it. `audits` counts the answers that were compared with the
     unsplit model's (`AgentConfig.audit_share`), `events` are the last 256 things that people should
-    know of: rungs whose agreement has drifted below the floor.
+    know of: rungs whose agreement has drifted below the floor. `rss_bytes` is what the
+    whole process holds in memory.
     """
 
     accepted: int
@@ -90,3 +119,5 @@ class Stats:
     audits: AuditStats = field(default_factory=AuditStats)
     events: tuple[Event, ...] = ()
     ended_twice: int = 0
+    cancelled: int = 0
+    rss_bytes: int = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from isthmus import ConfigError, is_loopback
+from isthmus_edge.runtimes import RuntimeChoice
 
 Objective = Literal["latency", "throughput"]
 Video = Literal["auto", "off"]
@@ -17,6 +18,7 @@ _CHOICES = {
     "video": get_args(Video),
     "when_full": get_args(WhenFull),
     "power": get_args(Power),
+    "runtime": get_args(RuntimeChoice),
 }
 
 __all__ = ["AgentConfig", "Objective", "Power", "Video", "WhenFull", "finite"]
@@ -43,6 +45,10 @@ class AgentConfig:
     "wait" until one has begun (a batch: nothing is ever dropped), "reject" the new one with
     QueueFullError, or "drop-oldest" (a camera: the stalest ends with StaleFrameError). Frames under
     way beyond the device are bounded by link, service and `max_held_bytes` of tensors kept here.
+    `runtime` "auto" runs each head on the runtime that was fastest when it was measured, of those
+    that are installed; a name insists on one. Heads that do not fit into `max_memory_bytes`, which
+    is what all of them may take together, are left out of the plan (None: no limit but the
+    system's); the one that answers without a cloud never is.
     `power` "saver" prefers what costs this device least energy among what is in time. With
     `heed_vitals` a hot or crowded device, or one whose battery runs low, shifts work to the cloud.
     `audit_share` of the frames are also sent as raw input, for the cloud to compare answers with
@@ -62,6 +68,8 @@ class AgentConfig:
     video: Video = "auto"
     answer_top_k: int = 0
     threads: int = 1
+    runtime: RuntimeChoice = "auto"
+    max_memory_bytes: int | None = None
     max_queued: int = 2
     when_full: WhenFull = "wait"
     max_held_bytes: int = 64 * 1024 * 1024
@@ -86,9 +94,10 @@ class AgentConfig:
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, got {share}")
-        for name in ("threads", "max_queued", "max_held_bytes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("threads", "max_queued", "max_held_bytes", "max_memory_bytes"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ConfigError(f"{name} must be at least 1, got {count}")
         for name in ("silence_s", "connect_timeout_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")

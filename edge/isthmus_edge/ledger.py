@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["cloud", "device", "error", "stale"]
+Outcome = Literal["cloud", "device", "error", "stale", "cancelled"]
 
 __all__ = ["Ledger", "Outcome"]
 
@@ -14,6 +14,7 @@ class _Counts:
     device: int = 0
     error: int = 0
     stale: int = 0
+    cancelled: int = 0
 
 
 class Ledger:

@@ -1,12 +1,15 @@
 """What callers were promised: each accepted frame has one end, also where the agent is closed."""
 
 import asyncio
+import logging
 from concurrent.futures import Future
 from functools import partial
 
 from isthmus import AgentClosedError
 from isthmus_edge.answer import Answer
 from isthmus_edge.ledger import Ledger
+
+log = logging.getLogger("isthmus.edge")
 
 __all__ = ["Promises"]
 
@@ -24,7 +27,8 @@ class Promises:
     def make(self, answer: "Future[Answer]") -> tuple[int, asyncio.Future[Answer]]:
         """Accept a frame: its number, and the future whose end will be that of `answer`.
 
-        A caller that cancels `answer` does not want to hear of it; the frame goes on to its end.
+        A caller that cancels `answer` does not want to hear of it; what has begun goes on to its
+        end all the same.
         """
         sequence = self._ledger.accept()
         end: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -47,10 +51,18 @@ class Promises:
 
     def _keep(self, sequence: int, answer: "Future[Answer]", end: "asyncio.Future[Answer]") -> None:
         del self._open[sequence]
-        error = end.exception()
-        if not answer.set_running_or_notify_cancel():
+        if end.cancelled() or not answer.set_running_or_notify_cancel():
             return
-        if error is None:
-            answer.set_result(end.result())
-        else:
-            answer.set_exception(error)
+        try:
+            _pass_on(end, answer)
+        except BaseException:  # such as the SystemExit of a caller's callback
+            log.exception("a callback of frame %d's answer wanted to end the agent", sequence)
+
+
+def _pass_on(end: "asyncio.Future[Answer]", answer: "Future[Answer]") -> None:
+    """Callbacks run here; `Future` logs what most of them raise, but not all."""
+    error = end.exception()
+    if error is None:
+        answer.set_result(end.result())
+    else:
+        answer.set_exception(error)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from isthmus import ConfigError, TensorSpec
-from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.runtimes import AnyArray
 
 __all__ = ["read_rows"]
 

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from isthmus import ConfigError, sha256_of
 from isthmus.profiles import DeviceProfile
@@ -36,12 +37,13 @@ from isthmus_partitioner.precision.search import Precision, search
 from isthmus_partitioner.profiles.costs import node_costs
 from isthmus_partitioner.profiles.kit import write_kit
 from isthmus_partitioner.profiles.profile import Profile, profile_of
+from isthmus_partitioner.profiles.runtime_choice import Rival, RuntimeNote, choose_runtimes
 from isthmus_partitioner.samples import Samples, SampleSets
 from isthmus_partitioner.store import load_record, save_record, writing
 
 __all__ = ["Devices", "Workbench"]
 
-_LAYOUT = 3  # of the files in a work directory
+_LAYOUT = 4  # of the files in a work directory
 _SMALL_BYTES = 4096  # constants that sizes may have become
 
 
@@ -102,18 +104,12 @@ class Workbench:
 
     def write_kit(self, out: Path) -> Path:
         """A directory that a device with nothing but a runtime can measure."""
-        precision = self.precision
-        models = {"fp32": self._network.model}
-        if precision.int8 is not None:
-            models["int8"] = precision.int8
-        if precision.chosen.kind != "fp32":
-            models["head"] = precision.head
-        return write_kit(self._network, models, self._sets.fitted, out)
+        return write_kit(self._network, self._models, self._sets.fitted, out)
 
     def with_edge(self, edge: DeviceProfile) -> "Workbench":
         """The same workbench for another device."""
         twin = copy(self)
-        for known in ("costs", "_plan_key"):
+        for known in ("costs", "runtimes", "_plan_key"):
             vars(twin).pop(known, None)
         twin._devices = replace(self._devices, edge=edge)
         return twin
@@ -135,12 +131,29 @@ class Workbench:
         return known
 
     @cached_property
+    def runtimes(self) -> dict[str, RuntimeNote]:
+        """What the plan's device runs its heads on, by network of a profile."""
+        rival = Rival(
+            self._network, self._sets.held_back, self._metric, self._config.agreement_floor
+        )
+        where = "on this machine" if self._devices.edge is None else "on the device"
+        return choose_runtimes(self.measured(), self._models, rival, where)
+
+    @cached_property
     def costs(self) -> NodeCosts:
         """What each node costs on the plan's device and in its cloud."""
         devices = self._devices
         items = self._sets.fitted[:1]
         here = self.measured_here()
-        return node_costs(self._network, here, devices.edge, devices.cloud, self._config, items)
+        return node_costs(
+            self._network,
+            here,
+            devices.edge,
+            devices.cloud,
+            self._config,
+            items,
+            {name: note.runtime for name, note in self.runtimes.items()},
+        )
 
     def profile(self) -> Profile:
         """Times of every layer on the plan's device and in its cloud."""
@@ -164,6 +177,7 @@ class Workbench:
                 self._sets,
                 self._metric,
                 self._card,
+                self.runtimes,
             )
             with writing(self._work):
                 with whole_folder(self._parts, INPUT_TAIL, "folder of parts") as parts:
@@ -176,6 +190,17 @@ class Workbench:
         plan = self.plan()
         self._progress(f"writing the bundle {out}")
         return write_bundle(plan, self._parts, out)
+
+    @cached_property
+    def _models(self) -> dict[str, onnx.ModelProto]:
+        """The network in several precisions, by the names that profiles have for them."""
+        precision = self.precision
+        models = {"fp32": self._network.model}
+        if precision.int8 is not None:
+            models["int8"] = precision.int8
+        if precision.chosen.kind != "fp32":
+            models["head"] = precision.head
+        return models
 
     @property
     def _parts(self) -> Path:

@@ -40,22 +40,14 @@ from isthmus.manifest import (
     Chain,
     Cut,
     CutTensor,
-    DataType,
-    Encoding,
     Figures,
     FileEntry,
-    Levels,
-    Lossless,
     Manifest,
-    Picture,
-    PictureFormat,
-    Predictor,
-    Quantisation,
-    Raw,
     Rung,
+    RuntimeName,
     Segment,
-    Symbols,
-    TensorSpec,
+    Stage,
+    TfliteForm,
 )
 from isthmus.manifest_file import decode_manifest, encode_manifest
 from isthmus.picture_files import load_picture, picture_files
@@ -69,8 +61,22 @@ from isthmus.profiles import (
     open_profile,
 )
 from isthmus.scene import HOLD, Held
+from isthmus.stages import ReadyStage, open_stage, quantised, write_projection
 from isthmus.symbols import Coded, SymbolCoder
 from isthmus.tables import requantise_table
+from isthmus.tensors import (
+    DataType,
+    Encoding,
+    Levels,
+    Lossless,
+    Picture,
+    PictureFormat,
+    Predictor,
+    Quantisation,
+    Raw,
+    Symbols,
+    TensorSpec,
+)
 
 __version__ = "0.1.0"
 
@@ -117,13 +123,17 @@ __all__ = [
     "Quantisation",
     "QueueFullError",
     "Raw",
+    "ReadyStage",
     "Rung",
+    "RuntimeName",
     "Segment",
     "SessionError",
+    "Stage",
     "StaleFrameError",
     "SymbolCoder",
     "Symbols",
     "TensorSpec",
+    "TfliteForm",
     "WireError",
     "answer_bytes",
     "check_file",
@@ -144,8 +154,11 @@ __all__ = [
     "max_payload_bytes",
     "open_bundle",
     "open_profile",
+    "open_stage",
     "picture_files",
+    "quantised",
     "requantise_table",
     "require_formats",
     "sha256_of",
+    "write_projection",
 ]

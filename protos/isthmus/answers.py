@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from isthmus.errors import WireError
 from isthmus.lossless import raw_bytes, raw_values
-from isthmus.manifest import DataType, TensorSpec
+from isthmus.tensors import (
+    DataType,
+    TensorSpec,
+)
 from isthmus.v1 import split_pb2 as pb
 
 __all__ = ["answer_bytes", "decode_answer", "encode_answer", "left_to_answer"]

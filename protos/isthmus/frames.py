@@ -22,13 +22,7 @@ from isthmus.manifest import (
     Candidate,
     Cut,
     CutTensor,
-    Encoding,
-    Lossless,
     Manifest,
-    Picture,
-    Raw,
-    Symbols,
-    TensorSpec,
 )
 from isthmus.pictures import (
     decode_picture,
@@ -40,6 +34,14 @@ from isthmus.prediction import added, predicted, restored, subtracted
 from isthmus.scene import Held, Relation, Scene
 from isthmus.symbols import Coded, Packing, SymbolCoder, max_coded_bytes
 from isthmus.tables import Requantiser
+from isthmus.tensors import (
+    Encoding,
+    Lossless,
+    Picture,
+    Raw,
+    Symbols,
+    TensorSpec,
+)
 from isthmus.v1 import split_pb2 as pb
 
 __all__ = [

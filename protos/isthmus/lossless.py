@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import WireError
-from isthmus.manifest import TensorSpec
 from isthmus.symbols import Coded, SymbolCoder
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 __all__ = ["decode_exactly", "encode_exactly", "exact_bytes", "raw_bytes", "raw_values"]
 

@@ -5,7 +5,8 @@ A bundle is a directory::
     bundle.json            this manifest
     labels.txt             class names, one a line (optional)
     device/<chain>-0.onnx  a chain of segments: a cut of depth d means "run the first d segments"
-    device/wire-<cut>.onnx what makes symbols of a cut's boundary tensor (its *stage*, optional)
+    device/<chain>-0.tflite  the same segment for LiteRT and tflite-runtime, where they cover it
+    device/wire-<cut>.npy  a projection of a cut tensor's channels before the wire (optional)
     cloud/tail-<cut>.onnx  the rest of the network behind each cut, beginning with a dequantise
     record/*.json          profile and plan: why the bundle is what it is; nobody runs them
 
@@ -15,21 +16,18 @@ ladder of steps. Cuts that nest share a chain, so that the device holds the netw
 The fingerprint of a bundle is the sha256 of `bundle.json`, which holds the sha256 of every file.
 """
 
-import math
 from typing import Literal
 
 import msgspec
 
 from isthmus.errors import ConfigError
+from isthmus.tensors import Encoding, Quantisation, Record, TensorSpec
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST_NAME = "bundle.json"
 LABELS_NAME = "labels.txt"
 
-DataType = Literal["bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64"]
-Levels = Literal[16, 256]
-PictureFormat = Literal["jpeg", "webp", "avif"]
-Predictor = Literal["none", "left", "up"]
+RuntimeName = Literal["onnxruntime", "litert", "tflite-runtime"]
 
 __all__ = [
     "FORMAT_VERSION",
@@ -40,126 +38,51 @@ __all__ = [
     "Chain",
     "Cut",
     "CutTensor",
-    "DataType",
-    "Encoding",
     "Figures",
     "FileEntry",
-    "Levels",
-    "Lossless",
     "Manifest",
-    "Picture",
-    "PictureFormat",
-    "Predictor",
-    "Quantisation",
-    "Raw",
     "Rung",
+    "RuntimeName",
     "Segment",
-    "Symbols",
-    "TensorSpec",
+    "Stage",
+    "TfliteForm",
 ]
 
-_ITEM_BYTES: dict[DataType, int] = {
-    "bool": 1,
-    "uint8": 1,
-    "int8": 1,
-    "int32": 4,
-    "int64": 8,
-    "float16": 2,
-    "float32": 4,
-    "float64": 8,
-}
 
+class TfliteForm(Record, frozen=True):
+    """A segment as a .tflite file, its inputs and outputs in the segment's order.
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Frozen, and strict about its keys: a key nobody knows is an error, not a silence."""
-
-
-class TensorSpec(_Record, frozen=True):
-    """One tensor of one item: `shape` leaves out the batch dimension, which is `batch_axis`.
-
-    `batch_axis` is None for a tensor that has no batch dimension of its own (a sampling rate, a
-    tensor into whose first dimension the batch was folded): it goes into the graph as it is, and
-    frames of it cannot be joined.
+    Tensors in `channels_last` are [N,H,W,C] in it where the manifest says [N,C,H,W]; quantised
+    ones are int8 where the manifest says uint8, by 128 less, with the same scale.
     """
 
-    name: str
-    data_type: DataType
-    shape: tuple[int, ...]
-    batch_axis: int | None = 0
-
-    @property
-    def graph_shape(self) -> tuple[int, ...]:
-        """The shape in the graph, for a batch of one."""
-        if self.batch_axis is None:
-            return self.shape
-        return (*self.shape[: self.batch_axis], 1, *self.shape[self.batch_axis :])
-
-    @property
-    def size(self) -> int:
-        """Number of elements of one item."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of one item in memory."""
-        return self.size * _ITEM_BYTES[self.data_type]
+    file: str
+    channels_last: tuple[str, ...] = ()
 
 
-class Quantisation(_Record, frozen=True):
-    """How a uint8 tensor stands for real numbers: value = (q - zero_point) * scale."""
-
-    scale: float
-    zero_point: int
-
-
-class Raw(_Record, frozen=True, tag="raw", tag_field="kind"):
-    """The tensor's own bytes."""
-
-
-class Lossless(_Record, frozen=True, tag="lossless", tag_field="kind"):
-    """The tensor's own bytes, entropy coded: for ids, masks and whatever must not be quantised."""
-
-
-class Picture(_Record, frozen=True, tag="picture", tag_field="kind"):
-    """A uint8 picture [H,W,3] in a picture format; `quality` 1-100, None for lossless (WebP)."""
-
-    format: PictureFormat
-    quality: int | None
-
-
-class Symbols(_Record, frozen=True, tag="symbols", tag_field="kind"):
-    """Uniformly quantised symbols: value = (symbol - zero_point) * step, `levels` of them.
-
-    With a `predictor`, each symbol of a key frame is sent as its difference to the neighbour on
-    the left or above (modulo `levels`).
-    """
-
-    levels: Levels
-    step: float
-    zero_point: int
-    predictor: Predictor = "none"
-
-
-Encoding = Raw | Lossless | Picture | Symbols
-
-
-class Segment(_Record, frozen=True):
+class Segment(Record, frozen=True):
     """One link of a chain: an ONNX file that reads what the model's inputs and earlier links gave.
 
-    A tensor that skips a segment is not passed through it: the device keeps it.
+    A tensor that skips a segment is not passed through it: the device keeps it. `tflite` is the
+    same graph for other runtimes; None where they do not cover one of its operators.
     """
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    tflite: TfliteForm | None = None
 
 
-class Chain(_Record, frozen=True):
-    """The whole network as segments, from the model's inputs to its outputs, in one precision."""
+class Chain(Record, frozen=True):
+    """The whole network as segments, from the model's inputs to its outputs, in one precision.
+
+    `runtime` was the fastest for it, of those that were measured on the plan's device.
+    """
 
     id: str
     precision: Literal["fp32", "int8"]
     segments: tuple[Segment, ...]
+    runtime: RuntimeName = "onnxruntime"
 
     def held(self, depth: int) -> tuple[str, ...]:
         """Names of the tensors made by the first `depth` segments that later ones still read."""
@@ -168,12 +91,25 @@ class Chain(_Record, frozen=True):
         return tuple(sorted(made & read))
 
 
-class CutTensor(_Record, frozen=True):
+class Stage(Record, frozen=True):
+    """What the device does to a boundary tensor before the wire: `isthmus.stages` does it.
+
+    `order` lists the channels as they are sent, () as they are. `projection` is a file of the
+    device: float32 rows [K,C+1] that make K channels of C, the last column is added; `held` is then
+    what integers of the boundary stand for. At most one of `order` and `projection` is there.
+    """
+
+    order: tuple[int, ...] = ()
+    projection: str | None = None
+    held: Quantisation | None = None
+
+
+class CutTensor(Record, frozen=True):
     """One tensor of a cut: what the chain holds, and what crosses.
 
-    `stage` is an ONNX file of the device that makes `wire` of `boundary`: it permutes or projects
-    channels and, where the boundary is no integer yet, quantises with the frame's step (an input of
-    the graph). Without a stage the boundary itself is what crosses.
+    `stage` makes `wire` of `boundary`: it permutes or projects channels and, where the boundary is
+    no integer yet, quantises with the frame's step. Without a stage the boundary itself is what
+    crosses.
     `quantisation` says how the integers that come out (of the stage, or of the chain) stand for
     real numbers; a table makes symbols of them. It is None where the stage quantises, and for
     tensors that are no symbols at all: pictures, ids, masks.
@@ -182,7 +118,7 @@ class CutTensor(_Record, frozen=True):
     boundary: TensorSpec
     wire: TensorSpec
     quantisation: Quantisation | None = None
-    stage: str | None = None
+    stage: Stage | None = None
 
     @property
     def is_quantised(self) -> bool:
@@ -190,7 +126,7 @@ class CutTensor(_Record, frozen=True):
         return self.quantisation is not None or self.stage is not None
 
 
-class Cut(_Record, frozen=True):
+class Cut(Record, frozen=True):
     """Where the network is divided: the first `depth` segments of `chain` run on the device.
 
     Depth 0 is `input` (nothing before), depth = number of segments is `local` (nothing after, no
@@ -210,7 +146,7 @@ class Cut(_Record, frozen=True):
     rest_ms: float = 0.0
 
 
-class Figures(_Record, frozen=True):
+class Figures(Record, frozen=True):
     """What was measured of a candidate, for one frame.
 
     Times are medians in ms. `edge_ms` and `encode_ms` hold for the device the plan was made for
@@ -264,14 +200,14 @@ UNMEASURED = Figures(
 )
 
 
-class Rung(_Record, frozen=True):
+class Rung(Record, frozen=True):
     """One step of a candidate's ladder: an encoding for each tensor of the cut, and its figures."""
 
     encodings: tuple[Encoding, ...]
     figures: Figures
 
 
-class Candidate(_Record, frozen=True):
+class Candidate(Record, frozen=True):
     """Cut x head precision x wire encoding, with measured figures.
 
     `rungs` is the ladder that rate control walks, the finest (most bytes) first; `chosen` is the
@@ -317,7 +253,7 @@ class Candidate(_Record, frozen=True):
         return msgspec.structs.replace(self, chosen=self.rung_for(floor) or 0)
 
 
-class FileEntry(_Record, frozen=True):
+class FileEntry(Record, frozen=True):
     """One file of the bundle; `side` says who needs it, "record" that nobody has to run it."""
 
     path: str
@@ -326,7 +262,7 @@ class FileEntry(_Record, frozen=True):
     sha256: str
 
 
-class Manifest(_Record, frozen=True):
+class Manifest(Record, frozen=True):
     """All that both sides know about a bundle; `metric` says what `agreement` counts."""
 
     format_version: int

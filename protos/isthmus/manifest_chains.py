@@ -8,7 +8,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from isthmus.manifest import Chain, Cut, CutTensor, Manifest, Segment, TensorSpec
+from isthmus.manifest import (
+    Chain,
+    Cut,
+    CutTensor,
+    Manifest,
+    Segment,
+    Stage,
+)
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 __all__ = ["chain_problems", "cut_problems", "is_quantisation", "repeated"]
 
@@ -102,10 +112,30 @@ def _cut_tensor_problems(
     can_be = cut.depth > 0 and wire.data_type == "uint8" and wire.graph_shape
     if tensor.is_quantised and not can_be:
         yield f"{where} cannot be quantised"
+    if tensor.stage is not None:
+        yield from _stage_problems(where, tensor, tensor.stage)
     own = tensor.quantisation
     if own is not None and (
         boundary.data_type != "uint8" or not is_quantisation(own.scale, own.zero_point, 256)
     ):
+        yield f"{where} has an impossible scale or zero point"
+
+
+def _stage_problems(where: str, tensor: CutTensor, stage: Stage) -> Iterator[str]:
+    boundary, wire = tensor.boundary.graph_shape, tensor.wire.graph_shape
+    changes_channels = bool(stage.order) or stage.projection is not None
+    if changes_channels and (len(boundary) < 2 or (stage.order and stage.projection is not None)):
+        yield f"{where} has a stage that cannot order or project its channels"
+        return
+    if stage.order and sorted(stage.order) != list(range(boundary[1])):
+        yield f"{where} has a stage whose order is none of its {boundary[1]} channels"
+    kept = (*boundary[:1], *boundary[2:]), (*wire[:1], *wire[2:])
+    if stage.projection is None:
+        kept = boundary, wire
+    if kept[0] != kept[1]:
+        yield f"{where} is {list(boundary)}, and {list(wire)} behind its stage"
+    held = stage.held
+    if held is not None and not is_quantisation(held.scale, held.zero_point, 256):
         yield f"{where} has an impossible scale or zero point"
 
 

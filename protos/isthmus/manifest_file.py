@@ -12,14 +12,16 @@ from isthmus.manifest import (
     LABELS_NAME,
     Candidate,
     CutTensor,
-    Encoding,
     Figures,
     Manifest,
+)
+from isthmus.manifest_chains import chain_problems, cut_problems, is_quantisation, repeated
+from isthmus.tensors import (
+    Encoding,
     Picture,
     Symbols,
     TensorSpec,
 )
-from isthmus.manifest_chains import chain_problems, cut_problems, is_quantisation, repeated
 
 MAX_TENSOR_BYTES = 256 * 1024 * 1024
 MAX_RANK = 16  # numpy ends at 32 or 64, with an error that is none of ours
@@ -125,10 +127,16 @@ def _file_problems(manifest: Manifest) -> Iterator[str]:
     wanted = {(each.file, "device") for chain in manifest.chains for each in chain.segments}
     wanted |= {(cut.tail, "cloud") for cut in manifest.cuts if cut.tail is not None}
     wanted |= {
-        (tensor.stage, "device")
+        (each.tflite.file, "device")
+        for chain in manifest.chains
+        for each in chain.segments
+        if each.tflite is not None
+    }
+    wanted |= {
+        (tensor.stage.projection, "device")
         for cut in manifest.cuts
         for tensor in cut.tensors
-        if tensor.stage is not None
+        if tensor.stage is not None and tensor.stage.projection is not None
     }
     for path, side in sorted(wanted):
         if sides.get(path) not in {side, "both"}:

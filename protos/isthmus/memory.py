@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["MemoryGrowth"]
+__all__ = ["MemoryGrowth", "resident_bytes"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -15,15 +15,21 @@ class MemoryGrowth:
     """Resident memory since this was made; `is_peak`: at its highest, else as it is when asked."""
 
     def __init__(self) -> None:
-        self._before = psutil.Process().memory_info().rss
+        self._before = resident_bytes()
         self.is_peak = _reset_peak()
 
     def bytes_now(self) -> int:
         """The growth; 0 or more."""
         peak = _peak_bytes() if self.is_peak else None
         self.is_peak = peak is not None
-        now = psutil.Process().memory_info().rss if peak is None else peak
+        now = resident_bytes() if peak is None else peak
         return max(0, now - self._before)
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    resident: int = psutil.Process().memory_info().rss
+    return resident
 
 
 def _reset_peak() -> bool:

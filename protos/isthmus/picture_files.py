@@ -1,5 +1,6 @@
 """Pictures from files: the centre, resized to what a model takes, on every machine alike."""
 
+import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,9 @@ PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, which only warns
 CROP_MARGIN = 32  # the centre is size/(size+32) of what there is, as in EfficientNet-Lite
 
-__all__ = ["load_picture", "picture_files"]
+__all__ = ["fit_picture", "load_picture", "picture_files", "read_picture"]
+
+_KINDS = ("BMP", "JPEG", "PNG", "WEBP")  # of bytes from a stranger; Pillow would try dozens
 
 UInt8Array = NDArray[np.uint8]
 
@@ -24,33 +27,54 @@ def load_picture(path: Path, height: int, width: int | None = None) -> UInt8Arra
 
     Raises PictureError for what is missing, truncated, no picture, or too large to decode.
     """
-    width = height if width is None else width
+    return _fitted(_decoded(path, str(path)), height, width)
+
+
+def read_picture(content: bytes, height: int, width: int | None = None) -> UInt8Array:
+    """Like `load_picture`, of what such a file holds; only the kinds of `PICTURE_SUFFIXES`."""
+    return _fitted(_decoded(io.BytesIO(content), f"a picture of {len(content)} B"), height, width)
+
+
+def fit_picture(picture: UInt8Array, height: int, width: int | None = None) -> UInt8Array:
+    """Like `load_picture`, of pixels: uint8 RGB [h,w,3]."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise PictureError(
+            f"array {picture.dtype} {list(picture.shape)} is no picture: give uint8 [h,w,3]"
+        )
+    return _fitted(Image.fromarray(picture), height, width)
+
+
+def _decoded(source: Path | io.BytesIO, name: str) -> Image.Image:
     try:
-        with _opened(path) as image:
+        with _opened(source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(
-                    f"{path}: {image.width}x{image.height} pixels are more than "
+                    f"{name}: {image.width}x{image.height} pixels are more than "
                     f"{MAX_PIXELS:,}; scale the picture down first"
                 )
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
-        raise PictureError(f"{path}: no such file; give a picture or a folder") from error
+        raise PictureError(f"{name}: no such file; give a picture or a folder") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PictureError(
-            f"{path}: cannot be decoded as a picture ({error}); give a whole JPEG, PNG, WebP or BMP"
+            f"{name}: cannot be decoded as a picture ({error}); give a whole JPEG, PNG, WebP or BMP"
         ) from error
+
+
+def _opened(source: Path | io.BytesIO) -> Image.Image:
+    with warnings.catch_warnings():
+        # Our own limit, checked next, is an error that says what to do.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(source, formats=None if isinstance(source, Path) else _KINDS)
+
+
+def _fitted(upright: Image.Image, height: int, width: int | None) -> UInt8Array:
+    width = height if width is None else width
     margin = min(height, width) / (min(height, width) + CROP_MARGIN)
     ratio = min(upright.width / width, upright.height / height) * margin
     left, top = (upright.width - width * ratio) / 2, (upright.height - height * ratio) / 2
     box = (left, top, left + width * ratio, top + height * ratio)
     return np.asarray(upright.resize((width, height), Image.Resampling.BICUBIC, box=box))
-
-
-def _opened(path: Path) -> Image.Image:
-    with warnings.catch_warnings():
-        # Our own limit, checked next, is an error that says what to do.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path)
 
 
 def picture_files(paths: Iterable[Path]) -> list[Path]:

@@ -18,7 +18,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from isthmus.errors import WireError
-from isthmus.manifest import PictureFormat
+from isthmus.tensors import (
+    PictureFormat,
+)
 
 __all__ = ["checked_picture"]
 

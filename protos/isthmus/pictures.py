@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, WebPImagePlugin, features
 
 from isthmus.errors import ConfigError, WireError
-from isthmus.manifest import PictureFormat
 from isthmus.picture_headers import checked_picture
+from isthmus.tensors import (
+    PictureFormat,
+)
 
 Image.preinit()  # or the first frame that goes as a picture would wait for Pillow's plug-ins
 

@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.manifest import Levels, Predictor
+from isthmus.tensors import (
+    Levels,
+    Predictor,
+)
 
 __all__ = ["added", "predicted", "restored", "subtracted"]
 

@@ -7,6 +7,7 @@ A kit is a directory that a device with nothing but a runtime can measure::
     <name>.onnx     the whole network as `fp32`, `int8`, or `head` (the chosen mix of precisions)
     <name>.weights  its weights
     <name>-<i>.onnx a prefix of it, over the same weights
+    *.tflite        the same for LiteRT and tflite-runtime, where they cover it
 
 `isthmus edge profile KIT -o FILE` makes a `DeviceProfile` of it. The fingerprint of a kit is the
 sha256 of `kit.json`.
@@ -20,13 +21,19 @@ from typing import Literal, TypeVar
 import msgspec
 
 from isthmus.errors import BundleError, ConfigError
-from isthmus.manifest import TensorSpec
+from isthmus.manifest import (
+    RuntimeName,
+    TfliteForm,
+)
 from isthmus.manifest_file import MAX_RANK, MAX_TENSOR_BYTES
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 INPUTS_NAME = "inputs.npz"
 KIT_NAME = "kit.json"
-KIT_VERSION = 1
-PROFILE_VERSION = 1
+KIT_VERSION = 2
+PROFILE_VERSION = 2
 _MAX_PROFILE_BYTES = 64 * 1024 * 1024  # 100,000 kernels take 10 MB
 
 __all__ = [
@@ -39,6 +46,7 @@ __all__ = [
     "KernelTime",
     "Kit",
     "KitFile",
+    "KitGraph",
     "KitNetwork",
     "KitPrefix",
     "NetworkTimes",
@@ -68,18 +76,24 @@ class KitFile(_Record, frozen=True):
     sha256: str
 
 
-class KitPrefix(_Record, frozen=True):
+class KitGraph(_Record, frozen=True):
+    """One graph of a kit; `inputs` names those of the kit's that it reads, in its own order."""
+
+    file: str
+    inputs: tuple[str, ...]
+    tflite: TfliteForm | None = None
+
+
+class KitPrefix(KitGraph, frozen=True, kw_only=True):
     """All that computes `tensors`, which are named as in the network that the kit was made of."""
 
     tensors: tuple[str, ...]
-    file: str
 
 
-class KitNetwork(_Record, frozen=True):
+class KitNetwork(KitGraph, frozen=True, kw_only=True):
     """A whole network in one precision, and some prefixes of it, the shortest first."""
 
     name: str
-    file: str
     prefixes: tuple[KitPrefix, ...]
 
 
@@ -99,7 +113,8 @@ class Kit(_Record, frozen=True):
 class Conditions(_Record, frozen=True):
     """Under what conditions times were taken.
 
-    `device` is the board's own name where it has one. `clock` is what `ms` means: the time of the
+    `device` is the board's own name where it has one. `runtimes` gives the version of each that was
+    measured. `clock` is what `ms` means: the time of the
     one thread that computed, or the time on the wall where several did. `governor` is the kernel's
     power mode, None where there is none.
     """
@@ -109,9 +124,8 @@ class Conditions(_Record, frozen=True):
     system: str
     python: str
     numpy: str
-    onnxruntime: str
+    runtimes: dict[RuntimeName, str]
     isthmus: str
-    provider: str
     threads: int
     clock: Literal["thread CPU time", "wall time"]
     governor: str | None
@@ -128,14 +142,15 @@ class KernelTime(_Record, frozen=True):
 
 
 class NetworkTimes(_Record, frozen=True):
-    """One whole network: median, 25th and 75th percentile of a run, in ms.
+    """One whole network on one runtime: median, 25th and 75th percentile of a run, in ms.
 
     `drift` is how much longer the last third of the rounds took than the first, as a share.
     `memory_bytes` is what a fresh process grew by when it loaded and ran the network. `kernels` are
-    in the order of running; their sum is not the network's time.
+    in the order of running; their sum is not the network's time. Only ONNX Runtime tells them.
     """
 
     name: str
+    runtime: RuntimeName
     ms: float
     low_ms: float
     high_ms: float
@@ -148,6 +163,7 @@ class PrefixTime(_Record, frozen=True):
     """All that computes `tensors` in one of the networks, timed as a whole like the network."""
 
     network: str
+    runtime: RuntimeName
     tensors: tuple[str, ...]
     ms: float
     low_ms: float
@@ -178,14 +194,23 @@ class DeviceProfile(_Record, frozen=True):
         """Whether the network of this name was measured."""
         return any(network.name == name for network in self.networks)
 
-    def network(self, name: str) -> NetworkTimes:
-        """The network of this name; ConfigError names those that were measured."""
-        for network in self.networks:
-            if network.name == name:
+    def on_runtimes(self, name: str) -> tuple[NetworkTimes, ...]:
+        """The network of this name on each runtime that was measured, the fastest first."""
+        found = (network for network in self.networks if network.name == name)
+        return tuple(sorted(found, key=lambda network: network.ms))
+
+    def on(self, name: str, runtime: RuntimeName | None = None) -> NetworkTimes:
+        """The network of this name on a runtime; None: on the one that is fastest for it.
+
+        ConfigError names those that were measured.
+        """
+        for network in self.on_runtimes(name):
+            if runtime in {None, network.runtime}:
                 return network
-        known = ", ".join(network.name for network in self.networks)
+        known = ", ".join(f"{network.name} on {network.runtime}" for network in self.networks)
+        wanted = f"{name!r}" if runtime is None else f"{name!r} on {runtime}"
         raise ConfigError(
-            f"the profile of {self.conditions.device} has no network {name!r}, it has: {known}; "
+            f"the profile of {self.conditions.device} has no network {wanted}, it has: {known}; "
             + _PROFILE_AGAIN
         )
 
@@ -273,8 +298,19 @@ def _kit_problems(kit: Kit) -> Iterator[str]:
     for file in kit.files:
         if not _is_inside(file.path):
             yield f"file name {file.path!r} leads out of the kit"
-    wanted = {INPUTS_NAME} | {network.file for network in kit.networks}
-    wanted |= {prefix.file for network in kit.networks for prefix in network.prefixes}
+    yield from _graph_problems(kit)
+
+
+def _graph_problems(kit: Kit) -> Iterator[str]:
+    graphs: list[KitGraph] = []
+    for network in kit.networks:
+        graphs += (network, *network.prefixes)
+    wanted = {INPUTS_NAME} | {graph.file for graph in graphs}
+    wanted |= {graph.tflite.file for graph in graphs if graph.tflite is not None}
+    known = {spec.name for spec in kit.inputs}
+    for graph in graphs:
+        if not known.issuperset(graph.inputs):
+            yield f"{graph.file} reads {sorted(set(graph.inputs) - known)}, no inputs of the kit"
     for path in sorted(wanted - {file.path for file in kit.files}):
         yield f"{path} is used, but not listed among its files"
 
@@ -287,19 +323,19 @@ def _is_inside(path: str) -> bool:
 def _profile_problems(profile: DeviceProfile) -> Iterator[str]:
     if not profile.networks:
         yield "it has no networks"
-    yield from _repeated("network", (network.name for network in profile.networks))
+    yield from _repeated("network", (f"{n.name} on {n.runtime}" for n in profile.networks))
     for network in profile.networks:
-        where = f"network {network.name!r}"
+        where = f"network {network.name!r} on {network.runtime}"
         yield from _time_problems(where, network.low_ms, network.ms, network.high_ms)
         if network.memory_bytes < 0 or not math.isfinite(network.drift):
             yield f"{where} has an impossible memory or drift"
         for kernel in network.kernels:
             yield from _time_problems(f"kernel {kernel.name!r} of {where}", kernel.ms)
-    known = {network.name for network in profile.networks}
+    known = {(network.name, network.runtime) for network in profile.networks}
     for prefix in profile.prefixes:
-        where = f"prefix {list(prefix.tensors)} of {prefix.network!r}"
+        where = f"prefix {list(prefix.tensors)} of {prefix.network!r} on {prefix.runtime}"
         yield from _time_problems(where, prefix.low_ms, prefix.ms, prefix.high_ms)
-        if prefix.network not in known or not prefix.tensors:
+        if (prefix.network, prefix.runtime) not in known or not prefix.tensors:
             yield f"{where} is of no network in it, or ends nowhere"
     if not all(math.isfinite(degrees) for degrees in profile.temperature_c or ()):
         yield "it has an impossible temperature"

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterable
 
-from isthmus.manifest import Candidate, Encoding, Lossless, Manifest, Picture, Raw
+from isthmus.manifest import (
+    Candidate,
+    Manifest,
+)
+from isthmus.tensors import (
+    Encoding,
+    Lossless,
+    Picture,
+    Raw,
+)
 
 __all__ = ["is_exact", "raw_input_ways"]
 

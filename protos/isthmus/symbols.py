@@ -18,7 +18,9 @@ import zstandard
 from numpy.typing import NDArray
 
 from isthmus.errors import WireError
-from isthmus.manifest import Levels
+from isthmus.tensors import (
+    Levels,
+)
 
 __all__ = ["Coded", "Packing", "SymbolCoder", "max_coded_bytes", "packed_bytes"]
 

@@ -9,7 +9,10 @@ than a share of a step, so that the noise of a camera does not become bytes.
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.manifest import Quantisation, Symbols
+from isthmus.tensors import (
+    Quantisation,
+    Symbols,
+)
 
 __all__ = ["Requantiser", "requantise_table"]
 

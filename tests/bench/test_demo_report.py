@@ -64,6 +64,7 @@ def result(tiny_bundle: Path) -> DemoResult:
         front=(),
         head_times=(),
         transforms=(),
+        runtimes=(),
         layout="",
         why=(),
         notes=(),

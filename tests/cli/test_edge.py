@@ -318,18 +318,19 @@ def test_a_number_that_leaves_nothing_to_do_is_refused(
         assert flag.strip("-") in ended.err.splitlines()[-1]
 
 
-def test_ctrl_c_ends_the_device_without_a_word(tiny_bundle: Path, photos: Path) -> None:
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_a_signal_ends_the_device_with_its_closing_line(
+    tiny_bundle: Path, photos: Path, signum: int, status: int
+) -> None:
     with Command("edge", tiny_bundle, photos, "--repeat", FOREVER) as device:
         device.line("photo-0.png")
-        ended = device.told(signal.SIGINT)
-    assert (ended.status, ended.err) == (130, "")
-
-
-def test_sigterm_ends_the_device_as_ctrl_c_does(tiny_bundle: Path, photos: Path) -> None:
-    with Command("edge", tiny_bundle, photos, "--repeat", FOREVER) as device:
-        device.line("photo-0.png")
-        ended = device.told(signal.SIGTERM)
-    assert (ended.status, ended.err) == (130, "")
+        ended = device.told(signum)
+    assert (ended.status, ended.err) == (status, "")
+    last = ended.out.splitlines()[-1]
+    assert last.startswith("accepted ")
+    assert "errors 0, lost 0" in last
 
 
 def test_a_reader_that_goes_away_ends_the_device_without_a_word(

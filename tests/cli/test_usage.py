@@ -14,7 +14,7 @@ from tests.partitioner.networks import residual, saved
 
 from isthmus import __version__
 
-VERBS = ("demo", "profile", "plan", "build", "cloud", "edge", "bench")
+VERBS = ("demo", "profile", "plan", "build", "cloud", "edge", "doctor", "bench")
 RUNTIMES_AND_TOOLS = {
     "onnx",
     "onnxruntime",
@@ -28,7 +28,7 @@ RUNTIMES_AND_TOOLS = {
     "isthmus_models",
     "isthmus_partitioner",
 }
-DEVICE = {"isthmus_edge", "onnxruntime", "grpc"}
+DEVICE = {"isthmus_edge", "grpc"}
 CLOUD = {"isthmus_cloud", "onnxruntime", "grpc"}
 
 # What `import` meets on a machine where the packages named first were never installed.
@@ -153,7 +153,6 @@ def test_a_verb_loads_no_room_but_its_own(arguments: tuple[str, ...], allowed: s
 @pytest.mark.parametrize(
     ("verb", "missing", "extra"),
     [
-        ("edge", "onnxruntime", "edge"),
         ("cloud", "onnxruntime", "cloud"),
         ("profile", "onnx", "partitioner"),
         ("plan", "onnx", "partitioner"),

@@ -51,7 +51,8 @@ def seal(folder: Path, names: tuple[str, ...] = ("fp32",)) -> Path:
         KitNetwork(
             name=name,
             file=f"{name}.onnx",
-            prefixes=(KitPrefix(tensors=("middle",), file="fp32-0.onnx"),)
+            inputs=(SPEC.name,),
+            prefixes=(KitPrefix(tensors=("middle",), file="fp32-0.onnx", inputs=(SPEC.name,)),)
             if name == "fp32"
             else (),
         )

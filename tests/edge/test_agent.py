@@ -227,7 +227,7 @@ def test_a_service_with_other_weights_is_refused_for_good(
 
 
 @pytest.mark.parametrize(
-    "frame", [np.zeros((32, 31, 3), np.uint8), np.zeros((2, 32, 32, 3), np.uint8), np.zeros(3)]
+    "frame", [np.zeros((32, 32, 4), np.uint8), np.zeros((2, 32, 32, 3), np.uint8), np.zeros(3)]
 )
 def test_a_wrong_shape_or_type_is_refused_before_acceptance(
     agent: Agent, frame: np.ndarray

@@ -299,7 +299,7 @@ def test_a_watcher_of_vitals_outlives_whatever_psutil_raises(
         return Vitals()
 
     monkeypatch.setattr("isthmus_edge.agent.read_vitals", read_vitals)
-    monkeypatch.setattr("isthmus_edge.agent.VITALS_S", 0.0)
+    monkeypatch.setattr("isthmus_edge.background.VITALS_S", 0.0)
     with Agent.open(config):
         assert read_again.wait(PATIENT)
     warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from isthmus import Bundle as Files
-from isthmus import Candidate, FrameEncoder, Manifest, SymbolCoder, Symbols
+from isthmus import Candidate, FrameEncoder, Manifest, SymbolCoder
 from isthmus_cloud import ServiceConfig, load_tails
 from isthmus_cloud.routes import routes_of
 from isthmus_edge import Chains, Stages
@@ -28,27 +28,6 @@ def run_in_order(model: onnx.ModelProto | Path, *inputs: AnyArray) -> AnyArray:
     return session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
-def run_stage(
-    stage: onnx.ModelProto | Path,
-    boundary: AnyArray,
-    encoding: Symbols,
-    previous: UInt8Array | None = None,
-    hold: float = 0.0,
-) -> UInt8Array:
-    """Symbols of a stage that quantises; `previous` are those of the frame before."""
-    nothing = np.zeros((1,) * boundary.ndim, np.uint8)
-    symbols = run_in_order(
-        stage,
-        boundary,
-        np.asarray(encoding.step, np.float32),
-        np.asarray(encoding.zero_point, np.uint8),
-        np.asarray(encoding.levels - 1, np.uint8),
-        nothing if previous is None else previous,
-        np.asarray(hold, np.float32),
-    )
-    return symbols.view(np.uint8)
-
-
 @dataclass(frozen=True, eq=False)
 class Served:
     """What came back for some items: outputs [n,*shape] by name, and the bytes that each sent."""
@@ -63,7 +42,7 @@ class Bundle:
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self.manifest = manifest
         files = Files(folder, manifest, "unchecked", ())
-        self._chains, self._stages = Chains(files, threads=1), Stages(files, threads=1)
+        self._chains, self._stages = Chains(files, threads=1), Stages(files)
         tails = load_tails(files, ServiceConfig(bundle=folder, provider="cpu"), lambda _line: None)
         self._routes = routes_of(manifest, tails)
 

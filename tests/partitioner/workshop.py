@@ -17,7 +17,7 @@ from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.cuts.cut import NetworkCut
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import Builder
-from isthmus_partitioner.planning.listing import cuts_of, manifest_of, write_records
+from isthmus_partitioner.planning.listing import cuts_of, manifest_of, write_chains, write_records
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.trying import Tried, try_out
@@ -101,11 +101,12 @@ class Workshop:
         names = {c.id for c in measured} if kept is None else {*kept, "local"}
         candidates = [msgspec.structs.replace(c, kept=c.id in names) for c in measured]
         write_records(self.folder, {"note": Note(name="branched")})
+        cuts = {cut.id: cut for cut in cuts_of(self.network, tried, local)}
         return manifest_of(
             self.network,
-            tried,
+            write_chains(self.network, tried, candidates, cuts, self.folder),
             candidates,
-            {cut.id: cut for cut in cuts_of(self.network, tried, local)},
+            cuts,
             self.folder,
             card=ModelCard("branched"),
             metric=self.metric.name,

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.protos.strategies import batch_axes, shapes
 
 from isthmus import TensorSpec, WireError, decode_answer, encode_answer
-from isthmus.manifest import DataType
+from isthmus.tensors import (
+    DataType,
+)
 from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.fuzz.cases import (
     DATA_TYPES,

@@ -8,7 +8,9 @@ from tests.protos.strategies import batch_axes, shapes
 
 from isthmus import Coded, SymbolCoder, TensorSpec, WireError
 from isthmus.lossless import decode_exactly, encode_exactly, exact_bytes, raw_bytes, raw_values
-from isthmus.manifest import DataType
+from isthmus.tensors import (
+    DataType,
+)
 from isthmus_bench.fuzz.cases import (
     DATA_TYPES,
     AnyArray,

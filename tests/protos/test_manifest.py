@@ -47,7 +47,7 @@ def _figures(**fields: object) -> Change:
 PLAIN = {"kind": "symbols", "levels": 16, "step": 0.1, "zero_point": 3, "predictor": "none"}
 
 NONSENSE: list[tuple[Change, str]] = [
-    (put("format_version", to=1), "bundle format 1, this Isthmus reads 3"),
+    (put("format_version", to=1), "bundle format 1, this Isthmus reads 4"),
     (put("surprise", to=1), "unknown field `surprise`"),
     (lambda d: d.pop("chains"), "missing required field `chains`"),
     (put("inputs", 0, "shape", to=[1 << 20, 1 << 20, 3]), "impossible shape"),
@@ -65,7 +65,6 @@ NONSENSE: list[tuple[Change, str]] = [
     (lambda d: d["files"].append(d["files"][0]), "stands in it twice"),
     (without("device/segment-1.onnx"), "device/segment-1.onnx is used by the device side"),
     (without("device/other-3.onnx"), "device/other-3.onnx is used by the device side"),
-    (without("device/wire-cut.onnx"), "device/wire-cut.onnx is used by the device side"),
     (without("cloud/tail-mixed.onnx"), "cloud/tail-mixed.onnx is used by the cloud side"),
     (put("files", 0, "side", to="record"), "segment-0.onnx is listed as a record, but"),
     (put("files", -1, "path", to="plan.json"), "plan.json is listed as a record, but is not"),

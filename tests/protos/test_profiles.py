@@ -48,9 +48,8 @@ PROFILE = DeviceProfile(
         system="Linux",
         python="3.11",
         numpy="2",
-        onnxruntime="1",
+        runtimes={"onnxruntime": "1"},
         isthmus="0",
-        provider="CPUExecutionProvider",
         threads=1,
         clock="thread CPU time",
         governor="powersave",
@@ -62,6 +61,7 @@ PROFILE = DeviceProfile(
     networks=(
         NetworkTimes(
             name="fp32",
+            runtime="onnxruntime",
             ms=2.0,
             low_ms=1.5,
             high_ms=2.5,
@@ -70,7 +70,16 @@ PROFILE = DeviceProfile(
             kernels=(KernelTime(name="conv", op="Conv", index=0, ms=1.0),),
         ),
     ),
-    prefixes=(PrefixTime(network="fp32", tensors=("relu:0",), ms=1.0, low_ms=1.0, high_ms=1.0),),
+    prefixes=(
+        PrefixTime(
+            network="fp32",
+            runtime="onnxruntime",
+            tensors=("relu:0",),
+            ms=1.0,
+            low_ms=1.0,
+            high_ms=1.0,
+        ),
+    ),
     notes=("it drifted",),
 )
 KIT = Kit(
@@ -84,7 +93,8 @@ KIT = Kit(
         KitNetwork(
             name="fp32",
             file="fp32.onnx",
-            prefixes=(KitPrefix(tensors=("relu:0",), file="fp32-0.onnx"),),
+            inputs=("x",),
+            prefixes=(KitPrefix(tensors=("relu:0",), file="fp32-0.onnx", inputs=("x",)),),
         ),
     ),
     files=tuple(
@@ -118,11 +128,14 @@ def test_both_are_read_back_as_they_were_written() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_set("format_version", to=99), "format 99, this Isthmus reads 1"),
+        (_set("format_version", to=99), "format 99, this Isthmus reads 2"),
         (_set("colour", to="red"), "colour"),
         (_set("networks", to=[]), "no networks"),
-        (_set("networks", 0, "ms", to=9.0), "network 'fp32' has impossible times"),
-        (_set("networks", 0, "low_ms", to=-1.0), "network 'fp32' has impossible times"),
+        (_set("networks", 0, "ms", to=9.0), "network 'fp32' on onnxruntime has impossible times"),
+        (
+            _set("networks", 0, "low_ms", to=-1.0),
+            "network 'fp32' on onnxruntime has impossible times",
+        ),
         (_set("networks", 0, "memory_bytes", to=-1), "impossible memory"),
         (_set("networks", 0, "kernels", 0, "ms", to=-1), "kernel 'conv' of network 'fp32'"),
         (_set("prefixes", 0, "network", to="int8"), r"prefix \['relu:0'\] of 'int8'"),
@@ -201,7 +214,7 @@ def test_a_profile_in_a_file_is_opened_and_a_missing_one_is_named(tmp_path: Path
 
 
 def test_a_network_is_found_by_its_name_or_those_that_exist_are_named() -> None:
-    assert PROFILE.network("fp32") == PROFILE.networks[0]
+    assert PROFILE.on("fp32") == PROFILE.networks[0]
     assert (PROFILE.has("fp32"), PROFILE.has("int8")) == (True, False)
     with pytest.raises(ConfigError, match=r"board has no network 'int8', it has: fp32"):
-        PROFILE.network("int8")
+        PROFILE.on("int8")

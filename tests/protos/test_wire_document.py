@@ -19,6 +19,7 @@ from isthmus import (
     Kept,
     Lossless,
     Raw,
+    Stage,
     SymbolCoder,
     Symbols,
     TensorSpec,
@@ -114,7 +115,7 @@ def array_of_text(text: str, spec: TensorSpec) -> AnyArray:
 def route_of(case: Example) -> tuple[Candidate, CutTensor]:
     """The example's encoding at every rung up to the one that its frame names."""
     rungs = [[case.encoding]] * (case.frame.rung + 1)
-    stage = "device/wire.onnx" if isinstance(case.encoding, Symbols) else None
+    stage = Stage() if isinstance(case.encoding, Symbols) else None
     return (
         candidate_of(*rungs, name=case.frame.candidate),
         CutTensor(boundary=case.spec, wire=case.spec, stage=stage),

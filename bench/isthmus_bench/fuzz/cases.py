@@ -17,11 +17,14 @@ from isthmus import (
     Predictor,
     Quantisation,
     Rung,
+    Stage,
     Symbols,
     TensorSpec,
     requantise_table,
 )
-from isthmus.manifest import DataType
+from isthmus.tensors import (
+    DataType,
+)
 from isthmus.v1 import split_pb2 as pb
 
 AnyArray = NDArray[np.generic]
@@ -60,7 +63,7 @@ def staged(*shape: int, name: str = "hidden", batch_axis: int | None = 0) -> Cut
     """A tensor of the fp32 head: its stage quantises, and what the encoder gets are symbols."""
     boundary = TensorSpec(name=name, data_type="float32", shape=shape, batch_axis=batch_axis)
     wire = msgspec.structs.replace(boundary, data_type="uint8")
-    return CutTensor(boundary=boundary, wire=wire, stage="device/wire-cut.onnx")
+    return CutTensor(boundary=boundary, wire=wire, stage=Stage())
 
 
 def symbols(levels: Levels, predictor: Predictor = "none", zero_point: int = 8) -> Symbols:

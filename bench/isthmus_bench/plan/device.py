@@ -33,7 +33,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.slow_board import SlowBoard
 from isthmus_edge import Agent, AgentConfig, Answer
 from isthmus_edge.device.calloff import CallOff
-from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
 from isthmus_partitioner.parts.timing import PAUSE_S
 

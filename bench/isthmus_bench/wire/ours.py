@@ -12,11 +12,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Coded, SymbolCoder, Symbols
+from isthmus import (
+    Coded,
+    SymbolCoder,
+    Symbols,
+    quantised,
+)
 from isthmus.prediction import predicted, restored
 from isthmus_bench.wire.weighing import AnyArray
 from isthmus_partitioner import PlanConfig
-from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, wire_ladder
+from isthmus_partitioner.wire.ladder import best_order, best_predictor, wire_ladder
 from isthmus_partitioner.wire.transform import Transform
 
 __all__ = ["OurTensor", "SymbolsCodec", "fitted"]

@@ -17,10 +17,10 @@ from isthmus import (
     Cut,
     CutTensor,
     FrameEncoder,
-    Held,
+    ReadyStage,
     Rung,
+    Stage,
     SymbolCoder,
-    Symbols,
     TensorSpec,
     decode_frame,
 )
@@ -30,7 +30,6 @@ from isthmus_bench.wire.ours import OurTensor, fitted
 from isthmus_bench.wire.scores import Score
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
-from isthmus_partitioner.wire.ladder import quantised
 
 __all__ = ["EqualSetting", "StreamFigures", "StreamRow", "measure_clip"]
 
@@ -116,8 +115,7 @@ def _transmit(
     encoding = tensor.ladder[rung]
     sent = tensor.transform.forward(values)
     spec = TensorSpec(name="cut", data_type="uint8", shape=sent.shape[1:])
-    # The stage that quantises is imitated by `_stage`; a test holds the two together.
-    place = CutTensor(boundary=spec, wire=spec, stage="imitated")
+    place = CutTensor(boundary=spec, wire=spec, stage=Stage())
     cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=(place,), tail=None)
     candidate = Candidate(
         id="cut",
@@ -129,23 +127,14 @@ def _transmit(
         reason="",
     )
     encoder, coder, kept = FrameEncoder(video=video), SymbolCoder(), None
+    stage = ReadyStage(Stage(), quantises=True, projection=None)
     for item in sent:
-        symbols = _stage(item[None], encoding, encoder.held(candidate, 0))
+        held = encoder.held(candidate, 0)
+        stuck = () if held is None else (held.symbols[0], held.hold)
+        symbols = stage.wire(item[None], encoding, *stuck)
         frame = encoder.encode(candidate, cut, 0, (symbols,))
         (arrived,), kept = decode_frame(frame, candidate, cut, coder, kept)
         yield arrived.view(np.uint8)[0], frame.ByteSize()
-
-
-def _stage(values: FloatArray, encoding: Symbols, held: Held | None) -> UInt8Array:
-    """Bit by bit what `isthmus_partitioner.wire.stages` builds, ties and rounding included."""
-    fresh = quantised(values, encoding)
-    if held is None:
-        return fresh
-    previous, step = held.symbols[0], np.float32(encoding.step)
-    moved = values - (previous.astype(np.float32) - encoding.zero_point) * step
-    stays = np.abs(moved) <= step * np.float32(held.hold)
-    stuck: UInt8Array = np.where(stays, previous, fresh)
-    return stuck
 
 
 def _h264(stream: Subject, clip: Clip, crf: int) -> StreamFigures:

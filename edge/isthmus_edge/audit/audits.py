@@ -24,9 +24,9 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.audit.lulls import Lulls
 from isthmus_edge.audit.verdicts import AuditStats, Verdicts
 from isthmus_edge.config import AgentConfig
-from isthmus_edge.device.runtime import AnyArray
 from isthmus_edge.events import Events
 from isthmus_edge.link import LinkEstimate
+from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.stream.frame import Frame
 
 SENT_WITHIN_S = 5.0  # after the answer

@@ -1,13 +1,13 @@
-"""The network on the device: chains of segments. A cut is "run the first i of its chain"."""
+"""A chain of segments that is loaded. A cut is "run the first i of them"."""
 
 from collections.abc import Collection, Mapping, Sequence
 
-from isthmus import Bundle, Cut, ModelError, Segment
 from isthmus import Chain as ChainRecord
+from isthmus import Segment
 from isthmus_edge.device.calloff import CallOff
-from isthmus_edge.device.runtime import AnyArray, Graph
+from isthmus_edge.runtimes import AnyArray, Graph
 
-__all__ = ["Chain", "Chains", "Tensors"]
+__all__ = ["Chain", "Link", "Tensors"]
 
 Tensors = Mapping[str, AnyArray]  # what is held of one frame, by name, as the graphs take it
 
@@ -20,7 +20,7 @@ class Chain:
     """
 
     def __init__(
-        self, record: ChainRecord, links: Sequence["_Link"], outputs: Sequence[str]
+        self, record: ChainRecord, links: Sequence["Link"], outputs: Sequence[str]
     ) -> None:
         self._links = links
         self._outputs = outputs
@@ -79,56 +79,16 @@ class Chain:
         return {n: tensor for n, tensor in held.items() if n in needed or n in boundary}
 
 
-class Chains:
-    """The chains of a bundle; what several of them share is loaded once.
-
-    At the start those that the policy may choose from; another one with the first frame that is
-    pinned to it.
-    """
-
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        self._bundle = bundle
-        self._threads = threads
-        self._loaded: dict[str, Chain] = {}
-        self._links: dict[Segment, _Link] = {}
-        for candidate in (bundle.manifest.local, *bundle.manifest.kept):
-            self.of(bundle.manifest.cut_of(candidate))
-
-    def holds(self, cut: Cut) -> bool:
-        """Whether the chain of a cut is loaded."""
-        return cut.chain in self._loaded
-
-    def of(self, cut: Cut) -> Chain:
-        """The chain of a cut; ModelError if it has to be loaded and cannot be."""
-        if not self.holds(cut):
-            manifest = self._bundle.manifest
-            record = manifest.chain_of(cut)
-            links = [self._link(segment) for segment in record.segments]
-            self._loaded[cut.chain] = Chain(record, links, [s.name for s in manifest.outputs])
-        return self._loaded[cut.chain]
-
-    def _link(self, segment: Segment) -> "_Link":
-        if segment not in self._links:
-            graph = Graph(self._bundle, segment.file, self._threads)
-            self._links[segment] = _Link(segment, graph)
-        return self._links[segment]
-
-
-class _Link:
+class Link:
     """A segment and its graph, whose tensors go by the manifest's names."""
 
     def __init__(self, segment: Segment, graph: Graph) -> None:
-        self._graph = graph
+        self.graph = graph
         self._inputs = tuple(spec.name for spec in segment.inputs)
         self._outputs = tuple(spec.name for spec in segment.outputs)
-        if set(graph.inputs) != set(self._inputs) or not set(self._outputs) <= set(graph.outputs):
-            raise ModelError(
-                f"{graph.file}: goes from {list(graph.inputs)} to {list(graph.outputs)}, the "
-                f"manifest says from {list(self._inputs)} to {list(self._outputs)}; build the "
-                "bundle again"
-            )
 
     def run(self, held: Tensors, call_off: CallOff | None) -> dict[str, AnyArray]:
+        """What the segment makes of what is held, by name."""
         feeds = {name: held[name] for name in self._inputs}
-        made = self._graph.run(feeds, self._outputs, call_off)
+        made = self.graph.run(feeds, self._outputs, call_off)
         return dict(zip(self._outputs, made, strict=True))

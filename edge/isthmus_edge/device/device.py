@@ -9,18 +9,20 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from isthmus import Bundle, Candidate, Cut, FrameEncoder
+from isthmus import Bundle, Candidate, Cut, FrameEncoder, Manifest
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.device.calloff import CallOff
-from isthmus_edge.device.chain import Chain, Chains
+from isthmus_edge.device.chain import Chain
+from isthmus_edge.device.chains import Chains
 from isthmus_edge.device.desk import REST_WAITS_S, Desk
 from isthmus_edge.device.pace import Pace
-from isthmus_edge.device.runtime import AnyArray
 from isthmus_edge.device.stages import Stages
+from isthmus_edge.runtimes import AnyArray, Runtimes, runnable, without_chains
 from isthmus_edge.stream.frame import Frame
 
 Result = TypeVar("Result")
@@ -71,13 +73,27 @@ class Device:
     """
 
     def __init__(self, bundle: Bundle, config: AgentConfig, pace: Pace) -> None:
-        self._manifest = bundle.manifest
-        self._chains = Chains(bundle, config.threads)
-        self._stages = Stages(bundle, config.threads)
+        runtimes = Runtimes(config.runtime)
+        able = runnable(bundle.manifest, bundle.path, runtimes)
+        self._chains = Chains(
+            replace(bundle, manifest=able), config.threads, runtimes, config.max_memory_bytes
+        )
+        self._manifest = without_chains(able, self._chains.left_out)
+        self._stages = Stages(bundle)
         self._encoder = FrameEncoder(video=config.video == "auto")
         self._pace = pace
         self._desk = Desk("isthmus-device")
         self._rests: set[Rest] = set()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The plan, without candidates that cannot run here or for which there is no memory."""
+        return self._manifest
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the networks that are loaded take."""
+        return self._chains.memory_bytes
 
     @property
     def rests_waiting(self) -> int:
@@ -92,14 +108,18 @@ class Device:
         chain = await self._chain(cut)
         boundary = [tensor.boundary.name for tensor in cut.tensors]
 
-        def work() -> tuple[Mapping[str, AnyArray], pb.Frame]:
+        def work() -> tuple[Mapping[str, AnyArray], pb.Frame, float]:
+            began = time.perf_counter()
             tensors = chain.head(frame.tensors, cut.depth, boundary)
-            return tensors, self._encode(tensors, candidate, fast_link=fast_link)
+            head_s = time.perf_counter() - began
+            message = self._encode(tensors, candidate, fast_link=fast_link)
+            return tensors, message, head_s / max(time.perf_counter() - began, 1e-9)
 
         kind = f"{candidate.id}@{candidate.chosen}"
-        (tensors, message), took_ms = await self._on_thread(kind, work)
+        (tensors, message, head_share), took_ms = await self._on_thread(kind, work)
         message.sequence = frame.sequence
         frame.tensors, frame.cut = tensors, cut
+        frame.head_ms, frame.encode_ms = took_ms * head_share, took_ms * (1 - head_share)
         return message, took_ms
 
     async def key_frame(self, frame: Frame, candidate: Candidate, *, fast_link: bool) -> pb.Frame:
@@ -149,8 +169,9 @@ class Device:
 
     async def _chain(self, cut: Cut) -> Chain:
         """Loading one is not a frame's work: it is not timed."""
-        if self._chains.holds(cut):
-            return self._chains.of(cut)
+        loaded = self._chains.loaded(cut)
+        if loaded is not None:
+            return loaded
         return await asyncio.wrap_future(self._desk.submit(partial(self._chains.of, cut)))
 
     async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:

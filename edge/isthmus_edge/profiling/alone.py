@@ -1,6 +1,6 @@
 """One network alone in a process of its own: does it run here at all, and what memory does it take?
 
-    python -m isthmus_edge.profiling.alone KIT FILE THREADS
+    python -m isthmus_edge.profiling.alone KIT NETWORK RUNTIME THREADS
 
 prints a `Trial` as JSON. The kernel may end it where memory is short; whoever started it lives on.
 """
@@ -15,27 +15,31 @@ from isthmus import IsthmusError
 from isthmus.memory import MemoryGrowth
 from isthmus_edge.profiling.kit import read_kit
 from isthmus_edge.profiling.session import Measured
+from isthmus_edge.profiling.subjects import subjects_of
 from isthmus_edge.profiling.trials import Trial
+from isthmus_edge.runtimes import Runtimes
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Load and run it on every item; the trial goes to stdout."""
-    folder, file, threads = arguments
+    folder, network, runtime, threads = arguments
     try:
-        trial = _tried(Path(folder), file, int(threads))
+        trial = _tried(Path(folder), f"{network} on {runtime}", int(threads))
     except IsthmusError as error:
         trial = Trial(problem=str(error))
     sys.stdout.write(msgspec.json.encode(trial).decode())
     return 0
 
 
-def _tried(folder: Path, file: str, threads: int) -> Trial:
+def _tried(folder: Path, name: str, threads: int) -> Trial:
     kit = read_kit(folder)  # its sums were checked by whoever started this
     items = kit.items()
+    (subject,) = (s for s in subjects_of(kit, Runtimes().usable) if s.name == name)
+    _, whole = next(subject.parts(kit))
     growth = MemoryGrowth()
-    network = Measured(kit.file(file), threads)
+    network = Measured(subject.runtime, whole, threads)
     for item in items:
         network.run(item)
     return Trial(memory_bytes=growth.bytes_now(), is_peak=growth.is_peak)

@@ -1,24 +1,24 @@
 """The device as it is now: what it is, what runs on it, how fast it is allowed to be, how warm."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 import psutil
 
 from isthmus import describe_machine
 from isthmus.profiles import Conditions
-from isthmus_edge.profiling.session import PROVIDER
+from isthmus_edge.runtimes import Runtime
 
 __all__ = ["conditions_now", "processor_temperature_c"]
 
 _SENSORS = ("cpu_thermal", "cpu-thermal", "soc_thermal", "coretemp", "k10temp", "zenpower")
 
 
-def conditions_now(threads: int, root: Path = Path("/")) -> Conditions:
+def conditions_now(threads: int, runtimes: Sequence[Runtime], root: Path = Path("/")) -> Conditions:
     """What a profile says of its device; no host name, no path. `root` holds /proc and /sys."""
     return Conditions(
         device=_text(root / "proc/device-tree/model") or describe_machine(),
@@ -26,9 +26,8 @@ def conditions_now(threads: int, root: Path = Path("/")) -> Conditions:
         system=platform.platform(),
         python=platform.python_version(),
         numpy=np.__version__,
-        onnxruntime=ort.__version__,
+        runtimes={runtime.name: runtime.version for runtime in runtimes},
         isthmus=version("isthmus"),
-        provider=PROVIDER,
         threads=threads,
         clock="thread CPU time" if threads == 1 else "wall time",
         governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isthmus import ConfigError
+from isthmus_edge.runtimes import RuntimeChoice
 
 __all__ = ["LEAST_ROUNDS", "ProfilingConfig", "Progress", "silent"]
 
@@ -19,10 +20,12 @@ class ProfilingConfig:
 
     `threads` compute one item. Every network and prefix runs once a round, for `rounds` rounds or,
     where that comes first, `seconds` (None: no limit), but never fewer than three times.
+    `runtime` "auto" measures every runtime that is installed, a name that one alone.
     `kernel_runs` are those under the runtime's profiler.
     """
 
     threads: int = 1
+    runtime: RuntimeChoice = "auto"
     rounds: int = 24
     seconds: float | None = None
     kernel_runs: int = 16

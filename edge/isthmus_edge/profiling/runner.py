@@ -13,18 +13,18 @@ from isthmus.profiles import (
     PROFILE_VERSION,
     Conditions,
     DeviceProfile,
-    KitNetwork,
     NetworkTimes,
     PrefixTime,
 )
 from isthmus_edge.profiling.conditions import conditions_now, processor_temperature_c
 from isthmus_edge.profiling.config import ProfilingConfig, Progress, silent
 from isthmus_edge.profiling.kept import Keeper, key_of
-from isthmus_edge.profiling.kernels import kernel_times
 from isthmus_edge.profiling.kit import OpenKit, open_kit
 from isthmus_edge.profiling.rounds import clock_of, run_rounds, spread_of
 from isthmus_edge.profiling.session import Feed, Measured
+from isthmus_edge.profiling.subjects import Subject, subjects_of
 from isthmus_edge.profiling.trials import try_alone
+from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
 
 __all__ = ["profile_kit"]
 
@@ -49,9 +49,10 @@ def profile_kit(
     """
     config = config or ProfilingConfig()
     kit = open_kit(folder)
-    conditions = conditions_now(config.threads)
+    runtimes = Runtimes(config.runtime).usable
+    conditions = conditions_now(config.threads, runtimes)
     keeper = Keeper(partial, key_of(kit.sha256, conditions))
-    run = _Run(kit, kit.items(), config, progress, keeper)
+    run = _Run(kit, kit.items(), runtimes, config, progress, keeper)
     with keeper.saving():
         run.measure()
     return run.profile(conditions)
@@ -63,6 +64,7 @@ class _Run:
 
     kit: OpenKit
     items: tuple[Feed, ...]
+    runtimes: tuple[Runtime, ...]
     config: ProfilingConfig
     progress: Progress
     keeper: Keeper
@@ -73,31 +75,38 @@ class _Run:
         kept = self.keeper.kept
         if kept.first_temperature_c is None:
             kept.first_temperature_c = processor_temperature_c()
-        networks = list(self._tried())
-        if not networks:
-            raise ModelError(f"{self.kit.folder}: no network of it runs here: " + self.notes[0])
-        self._look_inside(networks)
-        self._take_turns(networks)
+        subjects = list(self._tried())
+        if not subjects:
+            reasons = self.notes or ["no runtime that is installed takes any"]
+            raise ModelError(f"{self.kit.folder}: no network of it runs here: {reasons[0]}")
+        self._look_inside(subjects)
+        self._take_turns(subjects)
         self.progress(1.0, "done")
 
-    def _tried(self) -> Iterator[KitNetwork]:
+    def _tried(self) -> Iterator[Subject]:
         """The networks that run here, each tried in a process of its own."""
         trials = self.keeper.kept.trials
-        networks = self.kit.kit.networks
-        for done, network in enumerate(networks):
-            self.progress(_TRIED * done / len(networks), f"trying {network.name}")
-            if network.name not in trials:
-                trial = try_alone(self.kit, network.file, self.config.threads)
+        subjects = list(subjects_of(self.kit, self.runtimes))
+        for done, subject in enumerate(subjects):
+            self.progress(_TRIED * done / len(subjects), f"trying {subject.name}")
+            if subject.name not in trials:
+                trial = try_alone(self.kit, subject, self.config.threads)
                 if trial.problem is not None:
-                    self.notes.append(f"{network.name} was not measured: {trial.problem}")
+                    self.notes.append(f"{subject.name} was not measured: {trial.problem}")
                     continue
-                trials[network.name] = trial
+                trials[subject.name] = trial
                 self.keeper.save()
-            yield network
+            yield subject
 
-    def _look_inside(self, networks: list[KitNetwork]) -> None:
-        """The runtime's own profile of each network."""
+    def _look_inside(self, subjects: list[Subject]) -> None:
+        """ONNX Runtime's own profile of each network."""
         kernels = self.keeper.kept.kernels
+        networks = [s.network for s in subjects if s.runtime.name == "onnxruntime"]
+        if not networks:
+            return
+        # ONNX Runtime may not be installed: then nobody comes here.
+        from isthmus_edge.profiling.kernels import kernel_times  # noqa: PLC0415
+
         for done, network in enumerate(networks):
             share = _TRIED + (_LOOKED_INSIDE - _TRIED) * done / len(networks)
             self.progress(share, f"kernels of {network.name}")
@@ -108,10 +117,10 @@ class _Run:
                 )
                 self.keeper.save()
 
-    def _take_turns(self, networks: list[KitNetwork]) -> None:
-        """Rounds over all files, or over one after the other where memory is short."""
-        files = [file for network in networks for file in _files(network)]
-        groups = [files] if self._fits(networks) else [[file] for file in files]
+    def _take_turns(self, subjects: list[Subject]) -> None:
+        """Rounds over all parts, or over one after the other where memory is short."""
+        parts = [(s, key, files) for s in subjects for key, files in s.parts(self.kit)]
+        groups = [parts] if self._fits(subjects) else [[part] for part in parts]
         if len(groups) > 1:
             self.notes.append("measured one after the other: memory is too short for taking turns")
         for number, group in enumerate(groups):
@@ -119,20 +128,22 @@ class _Run:
             if opened:
                 self._rounds(opened, number, len(groups))
 
-    def _fits(self, networks: Iterable[KitNetwork]) -> bool:
+    def _fits(self, subjects: Iterable[Subject]) -> bool:
         trials = self.keeper.kept.trials
-        wanted = sum(trials[n.name].memory_bytes * (1 + len(n.prefixes)) for n in networks)
+        wanted = sum(trials[s.name].memory_bytes * (1 + len(s.network.prefixes)) for s in subjects)
         return wanted <= _SHARE_OF_MEMORY * psutil.virtual_memory().available
 
-    def _opened(self, files: Iterable[str]) -> Iterator[tuple[str, Measured]]:
-        for file in files:
+    def _opened(
+        self, parts: Iterable[tuple[Subject, str, GraphFiles]]
+    ) -> Iterator[tuple[str, Measured]]:
+        for subject, key, files in parts:
             try:
-                network = Measured(self.kit.file(file), self.config.threads)
+                network = Measured(subject.runtime, files, self.config.threads)
                 network.run(self.items[0])
             except ModelError as error:
-                self.notes.append(f"{file} was not measured: {error}")
+                self.notes.append(f"{key} was not measured: {error}")
                 continue
-            yield file, network
+            yield key, network
 
     def _rounds(self, opened: dict[str, Measured], number: int, groups: int) -> None:
         begin = time.monotonic()
@@ -155,10 +166,18 @@ class _Run:
         """All that was measured, as the record that others read."""
         kept = self.keeper.kept
         kit = self.kit.kit
-        networks = tuple(self._network_times(n) for n in kit.networks if n.file in kept.times)
+        subjects = [
+            subject
+            for subject in subjects_of(self.kit, self.runtimes)
+            if subject.key(subject.network) in kept.times
+        ]
+        networks = tuple(map(self._network_times, subjects))
         first, last = kept.first_temperature_c, processor_temperature_c()
-        drifting = [n for n in networks if abs(n.drift) > _NOTED_DRIFT]
-        notes = [f"{n.name} drifted by {n.drift:+.0%} over the rounds" for n in drifting]
+        notes = [
+            f"{n.name} on {n.runtime} drifted by {n.drift:+.0%} over the rounds"
+            for n in networks
+            if abs(n.drift) > _NOTED_DRIFT
+        ]
         if kept.begins > 1:
             notes.append(f"measured in {kept.begins} runs, with pauses between them")
         return DeviceProfile(
@@ -172,40 +191,36 @@ class _Run:
             memory="peak" if all(t.is_peak for t in kept.trials.values()) else "at the end",
             temperature_c=None if first is None or last is None else (first, last),
             networks=networks,
-            prefixes=tuple(self._prefix_times(networks)),
+            prefixes=tuple(self._prefix_times(subjects)),
             notes=(*self.notes, *notes),
         )
 
-    def _network_times(self, network: KitNetwork) -> NetworkTimes:
+    def _network_times(self, subject: Subject) -> NetworkTimes:
         kept = self.keeper.kept
-        spread = spread_of(kept.times[network.file])
+        spread = spread_of(kept.times[subject.key(subject.network)])
+        has_kernels = subject.runtime.name == "onnxruntime"
         return NetworkTimes(
-            name=network.name,
+            name=subject.network.name,
+            runtime=subject.runtime.name,
             ms=spread.ms,
             low_ms=spread.low_ms,
             high_ms=spread.high_ms,
-            memory_bytes=kept.trials[network.name].memory_bytes,
+            memory_bytes=kept.trials[subject.name].memory_bytes,
             drift=spread.drift,
-            kernels=kept.kernels[network.name],
+            kernels=kept.kernels[subject.network.name] if has_kernels else (),
         )
 
-    def _prefix_times(self, measured: Iterable[NetworkTimes]) -> Iterator[PrefixTime]:
-        names = {network.name for network in measured}
+    def _prefix_times(self, subjects: Iterable[Subject]) -> Iterator[PrefixTime]:
         times = self.keeper.kept.times
-        for network in self.kit.kit.networks:
-            for prefix in network.prefixes:
-                if network.name in names and prefix.file in times:
-                    spread = spread_of(times[prefix.file])
+        for subject in subjects:
+            for prefix in subject.network.prefixes:
+                if subject.key(prefix) in times:
+                    spread = spread_of(times[subject.key(prefix)])
                     yield PrefixTime(
-                        network=network.name,
+                        network=subject.network.name,
+                        runtime=subject.runtime.name,
                         tensors=prefix.tensors,
                         ms=spread.ms,
                         low_ms=spread.low_ms,
                         high_ms=spread.high_ms,
                     )
-
-
-def _files(network: KitNetwork) -> Iterator[str]:
-    yield network.file
-    for prefix in network.prefixes:
-        yield prefix.file

@@ -7,6 +7,7 @@ import sys
 import msgspec
 
 from isthmus_edge.profiling.kit import OpenKit
+from isthmus_edge.profiling.subjects import Subject
 
 __all__ = ["Trial", "try_alone"]
 
@@ -19,11 +20,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-def try_alone(kit: OpenKit, file: str, threads: int) -> Trial:
-    """Load and run one file of the kit in a fresh process; never raises for what that does."""
+def try_alone(kit: OpenKit, subject: Subject, threads: int) -> Trial:
+    """Load and run a network of the kit in a fresh process; never raises for what that does."""
     command = [sys.executable, "-m", "isthmus_edge.profiling.alone"]
     ran = subprocess.run(
-        [*command, str(kit.folder), file, str(threads)],
+        [*command, str(kit.folder), subject.network.name, subject.runtime.name, str(threads)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -32,10 +33,11 @@ def try_alone(kit: OpenKit, file: str, threads: int) -> Trial:
     if ran.returncode < 0:
         why = "for want of memory" if -ran.returncode == signal.SIGKILL else "it crashed"
         return Trial(
-            problem=f"{file}: its process was ended by signal {-ran.returncode}, most likely {why}"
+            problem=f"{subject.name}: its process was ended by signal {-ran.returncode}, "
+            f"most likely {why}"
         )
     try:
         return msgspec.json.decode(ran.stdout, type=Trial)
     except msgspec.DecodeError:
         last = (ran.stderr.strip().splitlines() or [f"status {ran.returncode}"])[-1]
-        return Trial(problem=f"{file}: its process failed: {last}")
+        return Trial(problem=f"{subject.name}: its process failed: {last}")

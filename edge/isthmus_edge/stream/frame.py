@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from isthmus import Candidate, Cut
 from isthmus_edge.answer import Answer
-from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.runtimes import AnyArray
 
 __all__ = ["Frame"]
 
@@ -18,6 +18,8 @@ class Frame:
 
     `cut` is None until a head has run. A `pinned` candidate's `chosen` is the rung to send.
     `ahead_bytes` are what the link still had to carry when it was sent, at `sent_at` (monotonic).
+    `begun_at` (monotonic) is when the device turned to it; `head_ms` and `encode_ms` are None until
+    that is done.
     """
 
     sequence: int
@@ -26,6 +28,9 @@ class Frame:
     deadline_ms: float | None
     pinned: Candidate | None = None
     accepted_at: float = field(default_factory=time.monotonic)
+    begun_at: float = 0.0
+    head_ms: float | None = None
+    encode_ms: float | None = None
     cut: Cut | None = None
     payload_bytes: int = 0
     sent_at: float = 0.0

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from isthmus import (
     Bundle,
@@ -33,13 +33,14 @@ from isthmus_edge.answer import Answer, Switch
 from isthmus_edge.audit.audits import Audits
 from isthmus_edge.config import AgentConfig, Objective
 from isthmus_edge.device.device import Device, Rest
-from isthmus_edge.device.runtime import AnyArray
 from isthmus_edge.events import Events
-from isthmus_edge.ledger import Ledger
+from isthmus_edge.ledger import Ledger, Outcome
 from isthmus_edge.policy.choice import Decision, window
 from isthmus_edge.policy.outlook import Outlook, Sent
 from isthmus_edge.policy.vitals import Vitals
+from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.stream.frame import Frame
+from isthmus_edge.stream.timed import timings_of
 from isthmus_edge.stream.underway import Ending, Underway
 from isthmus_edge.stream.uplink import Flight, Uplink
 from isthmus_edge.stream.waiting import Waiting
@@ -103,7 +104,16 @@ class Pipeline:
         if stale is not None:
             newer = self._config.max_queued
             text = f"frame {stale.sequence} was not begun before {newer} newer ones came"
-            self._end_in_error(stale, StaleFrameError(text), stale=True)
+            self._end_in_error(stale, StaleFrameError(text), "stale")
+
+    def cancel(self, sequence: int) -> None:
+        """Its caller wants no answer any more: a frame that is not begun ends here."""
+        frame = self._waiting.remove(sequence)
+        if frame is not None:
+            self.on_begin()
+            self._room.set()
+            if self._ledger.settle(sequence, "cancelled"):
+                frame.future.cancel()
 
     def link_changed(self) -> None:
         """Let waiting decisions be made again; what the other end held counts no more."""
@@ -174,6 +184,7 @@ class Pipeline:
     def _begun(self, frame: Frame) -> bool:
         if not self._waiting.take(frame):
             return False
+        frame.begun_at = time.monotonic()
         self.on_begin()
         return True
 
@@ -183,6 +194,7 @@ class Pipeline:
             self._note_use(decision)
         if decision.candidate.is_local:
             outputs, took_ms = await self._device.whole(frame)
+            frame.head_ms = took_ms
             self._outlook.note_device(decision.candidate, took_ms)
             self._end(frame, decision.candidate, Ending("device", outputs))
         else:
@@ -302,6 +314,7 @@ class Pipeline:
             latency_ms=frame.age_ms,
             payload_bytes=frame.payload_bytes,
             labels=self._bundle.labels,
+            timings=timings_of(frame, ending),
         )
         if not frame.future.done():
             frame.future.set_result(answer)
@@ -318,9 +331,8 @@ class Pipeline:
             if frame.cut.depth == 0 and frame.cut.chain == manifest.cut_of(manifest.local).chain:
                 self._outlook.note_device(manifest.local, ending.rest_ms)
 
-    def _end_in_error(self, frame: Frame, error: IsthmusError, *, stale: bool = False) -> None:
+    def _end_in_error(self, frame: Frame, error: IsthmusError, outcome: Outcome = "error") -> None:
         self.audits.ended(frame.sequence, in_cloud=False)
-        outcome: Literal["stale", "error"] = "stale" if stale else "error"
         if self._ledger.settle(frame.sequence, outcome) and not frame.future.done():
             frame.future.set_exception(error)
 

@@ -20,7 +20,7 @@ from isthmus import Candidate, Cut, LinkError, PeerError, SessionError, WireErro
 from isthmus.session import Answered, Failed, Lost, Missing
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.device.device import Rest
-from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.uplink import Flight, News
 

@@ -38,3 +38,11 @@ class Waiting:
             return False
         self._frames.popleft()
         return True
+
+    def remove(self, sequence: int) -> Frame | None:
+        """The frame of this number, which is not begun any more; None if it is not here."""
+        for frame in self._frames:
+            if frame.sequence == sequence:
+                self._frames.remove(frame)
+                return frame
+        return None

@@ -11,7 +11,9 @@ from google.protobuf.message import DecodeError
 from isthmus import ModelError, sha256_of
 from isthmus_partitioner.graph.refusals import first_line
 
-__all__ = ["ModelFile", "read_file"]
+__all__ = ["ModelFile", "is_tflite", "read_file"]
+
+_TFLITE = b"TFL3"  # at byte 4 of a TFLite file
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,26 @@ class ModelFile:
         return next(versions, 0)
 
 
+def is_tflite(path: Path) -> bool:
+    """Whether a file is called .tflite, or says that it is one."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix.lower() == ".tflite" or file.read(8)[4:] == _TFLITE
+    except OSError:  # whoever reads it says why
+        return False
+
+
 def read_file(path: Path) -> ModelFile:
     """Read the graph of an ONNX file.
 
     Raises ModelError that names the file if it cannot be read, holds no graph, or has weights in a
     file that is missing, shorter than the graph says or outside of the model's folder.
     """
+    if is_tflite(path):
+        raise ModelError(
+            f"{path}: a TFLite file; make an ONNX file of it with "
+            "isthmus_partitioner.tflite_source.import_tflite, as the commands do"
+        )
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus import Chain, CutTensor
+from isthmus import Chain, CutTensor, write_projection
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.graph.files import save_model
@@ -18,7 +18,13 @@ from isthmus_partitioner.runtime import all_cores, open_session, run_items
 from isthmus_partitioner.samples import SampleSets
 from isthmus_partitioner.wire.bottleneck import Verdict
 from isthmus_partitioner.wire.fitting import CutFitter, CutValues, Fitted, Ladder
-from isthmus_partitioner.wire.stages import quantises, stage_is_needed, stage_model, wire_spec
+from isthmus_partitioner.wire.stages import (
+    projection_of,
+    quantises,
+    stage_is_needed,
+    stage_of,
+    wire_spec,
+)
 from isthmus_partitioner.wire.transform import Transform
 
 __all__ = ["INPUT", "INPUT_TAIL", "LOCAL", "Builder", "BuiltCut"]
@@ -29,7 +35,7 @@ INPUT_TAIL = f"cloud/tail-{INPUT}.onnx"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuiltCut:
-    """A cut whose head and tail exist; `tail` and the tensors' stages are relative to the folder.
+    """A cut whose head and tail exist; its files are relative to the folder.
 
     The head is the first `depth` segments of `chain`.
 
@@ -48,9 +54,13 @@ class BuiltCut:
     bottleneck: Verdict | None
 
     @property
-    def stages(self) -> tuple[str, ...]:
+    def projections(self) -> tuple[str, ...]:
         """The files of its stages."""
-        return tuple(tensor.stage for tensor in self.tensors if tensor.stage is not None)
+        return tuple(
+            tensor.stage.projection
+            for tensor in self.tensors
+            if tensor.stage is not None and tensor.stage.projection is not None
+        )
 
 
 class Builder:
@@ -132,10 +142,10 @@ class Builder:
             stage = None
             if stage_is_needed(boundary, transform):
                 suffix = f"+{index}" if index else ""  # no id has a plus
-                stage = f"device/wire-{cut_id}{suffix}.onnx"
-                network = self._network
-                model = stage_model(boundary, transform, network.model, network.batches)
-                save_model(model, self.folder / stage)
+                stage = stage_of(boundary, transform, f"device/wire-{cut_id}{suffix}.npy")
+                projection = projection_of(transform)
+                if stage.projection is not None and projection is not None:
+                    write_projection(self.folder / stage.projection, projection)
             yield CutTensor(
                 boundary=boundary.spec,
                 wire=wire_spec(boundary, transform),

@@ -27,7 +27,15 @@ from isthmus_partitioner.parts.build import INPUT, INPUT_TAIL, LOCAL, BuiltCut
 from isthmus_partitioner.parts.chains import write_chain
 from isthmus_partitioner.planning.trying import Tried, TriedChain
 
-__all__ = ["RECORDS", "ModelCard", "cuts_of", "manifest_of", "write_records"]
+__all__ = [
+    "RECORDS",
+    "ModelCard",
+    "WrittenChains",
+    "cuts_of",
+    "manifest_of",
+    "write_chains",
+    "write_records",
+]
 
 Side = Literal["device", "cloud", "both", "record"]
 RECORDS = "record"
@@ -85,9 +93,17 @@ def _cut(built: BuiltCut, chain: TriedChain) -> Cut:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenChains:
+    """The chains of a bundle, on disk; `depths` of the cuts that are left, by id."""
+
+    chains: tuple[Chain, ...]
+    depths: Mapping[str, int]
+
+
 def manifest_of(  # noqa: PLR0913  what a bundle is made of
     network: Network,
-    tried: Tried,
+    written: WrittenChains,
     candidates: Sequence[Candidate],
     cuts: Mapping[str, Cut],
     folder: Path,
@@ -97,15 +113,10 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
     floor: float,
     edge_factor: float,
 ) -> Manifest:
-    """Leave only what kept candidates need in chains and files, and list what is there."""
-    kept = {c.cut for c in candidates if c.kept} | {INPUT, LOCAL}
-    chains, depths = _written(network, tried, kept, cuts, folder)
-    for built in tried.cuts.values():
-        if built.id not in kept:
-            for file in (built.tail, *built.stages):
-                _remove(folder / file)
+    """What is left in the folder by `write_chains`, and listed."""
+    kept = _kept_cuts(candidates)
     records = tuple(
-        msgspec.structs.replace(cut, depth=depths.get(cut.id, cut.depth))
+        msgspec.structs.replace(cut, depth=written.depths.get(cut.id, cut.depth))
         for cut in cuts.values()
         if cut.id in kept
     )
@@ -117,10 +128,10 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
         inputs=network.inputs,
         outputs=network.outputs,
         metric=metric,
-        chains=chains,
+        chains=written.chains,
         cuts=records,
         candidates=tuple(c for c in candidates if c.cut in kept),
-        files=tuple(_files(chains, records, card, folder)),
+        files=tuple(_files(written.chains, records, card, folder)),
         agreement_floor=floor,
         edge_factor=edge_factor,
         measured_on=describe_machine(),
@@ -130,10 +141,19 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
     return decode_manifest(encode_manifest(manifest), "the plan's manifest")
 
 
-def _written(
-    network: Network, tried: Tried, kept: set[str], cuts: Mapping[str, Cut], folder: Path
-) -> tuple[tuple[Chain, ...], dict[str, int]]:
-    """The chains that kept cuts need, divided at these alone, and the depths of the cuts."""
+def write_chains(
+    network: Network,
+    tried: Tried,
+    candidates: Sequence[Candidate],
+    cuts: Mapping[str, Cut],
+    folder: Path,
+) -> WrittenChains:
+    """Leave only what kept candidates need: chains divided at their cuts alone, their tails."""
+    kept = _kept_cuts(candidates)
+    for built in tried.cuts.values():
+        if built.id not in kept:
+            for file in (built.tail, *built.projections):
+                _remove(folder / file)
     chains: list[Chain] = []
     depths: dict[str, int] = {}
     wanted = {cuts[name].chain for name in kept}
@@ -149,7 +169,11 @@ def _written(
         depths |= {cut.id: depth for depth, cut in enumerate(own, start=1)}
         if cuts[LOCAL].chain == name:
             depths[LOCAL] = len(own) + 1
-    return tuple(chains), depths
+    return WrittenChains(tuple(chains), depths)
+
+
+def _kept_cuts(candidates: Iterable[Candidate]) -> set[str]:
+    return {c.cut for c in candidates if c.kept} | {INPUT, LOCAL}
 
 
 def _remove(path: Path) -> None:
@@ -176,10 +200,15 @@ def write_records(folder: Path, records: Mapping[str, msgspec.Struct]) -> None:
 def _files(
     chains: Iterable[Chain], cuts: Sequence[Cut], card: ModelCard, folder: Path
 ) -> Iterator[FileEntry]:
-    listed: list[tuple[str, Side]] = [
-        (segment.file, "device") for chain in chains for segment in chain.segments
+    segments = [segment for chain in chains for segment in chain.segments]
+    listed: list[tuple[str, Side]] = [(segment.file, "device") for segment in segments]
+    listed += [(s.tflite.file, "device") for s in segments if s.tflite is not None]
+    listed += [
+        (tensor.stage.projection, "device")
+        for cut in cuts
+        for tensor in cut.tensors
+        if tensor.stage is not None and tensor.stage.projection is not None
     ]
-    listed += [(t.stage, "device") for cut in cuts for t in cut.tensors if t.stage is not None]
     listed += [(cut.tail, "cloud") for cut in cuts if cut.tail is not None]
     weights = [
         (str(path.relative_to(folder)), side)

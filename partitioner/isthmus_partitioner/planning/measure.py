@@ -13,8 +13,6 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from isthmus import (
     Candidate,
     Chain,
@@ -25,9 +23,9 @@ from isthmus import (
     Picture,
     Raw,
     Rung,
-    Symbols,
     TensorSpec,
     left_to_answer,
+    open_stage,
 )
 from isthmus.pictures import available
 from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric
@@ -40,7 +38,6 @@ from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.wire.feeds import tail_feed
 from isthmus_partitioner.wire.through import (
     NOTHING_SENT,
-    Stage,
     WireFigures,
     after_a_pause,
     through_the_wire,
@@ -163,14 +160,11 @@ class Evaluation:
         items = run.items([tensor.boundary for tensor in cut.tensors])
         known = run.answers()
         outputs = left_to_answer(self._network.outputs, cut.at.cut.answers)
-        sessions = [
-            None if tensor.stage is None else open_session(folder / tensor.stage, threads=1)
-            for tensor in cut.tensors
-        ]
+        ready = [open_stage(folder, tensor) for tensor in cut.tensors]
         for rung in cut.ladder:
             stages = [
-                _stage(session, tensor, encoding)
-                for session, tensor, encoding in zip(sessions, cut.tensors, rung, strict=True)
+                None if stage is None else partial(stage.wire, encoding=encoding)
+                for stage, encoding in zip(ready, rung, strict=True)
             ]
             arrived, wire = through_the_wire(items, cut.tensors, rung, stages)
             fed = (tail_feed(cut.at.boundaries, item, rung) for item in arrived)
@@ -193,29 +187,6 @@ def until_bad(steps: Iterable[Step], floor: float) -> Iterator[Step]:
         below = below + 1 if step.close.agreement < floor else 0
         if below == _BAD or step.close.high < floor:
             return
-
-
-def _stage(session: Session | None, tensor: CutTensor, encoding: Encoding) -> Stage | None:
-    """What the device's stage makes of one item, nothing being held."""
-    if session is None:
-        return None
-    name = session.get_inputs()[0].name
-    beside: dict[str, AnyArray] = {}
-    if tensor.quantisation is None and isinstance(encoding, Symbols):
-        beside = {
-            "step": np.asarray(encoding.step, np.float32),
-            "zero_point": np.asarray(encoding.zero_point, np.uint8),
-            "highest": np.asarray(encoding.levels - 1, np.uint8),
-            "previous": np.zeros((1,) * len(tensor.wire.graph_shape), np.uint8),
-            "hold": np.asarray(0, np.float32),
-        }
-    return partial(_run_stage, session, name, beside)
-
-
-def _run_stage(
-    session: Session, name: str, beside: Mapping[str, AnyArray], boundary: AnyArray
-) -> AnyArray:
-    return session.run(None, {name: boundary, **beside})[0]
 
 
 @dataclass(frozen=True, slots=True)

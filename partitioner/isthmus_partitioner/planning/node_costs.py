@@ -21,7 +21,8 @@ class NodeCosts:
     """Times in ms by node of the network; `here` and `device` by precision of the head.
 
     `cloud` is the fp32 network with all threads of the cloud. `memory_bytes` is what the whole
-    network takes on the device, by precision, `memory_here_bytes` what the same takes here.
+    network takes on the device, by precision, `memory_here_bytes` what the same takes here. `paces`
+    compares the two on one runtime, by precision.
     """
 
     here: Mapping[str, FloatArray]
@@ -29,6 +30,14 @@ class NodeCosts:
     cloud: FloatArray
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     memory_here_bytes: Mapping[str, int] = field(default_factory=dict)
+    paces: Mapping[str, float] = field(default_factory=dict)
+
+    def pace(self, precision: str) -> float:
+        """How many times longer the device takes than this machine for the same work.
+
+        `factor` is of two runtimes where the device runs its heads on another one than ours.
+        """
+        return self.paces.get(precision, self.factor(precision))
 
     def factor(self, precision: str, head: frozenset[int] | None = None) -> float:
         """How many times longer the device takes than this machine, for a head or for all."""

@@ -1,13 +1,13 @@
 """From a network with its profile to a measured plan, and the files that its bundle needs."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from isthmus import Candidate, answer_bytes
+from isthmus import Candidate, Chain, answer_bytes
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.cuts.cut import NetworkCut
@@ -15,10 +15,18 @@ from isthmus_partitioner.cuts.network_dag import NetworkDag, network_dag
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import INPUT, LOCAL, Builder
+from isthmus_partitioner.parts.twins import with_twins
 from isthmus_partitioner.planning.constraints import Goals, breaches_of
 from isthmus_partitioner.planning.envelope import LOCAL_ADVANTAGE, Offer
 from isthmus_partitioner.planning.explain import explain
-from isthmus_partitioner.planning.listing import ModelCard, cuts_of, manifest_of, write_records
+from isthmus_partitioner.planning.listing import (
+    ModelCard,
+    WrittenChains,
+    cuts_of,
+    manifest_of,
+    write_chains,
+    write_records,
+)
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, Trial, as_candidate
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
@@ -31,6 +39,7 @@ from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
 from isthmus_partitioner.precision.front import WORTH_IT
 from isthmus_partitioner.precision.search import Precision
 from isthmus_partitioner.profiles.profile import Profile
+from isthmus_partitioner.profiles.runtime_choice import RuntimeNote
 from isthmus_partitioner.samples import SampleSets
 
 __all__ = ["ALL_INT8", "Groundwork", "local_chain", "make_plan"]
@@ -49,6 +58,7 @@ class Groundwork:
     sets: SampleSets
     metric: Metric
     card: ModelCard
+    runtimes: Mapping[str, RuntimeNote] = field(default_factory=dict)
 
 
 def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Progress) -> Plan:
@@ -153,7 +163,7 @@ def _rivals(
         good = [s.wire for s in trial.steps if s.close.agreement >= config.agreement_floor]
         if good and config.goals.privacy_depth == 0:
             wire = min(good, key=lambda wire: wire.payload_bytes)
-            encode_ms = wire.encode_ms * costs.factor(precision)
+            encode_ms = wire.encode_ms * costs.pace(precision)
             whole_ms = wire.decode_ms + cloud_ms
             yield Offer(trial.id, encode_ms, wire.payload_bytes, whole_ms, returned)
 
@@ -164,7 +174,7 @@ def _decided(
     """Choose, write down why, and leave in the folder what is needed."""
     tried, floor = outcome.tried, config.agreement_floor
     local = local_chain(tried, floor)
-    factor = known.costs.factor(local.plan.precision)
+    factor = known.costs.pace(local.plan.precision)
     no_head = Surroundings(
         edge_ms=0.0,
         memory_bytes=0,
@@ -183,11 +193,13 @@ def _decided(
     progress(f"keeping {sum(c.kept for c in chosen)} of {len(chosen)} candidates")
     others = tuple(_other_locals(tried, local, config.goals))
     why = explain(standing, tuple(tried.head_times), others)
-    record = _record(known, outcome, standing, others, why)
+    written = write_chains(known.network, tried, chosen, cuts, folder)
+    twinned, twin_notes = _twinned(known, written, folder)
+    record = _record(known, outcome, standing, others, (*why, *_runtime_words(known)), twin_notes)
     write_records(folder, {"plan": record, "profile": known.profile})
     manifest = manifest_of(
         known.network,
-        tried,
+        twinned,
         chosen,
         cuts,
         folder,
@@ -199,12 +211,35 @@ def _decided(
     return Plan(manifest=manifest, record=record)
 
 
+def _twinned(
+    known: Groundwork, written: WrittenChains, folder: Path
+) -> tuple[WrittenChains, tuple[str, ...]]:
+    """The chains with TFLite twins and their runtimes, and why some segments stay ONNX."""
+    chains: list[Chain] = []
+    notes: list[str] = []
+    for chain in written.chains:
+        name = "int8" if chain.id == ALL_INT8 else {"int8": "head"}.get(chain.precision, "fp32")
+        note = known.runtimes.get(name)
+        runtime = "onnxruntime" if note is None else note.runtime
+        made, why = with_twins(known.network, chain, runtime, folder, known.sets.held_back)
+        chains.append(made)
+        notes += why
+    return WrittenChains(tuple(chains), written.depths), tuple(notes)
+
+
+def _runtime_words(known: Groundwork) -> Iterator[str]:
+    for note in known.runtimes.values():
+        if note.network == "fp32" or known.precision.chosen.kind != "fp32":
+            yield note.reason
+
+
 def _record(
     known: Groundwork,
     outcome: _Outcome,
     standing: Standing,
     others: tuple[Candidate, ...],
     why: tuple[str, ...],
+    twin_notes: tuple[str, ...],
 ) -> PlanRecord:
     tried, sets = outcome.tried, known.sets
     kept = {c.cut for c in standing.candidates if c.kept} | {INPUT, LOCAL}
@@ -221,7 +256,8 @@ def _record(
         transforms=tuple(_notes(tried)),
         layout=tried.layout,
         why=why,
-        notes=(*known.network.notes, *sets.notes, *outcome.notes),
+        runtimes=tuple(known.runtimes.values()),
+        notes=(*known.network.notes, *sets.notes, *outcome.notes, *twin_notes),
         precision=known.precision.chosen.name,
         precision_reason=known.precision.reason,
         calibration_items=len(sets.fitted) + len(sets.held_back),

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus import Encoding, Lossless, ModelError, Symbols, left_to_answer
+from isthmus import (
+    Encoding,
+    Lossless,
+    ModelError,
+    Symbols,
+    left_to_answer,
+    quantised,
+)
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.refusals import first_line
@@ -18,7 +25,7 @@ from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
 from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.wire.feeds import tail_feeds
-from isthmus_partitioner.wire.ladder import quantised, step_encodings
+from isthmus_partitioner.wire.ladder import step_encodings
 
 __all__ = ["PROBED_STEPS", "Probe"]
 

@@ -152,7 +152,7 @@ class Proposer:
     def _dag_costs(self, precision: str, index: int) -> Costs:
         nodes = list(self._places.nodes)
         wire = [self._sizes.get(tensor.name) for tensor in self._places.dag.tensors]
-        factor = self._costs.factor(precision)
+        pace = self._costs.pace(precision)
         return Costs(
             edge_ms=self._costs.device[precision][nodes],
             cloud_ms=self._costs.cloud[nodes],
@@ -163,14 +163,14 @@ class Proposer:
                 [
                     0.0
                     if s is None
-                    else s.by_step[index].encode_ms * factor + s.by_step[index].decode_ms
+                    else s.by_step[index].encode_ms * pace + s.by_step[index].decode_ms
                     for s in wire
                 ]
             ),
         )
 
     def _forecasts(self, cut: NetworkCut, precision: str) -> Iterator[Forecast]:
-        factor = self._costs.factor(precision)
+        pace = self._costs.pace(precision)
         asked = left_to_answer(self._network.outputs, cut.answers)
         for index, step in enumerate(PROBED_STEPS):
             wire = [self._sizes[spec.name].by_step[index] for spec in cut.tensors]
@@ -180,7 +180,7 @@ class Proposer:
                 macs_share=cut.macs_share,
                 step=step,
                 edge_ms=self._costs.device_ms(precision, cut.head),
-                encode_ms=sum(figures.encode_ms for figures in wire) * factor,
+                encode_ms=sum(figures.encode_ms for figures in wire) * pace,
                 payload_bytes=sum(figures.payload_bytes for figures in wire),
                 decode_ms=sum(figures.decode_ms for figures in wire),
                 tail_ms=self._costs.cloud_ms(cut.head),

@@ -11,6 +11,7 @@ from isthmus_partitioner.planning.race import Compared, Win
 from isthmus_partitioner.planning.selection import Standing
 from isthmus_partitioner.planning.trying import HeadTimes
 from isthmus_partitioner.precision.front import Point
+from isthmus_partitioner.profiles.runtime_choice import RuntimeNote
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["Gap", "GoalsRecord", "Plan", "PlanRecord", "TransformNote"]
@@ -81,8 +82,9 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every cut
     as predicted; `gaps` how far predictions were off where cuts were built; `front` the head
     precisions that were tried; `transforms` what became of each built cut's tensors before the
-    wire; `layout` says how heads share the device's memory; `why` explains the plan in sentences;
-    `notes` what is to be known about model and inputs.
+    wire; `runtimes` what the device runs its networks on, and why; `layout` says how heads share
+    the device's memory; `why` explains the plan in sentences; `notes` what is to be known about
+    model and inputs.
     """
 
     goals: GoalsRecord
@@ -95,6 +97,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     front: tuple[Point, ...]
     head_times: tuple[HeadTimes, ...]
     transforms: tuple[TransformNote, ...]
+    runtimes: tuple[RuntimeNote, ...]
     layout: str
     why: tuple[str, ...]
     notes: tuple[str, ...]

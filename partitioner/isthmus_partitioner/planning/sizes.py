@@ -7,7 +7,12 @@ from itertools import accumulate, repeat
 
 import numpy as np
 
-from isthmus import ModelError, SymbolCoder, TensorSpec
+from isthmus import (
+    ModelError,
+    SymbolCoder,
+    TensorSpec,
+    quantised,
+)
 from isthmus.lossless import encode_exactly
 from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
@@ -16,7 +21,7 @@ from isthmus_partitioner.parts.boundary import Boundary
 from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.runtime import AnyArray, all_cores
 from isthmus_partitioner.samples import Samples
-from isthmus_partitioner.wire.ladder import quantised, step_encodings
+from isthmus_partitioner.wire.ladder import step_encodings
 from isthmus_partitioner.wire.through import WireFigures, forecast
 
 __all__ = ["ITEMS", "TensorSizes", "exact_tensors", "tensor_sizes"]

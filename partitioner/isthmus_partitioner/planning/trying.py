@@ -240,7 +240,7 @@ class _Tries:
         return Surroundings(
             edge_ms=tried.prefix_ms[depth],
             memory_bytes=tried.memory_bytes[depth],
-            factor=self._costs.factor(tried.plan.precision),
+            factor=self._costs.pace(tried.plan.precision),
             tail_ms=tail_ms,
             answer_bytes=returned,
         )

@@ -1,9 +1,11 @@
 """Node costs of a network on the plan's device and in its cloud, from profiles."""
 
 import time
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
-from isthmus import ConfigError
+from isthmus import ConfigError, RuntimeName
 from isthmus.profiles import DeviceProfile
 from isthmus_partitioner.config import PlanConfig
 from isthmus_partitioner.graph.network import Network
@@ -18,19 +20,22 @@ _ROUNDS = 7
 _NETWORKS = {"fp32": "fp32", "int8": "head"}  # precision: the profile's name of the network
 
 
-def node_costs(
+def node_costs(  # noqa: PLR0913, PLR0917  what is planned, for whom, and what is known of them
     network: Network,
     here: DeviceProfile,
     edge: DeviceProfile | None,
     cloud: DeviceProfile | None,
     config: PlanConfig,
     items: Samples,
+    runtimes: Mapping[str, RuntimeName] = MappingProxyType({}),
 ) -> NodeCosts:
     """Costs for `edge` and `cloud`, or for this machine where one of them is None.
 
     Without a profile of the device it is `config.edge_factor` times slower than this machine. The
     cloud's default is this machine with all cores, in which the whole network is timed with the
-    first of `items`. ConfigError for profiles of another model, and for a profile with a factor.
+    first of `items`. `runtimes` says what the device runs a network of a profile on: ONNX Runtime,
+    as here, if it is not there. ConfigError for profiles of another model, and for a profile with
+    a factor.
     """
     require_same_model(edge, cloud, network)
     if edge is not None and (config.edge_factor != 1 or config.edge_network_ms is not None):
@@ -39,35 +44,42 @@ def node_costs(
             "--edge-network-ms out, or --edge"
         )
     graph = network.model.graph
-    times = {
-        precision: node_ms(here, name, graph)
-        for precision, name in _NETWORKS.items()
-        if here.has(name)
-    }
-    if edge is None:
-        factor = _factor(config, here)
-        device = {precision: ms * factor for precision, ms in times.items()}
-    else:
-        device = {precision: node_ms(edge, _NETWORKS[precision], graph) for precision in times}
-    there_bytes, here_bytes = (
-        {p: profile.network(_NETWORKS[p]).memory_bytes for p in times}
-        for profile in (edge or here, here)
-    )
+    names = {p: name for p, name in _NETWORKS.items() if here.has(name)}
+    chosen = {name: runtimes.get(name, "onnxruntime") for name in names.values()}
+    times = {p: node_ms(here, name, graph, "onnxruntime") for p, name in names.items()}
+    there = edge or here
+    factor = _factor(config, here, chosen) if edge is None else 1.0
+    device = {p: node_ms(there, n, graph, chosen[n], here) * factor for p, n in names.items()}
+    there_bytes = {p: there.on(n, chosen[n]).memory_bytes for p, n in names.items()}
+    here_bytes = {p: here.on(n, "onnxruntime").memory_bytes for p, n in names.items()}
+    paces = {p: factor * _pace(there, here, name, chosen[name]) for p, name in names.items()}
     in_cloud = _cloud(network, times["fp32"], cloud, items)
-    return NodeCosts(times, device, in_cloud, there_bytes, here_bytes)
+    return NodeCosts(times, device, in_cloud, there_bytes, here_bytes, paces)
 
 
-def _factor(config: PlanConfig, here: DeviceProfile) -> float:
+def _factor(config: PlanConfig, here: DeviceProfile, chosen: Mapping[str, RuntimeName]) -> float:
     if config.edge_network_ms is None:
         return config.edge_factor
-    return config.edge_network_ms / here.network("head" if here.has("head") else "fp32").ms
+    name = "head" if here.has("head") else "fp32"
+    return config.edge_network_ms / here.on(name, chosen[name]).ms
+
+
+def _pace(there: DeviceProfile, here: DeviceProfile, name: str, preferred: RuntimeName) -> float:
+    """The ratio of two devices' times for a network, on a runtime that both have."""
+    known = {times.runtime: times.ms for times in here.on_runtimes(name)}
+    found = {times.runtime: times.ms for times in there.on_runtimes(name)}
+    both = [runtime for runtime in found if known.get(runtime)]
+    if not both:
+        return there.on(name).ms / here.on(name).ms
+    runtime = preferred if preferred in both else both[0]
+    return found[runtime] / known[runtime]
 
 
 def _cloud(
     network: Network, fp32_ms: FloatArray, cloud: DeviceProfile | None, items: Samples
 ) -> FloatArray:
     if cloud is not None:
-        return node_ms(cloud, "fp32", network.model.graph)
+        return node_ms(cloud, "fp32", network.model.graph, "onnxruntime")
     feed = next(iter(items.feeds(network.inputs)))
     session = open_session(network.model, threads=all_cores())
     runs = {"whole": partial(session.run, None, feed)}

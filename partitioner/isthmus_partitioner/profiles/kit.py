@@ -1,13 +1,14 @@
 """The profile kit: a network, and prefixes of it, for a device that has only a runtime."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from isthmus import ConfigError, ModelError, sha256_of
+from isthmus import ConfigError, ModelError, TfliteForm, sha256_of
 from isthmus.profiles import (
     INPUTS_NAME,
     KIT_NAME,
@@ -24,9 +25,11 @@ from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import assemble, initialisers, nodes_between
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.profiles.prefixes import prefix_cuts
+from isthmus_partitioner.profiles.twins import write_twin
 from isthmus_partitioner.profiles.weights import with_weights_outside
 from isthmus_partitioner.runtime import open_session, session_options
 from isthmus_partitioner.samples import Samples
+from isthmus_partitioner.tflite import NotLoweredError
 
 __all__ = ["PREFIXED", "write_kit"]
 
@@ -91,6 +94,7 @@ def _written(
     weights = folder / f"{name}.weights"
     light = with_weights_outside(model, network.path.parent, weights)
     _save(light, folder / f"{name}.onnx")
+    twins = _Twins(network, folder)
     head = HeadGraph(network, light)
     prefixes: list[KitPrefix] = []
     for cut in cuts:
@@ -99,13 +103,42 @@ def _written(
             continue
         file = f"{name}-{len(prefixes)}.onnx"
         ends = [*(boundary.name for boundary in held.boundaries), *cut.answers]
-        _save(_prefix(light, ends), folder / file)
+        prefix = _prefix(light, ends)
+        _save(prefix, folder / file)
         if not _is_accepted(folder / file):  # one prefix less only means a coarser time
             (folder / file).unlink()
             continue
         tensors = (*(spec.name for spec in cut.tensors), *cut.answers)
-        prefixes.append(KitPrefix(tensors=tensors, file=file))
-    return KitNetwork(name=name, file=f"{name}.onnx", prefixes=tuple(prefixes))
+        twin = twins.of(_prefix(model, ends), f"{name}-{len(prefixes)}.tflite")
+        prefixes.append(
+            KitPrefix(tensors=tensors, file=file, inputs=_inputs_of(prefix), tflite=twin)
+        )
+    return KitNetwork(
+        name=name,
+        file=f"{name}.onnx",
+        inputs=_inputs_of(light),
+        prefixes=tuple(prefixes),
+        tflite=twins.of(model, f"{name}.tflite"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Twins:
+    """Makes the TFLite twins of what goes into a kit, where there can be one."""
+
+    network: Network
+    folder: Path
+
+    def of(self, model: onnx.ModelProto, file: str) -> TfliteForm | None:
+        try:
+            return write_twin(model, self.network.path.parent, self.folder / file)
+        except NotLoweredError:  # measured on ONNX Runtime alone; the plan says why
+            return None
+
+
+def _inputs_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    constants = initialisers(model.graph)
+    return tuple(info.name for info in model.graph.input if info.name not in constants)
 
 
 def _prefix(model: onnx.ModelProto, ends: list[str]) -> onnx.ModelProto:

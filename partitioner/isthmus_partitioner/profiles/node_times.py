@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus import ConfigError
+from isthmus import ConfigError, RuntimeName
 from isthmus.profiles import DeviceProfile, KernelTime, PrefixTime
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import nodes_between
@@ -17,21 +17,34 @@ __all__ = ["charged_ms", "node_ms", "require_same_model"]
 FloatArray = NDArray[np.float64]
 
 
-def node_ms(profile: DeviceProfile, name: str, graph: onnx.GraphProto) -> FloatArray:
+def node_ms(
+    profile: DeviceProfile,
+    name: str,
+    graph: onnx.GraphProto,
+    runtime: RuntimeName | None = None,
+    shape: DeviceProfile | None = None,
+) -> FloatArray:
     """What each node of `graph` (the fp32 network's) takes in the network `name`, in ms.
+
+    On `runtime`; None: the one that is fastest for it. Which kernel takes which share only ONNX
+    Runtime tells: if it was not measured on that device, `shape` is whose shares are taken.
 
     Kernels are charged to the nodes that they come from. Sums of kernels are not the time of a
     network, so the sums are scaled to the whole network and to each prefix that was timed as such:
     the cumulative time runs through all of them, monotone, and is linear in the kernels' own
     between two. Raises ConfigError if the profile has no such network.
     """
-    network = profile.network(name)
-    times = charged_ms(network.kernels, graph)
+    network = profile.on(name, runtime)
+    times = charged_ms(_kernels(name, profile, shape), graph)
     if not times.any():  # too quick for the profiler's clock
         times += 1
     rank = np.full(len(graph.node), -1)  # how many prefixes end before the node, -1: not said yet
     ends_ms: list[float] = []
-    prefixes = [prefix for prefix in profile.prefixes if prefix.network == name]
+    prefixes = [
+        prefix
+        for prefix in profile.prefixes
+        if (prefix.network, prefix.runtime) == (name, network.runtime)
+    ]
     for members, prefix in _nested(prefixes, graph):
         band = members & (rank < 0)
         if times[band].sum() > 0 and times[~members].sum() > 0:
@@ -44,6 +57,15 @@ def node_ms(profile: DeviceProfile, name: str, graph: onnx.GraphProto) -> FloatA
     scales: FloatArray = np.divide(spans_ms, sums_ms, out=np.zeros(len(ends)), where=sums_ms > 0)
     times *= scales[rank]
     return times
+
+
+def _kernels(name: str, *profiles: DeviceProfile | None) -> tuple[KernelTime, ...]:
+    """Those of the first profile that has any."""
+    for profile in profiles:
+        for network in () if profile is None else profile.on_runtimes(name):
+            if network.kernels:
+                return network.kernels
+    return ()
 
 
 def charged_ms(kernels: Iterable[KernelTime], graph: onnx.GraphProto) -> FloatArray:

@@ -10,6 +10,7 @@ from isthmus.profiles import DeviceProfile
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import used_by
 from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.profiles.runtime_choice import TITLES
 
 __all__ = ["NodeRow", "Profile", "as_json", "profile_of"]
 
@@ -72,7 +73,7 @@ def profile_of(
         int8_ms=None if int8 is None else float(int8.sum()),
         cloud_ms=float(costs.cloud.sum()),
         head_name=head_name,
-        memory_bytes={times.name: times.memory_bytes for times in device.networks},
+        memory_bytes={t.name: device.on(t.name).memory_bytes for t in device.networks},
         nodes=tuple(_rows(network, costs.device["fp32"], int8, costs.cloud)),
         notes=device.notes,
     )
@@ -81,7 +82,8 @@ def profile_of(
 def _described(device: DeviceProfile) -> str:
     known = device.conditions
     threads = "1 thread" if known.threads == 1 else f"{known.threads} threads"
-    return f"{known.device}, {threads}, ONNX Runtime {known.onnxruntime}"
+    runtimes = ", ".join(f"{TITLES[name]} {known.runtimes[name]}" for name in known.runtimes)
+    return f"{known.device}, {threads}, {runtimes}"
 
 
 def _rows(

@@ -13,7 +13,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from isthmus import Encoding, Lossless, Symbols, left_to_answer, requantise_table
+from isthmus import (
+    Encoding,
+    Lossless,
+    Symbols,
+    left_to_answer,
+    quantised,
+    requantise_table,
+)
 from isthmus_partitioner.agreement.metrics import Answers, Closeness, Metric
 from isthmus_partitioner.config import PlanConfig, UInt8Array
 from isthmus_partitioner.graph.network import Network
@@ -22,7 +29,7 @@ from isthmus_partitioner.parts.segments import tail_model
 from isthmus_partitioner.runtime import AnyArray, Session, all_cores, open_session, run_items
 from isthmus_partitioner.wire.bottleneck import Curve, Verdict, compare, projections
 from isthmus_partitioner.wire.feeds import tail_feeds
-from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, step_encodings
+from isthmus_partitioner.wire.ladder import best_order, best_predictor, step_encodings
 from isthmus_partitioner.wire.stages import quantises
 from isthmus_partitioner.wire.through import forecast
 from isthmus_partitioner.wire.transform import PLAIN, Transform

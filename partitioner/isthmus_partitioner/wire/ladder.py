@@ -15,7 +15,7 @@ from isthmus import Levels, Predictor, Quantisation, SymbolCoder, Symbols
 from isthmus.prediction import predicted
 from isthmus_partitioner.wire.transform import PLAIN, Transform, by_entropy
 
-__all__ = ["best_order", "best_predictor", "quantised", "step_encodings", "wire_ladder"]
+__all__ = ["best_order", "best_predictor", "step_encodings", "wire_ladder"]
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
@@ -61,13 +61,6 @@ def step_encodings(
 def _encoding(sample: FloatArray, step: float) -> Symbols:
     fine, coarse = (_placed(sample, step, levels) for levels in _LEVELS)
     return coarse[0] if coarse[1] <= _CLIPPING * fine[1] else fine[0]
-
-
-def quantised(values: FloatArray, encoding: Symbols) -> UInt8Array:
-    """Symbols of values as QuantizeLinear makes them: round to even, saturate."""
-    symbols = np.rint(values / np.float32(encoding.step)) + encoding.zero_point
-    clipped: UInt8Array = np.clip(symbols, 0, encoding.levels - 1).astype(np.uint8)
-    return clipped
 
 
 def best_order(symbols: UInt8Array, levels: Levels, *, blank: int = 0) -> Transform:

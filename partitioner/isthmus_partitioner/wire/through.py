@@ -32,7 +32,7 @@ _OTHER_DATA = np.ones(2_000_000)  # 16 MB: more than a core's own caches
 
 __all__ = [
     "NOTHING_SENT",
-    "Stage",
+    "ToWire",
     "WireFigures",
     "after_a_head",
     "after_a_pause",
@@ -40,7 +40,7 @@ __all__ = [
     "through_the_wire",
 ]
 
-Stage = Callable[[AnyArray], AnyArray]  # a boundary tensor of one item -> its wire tensor
+ToWire = Callable[[AnyArray], AnyArray]  # a boundary tensor of one item -> its wire tensor
 Tensors = tuple[AnyArray, ...]  # of one item, in graph shapes, in the order of the cut
 
 
@@ -71,7 +71,7 @@ def through_the_wire(
     items: Iterable[Tensors],
     tensors: Sequence[CutTensor],
     encodings: tuple[Encoding, ...],
-    stages: Sequence[Stage | None],
+    stages: Sequence[ToWire | None],
     before: Callable[[], None] = after_a_head,
 ) -> tuple[list[Tensors], WireFigures]:
     """Encode and decode each item as device and cloud do.

@@ -13,7 +13,9 @@ from isthmus.agreement.closeness import (
     FloatArray,
     closeness_of,
 )
-from isthmus.manifest import TensorSpec
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 __all__ = ["Tensors", "Vectors", "is_float"]
 

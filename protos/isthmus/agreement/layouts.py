@@ -13,7 +13,9 @@ from isthmus.agreement.closeness import AnyArray, FloatArray
 from isthmus.agreement.detection import Boxes, LaidOut, strongest
 from isthmus.agreement.distance import is_float
 from isthmus.errors import ConfigError
-from isthmus.manifest import TensorSpec
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 __all__ = ["LAYOUTS", "decoder", "yolox_cells"]
 

@@ -22,7 +22,12 @@ from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.agreement.layouts import decoder
 from isthmus.agreement.outputs import first_fitting, is_line, is_row, is_vector
 from isthmus.errors import ConfigError
-from isthmus.manifest import Manifest, TensorSpec
+from isthmus.manifest import (
+    Manifest,
+)
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 __all__ = ["metric_of"]
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from isthmus.agreement.distance import is_float
-from isthmus.manifest import TensorSpec
+from isthmus.tensors import (
+    TensorSpec,
+)
 
 LEAST_CHARACTERS = 8
 

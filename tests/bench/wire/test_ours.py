@@ -20,6 +20,7 @@ from isthmus import (
     Levels,
     Predictor,
     Rung,
+    Stage,
     SymbolCoder,
     Symbols,
     TensorSpec,
@@ -50,7 +51,7 @@ def tensor() -> OurTensor:
 def sent(item: UInt8Array, encoding: Symbols) -> bytes:
     """What the product puts into a frame for symbols [*shape]."""
     spec = TensorSpec(name="cut", data_type="uint8", shape=item.shape)
-    place = CutTensor(boundary=spec, wire=spec, stage="device/wire.onnx")
+    place = CutTensor(boundary=spec, wire=spec, stage=Stage())
     cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,), tail=None)
     candidate = Candidate(
         id="cut",

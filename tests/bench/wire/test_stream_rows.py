@@ -8,20 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.bench.wire import tiny
-from tests.partitioner.networks import Builder
-from tests.partitioner.serving import run_stage
 
 from isthmus import (
-    HOLD,
     UNMEASURED,
     Candidate,
     Cut,
     CutTensor,
     FrameEncoder,
-    Held,
     Rung,
     SymbolCoder,
-    Symbols,
     TensorSpec,
     decode_frame,
 )
@@ -32,8 +27,7 @@ from isthmus_bench.wire.stream_rows import CRFS, STEPS, StreamRow, measure_clip
 from isthmus_bench.wire.subjects import Subject
 from isthmus_bench.wire.video import Clip
 from isthmus_partitioner.parts.boundary import Boundary
-from isthmus_partitioner.wire.stages import stage_model, wire_spec
-from isthmus_partitioner.wire.transform import PLAIN
+from isthmus_partitioner.wire.stages import ready_stage, stage_of, wire_spec
 
 FloatArray = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
@@ -87,13 +81,12 @@ def sent(tensor: OurTensor, values: FloatArray, rung: int, *, video: bool) -> Se
 
 
 def of_the_product(tensor: OurTensor, values: FloatArray, rung: int, *, video: bool) -> Sent:
-    """Stage in ONNX Runtime, encoder, decoder: what device and cloud run."""
-    stage, encoding = (
-        stage_model(BOUNDARY, tensor.transform, Builder().model(), batches=True),
-        tensor.ladder[rung],
-    )
+    """Stage, encoder, decoder: what device and cloud run."""
+    stage, encoding = ready_stage(BOUNDARY, tensor.transform), tensor.ladder[rung]
     wire = wire_spec(BOUNDARY, tensor.transform)
-    place = CutTensor(boundary=BOUNDARY.spec, wire=wire, stage="device/wire-cut.onnx")
+    place = CutTensor(
+        boundary=BOUNDARY.spec, wire=wire, stage=stage_of(BOUNDARY, tensor.transform, "")
+    )
     cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,), tail=None)
     rungs = (Rung(encodings=(encoding,), figures=UNMEASURED),)
     candidate = Candidate(
@@ -104,7 +97,7 @@ def of_the_product(tensor: OurTensor, values: FloatArray, rung: int, *, video: b
     for item in values:
         held = encoder.held(candidate, 0)
         stuck = (None, 0.0) if held is None else (held.symbols[0], held.hold)
-        symbols = run_stage(stage, item[None], encoding, *stuck)
+        symbols = stage.wire(item[None], encoding, *stuck)
         frame = encoder.encode(candidate, cut, 0, (symbols,))
         (decoded,), kept = decode_frame(frame, candidate, cut, coder, kept)
         arrived.append(decoded[0].view(np.uint8))
@@ -123,46 +116,6 @@ def test_what_is_sent_is_what_the_product_sends(
     products = of_the_product(tensor, values, rung, video=video)
     assert np.array_equal(ours.symbols, products.symbols)
     assert ours.sizes == products.sizes
-
-
-ENCODINGS = [
-    pytest.param(Symbols(levels=16, step=0.25, zero_point=7), id="16 levels"),
-    pytest.param(Symbols(levels=256, step=1 / 32, zero_point=91), id="256 levels"),
-    pytest.param(Symbols(levels=16, step=0.3, zero_point=5), id="a step that is no power of two"),
-]
-
-
-def values_of(encoding: Symbols) -> FloatArray:
-    """Many that lie on the border of two symbols, where a runtime rounds to the even one."""
-    random = np.random.default_rng(0)
-    halves = random.integers(-50, 51, (2, *SHAPE)) * np.float32(encoding.step / 2)
-    return np.concatenate([halves.astype(np.float32), noise(2, seed=6)])
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_stage_that_is_imitated_is_the_partitioners(encoding: Symbols) -> None:
-    stage, values = (
-        stage_model(BOUNDARY, PLAIN, Builder().model(), batches=True),
-        values_of(encoding),
-    )
-    assert np.array_equal(
-        stream_rows._stage(values, encoding, None), run_stage(stage, values, encoding)
-    )
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("hold", [0.5, HOLD, 2.0])
-def test_it_sticks_to_what_is_held_as_the_partitioners_does(encoding: Symbols, hold: float) -> None:
-    stage, values = (
-        stage_model(BOUNDARY, PLAIN, Builder().model(), batches=True),
-        values_of(encoding),
-    )
-    fresh = stream_rows._stage(values, encoding, None)
-    moved = fresh + np.random.default_rng(1).integers(-3, 4, fresh.shape)
-    before = moved.clip(0, encoding.levels - 1).astype(np.uint8)
-    stuck = stream_rows._stage(values, encoding, Held({0: before}, hold))
-    assert np.array_equal(stuck, run_stage(stage, values, encoding, before, hold))
-    assert 0 < np.count_nonzero(stuck != fresh) < fresh.size
 
 
 @pytest.mark.parametrize("rung", range(len(STEPS)))

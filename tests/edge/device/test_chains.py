@@ -11,7 +11,8 @@ from tests.widebundle import ORDERS, wide_items
 
 from isthmus import Bundle, Candidate, Cut, Manifest, ModelError, open_bundle
 from isthmus_edge import Chains
-from isthmus_edge.device.runtime import Graph
+from isthmus_edge.runtimes import FoundRuntime, Graph, GraphFiles, Runtime, Runtimes
+from isthmus_edge.runtimes.onnx_runtime import OnnxRuntime
 
 INPUTS = {"picture", "gain"}
 OUTPUTS = ["probabilities", "tone"]
@@ -30,6 +31,10 @@ def chains(bundle: Bundle) -> Chains:
 @pytest.fixture(scope="module")
 def reference(wide_bundle: Path) -> Reference:
     return Reference(wide_bundle, ORDERS)
+
+
+def only(runtime: Runtime) -> Runtimes:
+    return Runtimes(found=(FoundRuntime(runtime.name, runtime, None),))
 
 
 def cut_of(bundle: Bundle, name: str) -> Cut:
@@ -98,17 +103,16 @@ def test_an_output_may_be_an_input_passed_through(bundle: Bundle) -> None:
 
 
 def test_what_two_chains_share_is_loaded_once(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle,
 ) -> None:
     loaded: Counter[str] = Counter()
 
-    class Counted(Graph):
-        def __init__(self, bundle: Bundle, file: str, threads: int) -> None:
-            loaded[file] += 1
-            super().__init__(bundle, file, threads)
+    class Counting(OnnxRuntime):
+        def load(self, files: GraphFiles, threads: int) -> Graph:
+            loaded[files.onnx] += 1
+            return super().load(files, threads)
 
-    monkeypatch.setattr("isthmus_edge.device.chain.Graph", Counted)
-    Chains(bundle, threads=1)
+    Chains(bundle, 1, only(Counting()))
     segments = {segment for chain in bundle.manifest.chains for segment in chain.segments}
     assert loaded == {segment.file: 1 for segment in segments}
 
@@ -123,10 +127,10 @@ def test_a_chain_that_the_policy_cannot_choose_is_loaded_when_it_is_asked_for(
     candidates = tuple(map(dropped, manifest.candidates))
     poorer = msgspec.structs.replace(manifest, candidates=candidates)
     chains, curves = Chains(with_manifest(bundle, poorer), threads=1), cut_of(bundle, "curves")
-    assert chains.holds(cut_of(bundle, "local"))
-    assert not chains.holds(curves)
+    assert chains.loaded(cut_of(bundle, "local")) is not None
+    assert chains.loaded(curves) is None
     assert list(chains.of(curves).finish(wide_items(1)[0], 0)) == OUTPUTS
-    assert chains.holds(curves)
+    assert chains.loaded(curves) is not None
 
 
 def test_a_segment_that_is_not_what_the_manifest_says_is_refused(bundle: Bundle) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from tests.tinybundle import tiny_pictures
 from tests.videos import still_video
 from tests.widebundle import ORDER
 
-from isthmus import Bundle, Cut, Held, Manifest, ModelError, Symbols, open_bundle
+from isthmus import Bundle, Cut, Held, Symbols, open_bundle
 from isthmus_edge import Chains, Stages
 
 AnyArray = NDArray[np.generic]
@@ -29,7 +28,7 @@ def chains(bundle: Bundle) -> Chains:
 
 @pytest.fixture(scope="module")
 def stages(bundle: Bundle) -> Stages:
-    return Stages(bundle, threads=1)
+    return Stages(bundle)
 
 
 def cut_of(bundle: Bundle, name: str) -> Cut:
@@ -45,10 +44,6 @@ def symbols_of(features: AnyArray, encoding: Symbols) -> NDArray[np.uint8]:
 def boundary_of(chains: Chains, cut: Cut, picture: NDArray[np.uint8]) -> list[AnyArray]:
     held = chains.of(cut).head(wide_item(picture), cut.depth)
     return [held[tensor.boundary.name] for tensor in cut.tensors]
-
-
-def renamed(bundle: Bundle, manifest: Manifest) -> Bundle:
-    return Bundle(bundle.path, manifest, bundle.fingerprint, bundle.labels)
 
 
 @pytest.mark.parametrize("rung", range(4))
@@ -90,13 +85,3 @@ def test_a_stage_of_integers_changes_their_order_and_other_tensors_pass(
     ordered, mask = stages.wire(cut, (halves, lit), encodings, None)
     np.testing.assert_array_equal(ordered, halves[:, ORDER])
     assert mask is lit
-
-
-def test_a_stage_with_other_inputs_than_its_kind_is_refused(bundle: Bundle) -> None:
-    manifest = bundle.manifest
-    features = manifest.cuts[1].tensors[0]
-    wrong_tensor = msgspec.structs.replace(features, stage="device/wire-pair.onnx")
-    wrong_cut = msgspec.structs.replace(manifest.cuts[1], tensors=(wrong_tensor,))
-    wrong = msgspec.structs.replace(manifest, cuts=(wrong_cut,))
-    with pytest.raises(ModelError, match=r"wire-pair\.onnx: .*1 inputs .* asks for 6"):
-        Stages(renamed(bundle, wrong), threads=1)

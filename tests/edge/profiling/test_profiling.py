@@ -13,7 +13,9 @@ from isthmus import ConfigError, DeviceProfile, ModelError, decode_profile, enco
 from isthmus_edge.profiling import ProfilingConfig, profile_kit
 from isthmus_edge.profiling import runner as runner_module
 from isthmus_edge.profiling.kit import open_kit
+from isthmus_edge.profiling.subjects import subjects_of
 from isthmus_edge.profiling.trials import Trial, try_alone
+from isthmus_edge.runtimes import Runtimes
 
 QUICK = ProfilingConfig(rounds=4, kernel_runs=2)
 
@@ -77,7 +79,7 @@ def test_a_profile_names_the_model_the_device_and_what_ran_on_it(profile: Device
     there = profile.conditions
     assert (profile.model_name, profile.model_sha256) == ("tiny", "5" * 64)
     assert (there.threads, there.clock) == (1, "thread CPU time")
-    assert all((there.device, there.processor, there.system, there.onnxruntime, there.isthmus))
+    assert all((there.device, there.processor, there.system, there.runtimes, there.isthmus))
 
 
 def test_a_profile_is_read_back_as_it_was_written(profile: DeviceProfile) -> None:
@@ -115,12 +117,14 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(kit: Path, tmp_path: Path, 
     with pytest.raises(_StopError):
         profile_kit(kit, QUICK, partial=partial, progress=stop_at(stage))
     kept = json.loads(partial.read_bytes())
-    assert list(kept["trials"]) == ["fp32"]
-    rounds = len(kept["times"].get("fp32.onnx", []))
+    assert list(kept["trials"]) == ["fp32 on onnxruntime"]
+    rounds = len(kept["times"].get("fp32.onnx on onnxruntime", []))
     assert rounds == (2 if stage == "round 3" else 0)
     profile = profile_kit(kit, QUICK, partial=partial)
     finished = json.loads(partial.read_bytes())
-    assert finished["times"]["fp32.onnx"][:rounds] == kept["times"].get("fp32.onnx", [])
+    assert finished["times"]["fp32.onnx on onnxruntime"][:rounds] == kept["times"].get(
+        "fp32.onnx on onnxruntime", []
+    )
     assert profile.rounds == 4
     assert any("2 runs" in note for note in profile.notes)
 
@@ -158,7 +162,9 @@ def test_a_network_that_does_not_run_here_is_left_out_with_a_note(kit: Path) -> 
     onnx.save(strange, kit / "int8.onnx")
     profile = profile_kit(seal(kit, ("fp32", "int8")), QUICK)
     assert [network.name for network in profile.networks] == ["fp32"]
-    assert any("int8 was not measured" in n and "Frobnicate" in n for n in profile.notes)
+    assert any(
+        "int8 on onnxruntime was not measured" in n and "Frobnicate" in n for n in profile.notes
+    )
 
 
 def test_a_kit_of_which_nothing_runs_is_an_error_that_says_why(kit: Path) -> None:
@@ -178,7 +184,8 @@ def test_a_process_that_the_kernel_ends_is_told_from_one_that_fails(
     for script, word in (("kill -9 $$", "want of memory"), ("echo oh dear >&2; exit 3", "oh dear")):
         program.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
         program.chmod(0o755)
-        assert word in (try_alone(opened, "fp32.onnx", 1).problem or "")
+        (subject,) = subjects_of(opened, Runtimes("onnxruntime").usable)
+        assert word in (try_alone(opened, subject, 1).problem or "")
 
 
 @pytest.mark.usefixtures("no_processes")

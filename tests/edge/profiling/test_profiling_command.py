@@ -85,7 +85,7 @@ def test_a_device_without_onnx_writes_a_profile(kit: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("module", ["isthmus_cli.edge_profile", "isthmus_edge.profiling.alone"])
 def test_measuring_loads_neither_onnx_nor_the_partitioner(module: str) -> None:
     loaded = set(in_fresh_python(_LOADED_BY.format(module=module)).out.split())
-    assert {"isthmus_edge", "onnxruntime"} <= loaded
+    assert "isthmus_edge" in loaded
     assert not loaded & {"onnx", "isthmus_partitioner", "isthmus_cloud", "isthmus_models"}
 
 

@@ -20,12 +20,12 @@ def test_conditions_name_the_board_and_the_power_mode(tmp_path: Path) -> None:
     for path, content in ((board, b"Raspberry Pi 4 Model B\0"), (governor, b"powersave\n")):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    there = conditions_now(4, tmp_path)
+    there = conditions_now(4, (), tmp_path)
     assert there.device == "Raspberry Pi 4 Model B"
     assert (there.governor, there.threads, there.clock) == ("powersave", 4, "wall time")
 
 
 def test_a_machine_without_a_name_is_described(tmp_path: Path) -> None:
-    there = conditions_now(1, tmp_path)
+    there = conditions_now(1, (), tmp_path)
     assert there.device == there.processor
     assert there.governor is None

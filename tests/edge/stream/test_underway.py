@@ -12,7 +12,7 @@ from tests.candidates import candidate
 from isthmus import Candidate, Cut, LinkError, WireError
 from isthmus.session import Answered, Failed, Lost, Missing
 from isthmus.v1 import split_pb2 as pb
-from isthmus_edge.device.runtime import AnyArray
+from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.underway import Ending, Underway
 from isthmus_edge.stream.uplink import Flight

@@ -65,7 +65,7 @@ class Symbolist:
         opened = open_bundle(bundle, "device")
         candidate = opened.manifest.candidate("floats")
         self._cut = opened.manifest.cut_of(candidate)
-        self._chain, self._stages = Chains(opened, 1).of(self._cut), Stages(opened, 1)
+        self._chain, self._stages = Chains(opened, 1).of(self._cut), Stages(opened)
         (encoding,) = candidate.encodings
         assert isinstance(encoding, Symbols)
         self._encoding = encoding

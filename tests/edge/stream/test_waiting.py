@@ -46,3 +46,14 @@ async def test_who_asks_an_empty_queue_waits_for_the_next_frame() -> None:
     one = frame(1)
     waiting.put(one)
     assert await asking is one
+
+
+async def test_a_frame_is_taken_out_wherever_it_stands_and_once() -> None:
+    waiting = Waiting(3, drops_oldest=False)
+    first, second, third = frame(1), frame(2), frame(3)
+    for one in (first, second, third):
+        waiting.put(one)
+    assert waiting.remove(2) is second
+    assert waiting.remove(2) is None
+    assert waiting.remove(1) is first
+    assert await waiting.first() is third

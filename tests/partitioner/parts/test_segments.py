@@ -11,7 +11,12 @@ from tests.partitioner import branched
 from tests.partitioner.conftest import ignore
 from tests.partitioner.networks import CLASSES, saved
 
-from isthmus import Encoding, Lossless, Symbols
+from isthmus import (
+    Encoding,
+    Lossless,
+    Symbols,
+    quantised,
+)
 from isthmus_partitioner import Network, load_model
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
 from isthmus_partitioner.parts.segments import (
@@ -25,7 +30,7 @@ from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.precision.bases import quantised_bases
 from isthmus_partitioner.runtime import AnyArray, open_session, session_options
 from isthmus_partitioner.wire.feeds import tail_feeds
-from isthmus_partitioner.wire.ladder import quantised, step_encodings
+from isthmus_partitioner.wire.ladder import step_encodings
 from isthmus_partitioner.wire.transform import PLAIN, Transform
 
 Read = Callable[[onnx.ModelProto], Network]

@@ -73,7 +73,7 @@ def test_a_cut_that_is_not_kept_leaves_its_chain_and_the_others_move_up(
     }
     assert [(chain.id, len(chain.segments)) for chain in manifest.chains] == [("fp32", 3)]
     left = tried.cuts["stem.relu-and-1-more"]
-    assert there(shop).isdisjoint({left.tail, *left.stages})
+    assert there(shop).isdisjoint({left.tail, *left.projections})
 
 
 def test_a_chain_none_of_whose_cuts_is_kept_is_left_out(shop: Workshop, tried: Tried) -> None:

@@ -317,10 +317,12 @@ def test_a_cut_that_is_not_kept_leaves_neither_segment_nor_stage_nor_tail(
 
     monkeypatch.setattr("isthmus_partitioner.planning.plan.select", only_whole)
     planned = plan_of()
-    there = {path.relative_to(planned.parts).as_posix() for path in planned.parts.rglob("*.onnx")}
+    parts = (planned.parts / side for side in ("device", "cloud"))
+    there = {f.relative_to(planned.parts).as_posix() for part in parts for f in part.iterdir()}
     listed = {entry.path for entry in planned.plan.manifest.files if entry.side != "record"}
     (segment,) = planned.plan.manifest.chains[0].segments
-    assert there == listed == {segment.file, "cloud/tail-input.onnx"}
+    assert segment.tflite is not None
+    assert there == listed == {segment.file, segment.tflite.file, "cloud/tail-input.onnx"}
     assert planned.plan.record.rejected
 
 

@@ -8,12 +8,17 @@ import pytest
 from tests.partitioner import branched
 from tests.partitioner.conftest import ignore
 
-from isthmus import ModelError, Symbols, TensorSpec
+from isthmus import (
+    ModelError,
+    Symbols,
+    TensorSpec,
+    quantised,
+)
 from isthmus_partitioner import Network
 from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.planning import sizes
 from isthmus_partitioner.planning.sizes import ITEMS, TensorSizes, exact_tensors, tensor_sizes
-from isthmus_partitioner.wire.ladder import quantised, step_encodings
+from isthmus_partitioner.wire.ladder import step_encodings
 from isthmus_partitioner.wire.through import forecast
 
 Read = Callable[[onnx.ModelProto], Network]

@@ -72,7 +72,7 @@ def test_a_device_without_the_head_is_named_with_what_it_has(
     network: Network, sets: SampleSets
 ) -> None:
     here, edge = profile(network, 10.0, 4.0), profile(network, 50.0)
-    with pytest.raises(ConfigError, match=r"no network 'head', it has: fp32"):
+    with pytest.raises(ConfigError, match=r"no network 'head' on onnxruntime, it has: fp32"):
         node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1])
 
 

@@ -40,20 +40,27 @@ def made_up(network: Network, ms: float = 10.0, **prefixes_ms: float) -> DeviceP
         system="Linux",
         python="3.11",
         numpy="2",
-        onnxruntime="1",
+        runtimes={"onnxruntime": "1"},
         isthmus="0",
-        provider="CPUExecutionProvider",
         threads=1,
         clock="thread CPU time",
         governor=None,
         power="unknown",
     )
     times = NetworkTimes(
-        name="fp32", ms=ms, low_ms=ms, high_ms=ms, memory_bytes=1, drift=0.0, kernels=KERNELS
+        name="fp32",
+        runtime="onnxruntime",
+        ms=ms,
+        low_ms=ms,
+        high_ms=ms,
+        memory_bytes=1,
+        drift=0.0,
+        kernels=KERNELS,
     )
     prefixes = [
         PrefixTime(
             network="fp32",
+            runtime="onnxruntime",
             tensors=(name.replace("_", "."),),
             ms=prefix_ms,
             low_ms=prefix_ms,

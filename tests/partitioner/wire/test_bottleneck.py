@@ -140,7 +140,10 @@ def test_a_cut_with_a_bottleneck_is_in_a_valid_manifest(made: Made) -> None:
     assert tensor.wire.shape == (4, 8, 8)
     assert tensor.boundary.shape == (32, 8, 8)
     assert tensor.quantisation is None
-    assert tensor.stage in {entry.path for entry in manifest.files if entry.side == "device"}
+    assert tensor.stage is not None
+    assert tensor.stage.projection in {
+        entry.path for entry in manifest.files if entry.side == "device"
+    }
 
 
 def test_a_plan_with_a_bottleneck_still_answers(made: Made, sets: SampleSets) -> None:

@@ -14,7 +14,11 @@ from tests.partitioner.conftest import QUICK
 from tests.partitioner.networks import Builder, pictures
 from tests.partitioner.workshop import branched_sets
 
-from isthmus import Lossless, Symbols
+from isthmus import (
+    Lossless,
+    Symbols,
+    quantised,
+)
 from isthmus_partitioner import Network, PlanConfig, Samples, SampleSets
 from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
@@ -24,7 +28,6 @@ from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_items
 from isthmus_partitioner.wire.feeds import tail_feeds
 from isthmus_partitioner.wire.fitting import CutFitter, CutValues, Fitted
-from isthmus_partitioner.wire.ladder import quantised
 
 CONFIG = replace(QUICK, steps=(1 / 4, 1 / 2, 3 / 4))
 Read = Callable[[onnx.ModelProto], Network]

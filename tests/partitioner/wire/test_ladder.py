@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from isthmus import Quantisation, Symbols
+from isthmus import (
+    Quantisation,
+    Symbols,
+    quantised,
+)
 from isthmus_partitioner import PlanConfig
-from isthmus_partitioner.wire.ladder import best_order, best_predictor, quantised, wire_ladder
+from isthmus_partitioner.wire.ladder import best_order, best_predictor, wire_ladder
 
 STEPS = PlanConfig().steps
 FloatArray = NDArray[np.float32]

@@ -15,11 +15,12 @@ from isthmus import (
     Predictor,
     Quantisation,
     Raw,
+    Stage,
     Symbols,
     TensorSpec,
     requantise_table,
 )
-from isthmus_partitioner.wire.through import Stage, WireFigures, forecast, through_the_wire
+from isthmus_partitioner.wire.through import ToWire, WireFigures, forecast, through_the_wire
 
 UInt8Array = NDArray[np.uint8]
 AnyArray = NDArray[np.generic]
@@ -30,7 +31,7 @@ INTEGERS = CutTensor(boundary=SPEC, wire=SPEC, quantisation=SOURCE)
 
 
 def alone(
-    items: AnyArray, tensor: CutTensor, encoding: Encoding, stage: Stage | None = None
+    items: AnyArray, tensor: CutTensor, encoding: Encoding, stage: ToWire | None = None
 ) -> tuple[AnyArray, WireFigures]:
     """The lone tensor [n,*shape] of a cut."""
     given = ((item[np.newaxis],) for item in items)
@@ -65,7 +66,7 @@ def test_a_forecast_is_what_a_frame_takes(levels: int, zero_point: int, predicto
 def test_a_stage_stands_between_the_chain_and_the_wire() -> None:
     boundary = TensorSpec(name="real", data_type="float32", shape=(2, 3))
     wire = TensorSpec(name="symbols", data_type="uint8", shape=(3,))
-    tensor = CutTensor(boundary=boundary, wire=wire, stage="device/wire.onnx")
+    tensor = CutTensor(boundary=boundary, wire=wire, stage=Stage())
     encoding = Symbols(levels=16, step=1.0, zero_point=0)
     given = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     arrived, _ = alone(given, tensor, encoding, lambda item: item[:, 0].astype(np.uint8))

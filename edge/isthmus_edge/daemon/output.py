@@ -1,0 +1,210 @@
+"""Where answers are written: one whole JSON line each, or none of it.
+
+A thread of its own writes, so that a disk or a reader that stalls holds up nothing but the sources,
+which wait for room.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from isthmus import ConfigError
+from isthmus_edge.daemon.logs import Tell
+from isthmus_edge.daemon.sections import OutputSection
+from isthmus_edge.daemon.status import OutputStatus
+
+ROOM = 256  # lines that wait to be written, and frames that will need one
+STDOUT = 1
+
+Line = Callable[[], bytes]  # makes it, ending in a newline; called where it is written
+Written = Callable[[bool], None]
+
+__all__ = ["LineFile", "Output", "Sink", "open_sinks"]
+
+
+class Sink(Protocol):
+    """Takes lines."""
+
+    name: str
+
+    def write(self, line: bytes) -> None:
+        """All of a line that ends with a newline; OSError if none of it could be written."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        ...
+
+
+class Output:
+    """Writes each line to every sink; what one of them cannot take, the others get."""
+
+    def __init__(self, sinks: list[Sink], tell: Tell) -> None:
+        self._sinks = sinks
+        self._tell = tell
+        self._faults: dict[str, str] = {}
+        self._written = self._unwritten = 0
+        self._room = threading.Semaphore(ROOM)
+        self._lock = threading.Lock()
+        self._promised = 0  # lines that will come
+        self._is_closing = False
+        self._lines: queue.SimpleQueue[tuple[Line, Written] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="isthmus-output", daemon=True)
+        self._thread.start()
+
+    def reserve(self) -> bool:
+        """Wait until there is room for one line more, which `put` uses up; False once closed."""
+        self._room.acquire()
+        with self._lock:
+            self._promised += not self._is_closing
+            is_open = not self._is_closing
+        if not is_open:
+            self._room.release()
+        return is_open
+
+    def put(self, line: Line, written: Written) -> None:
+        """Write a line soon; `written` is called from the thread that does. Never waits."""
+        self._lines.put((line, written))
+
+    def close(self, timeout_s: float) -> bool:
+        """Write what was promised, and end; False if it was not done in time."""
+        with self._lock:
+            self._is_closing = True
+        self._lines.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def status(self) -> OutputStatus:
+        """The figures so far."""
+        fault = "; ".join(f"{name}: {reason}" for name, reason in dict(self._faults).items())
+        return OutputStatus(written=self._written, unwritten=self._unwritten, fault=fault or None)
+
+    def _run(self) -> None:
+        while not (self._is_closing and self._promised == 0):
+            next_one = self._lines.get()
+            if next_one is not None:
+                self._write_everywhere(*next_one)
+        for sink in self._sinks:
+            sink.close()
+
+    def _write_everywhere(self, make: Line, written: Written) -> None:
+        line = make()
+        taken = [self._write(sink, line) for sink in self._sinks]
+        is_written = any(taken)
+        self._written += is_written
+        self._unwritten += not is_written
+        try:
+            written(is_written)
+        finally:
+            with self._lock:
+                self._promised -= 1
+            self._room.release()
+
+    def _write(self, sink: Sink, line: bytes) -> bool:
+        try:
+            sink.write(line)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if self._faults.get(sink.name) != reason:
+                self._faults[sink.name] = reason
+                self._tell("output_fails", logging.ERROR, output=sink.name, reason=reason)
+            return False
+        if self._faults.pop(sink.name, None) is not None:
+            self._tell("output_works_again", output=sink.name)
+        return True
+
+
+class LineFile:
+    """A file that lines are appended to; it is opened again where it was moved away (rotated)."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._descriptor: int | None = None
+
+    def write(self, line: bytes) -> None:
+        """Append; a disk that is full gets none of the line."""
+        if self._descriptor is not None and not self._is_ours(self._descriptor):
+            self.close()
+        if self._descriptor is None:
+            self._descriptor = _opened(self._path)
+        _append_whole(self._descriptor, line)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_ours(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+
+class _Stream:
+    """Standard output."""
+
+    name = "stdout"
+
+    def write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(STDOUT, rest) :]
+
+    def close(self) -> None:
+        pass
+
+
+def open_sinks(section: OutputSection) -> list[Sink]:
+    """The sinks of a section. ConfigError if the file's folder is not there, or is none.
+
+    Whether it can be written to shows with the first line: a disk that is read-only today may not
+    be tomorrow, and answers go on where they can.
+    """
+    sinks: list[Sink] = []
+    if section.file is not None:
+        if not section.file.parent.is_dir() or section.file.is_dir():
+            raise ConfigError(
+                f"{section.file}: [output] file must be a file in a folder that is there; make it, "
+                "or give another one"
+            )
+        sinks.append(LineFile(section.file))
+    if section.stdout:
+        sinks.append(_Stream())
+    return sinks
+
+
+def _opened(path: Path) -> int:
+    """For appending at the beginning of a line, whatever a crash has left there."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o640)
+    try:
+        found = os.fstat(descriptor)
+        has_content = stat.S_ISREG(found.st_mode) and found.st_size > 0
+        if has_content and os.pread(descriptor, 1, found.st_size - 1) != b"\n":
+            _append_whole(descriptor, b"\n")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    size = os.fstat(descriptor).st_size
+    done = 0
+    try:
+        while done < len(line):
+            done += os.write(descriptor, line[done:])
+    except OSError:
+        if done:
+            with contextlib.suppress(OSError):  # no regular file: what is out is out
+                os.ftruncate(descriptor, size)
+        raise

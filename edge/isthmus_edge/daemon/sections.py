@@ -1,0 +1,158 @@
+"""What a daemon can be told: one type for each table of its TOML file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from isthmus import ConfigError
+from isthmus_edge.config import AgentConfig
+from isthmus_edge.oip import EndpointConfig
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+WhenDone = Literal["keep", "move", "delete"]
+
+__all__ = [
+    "CameraSection",
+    "DaemonConfig",
+    "DirectorySection",
+    "EndpointSection",
+    "LogSection",
+    "OutputSection",
+    "ServiceSection",
+    "SourceSection",
+    "StdinSection",
+    "VideoSection",
+]
+
+
+class EndpointSection(Struct, frozen=True, kw_only=True):
+    """`[endpoint]`: where programs on this device ask in the Open Inference Protocol.
+
+    `unix` is the path of a socket, which this user may open, and with `group` its group too;
+    `loopback` is a HOST:PORT of this machine, where port 0 takes a free one.
+    """
+
+    unix: Path | None = None
+    loopback: str | None = None
+    group: bool = False
+
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """The addresses, as `EndpointConfig` takes them."""
+        unix = () if self.unix is None else (f"unix:{self.unix}",)
+        return unix if self.loopback is None else (*unix, self.loopback)
+
+    def config(self) -> EndpointConfig | None:
+        """For an `Endpoint`; None for no endpoint. ConfigError for an address that will not do."""
+        mode = 0o660 if self.group else 0o600
+        return EndpointConfig(listen=self.listen, socket_mode=mode) if self.listen else None
+
+
+class OutputSection(Struct, frozen=True, kw_only=True):
+    """`[output]`: where answers to the sources go, as JSON lines.
+
+    `top` classes of each answer, and with `values` "all" every output as nested lists too.
+    """
+
+    file: Path | None = None
+    stdout: bool = False
+    top: Count = 3
+    values: Literal["top", "all"] = "top"
+
+
+class LogSection(Struct, frozen=True, kw_only=True):
+    """`[log]`: what goes to stderr. "auto" is text on a terminal and JSON elsewhere."""
+
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ServiceSection(Struct, frozen=True, kw_only=True):
+    """`[service]`: the daemon itself.
+
+    `control` is the socket that `isthmus edge status` asks; `drain_s` bounds how long accepted
+    frames may take to their end when the daemon stops, or changes its agent.
+    """
+
+    control: Path | None = None
+    drain_s: Seconds = 10.0
+
+
+class DirectorySection(Struct, frozen=True, kw_only=True):
+    """`[[source]]` of kind "directory": each picture file that is written there, once.
+
+    `existing` says whether files that lie there at the start are answered (by default if they are
+    moved or deleted afterwards). `when_done` "move" puts answered files into `done`; pictures that
+    cannot be read go to `failed` where it is given. `polling` looks again and again, for network
+    file systems that tell of nothing; a file then counts as whole once it has not changed for
+    `settle_s`.
+    """
+
+    path: Path
+    name: str = ""
+    existing: bool | None = None
+    when_done: WhenDone = "keep"
+    done: Path | None = None
+    failed: Path | None = None
+    polling: bool = False
+    settle_s: Seconds = 1.0
+    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.when_done == "move") != (self.done is not None):
+            raise ConfigError("when_done = 'move' and done = 'FOLDER' go together; give both")
+        for name in ("done", "failed"):
+            if getattr(self, name) == self.path:
+                raise ConfigError(f"{name}: is the folder that is watched; choose another one")
+
+
+class VideoSection(Struct, frozen=True, kw_only=True):
+    """`[[source]]` of kind "video": the frames of a file, each `every`-th, none ever dropped."""
+
+    path: Path
+    name: str = ""
+    every: Count = 1
+    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+
+
+class CameraSection(Struct, frozen=True, kw_only=True):
+    """`[[source]]` of kind "camera": the newest frame whenever there is a place for one.
+
+    `device` is what FFmpeg opens: a V4L2 device, or an address. `format` names FFmpeg's demuxer
+    (by default v4l2 below /dev), `options` goes to it as it is. A camera from which nothing came
+    for `silence_s` counts as gone.
+    """
+
+    device: str
+    name: str = ""
+    format: str | None = None
+    options: dict[str, str] = {}
+    silence_s: Seconds = 10.0
+    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+
+
+class StdinSection(Struct, frozen=True, kw_only=True):
+    """`[[source]]` of kind "stdin": a line is a path or, from "{" on, JSON with `path` or `base64`.
+
+    JSON may say `id` and `deadline_ms` too. With `lines` "base64" every line is a picture.
+    """
+
+    name: str = ""
+    lines: Literal["auto", "base64"] = "auto"
+    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+
+
+SourceSection = DirectorySection | VideoSection | CameraSection | StdinSection
+
+
+class DaemonConfig(Struct, frozen=True, kw_only=True):
+    """All of a file; `sources` have names, each another one."""
+
+    agent: AgentConfig
+    endpoint: EndpointSection
+    sources: dict[str, SourceSection]
+    output: OutputSection
+    log: LogSection
+    service: ServiceSection

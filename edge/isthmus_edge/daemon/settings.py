@@ -1,0 +1,147 @@
+"""The daemon's file: read, checked and typed before anything is opened."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from isthmus import ConfigError
+from isthmus_edge.config import AgentConfig
+from isthmus_edge.daemon.keys import Place, nearest, section_of
+from isthmus_edge.daemon.sections import (
+    CameraSection,
+    DaemonConfig,
+    DirectorySection,
+    EndpointSection,
+    LogSection,
+    OutputSection,
+    ServiceSection,
+    SourceSection,
+    StdinSection,
+    VideoSection,
+)
+
+MAX_CONFIG_BYTES = 1024 * 1024
+KINDS: dict[str, type[SourceSection]] = {
+    "directory": DirectorySection,
+    "video": VideoSection,
+    "camera": CameraSection,
+    "stdin": StdinSection,
+}
+TABLES = {
+    "agent": AgentConfig,
+    "endpoint": EndpointSection,
+    "output": OutputSection,
+    "log": LogSection,
+    "service": ServiceSection,
+    "source": SourceSection,
+}
+
+__all__ = ["parse_config", "read_config"]
+
+
+def read_config(file: Path) -> DaemonConfig:
+    """The settings in a TOML file; ConfigError that names what cannot be used and what can."""
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{file}: larger than any configuration; give the daemon's TOML file")
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: cannot be read ({error.strerror}); give the daemon's TOML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is no text in UTF-8 ({error.reason})") from error
+    return parse_config(text, file)
+
+
+def parse_config(text: str, file: Path) -> DaemonConfig:
+    """As `read_config`; `file` is named in errors, and its folder is where relative paths begin."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is no TOML: {error}") from error
+    top = Place(file, text)
+    for name in tables:
+        if name not in TABLES:
+            raise ConfigError(f"{top.of(name)}: unknown table [{name}]; {nearest(name, TABLES)}")
+    config = DaemonConfig(
+        agent=section_of(AgentConfig, tables.get("agent", {}), Place(file, text, "[agent]")),
+        endpoint=_endpoint(tables.get("endpoint", {}), Place(file, text, "[endpoint]")),
+        sources=_sources(tables.get("source", []), top),
+        output=section_of(OutputSection, tables.get("output", {}), Place(file, text, "[output]")),
+        log=section_of(LogSection, tables.get("log", {}), Place(file, text, "[log]")),
+        service=section_of(
+            ServiceSection, tables.get("service", {}), Place(file, text, "[service]")
+        ),
+    )
+    _check_together(config, file)
+    return config
+
+
+def _endpoint(table: object, place: Place) -> EndpointSection:
+    section = section_of(EndpointSection, table, place)
+    try:
+        section.config()
+    except ConfigError as error:
+        is_loopback = section.loopback is not None and section.loopback in str(error)
+        key = "loopback" if is_loopback else "unix"
+        raise ConfigError(f"{place.of(key)}: {error}") from error
+    return section
+
+
+def _sources(tables: object, top: Place) -> dict[str, SourceSection]:
+    if not isinstance(tables, list):
+        raise ConfigError(f"{top.of('source')}: sources are written [[source]], with two brackets")
+    sources: dict[str, SourceSection] = {}
+    for turn, table in enumerate(tables):
+        place = Place(top.file, top.text, "[[source]]", turn)
+        kind = _kind(table, place)
+        section = section_of(KINDS[kind], table, place, ignored="kind")
+        name = section.name or _free_name(kind, sources)
+        if name in sources:
+            raise ConfigError(
+                f"{place.of('name')}: two sources have the name {name!r}; give each another one"
+            )
+        sources[name] = section
+    return sources
+
+
+def _kind(table: dict[str, Any], place: Place) -> str:
+    kind = table.get("kind")
+    allowed = " or ".join(map(repr, KINDS))
+    if kind is None:
+        raise ConfigError(f"{place.of('')}: kind is missing; use {allowed}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(f"{place.of('kind')}: kind = {kind!r}: use {allowed}")
+    return kind
+
+
+def _free_name(kind: str, taken: dict[str, SourceSection]) -> str:
+    if kind not in taken:
+        return kind
+    return next(name for n in range(2, 10_000) if (name := f"{kind}-{n}") not in taken)
+
+
+def _check_together(config: DaemonConfig, file: Path) -> None:
+    sections = config.sources.values()
+    if not sections and not config.endpoint.listen:
+        raise ConfigError(
+            f"{file}: nothing would ever ask this daemon; give an [endpoint] (unix = PATH, "
+            "loopback = HOST:PORT) or a [[source]]"
+        )
+    if sum(isinstance(section, StdinSection) for section in sections) > 1:
+        raise ConfigError(f"{file}: two sources read stdin; leave one of them out")
+    lossless = [n for n, s in config.sources.items() if not isinstance(s, CameraSection)]
+    if lossless and config.agent.when_full != "wait":
+        raise ConfigError(
+            f"{file}: [agent] when_full = {config.agent.when_full!r} would lose frames of the "
+            f"source {lossless[0]!r}; leave it out: cameras drop stale frames by themselves"
+        )
+    if config.sources and config.output.file is None and not config.output.stdout:
+        raise ConfigError(
+            f"{file}: the answers to the sources would go nowhere; give [output] file = PATH or "
+            "stdout = true"
+        )
+
+
+assert set(KINDS.values()) == set(get_args(SourceSection))

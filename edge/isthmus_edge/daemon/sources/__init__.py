@@ -1,0 +1,6 @@
+"""Where a daemon's pictures come from: folders, videos, cameras, lines of stdin."""
+
+from isthmus_edge.daemon.sources.item import Fate, Item, Source, SourceLostError
+from isthmus_edge.daemon.sources.opening import open_source
+
+__all__ = ["Fate", "Item", "Source", "SourceLostError", "open_source"]

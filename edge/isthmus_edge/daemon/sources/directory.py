@@ -1,0 +1,229 @@
+"""A folder that pictures are put into. The kernel tells of them through watchdog; `arrivals.py`
+says which are whole."""
+
+import os
+import queue
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from isthmus.picture_files import PICTURE_SUFFIXES
+from isthmus_edge.daemon.logs import Tell
+from isthmus_edge.daemon.sections import DirectorySection
+from isthmus_edge.daemon.sources.arrivals import Arrivals, Version
+from isthmus_edge.daemon.sources.item import Fate, Item, SourceLostError
+from isthmus_edge.daemon.sources.optional import required
+
+CHECK_S = 5.0  # how often to see whether the folder is still there, while nothing happens
+
+__all__ = ["DirectorySource", "Happening", "Watch", "open_directory"]
+
+Happening = tuple[str, Path]  # what (as watchdog calls it), and to which file; "stop" ends it
+
+
+class Watch(Protocol):
+    """Whoever tells of files."""
+
+    def stop(self) -> None:
+        """Tell no more."""
+        ...
+
+
+StartWatch = Callable[[Callable[[Happening], None]], Watch]
+
+
+def open_directory(section: DirectorySection, name: str, tell: Tell) -> "DirectorySource":
+    """The pictures put into a folder; ConfigError if watchdog is not installed."""
+    purpose = f"the source {name!r}, a directory,"
+    events = required("watchdog.events", "watchdog", purpose)
+    observers = required(
+        "watchdog.observers.polling" if section.polling else "watchdog.observers",
+        "watchdog",
+        purpose,
+    )
+    observer = observers.PollingObserver if section.polling else observers.Observer
+    return DirectorySource(name, section, tell, _watching(events, observer, section.path))
+
+
+def _watching(events: Any, observer: Any, folder: Path) -> StartWatch:
+    def start(tell: Callable[[Happening], None]) -> Watch:
+        class Handler(events.FileSystemEventHandler):  # type: ignore[misc]
+            def on_any_event(self, event: Any) -> None:
+                if event.is_directory:
+                    return
+                if event.event_type == "moved":
+                    tell(("deleted", Path(os.fsdecode(event.src_path))))
+                    tell(("renamed", Path(os.fsdecode(event.dest_path))))
+                else:
+                    tell((event.event_type, Path(os.fsdecode(event.src_path))))
+
+        watch = observer()
+        watch.schedule(Handler(), str(folder))
+        watch.start()
+        return _Started(watch)
+
+    return start
+
+
+class _Started:
+    def __init__(self, observer: Any) -> None:
+        self._observer = observer
+
+    def stop(self) -> None:
+        self._observer.stop()
+        self._observer.join()
+
+
+class DirectorySource:
+    """One folder, not those in it. Names that begin with a dot are somebody's unfinished business.
+
+    A file that gets other content, or is put there again, is another picture.
+    """
+
+    kind = "directory"
+    comes_back = True
+    dropped = 0
+
+    def __init__(
+        self,
+        name: str,
+        section: DirectorySection,
+        tell: Tell,
+        watching: StartWatch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._section = section
+        self._tell = tell
+        self._watching = watching
+        self._clock = clock
+        self._happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self._arrivals = Arrivals(section.settle_s)
+        self._skip_what_is_there()
+
+    def items(self) -> Generator[Item | None]:
+        """Each picture, when all of it is there."""
+        folder = self._section.path
+        if not folder.is_dir():
+            raise SourceLostError(f"{folder}: no such folder; make it, or mount what holds it")
+        try:
+            watch = self._watching(self._happenings.put)
+        except OSError as error:
+            raise SourceLostError(
+                f"{folder}: cannot be watched ({error.strerror or error}); see that this user may "
+                "read it, or set polling = true"
+            ) from error
+        try:
+            for path in self._pictures():
+                self._arrivals.appeared(path, self._clock())
+            yield None
+            yield from self._as_they_come()
+        finally:
+            watch.stop()
+
+    def stop(self) -> None:
+        """Give no further picture."""
+        self._happenings.put(("stop", self._section.path))
+
+    def _skip_what_is_there(self) -> None:
+        """Now, not when the thread gets to it: what comes in between is new."""
+        section = self._section
+        wanted = section.when_done != "keep" if section.existing is None else section.existing
+        if not wanted and section.path.is_dir():
+            for path in self._pictures():
+                if version := _version(path):
+                    self._arrivals.skip(path, version)
+
+    def _pictures(self) -> list[Path]:
+        return sorted(path for path in self._section.path.iterdir() if _is_picture(path))
+
+    def _as_they_come(self) -> Iterator[Item]:
+        while True:
+            try:
+                what, path = self._happenings.get(timeout=self._patience_s())
+            except queue.Empty:
+                what, path = "", self._section.path
+            if what == "stop":
+                self.stop()  # for good: the next call ends, too
+                return
+            if _is_picture(path):
+                self._note(what, path)
+            if not self._section.path.is_dir():
+                raise SourceLostError(f"{self._section.path}: the folder is gone")
+            yield from self._whole_ones()
+
+    def _patience_s(self) -> float:
+        """While files are pending, look after them in time."""
+        return min(CHECK_S, self._section.settle_s) if self._arrivals.pending else CHECK_S
+
+    def _note(self, what: str, path: Path) -> None:
+        now_s = self._clock()
+        match what:
+            case "created" | "modified":
+                self._arrivals.appeared(path, now_s)
+            case "opened":
+                self._arrivals.opened(path)
+            case "closed" | "closed_no_write":
+                self._arrivals.closed(path, now_s, written=what == "closed")
+            case "renamed":
+                self._arrivals.renamed(path, now_s)
+            case "deleted":
+                self._arrivals.gone(path)
+            case _:
+                pass
+
+    def _whole_ones(self) -> Iterator[Item]:
+        for path in self._arrivals.pending:
+            if self._arrivals.looked(path, _version(path), self._clock()):
+                yield Item(path.name, path, self._section.deadline_ms, _Settling(self, path))
+
+    def settle(self, path: Path, fate: Fate) -> None:
+        """Move or delete what was answered; what has no answer that was written down stays."""
+        section = self._section
+        target = {"answered": section.done, "unreadable": section.failed}.get(fate)
+        try:
+            if target is not None:
+                target.mkdir(parents=True, exist_ok=True)
+                path.rename(_free(target / path.name))
+            elif fate == "answered" and section.when_done == "delete":
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._tell("file_stays", 30, source=self._name, file=str(path), reason=reason)
+
+
+class _Settling:
+    """What is to be done with one file in the end."""
+
+    __slots__ = ("_path", "_source")
+
+    def __init__(self, source: DirectorySource, path: Path) -> None:
+        self._source = source
+        self._path = path
+
+    def __call__(self, fate: Fate) -> None:
+        self._source.settle(self._path, fate)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+
+
+def _version(path: Path) -> Version | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _free(path: Path) -> Path:
+    """The path, or one like it that nothing has yet: no earlier picture is replaced."""
+    if not path.exists():
+        return path
+    return next(
+        free
+        for number in range(1, 1_000_000)
+        if not (free := path.with_stem(f"{path.stem}-{number}")).exists()
+    )

@@ -1,0 +1,111 @@
+"""Pictures by lines of stdin: a path each, or JSON, or base64."""
+
+import base64
+import binascii
+import os
+import select
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import msgspec
+
+from isthmus import PictureError
+from isthmus_edge.daemon.sections import StdinSection
+from isthmus_edge.daemon.sources.item import Item
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+TOO_LONG = b"{too long}"
+
+__all__ = ["StdinSource", "item_of_line"]
+
+_USAGE = 'a line is a path, or {"path": …} or {"base64": …} with "id" and "deadline_ms" if need be'
+
+
+class StdinSource:
+    """Lines of a file descriptor until its end."""
+
+    kind = "stdin"
+    comes_back = False
+    dropped = 0
+
+    def __init__(self, section: StdinSection, descriptor: int = 0) -> None:
+        self._section = section
+        self._descriptor = descriptor
+        self._woken, self._wake = os.pipe()
+
+    def items(self) -> Generator[Item | None]:
+        """One for each line that is not empty; a line that says nothing sensible is unreadable."""
+        yield None
+        for number, line in enumerate(self._lines(), 1):
+            if line.strip():
+                yield item_of_line(line.strip(), number, self._section)
+
+    def stop(self) -> None:
+        """End, also while waiting for a line."""
+        os.write(self._wake, b"!")
+
+    def _lines(self) -> Iterator[bytes]:
+        rest = b""
+        while self._has_news():
+            chunk = os.read(self._descriptor, CHUNK_BYTES)
+            if not chunk:
+                yield rest
+                return
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+            if len(rest) > MAX_LINE_BYTES:
+                yield TOO_LONG
+                rest = yield from self._behind_the_line()
+
+    def _behind_the_line(self) -> Generator[bytes, None, bytes]:
+        """Drop the rest of a line; what has come of the next one."""
+        while self._has_news() and (chunk := os.read(self._descriptor, CHUNK_BYTES)):
+            _, end, rest = chunk.partition(b"\n")
+            if end:
+                *whole, rest = rest.split(b"\n")
+                yield from whole
+                return rest
+        return b""
+
+    def _has_news(self) -> bool:
+        ready, _, _ = select.select([self._descriptor, self._woken], [], [])
+        return self._woken not in ready
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """A line of JSON; `id` is what its answer is named after."""
+
+    path: str | None = None
+    base64: str | None = None
+    id: str | int | None = None
+    deadline_ms: float | None = None
+
+
+def item_of_line(line: bytes, number: int, section: StdinSection) -> Item:
+    """What one line asks for. What cannot be understood becomes a picture that cannot be read."""
+    name = f"line {number}"
+    if section.lines == "base64":
+        return Item(name, _decoded(line, name), section.deadline_ms)
+    if not line.startswith(b"{"):
+        text = os.fsdecode(line)
+        return Item(text, Path(text), section.deadline_ms)
+    try:
+        asked = msgspec.json.decode(line, type=_Line)
+    except msgspec.MsgspecError as error:
+        reason = f"longer than {MAX_LINE_BYTES:,} bytes" if line == TOO_LONG else str(error)
+        return Item(name, PictureError(f"{name}: {reason}; {_USAGE}"))
+    name = name if asked.id is None else str(asked.id)
+    limit = section.deadline_ms if asked.deadline_ms is None else asked.deadline_ms
+    if asked.base64 is not None:
+        return Item(name, _decoded(asked.base64.encode(), name), limit)
+    if asked.path is not None:
+        return Item(name if asked.id is not None else asked.path, Path(asked.path), limit)
+    return Item(name, PictureError(f"{name}: neither path nor base64; {_USAGE}"), limit)
+
+
+def _decoded(text: bytes, name: str) -> bytes | PictureError:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        return PictureError(f"{name}: is no base64 ({error}); {_USAGE}")

@@ -1,0 +1,105 @@
+"""What a daemon says of itself when it is asked."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from isthmus_edge.answer import Stats
+
+State = Literal["starting", "running", "reloading", "stopping"]
+SourceState = Literal["starting", "running", "lost", "ended", "failed", "stopped"]
+
+__all__ = [
+    "AgentStatus",
+    "Counts",
+    "LinkStatus",
+    "OutputStatus",
+    "SourceState",
+    "SourceStatus",
+    "State",
+    "Status",
+]
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """Frames of all agents since the start. accepted = cloud + device + errors + pending."""
+
+    accepted: int = 0
+    answered_cloud: int = 0
+    answered_device: int = 0
+    errors: int = 0
+    stale: int = 0
+    pending: int = 0
+
+    @classmethod
+    def of(cls, stats: Stats) -> "Counts":
+        """Those of one agent."""
+        return cls(**{name: getattr(stats, name) for name in cls.__struct_fields__})
+
+    def __add__(self, other: "Counts") -> "Counts":
+        names = self.__struct_fields__
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+class LinkStatus(Struct, frozen=True, kw_only=True):
+    """The link to the cloud; the figures are None as long as nothing is believed of it."""
+
+    state: str
+    bandwidth_bps: float | None = None
+    rtt_ms: float | None = None
+
+
+class AgentStatus(Struct, frozen=True, kw_only=True):
+    """The agent in use; `answers` is False while it does not say how it is, then this is old."""
+
+    answers: bool
+    candidate: str | None
+    rung: int | None
+    switches: int
+    link: LinkStatus
+    events: list[str] = []
+
+
+class SourceStatus(Struct, frozen=True, kw_only=True):
+    """One source. `dropped` frames were stale before anybody asked for them."""
+
+    name: str
+    kind: str
+    state: SourceState
+    detail: str
+    taken: int
+    answered: int
+    errors: int
+    unreadable: int
+    dropped: int
+
+
+class OutputStatus(Struct, frozen=True, kw_only=True):
+    """Lines that were written, and answers that could not be: `fault` says why not now."""
+
+    written: int
+    unwritten: int
+    fault: str | None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """One daemon; what is None was not opened yet.
+
+    `bundle` has `path`, `model` and `fingerprint`; `events` are the last that were told.
+    """
+
+    version: str
+    pid: int
+    state: State
+    config: str
+    uptime_s: float
+    bundle: dict[str, str] | None
+    agent: AgentStatus | None
+    counts: Counts | None
+    rss_bytes: int
+    endpoint: list[str]
+    sources: list[SourceStatus]
+    output: OutputStatus | None
+    reloads: int
+    reload_fault: str | None
+    events: list[dict[str, Any]]

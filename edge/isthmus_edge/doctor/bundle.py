@@ -1,0 +1,159 @@
+"""A bundle on this machine: whether it is whole, can be decoded, loaded, and held in memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from isthmus import Bundle, BundleError, IsthmusError, Manifest, Picture, PictureFormat
+from isthmus.bundle import open_bundle, read_manifest
+from isthmus.pictures import decode_picture, encode_picture
+from isthmus_edge.doctor.child import ChildError
+from isthmus_edge.doctor.finding import Finding, fail, note, warn
+from isthmus_edge.doctor.memory import MIB, available_bytes
+from isthmus_edge.doctor.runtimes import RuntimeTrials
+from isthmus_edge.doctor.surroundings import Surroundings
+from isthmus_edge.doctor.trial import Loading
+from isthmus_edge.runtimes import RuntimeName
+
+_TRIED_SIDE, _TRIED_QUALITY = 32, 80
+_COPY = "copy the bundle again, or build it again with `isthmus build`"
+
+TryFormat = Callable[[PictureFormat], None]
+
+__all__ = ["BundleLook", "try_format"]
+
+
+def try_format(picture_format: PictureFormat) -> None:
+    """Write a small picture and read it again; an IsthmusError if one of it fails."""
+    picture = np.zeros((_TRIED_SIDE, _TRIED_SIDE, 3), np.uint8)
+    payload = encode_picture(picture, picture_format, _TRIED_QUALITY)
+    decode_picture(payload, picture_format, _TRIED_SIDE, _TRIED_SIDE)
+
+
+def _own_bytes() -> int:
+    """What Python with the packages of a device takes."""
+    return int(psutil.Process().memory_info().rss)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleLook:
+    """Looks at the bundle in `path`; with `is_quick`, nothing of it is loaded."""
+
+    path: Path
+    trials: RuntimeTrials
+    around: Surroundings = field(default_factory=Surroundings)
+    is_quick: bool = False
+    try_format: TryFormat = try_format
+    own_bytes: Callable[[], int] = _own_bytes
+
+    def look(self) -> Iterator[Finding]:
+        """Findings in the order in which an agent would need them."""
+        try:
+            bundle = self._opened()
+        except BundleError as error:
+            yield fail("bundle.files", str(error), _COPY)
+            return
+        manifest = bundle.manifest
+        text = f"{manifest.model_name}: whole, {len(manifest.files)} files"
+        text += f", {len(manifest.kept)} candidates, fingerprint {bundle.fingerprint[:12]}"
+        yield note("bundle.files", text, fingerprint=bundle.fingerprint)
+        yield from self._formats(manifest)
+        memory = self._memory(manifest)
+        yield memory
+        if memory.state != "fail" and not self.is_quick:
+            yield from self._segments(manifest)
+
+    def _opened(self) -> Bundle:
+        """The device's part must be whole; that of the cloud too, if any of it is here."""
+        manifest, _ = read_manifest(self.path)
+        bundle = open_bundle(self.path, "device")
+        tails = [entry.path for entry in manifest.files if entry.side == "cloud"]
+        if any((self.path / name).exists() for name in tails):
+            open_bundle(self.path, "cloud")
+        return bundle
+
+    def _formats(self, manifest: Manifest) -> Iterator[Finding]:
+        encodings = {
+            encoding.format
+            for candidate in manifest.kept
+            for rung in candidate.rungs
+            for encoding in rung.encodings
+            if isinstance(encoding, Picture)
+        }
+        for picture_format in sorted(encodings):
+            try:
+                self.try_format(picture_format)
+            except IsthmusError as error:
+                text = f"{picture_format} pictures are in the plan: {error}"
+                yield fail("bundle.formats", text, "pip install --upgrade 'pillow>=11.3'")
+        if encodings:
+            listed = ", ".join(sorted(encodings))
+            yield note("bundle.formats", f"in the plan: {listed}", formats=sorted(encodings))
+
+    def _memory(self, manifest: Manifest) -> Finding:
+        chain = manifest.chain_of(manifest.cut_of(manifest.local))
+        sizes = {entry.path: entry.size_bytes for entry in manifest.files}
+        weights = sum(sizes[segment.file] for segment in chain.segments)
+        measured = manifest.local.figures.memory_bytes
+        own, free = self.own_bytes(), available_bytes(self.around)
+        need = own + (measured or weights)
+        source = "measured for the plan" if measured else "at least: the weights alone"
+        text = (
+            f"all heads and the rest take {(measured or weights) / MIB:,.1f} MiB ({source}), "
+            f"Python {own / MIB:,.0f}; {free / MIB:,.0f} MiB can be had"
+        )
+        figures = {"needed_bytes": need, "available_bytes": free, "is_measured": measured > 0}
+        way_out = (
+            "give it more (MemoryMax=, docker --memory), end other programs, or let the agent "
+            "take less: --max-memory"
+        )
+        if free == 0:
+            return note("bundle.memory", f"{text}: this system does not tell", **figures)
+        if need > free:
+            return fail("bundle.memory", f"{text}: too little", way_out, **figures)
+        if need > free / 2:
+            return warn("bundle.memory", f"{text}: little is left for anything else", way_out)
+        return note("bundle.memory", text, **figures)
+
+    def _segments(self, manifest: Manifest) -> Iterator[Finding]:
+        """Each runtime loads what it can; what none of them can load is a failure."""
+        files = [segment.file for chain in manifest.chains for segment in chain.segments]
+        names = self.trials.working
+        uncovered = dict.fromkeys(files, "no runtime is installed")
+        for name in self.trials.installed() if names is None else names:
+            try:
+                found = self.trials.child.ask(Loading, ["bundle", name, str(self.path)])
+            except ChildError as error:
+                way_out = "look at the line `runtimes`; install another runtime"
+                yield fail("bundle.segments", f"{name} cannot load them: {error}", way_out)
+                continue
+            yield _loaded(name, found, len(files))
+            uncovered = {file: found.refused[file] for file in uncovered if file in found.refused}
+        if uncovered:
+            file, why = next(iter(uncovered.items()))
+            yield fail(
+                "bundle.segments",
+                f"{len(uncovered)} of {len(files)} segments are loaded by no runtime here; {why}"
+                if why.startswith(file)
+                else f"{len(uncovered)} of {len(files)} segments load nowhere; {file}: {why}",
+                "pip install 'isthmus[edge]', or build the bundle for the runtime that is here",
+            )
+
+
+def _loaded(name: RuntimeName, found: Loading, count: int) -> Finding:
+    text = f"{name} loads {found.loaded} of {count} segments"
+    if found.loaded:
+        text += f" in {found.load_ms:.0f} ms and {found.grown_bytes / MIB:,.0f} MiB"
+    if found.refused:
+        text += f"; not: {next(iter(found.refused.values()))}"
+    return note(
+        "bundle.segments",
+        text,
+        runtime=name,
+        loaded=found.loaded,
+        load_ms=round(found.load_ms, 1),
+        grown_bytes=found.grown_bytes,
+    )

@@ -1,0 +1,125 @@
+"""A short talk with the service in the split protocol: greeting, round trips, a burst upwards.
+
+Times are read where a message comes in, on the transport's thread. `isthmus.session` knows what may
+be said; nothing is computed and no frame is sent.
+"""
+
+import queue
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from isthmus import LinkError, PeerError
+from isthmus.session import DeviceSession, Echoed, Identity, Lost, Refused, Welcomed
+from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.stream.probing import PROBE_BYTES, PROBE_SHARE_S
+from isthmus_edge.stream.transport import Connection, Transport
+
+SILENCE_S = 5.0
+WARMING = 2  # the first messages of a connection are slow
+BURST = 8  # padded heartbeats, one behind the other
+
+__all__ = ["BURST", "SILENCE_S", "WARMING", "Conversation", "Echo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A heartbeat that came back; `received_s` is the service's clock, the others this one's."""
+
+    sent_s: float
+    received_s: float
+    back_s: float
+    held_s: float
+    size_bytes: int
+
+    @property
+    def round_trip_ms(self) -> float:
+        """Less what the service held it."""
+        return (self.back_s - self.sent_s - self.held_s) * 1e3
+
+
+class Conversation:
+    """One stream, from Hello to its end; LinkError if it breaks, PeerError if it is refused."""
+
+    def __init__(
+        self, transport: Transport, fingerprint: str, clock_s: Callable[[], float]
+    ) -> None:
+        self._clock_s = clock_s
+        self._session = DeviceSession(Identity(uuid.uuid4().hex, fingerprint), SILENCE_S)
+        self._inbox: queue.SimpleQueue[tuple[float, pb.CloudMessage | str]] = queue.SimpleQueue()
+        self._connection: Connection = transport.connect(self._came, self._came)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def greet(self) -> str:
+        """Hello; what runs the tails, as the service's Welcome says it."""
+        self._connection.send(self._session.connect(self._clock_s()))
+        while True:
+            for event, _ in self._events():
+                if isinstance(event, Welcomed):
+                    return event.provider
+
+    def round_trips_ms(self, count: int) -> list[float]:
+        """Of small heartbeats, one after another."""
+        taken = [self.beats(1, 0)[0].round_trip_ms for _ in range(count + WARMING)]
+        return taken[WARMING:]
+
+    def up_bps(self) -> float:
+        """What the link carries upwards, from when the heartbeats of a burst had arrived.
+
+        A single probe says first how large the burst may be; the clocks of the two sides are never
+        compared.
+        """
+        small, probe = self.beats(1, 0)[0], self.beats(1, PROBE_BYTES[0])[0]
+        extra_s = (probe.received_s - probe.sent_s) - (small.received_s - small.sent_s)
+        rough = PROBE_BYTES[0] / max(extra_s, 1e-6)
+        size = int(min(max(rough * PROBE_SHARE_S, PROBE_BYTES[0]), PROBE_BYTES[1]))
+        echoes = self.beats(BURST, size)
+        passed_s = echoes[-1].received_s - echoes[0].received_s
+        return sum(echo.size_bytes for echo in echoes[1:]) * 8 / max(passed_s, 1e-6)
+
+    def beats(self, count: int, padding_bytes: int) -> list[Echo]:
+        """So many heartbeats at once, and their echoes in order."""
+        sent: list[tuple[float, int]] = []
+        for _ in range(count):
+            now = self._clock_s()
+            message = self._session.beat(now, padding_bytes)
+            sent.append((now, message.ByteSize()))
+            self._connection.send(message)
+        echoes: list[Echo] = []
+        while len(echoes) < count:
+            for event, now in self._events():
+                if isinstance(event, Echoed):
+                    began, size = sent[len(echoes)]
+                    echoes.append(Echo(began, event.received_s, now, event.held_s, size))
+        return echoes
+
+    def _events(self) -> Iterator[tuple[object, float]]:
+        try:
+            now, item = self._inbox.get(timeout=SILENCE_S)
+        except queue.Empty as error:
+            raise LinkError(f"SILENT: nothing was said within {SILENCE_S:g} s") from error
+        if isinstance(item, str):
+            raise LinkError(item)
+        for event in self._session.received(item, now):
+            match event:
+                case Refused(code, text):
+                    raise PeerError(code, text)
+                case Lost(reason):
+                    raise LinkError(reason)
+                case _:
+                    yield event, now
+
+    def _came(self, item: pb.CloudMessage | str) -> None:
+        self._inbox.put((self._clock_s(), item))

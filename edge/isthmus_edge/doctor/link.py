@@ -1,0 +1,149 @@
+"""The link to a cloud: name, connection, TLS, service, rates. The first break ends it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from isthmus import Candidate, LinkError, Manifest, PeerError, is_loopback
+from isthmus.bundle import read_manifest
+from isthmus_edge.doctor.conversation import Conversation
+from isthmus_edge.doctor.finding import Figure, Finding, fail, note, warn
+from isthmus_edge.doctor.network import Network, Road, SystemNetwork, reach, split_address
+from isthmus_edge.doctor.surroundings import Surroundings
+from isthmus_edge.doctor.tls import TlsLook, speaks_tls
+from isthmus_edge.stream.transport import GrpcTransport, Transport
+
+ROUND_TRIPS, QUICK_ROUND_TRIPS = 20, 5
+_MOST_MESSAGE_BYTES = 1024 * 1024
+
+MakeTransport = Callable[[str, Path | None], Transport]
+
+__all__ = ["QUICK_ROUND_TRIPS", "ROUND_TRIPS", "LinkLook"]
+
+
+def _grpc(address: str, tls_ca: Path | None) -> Transport:
+    return GrpcTransport(address, tls_ca, _MOST_MESSAGE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLook:
+    """Looks at the way to `cloud` (HOST:PORT), with the trust that an agent would be given.
+
+    With a `bundle`, the service's greeting is the real one, and rates are measured.
+    """
+
+    cloud: str
+    tls_ca: Path | None = None
+    insecure: bool = False
+    bundle: Path | None = None
+    round_trips: int = ROUND_TRIPS
+    around: Surroundings = field(default_factory=Surroundings)
+    network: Network = field(default_factory=SystemNetwork)
+    transport: MakeTransport = _grpc
+
+    def look(self) -> Iterator[Finding]:
+        """Findings in the order of the way; after the first failure there is nothing to look at."""
+        host, port = split_address(self.cloud)
+        for step in reach(self.network, host, port):
+            if isinstance(step, Road):
+                yield from self._beyond(host, step)
+            else:
+                yield step
+
+    def _beyond(self, host: str, road: Road) -> Iterator[Finding]:
+        secure = self._secure(host, road)
+        yield secure
+        if secure.state != "fail":
+            yield from self._service(road)
+
+    def _secure(self, host: str, road: Road) -> Finding:
+        if self.tls_ca is not None:
+            return TlsLook(
+                network=self.network,
+                address=road.address,
+                host=host,
+                ca=self.tls_ca,
+                wall_s=self.around.wall_s,
+            ).look()
+        if is_loopback(host):
+            return note("link.tls", "plain text, which stays on this machine")
+        if self.insecure:
+            way_out = "give the service a certificate, and this device --tls-ca"
+            return warn("link.tls", "plain text: whoever is on the way can read along", way_out)
+        return fail(
+            "link.tls",
+            f"{host} is another machine, and there is no certificate to trust",
+            "give the service's certificate (--tls-ca PEM), or allow plain text (--insecure)",
+            reason="no trust",
+        )
+
+    def _service(self, road: Road) -> Iterator[Finding]:
+        manifest, fingerprint = (None, "") if self.bundle is None else read_manifest(self.bundle)
+        try:
+            with Conversation(
+                self.transport(self.cloud, self.tls_ca), fingerprint, self.around.clock_s
+            ) as talk:
+                provider = talk.greet()
+                yield note("link.service", f"welcome: tails run on {provider}", provider=provider)
+                yield from self._rates(talk, manifest)
+        except PeerError as error:
+            yield self._refused(error)
+        except LinkError as error:
+            yield self._unanswered(str(error), road)
+
+    def _refused(self, error: PeerError) -> Finding:
+        if error.code == "BUNDLE_MISMATCH" and self.bundle is None:
+            text = "an Isthmus service answers; name its BUNDLE to measure round trip and rate"
+            return note("link.service", text)
+        ways_out = {
+            "BUNDLE_MISMATCH": "copy the same bundle to both sides",
+            "PROTOCOL": "install the same version of Isthmus on both sides",
+        }
+        way_out = ways_out.get(error.code, "look at the service's log")
+        return fail("link.service", f"refused: {error}", way_out, reason=error.code)
+
+    def _unanswered(self, reason: str, road: Road) -> Finding:
+        text = f"no Isthmus service answers: {reason}"
+        if reason.startswith("UNIMPLEMENTED"):
+            way_out = "this is gRPC, but another service: is the port right?"
+        elif self.tls_ca is None and speaks_tls(self.network, road.address):
+            way_out = "it speaks TLS: give its certificate (--tls-ca PEM)"
+        else:
+            way_out = "is the port right? `isthmus cloud` prints its own when it is ready"
+        return fail("link.service", text, way_out, reason=reason.partition(":")[0])
+
+    def _rates(self, talk: Conversation, manifest: Manifest | None) -> Iterator[Finding]:
+        trips_ms = talk.round_trips_ms(self.round_trips)
+        least, middle = min(trips_ms), median(trips_ms)
+        text = f"a message goes there and back in {least:.1f} ms (median {middle:.1f})"
+        figures = {"rtt_min_ms": round(least, 3), "rtt_median_ms": round(middle, 3)}
+        yield note("link.rtt", text, **figures)
+        yield _judged(talk.up_bps(), middle, manifest)
+
+
+def _judged(up_bps: float, rtt_ms: float, manifest: Manifest | None) -> Finding:
+    """Whether the link is of use to the bundle's plan, by the plan's own figures."""
+    text = f"{up_bps / 1e6:,.1f} Mbit/s up; down is not measured, for only answers come down"
+    figures: dict[str, Figure] = {"up_bps": round(up_bps)}
+    if manifest is None:
+        return note("link.rate", text, **figures)
+    local_ms = manifest.local.figures.edge_ms
+    remote = [each for each in manifest.kept if not each.is_local]
+    if not remote:
+        return note("link.rate", f"{text}; the plan sends nothing anyway", **figures)
+    best = min(remote, key=lambda each: _frame_ms(each, up_bps, rtt_ms))
+    best_ms = _frame_ms(best, up_bps, rtt_ms)
+    figures |= {"best_split_ms": round(best_ms, 2), "local_ms": round(local_ms, 2)}
+    text += f"; by the plan, {best.id} takes {best_ms:.0f} ms and this device alone {local_ms:.0f}"
+    if best_ms > local_ms:
+        way_out = "the agent stays on the device by itself; with a better link it could gain"
+        return warn("link.rate", f"{text}: too slow to gain from it", way_out, **figures)
+    return note("link.rate", text, **figures)
+
+
+def _frame_ms(candidate: Candidate, up_bps: float, rtt_ms: float) -> float:
+    """One frame from submit to answer on an idle link."""
+    found = candidate.figures
+    computing_ms = found.edge_ms + found.encode_ms + found.decode_ms + found.tail_ms
+    return computing_ms + found.payload_bytes * 8e3 / up_bps + rtt_ms

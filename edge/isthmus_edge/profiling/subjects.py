@@ -1,0 +1,49 @@
+"""What of a kit is measured: its networks and prefixes, each on every runtime that takes it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from isthmus.profiles import KitGraph, KitNetwork
+from isthmus_edge.profiling.kit import OpenKit
+from isthmus_edge.runtimes import GraphFiles, Runtime
+
+__all__ = ["Subject", "subjects_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One network on one runtime."""
+
+    network: KitNetwork
+    runtime: Runtime
+
+    @property
+    def name(self) -> str:
+        """For people, and as the key of what was kept."""
+        return f"{self.network.name} on {self.runtime.name}"
+
+    def parts(self, kit: OpenKit) -> Iterator[tuple[str, GraphFiles]]:
+        """The network and those of its prefixes that the runtime takes, each with its key."""
+        graphs: list[KitGraph] = [self.network, *self.network.prefixes]
+        for part in graphs:
+            files = _files(kit, part)
+            if self.runtime.refusal(files) is None:
+                yield self.key(part), files
+
+    def key(self, part: KitGraph) -> str:
+        """Under which the times of a part are kept."""
+        return f"{part.file} on {self.runtime.name}"
+
+
+def subjects_of(kit: OpenKit, runtimes: Sequence[Runtime]) -> Iterator[Subject]:
+    """Every network on every runtime that takes it."""
+    for network in kit.kit.networks:
+        for runtime in runtimes:
+            if runtime.refusal(_files(kit, network)) is None:
+                yield Subject(network, runtime)
+
+
+def _files(kit: OpenKit, part: KitGraph) -> GraphFiles:
+    specs = {spec.name: spec for spec in kit.kit.inputs}
+    inputs = tuple(specs[name] for name in part.inputs)
+    return GraphFiles(kit.folder, part.file, part.tflite, inputs, ())

@@ -1,0 +1,30 @@
+"""Head runtimes: ONNX Runtime, LiteRT and tflite-runtime behind one seam."""
+
+from isthmus_edge.runtimes.choice import RuntimeChoice, Runtimes, runnable, without_chains
+from isthmus_edge.runtimes.installed import EXTRAS, FoundRuntime, found_runtimes
+from isthmus_edge.runtimes.seam import (
+    RUNTIME_NAMES,
+    AnyArray,
+    CallOffLike,
+    Graph,
+    GraphFiles,
+    Runtime,
+    RuntimeName,
+)
+
+__all__ = [
+    "EXTRAS",
+    "RUNTIME_NAMES",
+    "AnyArray",
+    "CallOffLike",
+    "FoundRuntime",
+    "Graph",
+    "GraphFiles",
+    "Runtime",
+    "RuntimeChoice",
+    "RuntimeName",
+    "Runtimes",
+    "found_runtimes",
+    "runnable",
+    "without_chains",
+]

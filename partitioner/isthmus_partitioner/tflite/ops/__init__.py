@@ -1,0 +1,1 @@
+"""One module per family of ops; each adds its functions to the registry."""

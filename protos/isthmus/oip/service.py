@@ -1,0 +1,189 @@
+"""The core, without a transport: a message in, a message out, or a RefusalError."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from isthmus.errors import IsthmusError
+from isthmus.oip import descriptions
+from isthmus.oip.codec import quoted
+from isthmus.oip.counts import Counts, Limits, Places
+from isthmus.oip.messages import pb
+from isthmus.oip.model import Model, Models, Reply
+from isthmus.oip.refusal import RefusalError, refusal_of
+from isthmus.oip.requests import Work, read_request
+from isthmus.oip.responses import respond
+
+__all__ = ["Service"]
+
+log = logging.getLogger("isthmus.oip")
+
+_DRAINING = "the server is draining and takes no new requests; try again later"
+
+
+class Service:
+    """What one server answers; used on one event loop.
+
+    `now_s` is the clock of deadlines (`time.monotonic`).
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.now_s = now_s
+        self.draining = asyncio.Event()
+        self.change = asyncio.Event()
+        self._models = models
+        self._places = Places(self.limits)
+        self._counts: defaultdict[str, Counts] = defaultdict(Counts)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are models and all of them would answer."""
+        models = self._models.listed()
+        return bool(models) and all(map(self.is_model_ready, models))
+
+    @property
+    def under_way(self) -> int:
+        """Requests that are being answered."""
+        return self._places.taken
+
+    def drain(self) -> None:
+        """Take no new requests; those under way are answered. Streams end when theirs are."""
+        self.draining.set()
+        self.note_change()
+
+    def note_change(self) -> None:
+        """Models have come, gone, or changed their readiness: wake who waits for `change`."""
+        woken, self.change = self.change, asyncio.Event()
+        woken.set()
+
+    def is_model_ready(self, model: Model) -> bool:
+        """Whether a request for it that comes now would be answered."""
+        return model.is_ready and not self.draining.is_set()
+
+    async def server_live(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+        """It is, since it answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def server_ready(self, _: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        """See `is_ready`."""
+        return pb.ServerReadyResponse(ready=self.is_ready)
+
+    async def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+        """A model that is not known is not ready."""
+        try:
+            ready = self.is_model_ready(self._model(request.name, request.version))
+        except RefusalError:
+            ready = False
+        return pb.ModelReadyResponse(ready=ready)
+
+    async def server_metadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        """Who answers."""
+        return descriptions.server_metadata()
+
+    async def model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+        """Inputs and outputs of a model."""
+        return descriptions.metadata(self._model(request.name, request.version))
+
+    async def model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+        """The same as Triton's clients want it."""
+        return descriptions.configuration(self._model(request.name, request.version))
+
+    async def model_statistics(
+        self, request: pb.ModelStatisticsRequest
+    ) -> pb.ModelStatisticsResponse:
+        """Of one model, or of all where none is named."""
+        if request.name:
+            models = [self._model(request.name, request.version)]
+        else:
+            models = list(self._models.listed())
+        stats = [descriptions.statistics(model, self._counts[model.name]) for model in models]
+        return pb.ModelStatisticsResponse(model_stats=stats)
+
+    async def repository_index(
+        self, request: pb.RepositoryIndexRequest
+    ) -> pb.RepositoryIndexResponse:
+        """All models, or those that are ready."""
+        models = [m for m in self._models.listed() if m.is_ready or not request.ready]
+        return pb.RepositoryIndexResponse(models=map(descriptions.index_entry, models))
+
+    async def repository_model_load(
+        self, _: pb.RepositoryModelLoadRequest
+    ) -> pb.RepositoryModelLoadResponse:
+        """Refused: who may reach the server may not choose what it runs."""
+        raise RefusalError("UNIMPLEMENTED", _NO_LOADING)
+
+    async def repository_model_unload(
+        self, _: pb.RepositoryModelUnloadRequest
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Refused, as loading is."""
+        raise RefusalError("UNIMPLEMENTED", _NO_LOADING)
+
+    async def infer(
+        self, request: pb.ModelInferRequest, deadline_s: float | None = None
+    ) -> pb.ModelInferResponse:
+        """The answer to one request; RefusalError says why there is none.
+
+        `deadline_s` is when the client stops waiting, on the clock of `now_s`; its own `timeout`
+        may be shorter.
+        """
+        if self.draining.is_set():
+            raise RefusalError("UNAVAILABLE", _DRAINING)
+        model = self._model(request.model_name, request.model_version)
+        counts = self._counts[model.name]
+        with counts.request(), self._places.one(request.ByteSize()):
+            try:
+                work = read_request(request, model, self.limits.max_items)
+                replies = await self._answers(model, work, deadline_s)
+                response = respond(request, model, work, replies)
+            except IsthmusError as error:
+                raise refusal_of(error) from error
+            except Exception as error:
+                log.exception("a request for model %s failed", quoted(model.name))
+                raise RefusalError(
+                    "INTERNAL", "the server failed to answer; its log says why"
+                ) from error
+            counts.items += len(replies)
+            return response
+
+    async def _answers(self, model: Model, work: Work, deadline_s: float | None) -> list[Reply]:
+        """One reply for each item; if one fails, the others are not waited for."""
+        limits = [] if deadline_s is None else [deadline_s]
+        if work.timeout_s is not None:
+            limits.append(self.now_s() + work.timeout_s)
+        until_s = min(limits, default=None)
+
+        if len(work.items) == 1:
+            return [await model.infer(work.items[0], work.parameters, until_s)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(model.infer(item, work.parameters, until_s))
+                    for item in work.items
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        return [task.result() for task in tasks]
+
+    def _model(self, name: str, version: str) -> Model:
+        """The model that is asked for; without a version any will do."""
+        for model in self._models.listed():
+            if model.name == name:
+                if version and version not in model.versions:
+                    break
+                return model
+        wanted = f"{quoted(name)} version {version[:16]}" if version else quoted(name)
+        raise RefusalError("NOT_FOUND", f"Request for unknown model: {wanted} is not found")
+
+
+_NO_LOADING = (
+    "explicit model load / unload is not allowed: what is served is chosen where the server is "
+    "started"
+)

@@ -1,0 +1,114 @@
+"""One ModelStreamInfer: many requests under way at once, each answered as soon as it can be.
+
+Answers carry their request's id and come in the order in which they are ready. While
+`Limits.max_stream_requests` are under way no more are read, and the transport holds the client
+back. What goes wrong with one request is told in the stream, as Triton does.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterable
+from typing import Any
+
+import grpc
+
+from isthmus.errors import LinkError
+from isthmus.oip.messages import pb
+from isthmus.oip.refusal import RefusalError
+from isthmus.oip.responses import set_parameter
+from isthmus.oip.service import Service
+from isthmus.oip.wire import NO_MESSAGE
+
+Context = grpc.aio.ServicerContext[pb.ModelInferRequest | None, pb.ModelStreamInferResponse]
+
+Requests = AsyncIterable[pb.ModelInferRequest | None]  # None: bytes that are none
+
+ROUNDING = 0.01  # gRPC sends timeouts as two or three digits, rounded up: 10 ms from 1 s on
+
+FINAL_WANTED = "triton_enable_empty_final_response"
+FINAL = "triton_final_response"
+
+__all__ = ["Context", "Requests", "Stream", "deadline_of"]
+
+log = logging.getLogger("isthmus.oip")
+
+
+class Stream:
+    """The server's side of one call."""
+
+    def __init__(self, service: Service, context: Context) -> None:
+        self._service = service
+        self._context = context
+        self._places = asyncio.Semaphore(service.limits.max_stream_requests)
+        self._writing = asyncio.Lock()
+
+    async def serve(self, requests: Requests) -> None:
+        """Until the client has said all and has its answers, or the server drains.
+
+        If the client breaks off or the call is cancelled, nobody waits for what is under way.
+        """
+        try:
+            await self._answer_all(requests)
+        except* LinkError as broken:
+            log.info("a stream of requests: %s", broken.exceptions[0])
+        if self._service.draining.is_set():
+            await self._context.abort(
+                grpc.StatusCode.UNAVAILABLE, "the server is draining; open the stream elsewhere"
+            )
+
+    async def _answer_all(self, requests: Requests) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(self._read(requests, tasks))
+            drained = tasks.create_task(self._service.draining.wait())
+            await asyncio.wait({reader, drained}, return_when=asyncio.FIRST_COMPLETED)
+            reader.cancel()
+            drained.cancel()
+
+    async def _read(self, requests: Requests, tasks: asyncio.TaskGroup) -> None:
+        await self._places.acquire()
+        try:
+            async for request in requests:
+                tasks.create_task(self._answer(request))
+                await self._places.acquire()
+        except grpc.aio.BaseError as error:
+            raise LinkError(f"the client broke off: {error}") from error
+
+    async def _answer(self, request: pb.ModelInferRequest | None) -> None:
+        try:
+            await self._write(await self._response_to(request))
+        finally:
+            self._places.release()
+
+    async def _response_to(
+        self, request: pb.ModelInferRequest | None
+    ) -> pb.ModelStreamInferResponse:
+        try:
+            if request is None:
+                raise RefusalError("INVALID_ARGUMENT", NO_MESSAGE)
+            response = await self._service.infer(request, deadline_of(self._context, self._service))
+        except RefusalError as refusal:
+            # Triton's clients find out by the id which of their requests it was.
+            return pb.ModelStreamInferResponse(
+                error_message=str(refusal),
+                infer_response=pb.ModelInferResponse(id=request.id if request else ""),
+            )
+        if FINAL_WANTED in request.parameters and request.parameters[FINAL_WANTED].bool_param:
+            # One request has one response here, so it is the final one, and none is empty.
+            set_parameter(response, FINAL, value=True)
+        return pb.ModelStreamInferResponse(infer_response=response)
+
+    async def _write(self, response: pb.ModelStreamInferResponse) -> None:
+        async with self._writing:
+            try:
+                await self._context.write(response)
+            except grpc.aio.BaseError as error:
+                raise LinkError(f"the client does not listen any more: {error}") from error
+
+
+def deadline_of(context: grpc.aio.ServicerContext[Any, Any], service: Service) -> float | None:
+    """When the client of a call stops waiting, on the service's clock; None if it never does."""
+    left_s: object = context.time_remaining()  # typed as float, but None without a deadline
+    if not isinstance(left_s, float) or not math.isfinite(left_s):
+        return None
+    return service.now_s() + left_s * (1 - ROUNDING)

@@ -1,0 +1,61 @@
+"""`isthmus edge`: flags in any order, sizes, the table of figures."""
+
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Isthmus
+from tests.commands import Cloud
+
+from isthmus_cli.edge_flags import size
+
+
+def test_flags_may_stand_anywhere(isthmus: Isthmus, tiny_bundle: Path, photos: Path) -> None:
+    first, second = photos / "photo-0.png", photos / "photo-1.png"
+    ended = isthmus("edge", "--top", 1, tiny_bundle, "--power", "saver", first, "--stats", second)
+    assert (ended.status, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:2]] == ["photo-0.png", "photo-1.png"]
+
+
+def test_a_table_of_figures_ends_the_run_where_it_is_asked_for(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, cloud: Cloud
+) -> None:
+    flags = ("--cloud", cloud.address, "--candidate", "cut-16", "--audit-share", 1)
+    ended = isthmus("edge", tiny_bundle, photos, *flags, "--stats")
+    assert (ended.status, ended.err) == (0, "")
+    table = ended.out.partition("accepted ")[2].splitlines()[1:]
+    rows = {line[:16].rstrip(): line[16:].strip() for line in table}
+    megabytes, unit = rows["memory (RSS)"].split()
+    assert unit == "MB"
+    assert float(megabytes) > 10
+    assert rows["link"].startswith("up")
+    assert "compared" in rows["audits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("BUNDLE", "--config")),
+        (("a.bundle",), ("PICTURE", "--inputs")),
+        (("a.bundle", "cat.png", "--inputs", "a.npz"), ("--inputs", "PICTURE")),
+        (("--config", "a.toml", "a.bundle"), ("BUNDLE", "not beside --config")),
+        (("--config", "a.toml", "--cloud", "a:1"), ("--cloud", "not beside --config")),
+        (("a.bundle", "cat.png", "--log-format", "json"), ("--log-format", "--config")),
+        (("a.bundle", "cat.png", "--max-memory", "much"), ("'much'", "300MB")),
+        (("a.bundle", "cat.png", "--runtime", "abacus"), ("abacus", "onnxruntime")),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0] != "BUNDLE" else "",
+)
+def test_flags_that_make_no_command_are_wrong_usage(
+    isthmus: Isthmus, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    ended = isthmus("edge", *arguments)
+    assert ended.status == 2
+    assert [word for word in words if word not in ended.err.splitlines()[-1]] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"), [("1000", 1000), ("20KB", 20_000), ("300MB", 300_000_000), ("2gb", 2e9)]
+)
+def test_a_size_may_have_a_unit(text: str, size_bytes: int) -> None:
+    assert size(text) == size_bytes

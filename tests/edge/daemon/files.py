@@ -1,0 +1,94 @@
+"""Configuration files of daemons, and the daemon as a process of its own."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tests.commands import Command, until
+from tests.tinybundle import tiny_pictures
+
+from isthmus import LinkError
+from isthmus_edge import Stats
+from isthmus_edge.daemon import Status, ask_status
+
+CONFIG = "edge.toml"
+CONTROL = "control.sock"
+ANSWERS = "answers.jsonl"
+
+
+def write_config(folder: Path, bundle: Path, more: str = "", *, agent: str = "") -> Path:
+    """A daemon that watches the folder `in` and appends answers to a file."""
+    (folder / "in").mkdir(exist_ok=True)
+    text = f"""
+[agent]
+bundle = "{bundle}"
+heed_vitals = false
+{agent}
+[[source]]
+kind = "directory"
+path = "in"
+[output]
+file = "{ANSWERS}"
+[service]
+control = "{CONTROL}"
+{more}
+"""
+    path = folder / CONFIG
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def put_picture(folder: Path, name: str, index: int = 0) -> None:
+    """Written elsewhere and renamed: all of it is there at once."""
+    hidden = folder / f".{name}"
+    Image.fromarray(tiny_pictures(index + 1)[index][0]).save(hidden, "png")
+    hidden.rename(folder / name)
+
+
+class RunningDaemon(Command):
+    """`isthmus edge --config FILE`, running and ready."""
+
+    def __init__(self, config: Path, *flags: object) -> None:
+        self.folder = config.parent
+        super().__init__("edge", "--config", config, *flags)
+        try:
+            until(self._is_running, "the daemon runs")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def status(self) -> Status:
+        return ask_status(self.folder / CONTROL)
+
+    def answers(self) -> list[str]:
+        """Whole lines of the output."""
+        path = self.folder / ANSWERS
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def events(self) -> list[str]:
+        return [str(event["event"]) for event in self.status().events]
+
+    def _is_running(self) -> bool:
+        assert self.process.poll() is None, self._complaints()
+        try:
+            return self.status().state == "running"
+        except LinkError:
+            return False
+
+
+def stats_of(**counts: Any) -> Stats:
+    """A `Stats` in which nothing has happened but `counts`."""
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("accepted", "answered_cloud", "answered_device", "errors", "stale", "pending"), 0
+    )
+    nothing |= dict.fromkeys(("duplicates", "connects", "sent_again"), 0)
+    nothing |= {
+        "link_state": "none",
+        "link": None,
+        "candidate": None,
+        "rung": None,
+        "rate_advice": None,
+        "device_scale": 1.0,
+        "switches": (),
+    }
+    return Stats(**(nothing | counts))

@@ -1,0 +1,164 @@
+"""A watched folder: what is given, when, and what becomes of the files."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus import ConfigError
+from isthmus_edge.daemon.sections import DirectorySection
+from isthmus_edge.daemon.sources import Item, SourceLostError, open_source, optional
+from isthmus_edge.daemon.sources.directory import DirectorySource, Happening
+
+SETTLE_S = 0.01
+
+
+class Teller:
+    """In place of the kernel; the tests say what happens."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[Happening], None] = lambda _: None
+        self.stopped = 0
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, tell: Callable[[Happening], None]) -> "Teller":
+        self.tell = tell
+        return self
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def note(self, event: str, level: int = 0, **fields: Any) -> None:
+        self.told.append((event, fields))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "in"
+    path.mkdir()
+    return path
+
+
+def source_of(teller: Teller, folder: Path, **settings: Any) -> DirectorySource:
+    section = DirectorySection(path=folder, settle_s=SETTLE_S, **settings)
+    return DirectorySource("tray", section, teller.note, teller)
+
+
+def items_of(source: DirectorySource) -> Iterator[Item]:
+    items = source.items()
+    assert next(items) is None, "it is open"
+    return (item for item in items if item is not None)
+
+
+def test_a_picture_that_is_closed_or_renamed_into_it_is_given_once(folder: Path) -> None:
+    teller = Teller()
+    source = source_of(teller, folder)
+    items = items_of(source)
+    for name in ("a.png", "b.JPG", "notes.txt", ".c.png"):
+        (folder / name).write_bytes(b"x")
+    for name in ("a.png", "a.png", "notes.txt", ".c.png"):
+        teller.tell(("closed", folder / name))
+    teller.tell(("renamed", folder / "b.JPG"))
+    assert [next(items).name, next(items).name] == ["a.png", "b.JPG"]
+    source.stop()
+    assert list(items) == []
+    assert teller.stopped == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, []),
+        ({"existing": True}, ["old.png"]),
+        ({"when_done": "delete"}, ["old.png"]),
+        ({"when_done": "delete", "existing": False}, []),
+    ],
+)
+def test_what_lies_there_at_the_start_is_given_if_it_is_asked_for(
+    folder: Path, settings: dict[str, Any], expected: list[str]
+) -> None:
+    (folder / "old.png").write_bytes(b"x")
+    teller = Teller()
+    source = source_of(teller, folder, **settings)
+    items = items_of(source)
+    (folder / "new.png").write_bytes(b"x")
+    teller.tell(("closed", folder / "new.png"))
+    taken = {next(items).name for _ in range(1 + len(expected))}
+    assert taken == {"new.png", *expected}
+
+
+def test_an_answered_file_is_moved_and_replaces_no_other(folder: Path, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    source = source_of(Teller(), folder, when_done="move", done=done)
+    for content in (b"first", b"second"):
+        (folder / "a.png").write_bytes(content)
+        source.settle(folder / "a.png", "answered")
+    assert (done / "a.png").read_bytes() == b"first"
+    assert (done / "a-1.png").read_bytes() == b"second"
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("fate", ["failed", "unreadable", "unwritten"])
+def test_a_file_without_an_answer_that_was_written_down_stays(folder: Path, fate: Any) -> None:
+    source = source_of(Teller(), folder, when_done="delete")
+    (folder / "a.png").write_bytes(b"x")
+    source.settle(folder / "a.png", fate)
+    assert (folder / "a.png").exists()
+
+
+def test_a_file_that_cannot_be_moved_is_told(folder: Path, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "done"
+    in_the_way.write_text("no folder")
+    teller = Teller()
+    source = source_of(teller, folder, when_done="move", done=in_the_way)
+    (folder / "a.png").write_bytes(b"x")
+    source.settle(folder / "a.png", "answered")
+    ((event, fields),) = teller.told
+    assert event == "file_stays"
+    assert fields["file"] == str(folder / "a.png")
+
+
+def test_a_folder_that_is_not_there_or_goes_is_a_loss_and_can_come_back(folder: Path) -> None:
+    teller = Teller()
+    source = source_of(teller, folder)
+    folder.rmdir()
+    with pytest.raises(SourceLostError, match="no such folder"):
+        next(source.items())
+    folder.mkdir()
+    items = items_of(source)
+    folder.rmdir()
+    teller.tell(("deleted", folder / "a.png"))
+    with pytest.raises(SourceLostError, match="is gone"):
+        next(items)
+    folder.mkdir()
+    (folder / "meanwhile.png").write_bytes(b"x")
+    assert next(items_of(source)).name == "meanwhile.png"
+
+
+@pytest.mark.parametrize("polling", [False, True], ids=["kernel", "polling"])
+def test_the_library_tells_of_files_in_either_way(folder: Path, polling: bool) -> None:
+    section = DirectorySection(path=folder, settle_s=SETTLE_S, polling=polling)
+    source = open_source(section, "tray", Teller().note)
+    assert isinstance(source, DirectorySource)
+    items = items_of(source)
+    with (folder / "a.png").open("wb") as file:
+        file.write(b"first half")
+        file.flush()
+        file.write(b"second half")
+    (folder / ".b.png").write_bytes(b"x")
+    (folder / ".b.png").rename(folder / "b.png")
+    assert {next(items).name, next(items).name} == {"a.png", "b.png"}
+    source.stop()
+    assert list(items) == []
+
+
+def test_a_missing_library_is_named_with_its_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(optional, "import_module", missing)
+    with pytest.raises(ConfigError, match=r"'tray'.*watchdog.*pip install 'isthmus\[sources\]'"):
+        open_source(DirectorySection(path=folder), "tray", Teller().note)

@@ -1,0 +1,122 @@
+"""The daemon's file: each mistake is named with its place and the way out."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from isthmus import ConfigError
+from isthmus_edge import AgentConfig
+from isthmus_edge.daemon import DaemonConfig, parse_config, read_config
+
+TEXT = """\
+[agent]
+bundle = "x.bundle"
+threads = 2
+
+[[source]]
+kind = "directory"
+path = "in"
+
+[[source]]
+kind = "camera"
+device = "/dev/video0"
+
+[endpoint]
+unix = "oip.sock"
+
+[output]
+stdout = true
+"""
+
+
+def parsed(folder: Path, old: str = "", new: str = "") -> DaemonConfig:
+    assert old in TEXT
+    return parse_config(TEXT.replace(old, new, 1), folder / "edge.toml")
+
+
+def complaint(folder: Path, old: str, new: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parsed(folder, old, new)
+    return str(caught.value)
+
+
+def test_relative_paths_begin_at_the_folder_of_the_file(tmp_path: Path) -> None:
+    config = parsed(tmp_path, 'path = "in"', 'path = "in"\nfailed = "/elsewhere"')
+    source = config.sources["directory"]
+    assert config.agent.bundle == tmp_path / "x.bundle"
+    assert config.endpoint.listen == (f"unix:{tmp_path}/oip.sock",)
+    assert getattr(source, "path", None) == tmp_path / "in"
+    assert getattr(source, "failed", None) == Path("/elsewhere")
+
+
+def test_what_is_not_said_is_as_the_agent_has_it(tmp_path: Path) -> None:
+    config = parsed(tmp_path).agent
+    assert config == AgentConfig(bundle=tmp_path / "x.bundle", threads=2)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(AgentConfig)])
+def test_every_setting_of_an_agent_is_a_key(tmp_path: Path, name: str) -> None:
+    assert f", {name}" in complaint(tmp_path, "threads", "nonsense").replace("are ", ", ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("threads", "thraeds", ("line 3, [agent]", "'thraeds'", "'threads'")),
+        ("[output]", "[outptu]", ("line 16", "[outptu]", "'output'")),
+        ("path", "pth", ("line 7, [[source]]", "'pth'", "'path'")),
+        ("device", "devise", ("line 11, [[source]]", "'devise'", "'device'")),
+        ("threads = 2", "threads = 'two'", ("line 3", "threads", "'two'", "a whole number")),
+        ("threads = 2", "threads = true", ("line 3", "threads", "a whole number")),
+        ("threads = 2", "threads = 0", ("line 3", "threads", "at least 1")),
+        ("threads = 2", "rate_control = 1", ("rate_control", "true or false")),
+        ("threads = 2", "objective = 'glory'", ("'glory'", "'latency' or 'throughput'")),
+        ("threads = 2", "cloud = 'nowhere'", ("line 3", "'nowhere'", "HOST:PORT")),
+        ('bundle = "x.bundle"', "", ("[agent]", "bundle", "missing")),
+        ('bundle = "x.bundle"', "bundle = 3", ("line 2", "bundle", "a path in quotes")),
+        ('kind = "camera"', "", ("[[source]]", "kind is missing", "'stdin'")),
+        ('kind = "camera"', "kind = 'cam'", ("line 10", "'cam'", "'camera'")),
+        ('path = "in"', 'path = "in"\nwhen_done = "move"', ("line 8", "when_done", "done")),
+        ('path = "in"', 'path = "in"\nfailed = "in"', ("failed", "is watched")),
+        ('path = "in"', 'path = "in"\nsettle_s = 0', ("line 8", "settle_s", "above 0")),
+        ('unix = "oip.sock"', 'loopback = "0.0.0.0:1"', ("line 14", "0.0.0.0:1", "other machines")),
+        ("stdout = true", "", ("[output]", "go nowhere", "stdout = true")),
+        ("threads = 2", "when_full = 'reject'", ("when_full", "'directory'", "leave it out")),
+        ("[agent]", "[[agent]]", ("[agent]", "table")),
+        ("threads = 2", "threads = ", ("TOML", "line 3")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_named_with_its_place_and_what_is_allowed(
+    tmp_path: Path, old: str, new: str, words: tuple[str, ...]
+) -> None:
+    message = complaint(tmp_path, old, new)
+    assert message.startswith(str(tmp_path / "edge.toml"))
+    assert [word for word in words if word not in message] == []
+
+
+def test_sources_of_one_kind_get_names_of_their_own(tmp_path: Path) -> None:
+    config = parsed(tmp_path, 'kind = "directory"', 'kind = "camera"\ndevice = "a"\n[[source]]\n'
+                    'kind = "directory"\nname = "tray"')  # fmt: skip
+    assert list(config.sources) == ["camera", "tray", "camera-2"]
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
+    message = complaint(tmp_path, 'device = "/dev/video0"', 'device = "a"\nname = "directory"')
+    assert "line 12" in message
+    assert "'directory'" in message
+
+
+def test_a_daemon_that_nobody_could_ask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[endpoint\].*\[\[source\]\]"):
+        parse_config('[agent]\nbundle = "x"\n', tmp_path / "edge.toml")
+
+
+def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    with pytest.raises(ConfigError, match=r"edge\.toml: cannot be read"):
+        read_config(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_config(path)

@@ -1,0 +1,89 @@
+"""Lines of stdin: paths, JSON, base64, and nonsense."""
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from isthmus import PictureError
+from isthmus_edge.daemon.sections import StdinSection
+from isthmus_edge.daemon.sources import Item, stdin
+from isthmus_edge.daemon.sources.stdin import StdinSource, item_of_line
+
+CONTENT = b"\x89PNG and more"
+ENCODED = base64.b64encode(CONTENT).decode()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(reading)
+
+
+def given(pipe: tuple[int, int], text: bytes, section: StdinSection) -> list[Item]:
+    reading, writing = pipe
+    os.write(writing, text)
+    os.close(writing)
+    return [item for item in StdinSource(section, reading).items() if item is not None]
+
+
+def test_a_line_is_a_path_and_the_last_needs_no_end(pipe: tuple[int, int]) -> None:
+    items = given(pipe, b"a.png\n\n  b c.png \nd.png", StdinSection(deadline_ms=5))
+    assert [item.picture for item in items] == [Path("a.png"), Path("b c.png"), Path("d.png")]
+    assert [item.deadline_ms for item in items] == [5, 5, 5]
+
+
+def test_json_may_hold_a_path_or_the_picture_itself(pipe: tuple[int, int]) -> None:
+    lines = f'{{"path": "a.png", "deadline_ms": 7}}\n{{"base64": "{ENCODED}", "id": 42}}\n'
+    items = given(pipe, lines.encode(), StdinSection())
+    assert [(item.name, item.picture) for item in items] == [
+        ("a.png", Path("a.png")),
+        ("42", CONTENT),
+    ]
+    assert [item.deadline_ms for item in items] == [7, None]
+
+
+def test_lines_may_be_pictures_all_of_them(pipe: tuple[int, int]) -> None:
+    items = given(pipe, f"{ENCODED}\n{ENCODED}".encode(), StdinSection(lines="base64"))
+    assert [item.picture for item in items] == [CONTENT, CONTENT]
+    assert [item.name for item in items] == ["line 1", "line 2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"{", "line 3: "),
+        (b'{"pth": "a"}', "pth"),
+        (b'{"id": 3}', "neither path nor base64"),
+        (b'{"base64": "!"}', "is no base64"),
+        (b'{"path": 5}', "path"),
+    ],
+)
+def test_a_line_that_says_nothing_sensible_is_a_picture_that_cannot_be_read(
+    line: bytes, words: str
+) -> None:
+    item = item_of_line(line, 3, StdinSection())
+    assert isinstance(item.picture, PictureError)
+    assert words in str(item.picture)
+    assert "a line is a path" in str(item.picture)
+
+
+def test_a_line_without_end_takes_no_more_memory_than_allowed(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdin, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(stdin, "CHUNK_BYTES", 64)
+    items = given(pipe, b"x" * 1000 + b"\na.png\nb.png\n", StdinSection())
+    assert [isinstance(item.picture, PictureError) for item in items] == [True, False, False]
+    assert "longer than 100 bytes" in str(items[0].picture)
+    assert [item.picture for item in items[1:]] == [Path("a.png"), Path("b.png")]
+
+
+def test_it_can_be_stopped_while_it_waits_for_a_line(pipe: tuple[int, int]) -> None:
+    source = StdinSource(StdinSection(), pipe[0])
+    source.stop()
+    assert list(source.items()) == [None]
+    os.close(pipe[1])

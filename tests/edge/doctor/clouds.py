@@ -1,0 +1,108 @@
+"""Networks and services that a test makes up: dead ones, slow ones, and one with another bundle."""
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isthmus.v1 import PROTOCOL
+from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.doctor.network import Address
+from isthmus_edge.stream.transport import OnEnd, OnMessage
+
+
+@dataclass
+class FakeNetwork:
+    """Addresses of every name, and what becomes of connections to some of them."""
+
+    addresses: list[Address] | OSError
+    errors: dict[str, OSError] = field(default_factory=dict)
+
+    def resolve(self, host: str, port: int) -> list[Address]:
+        if isinstance(self.addresses, OSError):
+            raise self.addresses
+        return self.addresses
+
+    def connect(self, address: Address, longest_s: float) -> socket.socket:
+        if address.ip in self.errors:
+            raise self.errors[address.ip]
+        return socket.socket()  # bound to nothing
+
+
+class Clock:
+    """Stands at `now`; while a message is brought, at the time of its arrival."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.arrival: float | None = None
+
+    def __call__(self) -> float:
+        return self.now if self.arrival is None else self.arrival
+
+
+@dataclass
+class FakeCloud:
+    """A service behind a link of `up_bps` and `rtt_s`, whose clock is far from the device's.
+
+    Hello gets `greeting` in place of a Welcome, if there is one; a text ends the stream.
+    """
+
+    up_bps: float = 10e6
+    rtt_s: float = 0.040
+    greeting: pb.CloudMessage | str | None = None
+    clock: Clock = field(default_factory=Clock)
+    is_closed: bool = False
+    _free_at: float = 0.0
+
+    def __call__(self, address: str, tls_ca: Path | None) -> "FakeCloud":
+        return self
+
+    def connect(self, on_message: OnMessage, on_end: OnEnd) -> "FakeCloud":
+        self._on_message, self._on_end = on_message, on_end
+        return self
+
+    def send(self, message: pb.EdgeMessage) -> None:
+        self._free_at = max(self._free_at, self.clock.now) + message.ByteSize() * 8 / self.up_bps
+        received = self._free_at + self.rtt_s / 2
+        back = received + self.rtt_s / 2
+        if message.HasField("hello"):
+            answer = self.greeting
+            if isinstance(answer, str):
+                self._on_end(answer)
+                return
+            self._bring(answer or _welcome(message.hello.bundle_fingerprint), back)
+            return
+        stamp = int((received + 5e5) * 1e9)
+        beat = pb.Heartbeat(id=message.heartbeat.id, received_ns=stamp, answered_ns=stamp)
+        self._bring(pb.CloudMessage(heartbeat=beat), back)
+        if not message.heartbeat.padding:  # of a burst, the next leaves before this one is back
+            self.clock.now = back
+
+    def withdraw(self, sequence: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _bring(self, message: pb.CloudMessage, back: float) -> None:
+        self.clock.arrival = back
+        self._on_message(message)
+        self.clock.arrival = None
+
+
+class SilentCloud(FakeCloud):
+    """Takes everything and says nothing."""
+
+    def send(self, message: pb.EdgeMessage) -> None:
+        """Say nothing."""
+
+
+def refusal(code: pb.ErrorCode, text: str) -> pb.CloudMessage:
+    """An Error about the stream."""
+    return pb.CloudMessage(error=pb.Error(code=code, message=text))
+
+
+def _welcome(fingerprint: str) -> pb.CloudMessage:
+    welcome = pb.Welcome(
+        protocol=PROTOCOL, bundle_fingerprint=fingerprint, window=8, provider="FakeProvider"
+    )
+    return pb.CloudMessage(welcome=welcome)

@@ -1,0 +1,165 @@
+"""What the doctor says of bundles: whole ones, half ones, and those that do not fit."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.edge.doctor.machine import a_machine, assert_bad, states
+from tests.edge.doctor.test_memory import limit, meminfo
+from tests.edge.doctor.test_runtimes import FakeChild
+
+from isthmus import ConfigError, PictureFormat
+from isthmus_edge.doctor.bundle import BundleLook, try_format
+from isthmus_edge.doctor.finding import Finding
+from isthmus_edge.doctor.memory import MIB
+from isthmus_edge.doctor.runtimes import RuntimeTrials
+from isthmus_edge.doctor.trial import Loading, try_bundle
+from isthmus_edge.runtimes import found_runtimes
+
+SEGMENTS = ("device/segment-0.onnx", "device/segment-1.onnx")
+BOTH = {"onnxruntime": "1.31.1", "ai-edge-litert": "2.3.0"}
+
+
+def loading(*refused: str) -> Loading:
+    return Loading(
+        loaded=len(SEGMENTS) - len(refused),
+        refused={file: f"{file} has no TFLite form" for file in refused},
+        load_ms=5.0,
+        grown_bytes=9 * MIB,
+    )
+
+
+Look = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    """Looks at a bundle on a machine with 2 GiB and two runtimes, unless told otherwise."""
+
+    def look(
+        bundle: Path,
+        answers: dict[str, Any] | None = None,
+        memory: dict[str, object] | None = None,
+        **more: Any,
+    ) -> list[Finding]:
+        told = {"onnxruntime": loading(), "litert": loading(*SEGMENTS)}
+        child = FakeChild(told if answers is None else answers)
+        return list(
+            BundleLook(
+                path=bundle,
+                trials=RuntimeTrials(child=child, version_of=BOTH.get),
+                around=a_machine(tmp_path / "root", memory or meminfo(2000)),
+                own_bytes=lambda: 60 * MIB,
+                **more,
+            ).look()
+        )
+
+    return look
+
+
+def test_a_whole_bundle_is_fine(look: Look, tiny_bundle: Path) -> None:
+    found = look(tiny_bundle)
+    assert {finding.state for finding in found} == {"ok"}
+    assert set(states(found)) == {
+        "bundle.files", "bundle.formats", "bundle.memory", "bundle.segments",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", [*SEGMENTS, "cloud/tail-cut.onnx", "bundle.json"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
+def test_a_half_copied_bundle_is_found(
+    look: Look, tiny_bundle: Path, tmp_path: Path, file: str, damage: str
+) -> None:
+    bundle = tmp_path / "copied.bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    data = (bundle / file).read_bytes()
+    if damage == "missing":
+        (bundle / file).unlink()
+    else:
+        changed = data[: len(data) // 2] if damage == "truncated" else b"?" + data[1:]
+        (bundle / file).write_bytes(changed)
+    (finding,) = look(bundle)
+    assert finding.id == "bundle.files"
+    assert_bad(finding, "fail", Path(file).name)
+
+
+def test_a_device_needs_no_tails(look: Look, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "device.bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    shutil.rmtree(bundle / "cloud")
+    assert states(look(bundle))["bundle.files"] == "ok"
+
+
+def test_no_bundle_at_all_is_found(look: Look, tmp_path: Path) -> None:
+    (finding,) = look(tmp_path / "none.bundle")
+    assert_bad(finding, "fail", "no bundle here")
+
+
+def test_a_picture_format_that_is_not_built_in_is_found(look: Look, tiny_bundle: Path) -> None:
+    def refuse(picture_format: PictureFormat) -> None:
+        raise ConfigError(f"Pillow has no {picture_format}")
+
+    found = look(tiny_bundle, try_format=refuse)
+    bad = next(finding for finding in found if finding.state != "ok")
+    assert_bad(bad, "fail", "jpeg")
+    assert bad.id == "bundle.formats"
+
+
+@pytest.mark.parametrize("picture_format", ["jpeg", "webp", "avif"])
+def test_every_format_can_be_tried(picture_format: PictureFormat) -> None:
+    try_format(picture_format)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [meminfo(50), meminfo(2000) | limit(2, 100, 50), meminfo(2000) | limit(1, 100, 50)],
+    ids=["machine", "control group 2", "control group 1"],
+)
+def test_memory_below_the_need_is_found_before_anything_is_loaded(
+    look: Look, tiny_bundle: Path, memory: dict[str, object]
+) -> None:
+    found = look(tiny_bundle, memory=memory, answers={})
+    assert found[-1].id == "bundle.memory"
+    assert_bad(found[-1], "fail", "too little", "50 MiB can be had")
+
+
+def test_memory_that_is_nearly_all_needed_is_a_warning(look: Look, tiny_bundle: Path) -> None:
+    assert states(look(tiny_bundle, memory=meminfo(100)))["bundle.memory"] == "warn"
+
+
+def test_quick_loads_nothing(look: Look, tiny_bundle: Path) -> None:
+    assert "bundle.segments" not in states(look(tiny_bundle, answers={}, is_quick=True))
+
+
+def test_segments_that_no_runtime_loads_are_found(look: Look, tiny_bundle: Path) -> None:
+    answers = {"onnxruntime": loading(SEGMENTS[1]), "litert": loading(*SEGMENTS)}
+    assert_bad(look(tiny_bundle, answers)[-1], "fail", "1 of 2", SEGMENTS[1])
+
+
+def test_a_runtime_that_dies_over_a_bundle_is_found(look: Look, tiny_bundle: Path) -> None:
+    answers = {"onnxruntime": "it crashed (SIGKILL)", "litert": loading()}
+    found = [finding for finding in look(tiny_bundle, answers) if finding.id == "bundle.segments"]
+    assert [finding.state for finding in found] == ["fail", "ok"]
+    assert_bad(found[0], "fail", "SIGKILL")
+
+
+def test_a_real_runtime_loads_every_segment(tiny_bundle: Path) -> None:
+    runtime = found_runtimes()[0].runtime
+    assert runtime is not None
+    found = try_bundle(runtime, tiny_bundle)
+    assert (found.loaded, found.refused) == (2, {})
+
+
+def test_a_segment_that_is_no_model_is_refused_with_its_reason(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bad.bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / SEGMENTS[0]).write_bytes(b"no model")
+    runtime = found_runtimes()[0].runtime
+    assert runtime is not None
+    found = try_bundle(runtime, bundle)
+    assert (found.loaded, list(found.refused)) == (1, [SEGMENTS[0]])
+    assert "cannot load it" in found.refused[SEGMENTS[0]]

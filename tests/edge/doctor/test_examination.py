@@ -1,0 +1,59 @@
+"""Running checks: all of them, some of them, and one that breaks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from isthmus import ConfigError
+from isthmus_edge.doctor import Check, Finding, chosen_checks, examine, summarise
+from isthmus_edge.doctor.finding import fail, note, warn
+
+
+def fine() -> Iterator[Finding]:
+    yield note("a", "fine")
+
+
+def broken() -> Iterator[Finding]:
+    yield note("b", "so far")
+    raise ZeroDivisionError("of all things")
+
+
+CHECKS = [Check("alpha", "a?", fine), Check("beta", "b?", broken, is_long=True)]
+
+
+def test_a_check_that_raises_is_a_failure_with_its_reason_and_hides_no_other() -> None:
+    findings = examine([CHECKS[1], CHECKS[0]])
+    assert [(finding.id, finding.state) for finding in findings] == [("beta", "fail"), ("a", "ok")]
+    assert "ZeroDivisionError: of all things" in findings[0].text
+
+
+def test_a_mistake_in_the_flags_is_told_with_its_own_way_out() -> None:
+    def look() -> Iterator[Finding]:
+        raise ConfigError("ca.pem: No such file; --tls-ca takes a PEM file")
+
+    (finding,) = examine([Check("link", "?", look)])
+    assert (finding.id, finding.state) == ("link", "fail")
+    assert (finding.text, finding.way_out) == ("ca.pem: No such file", "--tls-ca takes a PEM file")
+
+
+def test_progress_hears_of_each_check_before_it_begins() -> None:
+    heard: list[str] = []
+    examine(CHECKS, lambda check: heard.append(check.id))
+    assert heard == ["alpha", "beta"]
+
+
+def test_quick_leaves_out_what_takes_long_unless_it_was_asked_for() -> None:
+    assert chosen_checks(CHECKS, (), quick=True) == CHECKS[:1]
+    assert chosen_checks(CHECKS, (), quick=False) == CHECKS
+    assert chosen_checks(CHECKS, ("beta",), quick=True) == CHECKS[1:]
+
+
+def test_an_unknown_check_is_named_with_the_nearest_and_all_others() -> None:
+    with pytest.raises(ConfigError, match=r"'alpa'.*did you mean 'alpha'.*alpha, beta"):
+        chosen_checks(CHECKS, ("alpa",), quick=False)
+
+
+def test_warnings_leave_the_status_at_0_and_a_failure_makes_it_1() -> None:
+    good = [note("a", ""), warn("b", "", "do")]
+    assert summarise(good).status == 0
+    assert summarise([*good, fail("c", "", "do")]).status == 1

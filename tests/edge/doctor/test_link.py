@@ -1,0 +1,199 @@
+"""What the doctor says of the way to a cloud."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.edge.doctor.certificates import Listener, make_certificate
+from tests.edge.doctor.clouds import FakeCloud, FakeNetwork, SilentCloud, refusal
+from tests.edge.doctor.machine import assert_bad, states
+
+from isthmus import ConfigError
+from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.doctor import conversation
+from isthmus_edge.doctor.finding import Finding
+from isthmus_edge.doctor.link import LinkLook
+from isthmus_edge.doctor.network import Address, split_address
+from isthmus_edge.doctor.surroundings import Surroundings
+
+HERE = Address("IPv4", "127.0.0.1", 50051)
+SIX = Address("IPv6", "::1", 50051)
+
+
+def look(
+    cloud: FakeCloud | None = None,
+    network: FakeNetwork | None = None,
+    bundle: Path | None = None,
+    host: str = "localhost",
+    insecure: bool = False,
+) -> list[Finding]:
+    made = cloud or FakeCloud()
+    return list(
+        LinkLook(
+            cloud=f"{host}:50051",
+            insecure=insecure,
+            bundle=bundle,
+            around=Surroundings(clock_s=made.clock),
+            network=network or FakeNetwork([HERE]),
+            transport=made,
+        ).look()
+    )
+
+
+def really(port: int) -> list[Finding]:
+    """Over real sockets and gRPC."""
+    return list(LinkLook(cloud=f"127.0.0.1:{port}").look())
+
+
+def test_a_good_link_is_fine_to_its_end(tiny_bundle: Path) -> None:
+    cloud = FakeCloud()
+    found = look(cloud, bundle=tiny_bundle)
+    steps = ("name", "tcp", "tls", "service", "rtt", "rate")
+    assert states(found) == {f"link.{step}": "ok" for step in steps}
+    assert cloud.is_closed
+
+
+@pytest.mark.parametrize(("up_bps", "rtt_s"), [(1e5, 0.3), (5e6, 0.04), (400e6, 0.002)])
+def test_rate_and_round_trip_are_those_of_the_link(
+    tiny_bundle: Path, up_bps: float, rtt_s: float
+) -> None:
+    *_, trip, rate = look(FakeCloud(up_bps, rtt_s), bundle=tiny_bundle)
+    assert rate.figures["up_bps"] == pytest.approx(up_bps, rel=0.05)
+    assert trip.figures["rtt_min_ms"] == pytest.approx(rtt_s * 1e3, rel=0.05)
+
+
+def test_a_link_that_is_too_slow_for_the_plan_is_found(tiny_bundle: Path) -> None:
+    """The tiny plan's best split takes 38 ms of computing and 250 bytes, its `local` 100 ms."""
+    assert_bad(look(FakeCloud(up_bps=20e3), bundle=tiny_bundle)[-1], "warn", "too slow")
+
+
+def test_without_a_bundle_the_service_is_known_by_its_refusal() -> None:
+    cloud = FakeCloud(greeting=refusal(pb.ERROR_CODE_BUNDLE_MISMATCH, "another bundle"))
+    found = look(cloud)[-1]
+    assert (found.id, found.state) == ("link.service", "ok")
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (pb.ERROR_CODE_BUNDLE_MISMATCH, "BUNDLE_MISMATCH"),
+        (pb.ERROR_CODE_PROTOCOL, "PROTOCOL"),
+    ],
+)
+def test_a_service_that_refuses_this_device_is_found(
+    tiny_bundle: Path, code: pb.ErrorCode, name: str
+) -> None:
+    cloud = FakeCloud(greeting=refusal(code, "not you"))
+    found = look(cloud, bundle=tiny_bundle)[-1]
+    assert_bad(found, "fail", "not you")
+    assert found.figures["reason"] == name
+    assert cloud.is_closed
+
+
+def test_a_service_that_is_full_is_found(tiny_bundle: Path) -> None:
+    cloud = FakeCloud(greeting=refusal(pb.ERROR_CODE_OVERLOADED, "1024 devices are served"))
+    assert_bad(look(cloud, bundle=tiny_bundle)[-1], "fail", "1024 devices are served")
+
+
+def test_a_silent_service_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "SILENCE_S", 0.001)
+    network = FakeNetwork([HERE], {})
+    assert_bad(look(SilentCloud(), network)[-1], "fail", "nothing was said")
+
+
+def test_a_name_that_nobody_knows_is_found() -> None:
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    (finding,) = look(network=FakeNetwork(unknown))
+    assert finding.id == "link.name"
+    assert_bad(finding, "fail", "Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TimeoutError("timed out"), "silent"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "refused"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "unreachable"),
+    ],
+)
+def test_a_dead_link_is_found_with_its_kind(error: OSError, reason: str) -> None:
+    finding = look(network=FakeNetwork([HERE], {HERE.ip: error}))[-1]
+    assert finding.id == "link.tcp"
+    assert_bad(finding, "fail", "127.0.0.1")
+    assert finding.figures["reason"] == reason
+
+
+def test_one_dead_address_of_two_is_a_warning_and_the_other_is_used() -> None:
+    network = FakeNetwork([SIX, HERE], {SIX.ip: TimeoutError("timed out")})
+    found = {finding.id: finding for finding in look(network=network)}
+    assert_bad(found["link.tcp"], "warn", "127.0.0.1 connects", "::1 (IPv6) does not")
+    assert "link.tls" in found
+
+
+def test_another_machine_without_a_certificate_is_not_talked_to() -> None:
+    cloud = FakeCloud()
+    finding = look(cloud, host="cloud.example")[-1]
+    assert_bad(finding, "fail", "cloud.example", "no certificate")
+    assert not cloud.is_closed  # nor opened
+
+
+def test_plain_text_to_another_machine_is_a_warning_where_it_is_allowed() -> None:
+    found = look(host="cloud.example", insecure=True)
+    assert states(found)["link.tls"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [("localhost:1", "localhost", 1), ("[::1]:50051", "::1", 50051), ("10.0.0.1:2", "10.0.0.1", 2)],
+)
+def test_an_address_has_a_host_and_a_port(address: str, host: str, port: int) -> None:
+    assert split_address(address) == (host, port)
+
+
+@pytest.mark.parametrize("address", ["localhost", "localhost:", ":1", "localhost:70000", "a:b"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        split_address(address)
+
+
+def test_a_wrong_port_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+    finding = really(port)[-1]
+    assert_bad(finding, "fail", "nothing listens there")
+
+
+@pytest.fixture
+def other_grpc() -> Iterator[int]:
+    """A gRPC server without a single service."""
+    with ThreadPoolExecutor(1) as workers:
+        server = grpc.server(workers)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield int(port)
+        server.stop(None).wait()
+
+
+def test_another_grpc_service_is_found(other_grpc: int) -> None:
+    finding = really(other_grpc)[-1]
+    assert_bad(finding, "fail", "UNIMPLEMENTED")
+    assert "another service" in str(finding.way_out)
+
+
+def test_a_service_that_is_no_grpc_is_found() -> None:
+    with Listener(greeting=b"HTTP/1.0 400 Bad Request\r\n\r\n") as listener:
+        finding = really(listener.port)[-1]
+    assert finding.id == "link.service"
+    assert_bad(finding, "fail", "UNAVAILABLE")
+
+
+def test_a_service_that_speaks_tls_is_found_from_plain_text(tmp_path: Path) -> None:
+    with Listener(make_certificate(tmp_path / "any")) as listener:
+        finding = really(listener.port)[-1]
+    assert finding.id == "link.service"
+    assert finding.state == "fail"
+    assert "--tls-ca" in str(finding.way_out)

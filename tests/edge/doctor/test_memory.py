@@ -1,0 +1,121 @@
+"""What the doctor says of memory and disks."""
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.edge.doctor.machine import a_machine, assert_bad, the_only
+
+from isthmus_edge.doctor.memory import MIB, look_at_memory
+from isthmus_edge.doctor.storage import Folder, SystemDisk, look_at_storage
+
+
+def meminfo(available_mib: int, swap_mib: int = 0) -> dict[str, object]:
+    lines = {"MemTotal": 4096, "MemAvailable": available_mib, "SwapTotal": swap_mib}
+    text = "".join(f"{name}: {value * 1024} kB\n" for name, value in lines.items())
+    return {"proc/meminfo": text}
+
+
+def limit(version: int, limit_mib: int, used_mib: int) -> dict[str, object]:
+    if version == 2:
+        folder = "sys/fs/cgroup/app"
+        return {
+            "proc/self/cgroup": "0::/app",
+            f"{folder}/memory.max": limit_mib * MIB,
+            f"{folder}/memory.current": (used_mib + 10) * MIB,
+            f"{folder}/memory.stat": f"anon 1\ninactive_file {10 * MIB}",
+        }
+    folder = "sys/fs/cgroup/memory/app"
+    return {
+        "proc/self/cgroup": "9:memory:/app",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": 2**63 - 4096,
+        f"{folder}/memory.limit_in_bytes": limit_mib * MIB,
+        f"{folder}/memory.usage_in_bytes": (used_mib + 10) * MIB,
+        f"{folder}/memory.stat": f"total_inactive_file {10 * MIB}",
+    }
+
+
+@pytest.mark.parametrize(("free_mib", "state"), [(2000, "ok"), (200, "warn"), (40, "fail")])
+def test_little_memory_is_found(tmp_path: Path, free_mib: int, state: str) -> None:
+    finding = the_only(look_at_memory(a_machine(tmp_path, meminfo(free_mib, swap_mib=512))))
+    assert (finding.state, finding.figures["available_bytes"]) == (state, free_mib * MIB)
+    assert (finding.way_out is None) == (state == "ok")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_limit_of_the_control_group_counts_in_both_versions(tmp_path: Path, version: int) -> None:
+    files = meminfo(3000) | limit(version, limit_mib=256, used_mib=206)
+    finding = the_only(look_at_memory(a_machine(tmp_path, files)))
+    assert_bad(finding, "fail", "256 MiB")
+    assert finding.figures["available_bytes"] == 50 * MIB
+
+
+def test_the_limit_of_a_group_further_up_counts_if_it_leaves_less(tmp_path: Path) -> None:
+    files = meminfo(3000) | limit(2, limit_mib=1000, used_mib=0)
+    files |= {"sys/fs/cgroup/memory.max": 300 * MIB, "sys/fs/cgroup/memory.current": 0}
+    finding = the_only(look_at_memory(a_machine(tmp_path, files)))
+    assert finding.figures["limit_bytes"] == 300 * MIB
+
+
+def test_version_1_says_with_a_huge_number_that_there_is_no_limit(tmp_path: Path) -> None:
+    files = meminfo(3000) | {
+        "proc/self/cgroup": "9:memory:/",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": 2**63 - 4096,
+    }
+    assert the_only(look_at_memory(a_machine(tmp_path, files))).figures["limit_bytes"] is None
+
+
+def test_a_limit_above_what_the_machine_has_changes_nothing(tmp_path: Path) -> None:
+    files = meminfo(2000) | limit(2, limit_mib=9000, used_mib=0)
+    assert the_only(look_at_memory(a_machine(tmp_path, files))).state == "ok"
+
+
+@dataclass
+class FakeDisk:
+    free: int = 10_000 * MIB
+    error: OSError | None = None
+
+    def free_bytes(self, folder: Path) -> int:
+        return self.free
+
+    def try_to_write(self, folder: Path) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize(
+    ("disk", "state", "word"),
+    [
+        (FakeDisk(), "ok", "can be written"),
+        (FakeDisk(error=os_error(errno.EROFS)), "fail", "Read-only"),
+        (FakeDisk(error=os_error(errno.ENOSPC)), "fail", "No space"),
+        (FakeDisk(error=os_error(errno.EACCES)), "fail", "Permission denied"),
+        (FakeDisk(free=1 * MIB), "fail", "full"),
+        (FakeDisk(free=100 * MIB), "warn", "nearly full"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_is_found(disk: FakeDisk, state: str, word: str) -> None:
+    finding = the_only(look_at_storage(disk, [Folder(Path("state"), "state")]))
+    assert (finding.state, word in finding.text) == (state, True), finding.text
+    assert (finding.way_out is None) == (state == "ok")
+
+
+def test_a_bundle_may_lie_on_a_read_only_disk_that_is_full() -> None:
+    disk = FakeDisk(free=0, error=os_error(errno.EROFS))
+    folder = Folder(Path("a.bundle"), "bundle", is_written=False)
+    assert the_only(look_at_storage(disk, [folder])).state == "ok"
+
+
+def test_a_real_folder_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    findings = list(
+        look_at_storage(SystemDisk(), [Folder(tmp_path, "a"), Folder(tmp_path / "no", "b")])
+    )
+    assert findings[0].figures["is_writable"] is True
+    assert_bad(findings[1], "fail", "No such file")
+    assert list(tmp_path.iterdir()) == []

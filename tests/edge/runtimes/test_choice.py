@@ -1,0 +1,121 @@
+"""Which runtime runs a chain: the plan's, the one asked for, or none, with the reason."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.twinbundle import build_twin_bundle
+
+from isthmus import Bundle, ConfigError, ModelError, open_bundle
+from isthmus_edge import Agent, AgentConfig
+from isthmus_edge.runtimes import (
+    EXTRAS,
+    RUNTIME_NAMES,
+    FoundRuntime,
+    Graph,
+    GraphFiles,
+    RuntimeName,
+    Runtimes,
+    found_runtimes,
+    runnable,
+)
+
+
+class Pretended:
+    """A runtime that is never asked to load anything."""
+
+    version = "0"
+
+    def __init__(self, name: RuntimeName) -> None:
+        self.name: RuntimeName = name
+
+    def refusal(self, files: GraphFiles) -> str | None:
+        if self.name == "onnxruntime" or files.tflite is not None:
+            return None
+        return f"{files.onnx} has no TFLite form"
+
+    def load(self, files: GraphFiles, threads: int) -> Graph:
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        return self.name
+
+
+def installed(*names: RuntimeName) -> Sequence[FoundRuntime]:
+    return [
+        FoundRuntime(name, Pretended(name), None)
+        if name in names
+        else FoundRuntime(name, None, f"{name} is not installed; pip install '{EXTRAS[name]}'")
+        for name in RUNTIME_NAMES
+    ]
+
+
+@pytest.fixture(scope="module")
+def partly(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The chain `curved` cannot be TFLite throughout; LiteRT is the plan's choice for both."""
+    folder = tmp_path_factory.mktemp("partly") / "bundle"
+    return open_bundle(build_twin_bundle(folder, without={"device/curved-2.onnx"}), "device")
+
+
+def names_of(bundle: Bundle, chain: int, runtimes: Runtimes) -> list[str]:
+    record = bundle.manifest.chains[chain]
+    return [runtimes.of(bundle.path, record, segment).name for segment in record.segments]
+
+
+def test_the_plans_runtime_comes_first_where_it_is_installed(partly: Bundle) -> None:
+    both = Runtimes("auto", installed("onnxruntime", "litert"))
+    assert names_of(partly, 0, both) == ["litert"] * 3
+    assert names_of(partly, 1, both) == ["litert", "litert", "onnxruntime", "litert"]
+
+
+def test_another_one_takes_its_place_where_it_is_not(partly: Bundle) -> None:
+    assert names_of(partly, 0, Runtimes("auto", installed("onnxruntime"))) == ["onnxruntime"] * 3
+    old = Runtimes("auto", installed("tflite-runtime"))
+    assert names_of(partly, 0, old) == ["tflite-runtime"] * 3
+
+
+def test_an_explicit_choice_is_honoured(partly: Bundle) -> None:
+    asked = Runtimes("onnxruntime", installed("onnxruntime", "litert"))
+    assert names_of(partly, 0, asked) == ["onnxruntime"] * 3
+
+
+def test_a_choice_that_is_not_installed_is_refused_with_what_to_install() -> None:
+    with pytest.raises(ConfigError, match=r"'litert': litert is not installed; .*edge-litert"):
+        Runtimes("litert", installed("onnxruntime"))
+    with pytest.raises(ConfigError, match=r"no runtime for heads: onnxruntime is not installed"):
+        Runtimes("auto", installed())
+
+
+def test_candidates_that_no_runtime_can_run_leave_the_plan_with_the_reason(partly: Bundle) -> None:
+    able = runnable(partly.manifest, partly.path, Runtimes("auto", installed("litert")))
+    gone = {c.id: c.reason for c in able.candidates if not c.kept}
+    assert set(gone) == {"curves"}
+    assert "curved-2.onnx has no TFLite form" in gone["curves"]
+    assert "pip install 'isthmus[edge]'" in gone["curves"]
+
+
+def test_an_explicit_choice_says_how_to_take_it_back(partly: Bundle) -> None:
+    able = runnable(partly.manifest, partly.path, Runtimes("litert", installed("litert")))
+    assert "--runtime auto" in able.candidate("curves").reason
+
+
+def test_a_bundle_whose_own_answers_cannot_run_here_is_refused(tmp_path: Path) -> None:
+    path = build_twin_bundle(tmp_path / "bundle", without={"device/segment-2.onnx"})
+    bundle = open_bundle(path, "device")
+    with pytest.raises(ModelError, match=r"chain 'whole' cannot run here .*segment-2\.onnx"):
+        runnable(bundle.manifest, bundle.path, Runtimes("litert", installed("litert")))
+
+
+def test_an_agent_offers_its_policy_only_what_it_can_run(partly: Bundle) -> None:
+    with Agent.open(AgentConfig(bundle=partly.path, runtime="litert")) as agent:
+        offered = {c.id: c.kept for c in agent.manifest.candidates}
+    assert offered == {"local": True, "input": True, "floats": True, "pair": True, "curves": False}
+
+
+def test_what_is_found_here_is_named_or_has_a_problem_with_a_way_out() -> None:
+    found = {each.name: each for each in found_runtimes()}
+    assert list(found) == list(RUNTIME_NAMES)
+    for each in found.values():
+        assert (each.runtime is None) == (each.problem is not None)
+        if each.problem is not None:
+            assert "pip install" in each.problem
