@@ -13,6 +13,10 @@ from isthmus_bench.adapt.config import ADAPT_MODELS, AdaptBenchConfig, quick_ada
 from isthmus_bench.adapt.report import adapt_json, adapt_lines
 from isthmus_bench.cut.bench import CutBenchConfig, run_cut_bench
 from isthmus_bench.cut.report import cut_json, cut_lines
+from isthmus_bench.edge.bench import run_edge_bench
+from isthmus_bench.edge.config import EDGE_MODELS, EdgeBenchConfig, quick_edge
+from isthmus_bench.edge.data import edge_json
+from isthmus_bench.edge.report import edge_lines
 from isthmus_bench.link.bench import LinkBenchConfig, run_link_bench
 from isthmus_bench.link.report import link_json, link_lines
 from isthmus_bench.plan.bench import run_plan_bench
@@ -56,6 +60,10 @@ same run.
          that the plan keeps, edge-only and cloud-only, each at the coarsest rung that meets the
          agreement floor; regret against an oracle; what an outage and a switch cost. An hour; six
          minutes with --quick.
+  edge   what a device needs: memory of 1, 4 and 8 candidates as a chain of segments, beside a
+         model each and beside one undivided network; time to load; fp32 and int8 on every
+         runtime that is installed, with agreement and the integers that cross; install size and
+         import time of each extra. Fifteen minutes; four with --quick --skip-install.
 """
 EXAMPLES = """\
   isthmus bench wire
@@ -66,12 +74,15 @@ EXAMPLES = """\
   isthmus bench plan --models resnet50-thin --links 5.85 18.88 --slow-downs 20 --json plan.json
   isthmus bench link --quick
   isthmus bench adapt --trace drive.csv --seconds 60 --json adapt.json
+  isthmus bench edge --json edge.json
+  isthmus bench edge --quick --skip-install --tflite-python .venv-tflite/bin/python
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 _DEFAULTS, _PRECISION, _PLAN = WireBenchConfig(), PrecisionBenchConfig(), PlanBenchConfig()
 _OUT = Path("isthmus-adapt")
+_ADAPT, _EDGE = AdaptBenchConfig(out=_OUT), EdgeBenchConfig()
 _FLAGS: dict[str, dict[str, Any]] = {
     "wire": {
         "models": None,
@@ -98,6 +109,13 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "resume": False,
         "quick": False,
     },
+    "edge": {
+        "models": None,
+        "inputs": _EDGE.inputs,
+        "skip_install": False,
+        "tflite_python": None,
+        "quick": False,
+    },
 }
 
 _Report = tuple[Iterable[str], dict[str, Any]]
@@ -115,7 +133,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"wire: some of {', '.join(SUBJECT_NAMES)}; "
         f"precision: some of {', '.join(PRECISION_MODELS)}; "
         f"plan: any of the catalogue (default: {', '.join(PLAN_MODELS)}); "
-        f"adapt: likewise (default: {', '.join(ADAPT_MODELS)})",
+        f"adapt: likewise (default: {', '.join(ADAPT_MODELS)}); "
+        f"edge: likewise (default: {', '.join(EDGE_MODELS)})",
     )
     add("--links", type=float, nargs="+", metavar="MBPS", help=f"plan: {_shown(_PLAN.links_mbps)}")
     slow_downs = f"plan: how many times slower the device is ({_shown(_PLAN.slow_downs)})"
@@ -136,9 +155,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lanes", type=int, metavar="N", help="adapt: runs side by side")
     add("--out", type=Path, metavar="DIR", help=f"adapt: charts and runs ({_OUT})")
     add("--resume", action="store_true", help="adapt: use finished runs of --out again")
-    add("--quick", action="store_true", help="cut, plan, link, adapt: less, in fewer runs")
+    add("--skip-install", action="store_true", help="edge: install nothing, sizes not measured")
+    tflite_python = "edge: that has tflite-runtime (.venv-tflite/bin/python beside the checkout)"
+    add("--tflite-python", type=Path, metavar="PATH", help=tflite_python)
+    quick = "cut, plan, link, adapt, edge: less, in fewer runs"
+    add("--quick", action="store_true", help=quick)
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     add("--quiet", action="store_true", help="no progress lines")
+    parser.add_argument_group("defaults of each bench", _defaults())
 
 
 def run(options: argparse.Namespace) -> int:
@@ -239,6 +263,24 @@ def _adapt(options: argparse.Namespace) -> _Measure:
     return measure
 
 
+def _edge(options: argparse.Namespace) -> _Measure:
+    changes: dict[str, Any] = {
+        "install": not options.skip_install,
+        "tflite_python": options.tflite_python,
+    }
+    if options.models is not None:
+        changes["models"] = tuple(options.models)
+    if options.inputs != _EDGE.inputs:
+        changes["inputs"] = options.inputs
+    config = replace(quick_edge() if options.quick else _EDGE, **changes)
+
+    def measure(say: Steps) -> _Report:
+        result = run_edge_bench(config, say)
+        return edge_lines(result), edge_json(result)
+
+    return measure
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
     "wire": _wire,
     "cut": _cut,
@@ -246,7 +288,42 @@ _MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
     "plan": _plan,
     "link": _link,
     "adapt": _adapt,
+    "edge": _edge,
 }
+
+
+def _defaults() -> str:
+    """What each bench does without a flag, and with --quick where that changes a flag's default."""
+    plan, edge = quick_bench(), quick_edge()
+    rows = {
+        "wire": f"all its models, --floor {_DEFAULTS.floor} --inputs {_DEFAULTS.inputs} "
+        f"--frames {_DEFAULTS.frames} --fuzz-frames {_DEFAULTS.fuzz_frames}",
+        "precision": f"--models {' '.join(_PRECISION.models)}\n"
+        f"--budget {_PRECISION.budget} --inputs {_PRECISION.inputs}",
+        "plan": f"{_plan_flags(_PLAN)}\nwith --quick: {_plan_flags(plan)}",
+        "adapt": f"--models {' '.join(_ADAPT.models)} --seconds {_ADAPT.seconds:g} "
+        f"--repeats {_ADAPT.repeats}\n--lanes {_ADAPT.lanes} --out {_OUT}",
+        "edge": f"{_edge_flags(_EDGE)}\nwith --quick: {_edge_flags(edge)}",
+    }
+    return "\n".join(
+        f"{what if first else '':<11}{line}"
+        for what, text in rows.items()
+        for first, line in ((i == 0, line) for i, line in enumerate(text.splitlines()))
+    )
+
+
+def _plan_flags(config: PlanBenchConfig) -> str:
+    return (
+        f"--models {' '.join(config.models)}\n--links {_shown(config.links_mbps)} "
+        f"--slow-downs {_shown(config.slow_downs)}"
+    )
+
+
+def _edge_flags(config: EdgeBenchConfig) -> str:
+    return (
+        f"--models {' '.join(config.models)} --inputs {config.inputs}; "
+        f"{config.weighings} processes to weigh, {config.processes} to time"
+    )
 
 
 def _shown(values: Iterable[float]) -> str:

@@ -23,7 +23,7 @@ DESCRIPTION = """\
 Look at this machine as a device or a server: processor, clock rate and heat, memory,
 disks, packages, the runtimes that are installed (each is tried in a process of its own)
 and how fast they are in int8 and fp32. With BUNDLE, whether it is whole, loads and fits;
-with --cloud, the way there: name, connection, certificate, service, round trip and rate.
+with --cloud, the way there: name, connection, certificate, service, round trip, rates.
 Each line is ok, warn or fail, with the way out. Status 1 if anything fails.
 """
 EXAMPLES = """\

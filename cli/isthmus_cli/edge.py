@@ -100,7 +100,9 @@ class _Told:
         kind = "item" if self.options.inputs else "picture"
         self.answers.append({kind: name} | _row(answer, self.options.top))
         if not self.options.json:
-            print(_line(name, answer, self.options.top), flush=True)
+            # In one piece: Ctrl-C may come between a line and its end.
+            sys.stdout.write(f"{_line(name, answer, self.options.top)}\n")
+            sys.stdout.flush()
 
     def close(self, stats: Stats) -> None:
         """Print what all of it came to."""

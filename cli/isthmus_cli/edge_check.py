@@ -3,16 +3,14 @@
 import argparse
 from pathlib import Path
 
-from isthmus import open_bundle
 from isthmus_edge.daemon import read_config
-from isthmus_edge.daemon.output import open_sinks
-from isthmus_edge.daemon.parts import open_sources, require_pictures
+from isthmus_edge.daemon.checks import checked
 
 DESCRIPTION = """\
 Look over the TOML file of `isthmus edge --config`: every key and value, every byte of the
-bundle, the libraries that its sources need, the folder of its output. Nothing is started,
-no camera opened, no socket made. Ends with 0 if the daemon would start, with 1 and the
-reason if not.
+bundle, the runtime, the candidate, the certificate, the libraries that its sources need,
+the folder of its output. Nothing is started, no camera opened, no socket made, no cloud
+asked. Ends with 0 if the daemon would start, with 1 and the reason if not.
 """
 EXAMPLES = """\
   isthmus edge check --config edge.toml
@@ -29,15 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check, and say what the file describes."""
     config = read_config(options.config)
-    open_sinks(config.output)
-    sources = open_sources(config.sources, lambda *_, **__: None)
-    bundle = open_bundle(config.agent.bundle, "device")
-    if sources:
-        require_pictures(bundle.manifest)
+    found = checked(config)
     print(f"{options.config}: fine")
-    print(f"bundle    {bundle.manifest.model_name}, {bundle.path}")
+    print(f"bundle    {found.bundle.manifest.model_name}, {found.bundle.path}")
     print(f"cloud     {config.agent.cloud or 'none: the device answers alone'}")
     print(f"endpoint  {', '.join(config.endpoint.listen) or 'none'}")
-    for name, source in sources.items():
+    for name, source in found.sources.items():
         print(f"source    {name}: {source.kind}")
     return 0

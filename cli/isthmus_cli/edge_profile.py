@@ -20,6 +20,8 @@ whole network in each precision, some prefixes of it, and every kernel, on every
 is installed (ONNX Runtime, LiteRT, tflite-runtime). It takes turns over many rounds and
 writes medians, spread, memory and conditions to a file, with which
 `isthmus plan MODEL --edge FILE` plans for this device. Needs neither onnx nor the model.
+What each network answers is compared with what ONNX Runtime gave for the same inputs where
+the kit was written ("off by"); a runtime whose answers are garbage is left out with a note.
 
 Ctrl-C keeps what was measured; the same command then goes on from there.
 """
@@ -108,13 +110,13 @@ def profile_table(profile: DeviceProfile) -> Iterator[str]:
         f"{governor}{warmth}power: {there.power}, {profile.rounds} rounds"
     )
     yield ""
-    yield f"{'network':<24} {'ms':>9}  {'p25 to p75':<19} {'memory':>9} {'drift':>6}"
+    yield f"{'network':<24} {'ms':>9}  {'p25 to p75':<19} {'memory':>9} {'drift':>6} {'off by':>6}"
     for network in profile.networks:
         spread = f"{network.low_ms:.2f} to {network.high_ms:.2f}"
         title = f"{network.name} on {network.runtime}"
         yield (
             f"{title:<24} {network.ms:>9.2f}  {spread:<19} "
-            f"{network.memory_bytes / 1e6:>6.1f} MB {network.drift:>+6.0%}"
+            f"{network.memory_bytes / 1e6:>6.1f} MB {network.drift:>+6.0%} {network.error:>6.1%}"
         )
         for prefix in profile.prefixes:
             if (prefix.network, prefix.runtime) == (network.name, network.runtime):

@@ -2,7 +2,7 @@
 
 Networks are exported with the preprocessing left out. It is put back into the graph, so that the
 input is the picture itself and JPEG can be a candidate; where nobody says what it was, ImageNet's
-is assumed and a note says so. Of a TFLite file an ONNX file is made first.
+is assumed and a note says so.
 """
 
 import argparse
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from isthmus import ConfigError, ModelError, TensorSpec
 from isthmus_models import MODELS, Model, get_model, with_picture_input
@@ -19,11 +18,11 @@ from isthmus_partitioner import Network, load_model
 from isthmus_partitioner.folders import whole_file
 from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, weight_bytes
 from isthmus_partitioner.graph.inputs import open_inputs
-from isthmus_partitioner.graph.reading import is_tflite, read_file
+from isthmus_partitioner.graph.network import network_of
+from isthmus_partitioner.graph.reading import ModelFile, read_file
 from isthmus_partitioner.graph.trial import try_out
 from isthmus_partitioner.inputs.pictures import PictureInput, Scale, picture_input
 from isthmus_partitioner.store import writing
-from isthmus_partitioner.tflite_source import import_tflite
 
 __all__ = ["ChosenNetwork", "add_network_arguments", "chosen_network"]
 
@@ -100,55 +99,42 @@ def chosen_network(options: argparse.Namespace, work: Path) -> ChosenNetwork:
             f"{path}: no such file; name an .onnx or .tflite file, or one of the catalogue: "
             f"{', '.join(MODELS)}"
         )
-    source, notes = _imported(path, work) if is_tflite(path) else (path, ())
-    chosen = _from_file(options, source, sizes, work)
-    return replace(chosen, name=path.stem, labels=labels, notes=(*notes, *chosen.notes))
-
-
-def _imported(path: Path, work: Path) -> tuple[Path, tuple[str, ...]]:
-    """An ONNX file that answers what a TFLite file does, and notes on it."""
-    imported = import_tflite(path)
-    target = work / f"{path.stem}.tflite.onnx"
-    with writing(work), whole_file(target) as file:
-        file.write(imported.model.SerializeToString(deterministic=True))
-    return target, imported.notes
+    return replace(_from_file(options, read_file(path), sizes, work), labels=labels)
 
 
 def _from_file(
-    options: argparse.Namespace, path: Path, sizes: Mapping[str, int], work: Path
+    options: argparse.Namespace, file: ModelFile, sizes: Mapping[str, int], work: Path
 ) -> ChosenNetwork:
-    given = _given_scale(options)
+    given, name = _given_scale(options), file.path.stem
     if given is None and options.inputs:
-        return ChosenNetwork(load_model(path, sizes), path.stem)  # the arrays are as it wants them
-    image, guesses = _float_image(path, sizes)
+        return ChosenNetwork(network_of(file, sizes), name)  # the arrays are as it wants them
+    image, guesses = _float_image(file, sizes)
     if image is None:
         if given is not None:
-            _refuse_preprocessing(path, given, options)
-        return ChosenNetwork(load_model(path, sizes), path.stem)
+            _refuse_preprocessing(file, given, options)
+        return ChosenNetwork(network_of(file, sizes), name)
     scale, notes = (given, ()) if given else (IMAGENET, (_assumption(image),))
     if image.channels == 1:
         scale = scale.grey()
-    model = _read(path)
     is_movable = image.channels == 3 and image.spec.batch_axis == 0
-    if not is_movable or weight_bytes(model) > INLINE_LIMIT_BYTES:
+    if not is_movable or weight_bytes(file.model) > INLINE_LIMIT_BYTES:
         is_bgr = options.channels == "bgr"
-        network = load_model(path, sizes)
-        return ChosenNetwork(network, path.stem, scale=scale, is_bgr=is_bgr, notes=notes)
-    prepared = work / f"{path.stem}.picture.onnx"
-    with writing(work), whole_file(prepared) as file:
-        file.write(_with_preprocessing(model, image, scale, options))
+        network = network_of(file, sizes)
+        return ChosenNetwork(network, name, scale=scale, is_bgr=is_bgr, notes=notes)
+    prepared = work / f"{name}.picture.onnx"
+    with writing(work), whole_file(prepared) as target:
+        target.write(_with_preprocessing(file.with_weights(), image, scale, options))
     network = load_model(prepared)
     # What is odd about the file itself was seen again in the prepared one.
     guesses = tuple(note for note in guesses if note not in network.notes)
-    return ChosenNetwork(network, path.stem, notes=(*notes, *guesses))
+    return ChosenNetwork(network, name, notes=(*file.notes, *notes, *guesses))
 
 
 def _float_image(
-    path: Path, sizes: Mapping[str, int]
+    file: ModelFile, sizes: Mapping[str, int]
 ) -> tuple[PictureInput | None, tuple[str, ...]]:
     """How the only input takes an image, if it does, and notes on what was guessed of its size."""
-    file = read_file(path)
-    opened = open_inputs(file.model.graph, sizes, path)
+    opened = open_inputs(file.model.graph, sizes, file.path)
     notes: tuple[str, ...] = ()
     if len(opened) == 1 and opened[0].open_axes:
         trial = try_out(file, sizes)
@@ -191,17 +177,17 @@ def _fix_size(graph: onnx.GraphProto, spec: TensorSpec) -> None:
         dim.dim_value = size
 
 
-def _refuse_preprocessing(path: Path, scale: Scale, options: argparse.Namespace) -> None:
+def _refuse_preprocessing(file: ModelFile, scale: Scale, options: argparse.Namespace) -> None:
     """Let the preprocessing itself say why it does not fit."""
     with_picture_input(
-        _read(path),
+        file.with_weights(),
         mean=scale.mean,
         std=scale.std,
         channels=options.channels,
         layout=options.layout or "nchw",
     )
     raise ModelError(
-        f"{path}: its input does not look like an image that --mean and --std could scale; "
+        f"{file.path}: its input does not look like an image that --mean and --std could scale; "
         "leave them out"
     )
 
@@ -221,17 +207,6 @@ def _three(flag: str, values: list[float] | None) -> tuple[float, ...]:
             f"{flag}: give one value for all channels or three, with --mean and --std"
         )
     return tuple(values) * (3 // len(values))
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except DecodeError as error:
-        raise ModelError(f"{path}: not an ONNX file, or not all of it; export it again") from error
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); name an .onnx file"
-        ) from error
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

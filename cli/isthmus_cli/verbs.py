@@ -9,8 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 __all__ = ["Verb", "chosen_verb"]
 
@@ -97,10 +96,18 @@ def _verb_of(given: list[str]) -> str:
         + "\n\n`isthmus VERB --help` explains a verb. New here? `isthmus demo` shows everything.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"isthmus {version('isthmus')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print it and end")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="what to do, see below")
     verb = str(parser.parse_args(given[:1]).verb)
     return f"{verb} {given[1]}" if given[1:] and given[1] in SUBVERBS.get(verb, ()) else verb
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 (slower than all else in here)
+
+        print(f"isthmus {version('isthmus')}")
+        parser.exit()
 
 
 def _install(name: str) -> str:

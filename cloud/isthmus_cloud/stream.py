@@ -20,6 +20,7 @@ from isthmus.session import (
     Greet,
     Reply,
     ServiceEvent,
+    complete_echo,
     error_message,
 )
 from isthmus.v1 import split_pb2 as pb
@@ -179,7 +180,7 @@ class Stream:
     async def _write_all(self) -> None:
         while (message := await self._next()) is not None:
             if message.HasField("heartbeat"):
-                message.heartbeat.answered_ns = time.monotonic_ns()
+                complete_echo(message.heartbeat, time.monotonic_ns())
             await self._write(message)
             if self._has_session:
                 self._held.rules.said(self._loop.time())

@@ -41,6 +41,7 @@ from isthmus_edge.figures import figures
 from isthmus_edge.inputs import Inputs, are_costly, checked_inputs
 from isthmus_edge.ledger import Ledger
 from isthmus_edge.link import Estimator, LinkEstimator
+from isthmus_edge.opening import opened_elsewhere
 from isthmus_edge.own_loop import OwnLoop
 from isthmus_edge.pins import pinned
 from isthmus_edge.policy.choice import Decision
@@ -105,6 +106,22 @@ class Agent:
         )
 
     @classmethod
+    async def open_async(
+        cls,
+        bundle: Path | str,
+        cloud: str | Transport | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Like the constructor, from any event loop, which goes on meanwhile.
+
+        Who is cancelled while he waits gets no agent: it is closed once it is open.
+        """
+        make = partial(cls, bundle, cloud, on_event=on_event, **settings)
+        return await opened_elsewhere(make, cls.close)
+
+    @classmethod
     def open(
         cls,
         config: AgentConfig,
@@ -149,7 +166,7 @@ class Agent:
         self._heads = self._own.run(self._start())
         try:
             if config.candidate is not None:
-                pinned(self.manifest, config.candidate)
+                pinned(self.manifest, config.candidate, self._device.refused)
             if transport is not None:
                 self._own.run(self._connect(transport))
         except BaseException:
@@ -226,8 +243,9 @@ class Agent:
         """Answers to many frames, in order, pipelined: up to `ahead` are under way.
 
         Read them with `for`, or with `async for`; then `frames` may be an asynchronous iterable
-        too, and one that blocks is asked on a thread of its own. No frame is asked for while
-        `ahead` answers are not read yet. Leaving the loop takes back what is not begun.
+        too. One that may block is asked on a thread of its own, so that no answer waits for the
+        next frame. None is asked for while `ahead` answers are not read yet. Leaving the loop takes
+        back what is not begun.
 
         Where `submit` does not wait (`AgentConfig.when_full`) no more than `max_queued` are under
         way, so that a stream alone neither is refused a frame nor makes one stale; beside other
@@ -240,13 +258,12 @@ class Agent:
             ahead = min(ahead, self._config.max_queued)
 
         def enter(frame: Inputs) -> "Future[Answer]":
-            self._own.must_be_elsewhere()
             return self.submit(frame, deadline_ms, candidate)
 
         async def enter_async(frame: Inputs) -> "Future[Answer]":
             return await self._submit_async(frame, deadline_ms, candidate)
 
-        return Answers(Door(enter, enter_async), frames, ahead)
+        return Answers(Door(self._own.must_be_elsewhere, enter, enter_async), frames, ahead)
 
     def decide(self, objective: Objective | None = None) -> Decision:
         """What the policy would choose for a frame right now; AgentClosedError after `close`."""
@@ -293,7 +310,7 @@ class Agent:
         await asyncio.to_thread(self.close)
 
     def _pin(self, name: str | None) -> Candidate | None:
-        pin = None if name is None else pinned(self._bundle.manifest, name)
+        pin = None if name is None else pinned(self.manifest, name, self._device.refused)
         if pin is not None and not pin.is_local and self._pipeline.uplink is None:
             raise ConfigError(
                 f"candidate {name!r} needs a cloud; give its address (cloud=…, --cloud)"
@@ -339,6 +356,8 @@ class Agent:
         self._pipeline.link_changed()
 
     async def _start(self) -> asyncio.Task[None]:
+        for text in self._device.left_out:
+            self._events.add(text)
         if self._config.heed_vitals:
             self._background.watch(read_vitals, self._pipeline.note_vitals)
         return self._background.begin(

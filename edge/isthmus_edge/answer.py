@@ -96,8 +96,8 @@ class Stats:
     changes of that candidate. `rate_advice` says what would suit the link better while no rung
     that the agreement floor allows fits it. `audits` counts the answers that were compared with the
     unsplit model's (`AgentConfig.audit_share`), `events` are the last 256 things that people should
-    know of: rungs whose agreement has drifted below the floor. `rss_bytes` is what the
-    whole process holds in memory.
+    know of: rungs whose agreement has drifted below the floor, candidates that this device cannot
+    run or has no memory for. `rss_bytes` is what the whole process holds in memory.
     """
 
     accepted: int

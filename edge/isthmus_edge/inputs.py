@@ -21,7 +21,7 @@ Inputs = Value | Mapping[str, Value]
 
 
 def checked_inputs(inputs: Inputs, specs: Sequence[TensorSpec]) -> dict[str, AnyArray]:
-    """Every input of the model by name, each as the graph takes it.
+    """Every input of the model by name, each as the graph takes it, and a copy.
 
     An input that is uint8 [H,W,3] is a picture: for it, a file's path or its content will do, or
     pixels of another size, of which the centre is resized as `isthmus.load_picture` does.
@@ -58,15 +58,16 @@ def _only(value: Value, specs: Sequence[TensorSpec]) -> Mapping[str, Value]:
 
 
 def _checked(value: Value, spec: TensorSpec) -> AnyArray:
-    """One item, with its batch dimension where the graph has one."""
+    """One item, with its batch dimension where the graph has one; nothing of it is the caller's."""
     takes_pictures = spec.data_type == "uint8" and len(spec.shape) == 3 and spec.shape[2] == 3
     if isinstance(value, Path | str | bytes):
         if not takes_pictures:
             raise WireError(f"{_described(spec)}, got a file; give an array")
         return _pixels(value, spec).reshape(spec.graph_shape)
-    tensor = np.asarray(value, order="C")
+    tensor = np.asarray(value)
     if tensor.dtype == spec.data_type and tensor.shape in {spec.shape, spec.graph_shape}:
-        return tensor.reshape(spec.graph_shape)
+        # A camera writes its next frame where this one lies, perhaps before this one's turn.
+        return np.array(tensor, order="C").reshape(spec.graph_shape)
     if takes_pictures and _is_picture(tensor):
         return fit_picture(tensor, *spec.shape[:2]).reshape(spec.graph_shape)
     raise WireError(f"{_described(spec)}, got {tensor.dtype} {list(tensor.shape)}")

@@ -1,5 +1,8 @@
 """How a user names one way to answer: a candidate of the plan, or one rung of its ladder."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from isthmus import Candidate, ConfigError, Manifest
@@ -7,11 +10,22 @@ from isthmus import Candidate, ConfigError, Manifest
 __all__ = ["pinned"]
 
 
-def pinned(manifest: Manifest, name: str) -> Candidate:
+def pinned(
+    manifest: Manifest, name: str, refused: Mapping[str, str] = MappingProxyType({})
+) -> Candidate:
     """The candidate that ``ID`` or ``ID@RUNG`` names, its `chosen` being the rung to send.
 
-    Raises ConfigError that lists the candidates, or the candidate's rungs.
+    Raises ConfigError that lists the candidates, or the candidate's rungs; or with the reason why
+    its chain is among those `refused` on this device, by id.
     """
+    candidate = _named(manifest, name)
+    reason = refused.get(manifest.cut_of(candidate).chain)
+    if reason is not None:
+        raise ConfigError(f"candidate {name!r} cannot be used: {reason}")
+    return candidate
+
+
+def _named(manifest: Manifest, name: str) -> Candidate:
     if any(candidate.id == name for candidate in manifest.candidates):
         return manifest.candidate(name)
     candidate_id, at, rung = name.rpartition("@")

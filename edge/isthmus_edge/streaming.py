@@ -2,12 +2,13 @@
 
     frames --as many as are wanted ahead--> handed in, in turn --> answers, in turn
 
-Whoever stops asking takes back what the device has not begun; the rest ends unheard.
+Frames are read beside the answers: an iterator that may block is asked on a thread of its own, so
+that an answer does not wait for the next frame. Whoever stops asking takes back what the device has
+not begun; the rest ends unheard.
 """
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -18,13 +19,15 @@ from collections.abc import (
     Iterator,
 )
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from isthmus import ConfigError
 from isthmus_edge.answer import Answer
 from isthmus_edge.inputs import Inputs
+
+LEAVE_S = 2.0  # a camera's frame is there before
 
 __all__ = ["Answers", "Door", "Frames"]
 
@@ -34,8 +37,12 @@ Turn = Future[Answer]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How one stream's frames are handed in: `enter` waits for a frame's place where it has to."""
+    """How one stream's frames are handed in: `enter` waits for a frame's place where it has to.
 
+    `check` raises ConfigError on a thread that must not wait for answers.
+    """
+
+    check: Callable[[], None]
     enter: Callable[[Inputs], Turn]
     enter_async: Callable[[Inputs], Awaitable[Turn]]
 
@@ -45,7 +52,9 @@ class Answers:
 
     An error comes in its frame's turn and ends the iteration; so does what the frames' own iterator
     raises, behind the answers to the frames before it. `close` or `aclose` end it early, as leaving
-    a loop does when nobody holds this object any more.
+    a loop does when nobody holds this object any more. The end of a `for` waits until the frames'
+    iterator, on its thread, has given what it was asked for last, for at most 2 s (`LEAVE_S`):
+    then that iterator is the caller's again.
     """
 
     def __init__(self, door: Door, frames: Frames, ahead: int) -> None:
@@ -61,6 +70,7 @@ class Answers:
     def __next__(self) -> Answer:
         if self._async is not None:
             raise ConfigError("this stream is read with `async for` already; open another one")
+        self._door.check()
         if self._sync is None:
             if not isinstance(self._frames, Iterable):
                 raise ConfigError("these frames come asynchronously: read with `async for`")
@@ -89,33 +99,68 @@ class Answers:
 
 
 def _answers(door: Door, source: Iterator[Inputs], ahead: int) -> Generator[Answer, None, None]:
-    turns: deque[Turn] = deque()
-    is_more = True
+    reading = _Reading(door, source, ahead)
+    reading.start()
+    current: Turn | None = None
     try:
-        while True:
-            is_more = is_more and _read_ahead(door, source, turns, ahead)
-            if not turns:
-                return
-            answer = turns[0].result()
-            turns.popleft()
+        while (current := reading.turns.get()) is not None:
+            answer = current.result()
+            reading.places.release()
             yield answer
     finally:
-        _take_back(turns)
+        _take_back([current])
+        reading.stop()
 
 
-def _read_ahead(door: Door, source: Iterator[Inputs], turns: deque[Turn], ahead: int) -> bool:
-    """Hand in one frame, and more until the oldest has its answer; False if there are no more."""
-    is_first = True
-    while len(turns) < ahead and (is_first or not turns or not turns[0].done()):
-        is_first = False
+class _Reading:
+    """The frames of a stream that is read with `for`, asked for and handed in on a thread.
+
+    That is a daemon: a source that never comes back keeps no program from its end.
+    """
+
+    def __init__(self, door: Door, source: Iterator[Inputs], ahead: int) -> None:
+        self.turns: SimpleQueue[Turn | None] = SimpleQueue()  # None behind the last one
+        self.places = threading.Semaphore(ahead)
+        self._door = door
+        self._source = source
+        self._is_over = False
+        self._asking = threading.RLock()  # the source itself may end the stream
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name="isthmus-frames", daemon=True).start()
+
+    def stop(self) -> None:
+        """Nobody wants the rest; returns when nobody asks the source, or it seems stuck."""
+        self._is_over = True
+        self.places.release()
+        self._take_back_all()
+        if self._asking.acquire(timeout=LEAVE_S):
+            self._asking.release()
+
+    def _read(self) -> None:
         try:
-            turns.append(door.enter(next(source)))
+            while True:
+                self.places.acquire()  # before a frame is taken: it would grow old here
+                self.turns.put(self._door.enter(self._asked()))
         except StopIteration:
-            return False
-        except Exception as error:  # noqa: BLE001 - raised in its turn
-            turns.append(_failed(error))
-            return False
-    return True
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised in its turn
+            self.turns.put(_failed(error))
+        self.turns.put(None)
+        if self._is_over:
+            self._take_back_all()
+
+    def _asked(self) -> Inputs:
+        """The next frame; StopIteration behind the last, and once nobody wants one."""
+        with self._asking:
+            if self._is_over:
+                raise StopIteration
+            return next(self._source)
+
+    def _take_back_all(self) -> None:
+        with suppress(Empty):
+            while True:
+                _take_back([self.turns.get_nowait()])
 
 
 async def _answers_async(door: Door, frames: Frames, ahead: int) -> AsyncGenerator[Answer, None]:
@@ -207,7 +252,7 @@ def _take_back(turns: "Iterable[Turn | None]") -> None:
             turn.cancel()
 
 
-def _failed(error: Exception) -> Turn:
+def _failed(error: BaseException) -> Turn:
     failed: Turn = Future()
     failed.set_exception(error)
     return failed

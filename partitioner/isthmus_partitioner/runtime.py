@@ -43,6 +43,10 @@ class Session(Protocol):
         """Names, types and shapes of the inputs."""
         ...
 
+    def get_outputs(self) -> list[ort.NodeArg]:
+        """Names, types and shapes of the outputs."""
+        ...
+
     def end_profiling(self) -> str:
         """Stop profiling; the path of the profile."""
         ...

@@ -162,7 +162,8 @@ class Workbench:
         if devices.cloud is not None:
             cloud = devices.cloud.conditions.device
         head = self.precision.chosen.name
-        return profile_of(self._network, self.costs, self.measured(), cloud, head)
+        runtimes = self.runtimes.values()
+        return profile_of(self._network, self.costs, self.measured(), cloud, head, runtimes)
 
     def plan(self) -> Plan:
         """The measured plan, with the files of its bundle in the work directory."""

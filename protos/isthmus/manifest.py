@@ -5,6 +5,7 @@ A bundle is a directory::
     bundle.json            this manifest
     labels.txt             class names, one a line (optional)
     device/<chain>-0.onnx  a chain of segments: a cut of depth d means "run the first d segments"
+    device/<chain>-0.onnx.data  its weights, which the runtime maps
     device/<chain>-0.tflite  the same segment for LiteRT and tflite-runtime, where they cover it
     device/wire-<cut>.npy  a projection of a cut tensor's channels before the wire (optional)
     cloud/tail-<cut>.onnx  the rest of the network behind each cut, beginning with a dequantise
@@ -149,11 +150,12 @@ class Cut(Record, frozen=True):
 class Figures(Record, frozen=True):
     """What was measured of a candidate, for one frame.
 
-    Times are medians in ms. `edge_ms` and `encode_ms` hold for the device the plan was made for
-    (`Manifest.edge_factor` times what this machine took), `decode_ms` and `tail_ms` for the
-    machine that measured. `agreement` (0-1), its 95 % confidence interval, `divergence` and bytes
-    come from the evaluation inputs, against the unsplit fp32 model. `divergence` is in nats where
-    the answer is a distribution, else the share of the answer's energy that is error.
+    Times are medians in ms. `edge_ms` and `encode_ms` hold for the device the plan was made for and
+    the runtime of the chain (`Manifest.edge_factor` times what the same work took here),
+    `decode_ms` and `tail_ms` for the machine that measured. `agreement` (0-1), its 95 % confidence
+    interval, `divergence` and bytes come from the evaluation inputs, against the unsplit fp32
+    model. `divergence` is in nats where the answer is a distribution, else the share of the
+    answer's energy that is error.
     `answer_bytes` come back from the cloud. `memory_bytes`, 0 where it was not measured, is by how
     much the resident set of a fresh process grows at most while it loads the head's segments one
     after another and runs them: sessions with their weights, activations, and what the runtime sets

@@ -134,6 +134,8 @@ def _stage_problems(where: str, tensor: CutTensor, stage: Stage) -> Iterator[str
         kept = boundary, wire
     if kept[0] != kept[1]:
         yield f"{where} is {list(boundary)}, and {list(wire)} behind its stage"
+    if stage.projection is not None and tensor.quantisation is not None:
+        yield f"{where} is projected, and has a quantisation from before"
     held = stage.held
     if held is not None and not is_quantisation(held.scale, held.zero_point, 256):
         yield f"{where} has an impossible scale or zero point"

@@ -17,7 +17,7 @@ CROP_MARGIN = 32  # the centre is size/(size+32) of what there is, as in Efficie
 
 __all__ = ["fit_picture", "load_picture", "picture_files", "read_picture"]
 
-_KINDS = ("BMP", "JPEG", "PNG", "WEBP")  # of bytes from a stranger; Pillow would try dozens
+_KINDS = ("BMP", "JPEG", "PNG", "WEBP")  # Pillow would try dozens, some with other programs
 
 UInt8Array = NDArray[np.uint8]
 
@@ -25,13 +25,14 @@ UInt8Array = NDArray[np.uint8]
 def load_picture(path: Path, height: int, width: int | None = None) -> UInt8Array:
     """The picture as uint8 RGB [height,width,3], square if there is no width: its centre, resized.
 
-    Raises PictureError for what is missing, truncated, no picture, or too large to decode.
+    Only the kinds of `PICTURE_SUFFIXES` are read, whatever the file is called. Raises PictureError
+    for what is missing, damaged, no such picture, or too large to decode.
     """
     return _fitted(_decoded(path, str(path)), height, width)
 
 
 def read_picture(content: bytes, height: int, width: int | None = None) -> UInt8Array:
-    """Like `load_picture`, of what such a file holds; only the kinds of `PICTURE_SUFFIXES`."""
+    """Like `load_picture`, of what such a file holds."""
     return _fitted(_decoded(io.BytesIO(content), f"a picture of {len(content)} B"), height, width)
 
 
@@ -55,7 +56,9 @@ def _decoded(source: Path | io.BytesIO, name: str) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise PictureError(f"{name}: no such file; give a picture or a folder") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except PictureError:
+        raise
+    except Exception as error:  # of a damaged file Pillow raises struct.error, TypeError and more
         raise PictureError(
             f"{name}: cannot be decoded as a picture ({error}); give a whole JPEG, PNG, WebP or BMP"
         ) from error
@@ -65,7 +68,7 @@ def _opened(source: Path | io.BytesIO) -> Image.Image:
     with warnings.catch_warnings():
         # Our own limit, checked next, is an error that says what to do.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(source, formats=None if isinstance(source, Path) else _KINDS)
+        return Image.open(source, formats=_KINDS)
 
 
 def _fitted(upright: Image.Image, height: int, width: int | None) -> UInt8Array:

@@ -15,8 +15,6 @@ from isthmus.tensors import (
     PictureFormat,
 )
 
-Image.preinit()  # or the first frame that goes as a picture would wait for Pillow's plug-ins
-
 __all__ = [
     "available",
     "decode_picture",
@@ -153,7 +151,10 @@ _PILLOW_ERRORS = (
 
 
 def require_format(picture_format: PictureFormat) -> None:
-    """ConfigError, with the way out, if this machine cannot write and read the format."""
+    """ConfigError, with the way out, if this machine cannot write and read the format.
+
+    From then on all that it takes is loaded: the first picture waits no longer than others.
+    """
     if picture_format not in _FEATURES:
         raise ConfigError(f"picture format {picture_format!r}, allowed are {', '.join(_FEATURES)}")
     if not available(picture_format):
@@ -161,3 +162,4 @@ def require_format(picture_format: PictureFormat) -> None:
             f"this machine's Pillow was built without {picture_format}; install the wheel of "
             f"pillow>={_LEAST_PILLOW}, or plan with another picture format"
         )
+    Image.preinit()

@@ -4,6 +4,8 @@ A kit is a directory that a device with nothing but a runtime can measure::
 
     kit.json        what this is, and the sha256 of every other file
     inputs.npz      a few real items; array `input_<i>` [n,*shape] is the i-th input of the network
+    answers.npz     what ONNX Runtime gave for the first of them where the kit was written; array
+                    `answer_<k>_<i>` [answered,*shape] is the i-th output of the k-th network
     <name>.onnx     the whole network as `fp32`, `int8`, or `head` (the chosen mix of precisions)
     <name>.weights  its weights
     <name>-<i>.onnx a prefix of it, over the same weights
@@ -30,13 +32,16 @@ from isthmus.tensors import (
     TensorSpec,
 )
 
+ANSWERS_NAME = "answers.npz"
 INPUTS_NAME = "inputs.npz"
 KIT_NAME = "kit.json"
 KIT_VERSION = 2
 PROFILE_VERSION = 2
+_MAX_ARRAYS_BYTES = 4 * MAX_TENSOR_BYTES  # of all inputs together, and of a network's answers
 _MAX_PROFILE_BYTES = 64 * 1024 * 1024  # 100,000 kernels take 10 MB
 
 __all__ = [
+    "ANSWERS_NAME",
     "INPUTS_NAME",
     "KIT_NAME",
     "KIT_VERSION",
@@ -98,14 +103,20 @@ class KitNetwork(KitGraph, frozen=True, kw_only=True):
 
 
 class Kit(_Record, frozen=True):
-    """All that a device has to know to measure a network; `items` real inputs are in it."""
+    """All that a device has to know to measure a network; `items` real inputs are in it.
+
+    Of the first `answered` of them it has the answers: what each network gives for `outputs`, in
+    the order of every network's own.
+    """
 
     format_version: int
     isthmus: str
     model_name: str
     model_sha256: str
     inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     items: int
+    answered: int
     networks: tuple[KitNetwork, ...]
     files: tuple[KitFile, ...]
 
@@ -145,8 +156,10 @@ class NetworkTimes(_Record, frozen=True):
     """One whole network on one runtime: median, 25th and 75th percentile of a run, in ms.
 
     `drift` is how much longer the last third of the rounds took than the first, as a share.
-    `memory_bytes` is what a fresh process grew by when it loaded and ran the network. `kernels` are
-    in the order of running; their sum is not the network's time. Only ONNX Runtime tells them.
+    `memory_bytes` is what a fresh process grew by when it loaded and ran the network. `error` is
+    how far its answers are from those in the kit: ``norm(difference) / norm(the kit's)`` of its
+    worst output. `kernels` are in the order of running; their sum is not the network's time. Only
+    ONNX Runtime tells them.
     """
 
     name: str
@@ -156,6 +169,7 @@ class NetworkTimes(_Record, frozen=True):
     high_ms: float
     memory_bytes: int
     drift: float
+    error: float
     kernels: tuple[KernelTime, ...]
 
 
@@ -284,28 +298,37 @@ def _decoded(data: bytes, kind: type[Record], where: str, way_out: str) -> Recor
 
 def _kit_problems(kit: Kit) -> Iterator[str]:
     """What is inconsistent in a kit whose types are already right."""
-    if kit.items < 1 or not kit.inputs or not kit.networks:
-        yield "it has no items, no inputs or no networks"
-    yield from _repeated("input", (spec.name for spec in kit.inputs))
+    if kit.items < 1 or not kit.inputs or not kit.outputs or not kit.networks:
+        yield "it has no items, no inputs, no outputs or no networks"
+    if not 1 <= kit.answered <= kit.items:
+        yield f"it has answers for {kit.answered} of {kit.items} items"
+    yield from _array_problems("input", kit.inputs, kit.items)
+    yield from _array_problems("output", kit.outputs, kit.answered)
     yield from _repeated("network", (network.name for network in kit.networks))
     yield from _repeated("file", (file.path for file in kit.files))
-    for spec in kit.inputs:
-        impossible = any(n < 1 for n in spec.shape) or len(spec.shape) > MAX_RANK
-        if impossible or spec.nbytes * kit.items > MAX_TENSOR_BYTES:
-            yield f"input {spec.name!r} has the impossible shape {kit.items} x {spec.shape}"
-        if spec.batch_axis is not None and not 0 <= spec.batch_axis <= len(spec.shape):
-            yield f"input {spec.name!r} has the impossible batch axis {spec.batch_axis}"
     for file in kit.files:
         if not _is_inside(file.path):
             yield f"file name {file.path!r} leads out of the kit"
     yield from _graph_problems(kit)
 
 
+def _array_problems(what: str, specs: tuple[TensorSpec, ...], items: int) -> Iterator[str]:
+    yield from _repeated(what, (spec.name for spec in specs))
+    for spec in specs:
+        impossible = any(n < 1 for n in spec.shape) or len(spec.shape) > MAX_RANK
+        if impossible or spec.nbytes * items > MAX_TENSOR_BYTES:
+            yield f"{what} {spec.name!r} has the impossible shape {items} x {spec.shape}"
+        if spec.batch_axis is not None and not 0 <= spec.batch_axis <= len(spec.shape):
+            yield f"{what} {spec.name!r} has the impossible batch axis {spec.batch_axis}"
+    if sum(spec.nbytes for spec in specs) * items > _MAX_ARRAYS_BYTES:
+        yield f"its {what}s are larger than any kit's"
+
+
 def _graph_problems(kit: Kit) -> Iterator[str]:
     graphs: list[KitGraph] = []
     for network in kit.networks:
         graphs += (network, *network.prefixes)
-    wanted = {INPUTS_NAME} | {graph.file for graph in graphs}
+    wanted = {INPUTS_NAME, ANSWERS_NAME} | {graph.file for graph in graphs}
     wanted |= {graph.tflite.file for graph in graphs if graph.tflite is not None}
     known = {spec.name for spec in kit.inputs}
     for graph in graphs:
@@ -329,6 +352,8 @@ def _profile_problems(profile: DeviceProfile) -> Iterator[str]:
         yield from _time_problems(where, network.low_ms, network.ms, network.high_ms)
         if network.memory_bytes < 0 or not math.isfinite(network.drift):
             yield f"{where} has an impossible memory or drift"
+        if not (math.isfinite(network.error) and network.error >= 0):
+            yield f"{where} has an impossible error"
         for kernel in network.kernels:
             yield from _time_problems(f"kernel {kernel.name!r} of {where}", kernel.ms)
     known = {(network.name, network.runtime) for network in profile.networks}

@@ -71,6 +71,7 @@ def test_a_bundle_and_its_cloud_are_looked_at(
     assert ended.status == 0, ended.out
     assert found["link.service"]["figures"] == {"provider": "CPUExecutionProvider"}
     assert found["link.rate"]["figures"]["up_bps"] > 0
+    assert found["link.rate"]["figures"]["down_bps"] > 0
     assert found["bundle.segments"]["state"] == "ok"
 
 

@@ -48,10 +48,3 @@ def test_a_damaged_file_ends_the_command(isthmus: Isthmus, tmp_path: Path) -> No
     path.write_bytes(small_network().data()[:400])
     ended = isthmus("profile", path, "--work", tmp_path / "work")
     assert_explained(ended, "net.tflite", "damaged", "copy or convert it again")
-
-
-def test_a_tflite_file_by_another_name_is_known(isthmus: Isthmus, tmp_path: Path) -> None:
-    build = Tflite()
-    image = build.input(1, 8, 8, 3)
-    path = build.save(tmp_path / "net.bin", build.make("HASHTABLE", [image], (1, 8, 8, 3)))
-    assert_explained(isthmus("plan", path, "--work", tmp_path / "work"), "HASHTABLE")

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from tests.cloud.device import GUARD_S, Head
 from tests.cloud.gated import GatedTail
-from tests.cloud.wire import WINDOW, Call, hello, new_sessions, settled, until, wired
+from tests.cloud.wire import PATIENT, WINDOW, Call, hello, new_sessions, settled, until, wired
 
 from isthmus import Bundle
 from isthmus.session import ServiceLimits
@@ -35,6 +35,25 @@ async def test_a_device_that_does_not_read_is_not_read_either(
         assert await wire.receive_kinds(1) == ["welcome"]
         ids = [(await wire.receive()).heartbeat.id for _ in range(10 * OUTBOX_MESSAGES)]
         assert ids == list(range(1, 10 * OUTBOX_MESSAGES + 1))
+
+
+async def test_padding_that_is_asked_for_comes_down_and_is_bounded_by_the_stream(
+    bundle: Bundle, sessions: Sessions
+) -> None:
+    """However much is asked for before anything is read."""
+    async with wired(sessions) as wire:
+        await wire.greet(hello(bundle))
+        wire.stall()
+        for number in range(1, 4 * OUTBOX_MESSAGES + 1):
+            wire.say(heartbeat=pb.Heartbeat(id=number, answer_bytes=2**32 - 1))
+        await settled()
+        assert wire.taken <= OUTBOX_MESSAGES + 3
+        wire.read()
+        echoes = [(await wire.receive()).heartbeat for _ in range(4 * OUTBOX_MESSAGES)]
+    assert [echo.id for echo in echoes] == list(range(1, 4 * OUTBOX_MESSAGES + 1))
+    assert len(echoes[0].padding) == PATIENT.padding_bytes
+    assert sum(len(echo.padding) for echo in echoes) == PATIENT.stream_padding_bytes
+    assert all(echo.received_ns <= echo.answered_ns for echo in echoes)
 
 
 async def test_answers_that_are_not_read_keep_their_places_in_the_window(

@@ -1,24 +1,37 @@
 """Tiny profile kits, written by hand: two layers, one prefix, two items."""
 
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from isthmus import TensorSpec, sha256_of
+from isthmus import TensorSpec, TfliteForm, sha256_of
 from isthmus.profiles import (
+    ANSWERS_NAME,
     INPUTS_NAME,
     KIT_NAME,
     KIT_VERSION,
     Kit,
     KitFile,
+    KitGraph,
     KitNetwork,
     KitPrefix,
+    decode_kit,
     encode_kit,
 )
+from isthmus_partitioner.tflite import lower
+
+Graph = TypeVar("Graph", bound=KitGraph)
 
 SPEC = TensorSpec(name="picture:0", data_type="float32", shape=(3, 16, 16))
+ANSWER = TensorSpec(name="answer", data_type="float32", shape=(8, 12, 12))
 ITEMS = 2
 
 
@@ -40,13 +53,32 @@ def layers(end: str = "answer") -> onnx.ModelProto:
 
 
 def write_inputs(folder: Path, shape: tuple[int, ...] = SPEC.shape) -> None:
-    items = np.random.default_rng(1).random((ITEMS, *shape), np.float32)
     with (folder / INPUTS_NAME).open("wb") as file:
-        np.savez(file, allow_pickle=False, input_0=items)
+        np.savez(file, allow_pickle=False, input_0=items_of(shape))
+
+
+def items_of(shape: tuple[int, ...] = SPEC.shape) -> NDArray[np.float32]:
+    return np.random.default_rng(1).random((ITEMS, *shape), np.float32)
+
+
+@cache
+def answers() -> NDArray[np.float32]:
+    """What ONNX Runtime gives for the items: [items,*shape]."""
+    session = ort.InferenceSession(layers().SerializeToString())
+    made: NDArray[np.float32] = session.run(None, {SPEC.name: items_of()})[0]
+    return made
+
+
+def write_answers(folder: Path, *networks: NDArray[np.generic]) -> None:
+    """The one output of each network."""
+    arrays = {f"answer_{place}_0": array for place, array in enumerate(networks)}
+    with (folder / ANSWERS_NAME).open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def seal(folder: Path, names: tuple[str, ...] = ("fp32",)) -> Path:
-    """Write `kit.json` for whatever the folder holds now: the hashes are right."""
+    """Write answers, all networks' the same, and `kit.json` for whatever the folder holds now."""
+    write_answers(folder, *[answers()] * len(names))
     networks = [
         KitNetwork(
             name=name,
@@ -58,21 +90,34 @@ def seal(folder: Path, names: tuple[str, ...] = ("fp32",)) -> Path:
         )
         for name in names
     ]
-    files = [
-        KitFile(path=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in sorted(folder.iterdir())
-        if path.name != KIT_NAME
-    ]
     kit = Kit(
         format_version=KIT_VERSION,
         isthmus="0",
         model_name="tiny",
         model_sha256="5" * 64,
         inputs=(SPEC,),
+        outputs=(ANSWER,),
         items=ITEMS,
+        answered=ITEMS,
         networks=tuple(networks),
-        files=tuple(files),
+        files=_files(folder),
     )
+    (folder / KIT_NAME).write_bytes(encode_kit(kit))
+    return folder
+
+
+def _files(folder: Path) -> tuple[KitFile, ...]:
+    return tuple(
+        KitFile(path=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(folder.iterdir())
+        if path.name != KIT_NAME
+    )
+
+
+def rehash(folder: Path) -> Path:
+    """Write the hashes of the files as they are now into `kit.json`."""
+    kit = decode_kit((folder / KIT_NAME).read_bytes(), KIT_NAME)
+    kit = msgspec.structs.replace(kit, files=_files(folder))
     (folder / KIT_NAME).write_bytes(encode_kit(kit))
     return folder
 
@@ -84,3 +129,25 @@ def build_kit(folder: Path) -> Path:
     onnx.save(layers("middle"), folder / "fp32-0.onnx")
     write_inputs(folder)
     return seal(folder)
+
+
+def add_twins(folder: Path, without: Collection[str] = ()) -> Path:
+    """Give every graph of a kit its TFLite form, but for the files in `without`."""
+    kit = decode_kit((folder / KIT_NAME).read_bytes(), KIT_NAME)
+
+    def twinned(graph: Graph) -> Graph:
+        if graph.file in without:
+            return graph
+        lowered = lower(onnx.load(folder / graph.file))
+        file = graph.file.replace(".onnx", ".tflite")
+        (folder / file).write_bytes(lowered.data)
+        form = TfliteForm(file=file, channels_last=lowered.channels_last)
+        return msgspec.structs.replace(graph, tflite=form)
+
+    networks = tuple(
+        msgspec.structs.replace(twinned(network), prefixes=tuple(map(twinned, network.prefixes)))
+        for network in kit.networks
+    )
+    kit = msgspec.structs.replace(kit, networks=networks, files=_files(folder))
+    (folder / KIT_NAME).write_bytes(encode_kit(kit))
+    return folder

@@ -1,5 +1,6 @@
 """An agent as a program makes it: from a bundle and settings, with pictures as they come."""
 
+import asyncio
 import io
 import logging
 import threading
@@ -12,7 +13,8 @@ from PIL import Image
 from tests.tinybundle import tiny_pictures
 
 from isthmus import ConfigError, LinkError, PictureError, load_picture
-from isthmus_edge import Agent, AgentConfig
+from isthmus_edge import Agent, AgentConfig, Connection, OnEnd, OnMessage
+from isthmus_edge.opening import opened_elsewhere
 from isthmus_edge.testing import FakeCloud
 
 PICTURES = tiny_pictures(8)
@@ -81,6 +83,67 @@ def test_an_agent_that_cannot_open_leaves_no_thread(tiny_bundle: Path) -> None:
         Agent(tiny_bundle, candidate="b99")
     begun = set(threading.enumerate()) - before
     assert [thread.name for thread in begun if thread.name.startswith("isthmus")] == []
+
+
+# Opening from an event loop
+
+
+class SlowCloud(FakeCloud):
+    """Lets nobody connect before `may_come` is set."""
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(bundle)
+        self.is_asked, self.may_come = threading.Event(), threading.Event()
+
+    def connect(self, on_message: OnMessage, on_end: OnEnd) -> Connection:
+        self.is_asked.set()
+        assert self.may_come.wait(PATIENT)
+        return super().connect(on_message, on_end)
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+async def test_the_callers_loop_goes_on_while_an_agent_opens(tiny_bundle: Path) -> None:
+    with SlowCloud(tiny_bundle) as cloud:
+        opening = asyncio.create_task(Agent.open_async(tiny_bundle, cloud, candidate="cut-16"))
+        await asyncio.to_thread(cloud.is_asked.wait, PATIENT)
+        assert not opening.done()
+        cloud.may_come.set()
+        async with await opening as agent:
+            assert (await agent.infer_async(PICTURES[0])).place == "cloud"
+
+
+async def test_who_is_cancelled_while_an_agent_opens_leaves_none_behind(tiny_bundle: Path) -> None:
+    with SlowCloud(tiny_bundle) as cloud:
+        opening = asyncio.create_task(Agent.open_async(tiny_bundle, cloud))
+        await asyncio.to_thread(cloud.is_asked.wait, PATIENT)
+        (thread,) = (each for each in threading.enumerate() if each.name == "isthmus-opening")
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        cloud.may_come.set()
+        await asyncio.to_thread(thread.join, PATIENT)
+        assert not names_of_threads() & {"isthmus-agent", "isthmus-opening"}
+
+
+async def test_who_is_cancelled_just_when_it_is_open_leaves_none_behind() -> None:
+    """The result is there, but the loop has not passed it on yet."""
+    closed: list[str] = []
+    opening = asyncio.create_task(opened_elsewhere(lambda: "agent", closed.append))
+    await asyncio.sleep(0)
+    while "isthmus-opening" in names_of_threads():
+        pass
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert closed == ["agent"]
+
+
+async def test_what_cannot_be_opened_is_said_where_it_is_awaited(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'max_queued'"):
+        await Agent.open_async(tiny_bundle, max_queue=2)
 
 
 # Pictures

@@ -53,3 +53,12 @@ def test_an_array_with_gaps_between_its_rows_arrives_without_them() -> None:
 def test_what_does_not_fit_is_named(inputs: Inputs, words: str) -> None:
     with pytest.raises(WireError, match=words):
         checked_inputs(inputs, BOTH)
+
+
+@pytest.mark.parametrize("sound", [SOUND, SOUND[:, None, :], np.asfortranarray(SOUND)])
+def test_what_is_taken_is_no_longer_the_callers(sound: NDArray[np.float32]) -> None:
+    """A camera writes its next frame into the same buffer while this one waits."""
+    buffer = sound.copy()
+    taken = checked_inputs({"audio": buffer, "rate": HERTZ}, BOTH)
+    buffer[:] = 0
+    np.testing.assert_array_equal(taken["audio"].reshape(4, 3), SOUND)

@@ -147,6 +147,70 @@ def test_the_first_answer_waits_for_no_more_frames_than_it_takes_time(agent: Age
     assert max(agent.stats().accepted - answer.sequence for answer in answers) <= 2
 
 
+def test_an_answer_waits_for_no_frame_that_is_slow_to_come(agent: Agent) -> None:
+    is_read = threading.Event()
+
+    def slow() -> Iterator[Pixels]:
+        yield PICTURES[0]
+        assert is_read.wait(GUARD_S)
+        yield PICTURES[1]
+
+    answers = agent.stream(slow())
+    assert next(answers).sequence == 1
+    is_read.set()
+    assert [answer.sequence for answer in answers] == [2]
+
+
+def test_who_leaves_a_loop_has_his_source_for_himself(agent: Agent) -> None:
+    is_asked, may_come = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Pixels]:
+        yield PICTURES[0]
+        is_asked.set()
+        assert may_come.wait(GUARD_S)
+        yield PICTURES[1]
+
+    source = slow()
+    answers = agent.stream(source)
+    next(answers)
+    assert is_asked.wait(GUARD_S)
+    leaving = threading.Thread(target=answers.close)
+    leaving.start()
+    leaving.join(0.05)
+    assert leaving.is_alive()
+    may_come.set()
+    leaving.join()
+    assert list(source) == []
+    assert agent.stats().accepted in {1, 2}
+    assert nothing_is_lost(agent)
+
+
+def test_leaving_a_loop_takes_back_what_is_not_begun(agent: Agent, cloud: FakeCloud) -> None:
+    """Four are held in the cloud, two wait for the device, one for its place in the queue."""
+    is_held = threading.Event()
+
+    def frames() -> Iterator[Pixels]:
+        yield PICTURES[0]
+        assert is_held.wait(GUARD_S)
+        yield from PICTURES[1:]
+
+    with closing(agent.stream(frames(), ahead=8)) as answers:
+        next(answers)
+        cloud.hold()
+        is_held.set()
+        while agent.stats().pending < 6:
+            pass
+    while agent.stats().cancelled < 2 or "isthmus-frames" in names_of_threads():
+        pass
+    cloud.release()
+    assert nothing_is_lost(agent)
+    assert len(cloud.received) == 5
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
 async def test_the_callers_loop_goes_on_while_a_source_blocks_and_a_frame_waits(
     agent: Agent, cloud: FakeCloud
 ) -> None:

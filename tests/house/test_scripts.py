@@ -126,6 +126,26 @@ def test_a_stale_stub_is_named_with_the_command_that_mends_it(checkout: Path) ->
     assert run(stubs, "--check").returncode == 0
 
 
+def test_stale_descriptors_are_named_and_mended(checkout: Path) -> None:
+    use_this_environment(checkout)
+    stubs, room = checkout / "scripts" / "stubs", checkout / "protos" / "isthmus" / "oip"
+    run(stubs)
+    fresh = (room / "descriptors.binpb").read_bytes()
+    assert fresh == (ROOT / "protos" / "isthmus" / "oip" / "descriptors.binpb").read_bytes()
+    (room / "descriptors.binpb").write_bytes(fresh[:-1])
+    ran = run(stubs, "--check")
+    assert (ran.returncode, ran.stderr.splitlines()[0]) == (
+        1,
+        "stale: protos/isthmus/oip/descriptors.binpb",
+    )
+    proto = room / "health.proto"
+    proto.write_text(proto.read_text(encoding="utf-8") + "message Late {}\n", encoding="utf-8")
+    assert "stale: protos/isthmus/oip/health_pb2.pyi\n" in run(stubs, "--check").stderr
+    run(stubs)
+    assert (room / "descriptors.binpb").read_bytes() != fresh
+    assert run(stubs, "--check").stdout == "stubs are fresh\n"
+
+
 def test_a_broken_proto_leaves_the_stubs_as_they_were(checkout: Path) -> None:
     use_this_environment(checkout)
     run(checkout / "scripts" / "stubs")

@@ -5,6 +5,7 @@ The client's messages and ours have the same names; this process holds both.
 
 import io
 import queue
+import re
 import signal
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -22,10 +23,13 @@ from tests.tinybundle import tiny_pictures
 from tritonclient.grpc import aio
 from tritonclient.utils import InferenceServerException
 
+from isthmus.oip import Limits
 from isthmus.oip.messages import pb
+from isthmus.oip.wire import MAX_FIELDS
 
 Picture = NDArray[np.uint8]
 FRAMES = 40
+DOCUMENT = Path(__file__).parents[2] / "docs" / "oip.md"
 
 
 class Device(Command):
@@ -90,7 +94,7 @@ def test_the_server_and_its_model_introduce_themselves(
     assert client.get_server_metadata().name == "isthmus"
     told = client.get_model_metadata("tiny")
     assert [(i.name, i.datatype, list(i.shape)) for i in told.inputs] == [
-        ("picture", "UINT8", [1, 32, 32, 3])
+        ("picture", "UINT8", [-1, 32, 32, 3])
     ]
     config = client.get_model_config("tiny").config
     assert config.input[0].data_type == triton.model_config_pb2.TYPE_UINT8
@@ -180,6 +184,8 @@ def test_a_stream_answers_every_request(
     client.stop_stream()
     (error,) = (error for _, error in answers if error is not None)
     assert "Request for unknown model: 'nobody'" in str(error)
+    order = [7 if r is None else int(r.get_response().id) for r, _ in answers]
+    assert order == list(range(FRAMES))
     results = {int(r.get_response().id): r for r, _ in answers if r is not None}
     assert sorted(results) == [index for index in range(FRAMES) if index != 7]
     for index, result in results.items():
@@ -208,6 +214,40 @@ async def test_an_asynchronous_program_is_answered_too(url: str, reference: Refe
     for index, picture in enumerate(pictures):
         expected = reference.expected("local", picture)
         np.testing.assert_allclose(found[index], expected, atol=1e-5)
+
+
+def test_the_documents_example_prints_the_best_classes(
+    device: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str], reference: Reference
+) -> None:
+    (picture,) = tiny_pictures(1)
+    Image.fromarray(picture[0]).save(tmp_path / "cat.png")
+    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    for written, here in (
+        ("unix:/run/isthmus/oip.sock", device.addresses[0]),
+        ("cat.jpg", str(tmp_path / "cat.png")),
+        ("client_timeout=1.0", f"client_timeout={PATIENCE_S}"),
+    ):
+        assert example.count(written) == 1
+        example = example.replace(written, here)
+    exec(compile(example, str(DOCUMENT), "exec"), {})  # noqa: S102 - our own document
+    first, *_, told = capsys.readouterr().out.splitlines()
+    best = int(reference.expected("local", picture).argmax())
+    assert first.split(":")[1:] == [str(best), f"class {best}"]
+    assert re.fullmatch(r"device \d+\.\d+", told)
+
+
+def test_the_documents_limits_are_those_of_the_code() -> None:
+    cells = DOCUMENT.read_text(encoding="utf-8").split("## Limits")[1].split("`EndpointConfig(")[0]
+    told = [line.split("|")[2].strip() for line in cells.splitlines() if line.startswith("|")][2:]
+    limits, mebibyte = Limits(), 1024 * 1024
+    assert told == [
+        str(limits.max_requests),
+        f"{limits.max_bytes // mebibyte} MiB",
+        str(limits.max_stream_requests),
+        str(limits.max_items),
+        f"{limits.max_message_bytes // mebibyte} MiB",
+        str(MAX_FIELDS),
+    ]
 
 
 def test_a_socket_outlives_a_killed_device_and_the_next_one_takes_it(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.reference import Reference
 from tests.videos import moving_video, still_video
 
 from isthmus_edge import Agent, AgentConfig, Answer
+from isthmus_edge.stream import pipeline
 
 FRAMES = 30
 KNOWN = 20  # frames in which a scene is known to stand still
@@ -25,7 +27,9 @@ def cloud(tiny_bundle: Path) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def config(tiny_bundle: Path, cloud: Cloud) -> AgentConfig:
+def config(tiny_bundle: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> AgentConfig:
+    """Of an agent that always codes: the loopback may seem so fast that it would not pay."""
+    monkeypatch.setattr(pipeline, "FAST_LINK_BPS", inf)
     return AgentConfig(
         bundle=tiny_bundle,
         cloud=cloud.address,

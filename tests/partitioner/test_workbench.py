@@ -140,6 +140,31 @@ def test_another_device_needs_another_plan_but_no_other_profile_of_this_machine(
     assert desk.bench.profile().fp32_ms == pytest.approx(2)
 
 
+def test_the_runtime_is_chosen_by_what_the_plans_device_measured(
+    network: Network, sets: SampleSets, work: Path
+) -> None:
+    """On LiteRT in a quarter of the time; here nobody measured it."""
+    desk = Desk(network, sets, work, replace(QUICK, edge_network_ms=None))
+    here = desk.bench.measured_here()
+    assert {note.runtime for note in desk.bench.runtimes.values()} == {"onnxruntime"}
+    assert all(note.reason.startswith("on this machine ") for note in desk.bench.runtimes.values())
+    edge = desk.device(*(times.name for times in here.networks), ms=800.0)
+    quick = (
+        msgspec.structs.replace(t, runtime="litert", ms=200.0, low_ms=200.0) for t in edge.networks
+    )
+    there = desk.bench.with_edge(msgspec.structs.replace(edge, networks=(*edge.networks, *quick)))
+    notes = there.runtimes
+    assert notes.keys() == {times.name for times in here.networks}
+    assert {note.runtime for note in notes.values()} == {"litert"}
+    assert notes["fp32"].reason == (
+        "on the device LiteRT runs the fp32 heads 4.0 times as fast as ONNX Runtime "
+        "(200.00 ms in all)"
+    )
+    assert there.profile().fp32_ms == pytest.approx(200)
+    assert there.profile().runtimes == tuple(notes.values())
+    assert there.costs.pace("fp32") == pytest.approx(400)
+
+
 def test_another_model_or_other_calibration_items_are_profiled_anew(
     network: Network, sets: SampleSets, work: Path, tmp_path: Path
 ) -> None:

@@ -47,6 +47,18 @@ def _both_tensors(cut: int, tensor: int, **fields: object) -> Change:
     return change
 
 
+def _stage(wire: list[int] | None = None, **fields: object) -> Change:
+    """The stage of the first tensor of `mixed`, and the shape of what it makes."""
+
+    def change(document: dict[str, Any]) -> None:
+        tensor = document["cuts"][MIXED]["tensors"][0]
+        tensor["stage"] = fields
+        if wire is not None:
+            tensor["wire"]["shape"] = wire
+
+    return change
+
+
 CHAINS: list[tuple[Change, str]] = [
     (put("inputs", to=[]), "no inputs, no outputs or no chains"),
     (put("outputs", to=[]), "no inputs, no outputs or no chains"),
@@ -111,7 +123,23 @@ CUTS: list[tuple[Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "complaint"), CHAINS + CUTS)
+STAGES: list[tuple[Change, str]] = [
+    (_stage(order=[0, 0, 1]), "'hidden' of cut 'mixed' has a stage whose order is none of its 4"),
+    (_stage(order=[1, 2, 3, 4]), "whose order is none of its 4 channels"),
+    (_stage(order=[3, 2, 1, 0], projection="device/segment-0.onnx"), "cannot order or project"),
+    (_stage(projection="device/wire-mixed.npy"), "wire-mixed.npy is used by the device side but"),
+    (_stage(wire=[5, 9, 9]), r"'hidden' of cut 'mixed' is \[.*\], and \[1, 5, 9, 9\] behind"),
+    (
+        _stage(wire=[5, 1, 1], projection="device/segment-0.onnx"),
+        r"and \[1, 5, 1, 1\] behind its stage",
+    ),
+    (_stage(held={"scale": 0.0, "zero_point": 0}), "'hidden' of cut 'mixed' has an impossible sc"),
+    (_stage(held={"scale": 1.0, "zero_point": 256}), "impossible scale or zero point"),
+    (_stage(model="device/stage.onnx"), "unknown field `model`"),
+]
+
+
+@pytest.mark.parametrize(("change", "complaint"), CHAINS + CUTS + STAGES)
 def test_what_cannot_be_run_is_refused_by_name(change: Change, complaint: str) -> None:
     with pytest.raises(BundleError, match=complaint):
         decode_manifest(edited(change), "bundle.json")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from isthmus import (
     open_profile,
 )
 from isthmus.profiles import (
+    ANSWERS_NAME,
     INPUTS_NAME,
     KIT_VERSION,
     PROFILE_VERSION,
@@ -67,6 +69,7 @@ PROFILE = DeviceProfile(
             high_ms=2.5,
             memory_bytes=10,
             drift=-0.01,
+            error=0.031,
             kernels=(KernelTime(name="conv", op="Conv", index=0, ms=1.0),),
         ),
     ),
@@ -88,7 +91,9 @@ KIT = Kit(
     model_name="net",
     model_sha256="5" * 64,
     inputs=(TensorSpec(name="x", data_type="float32", shape=(3, 4)),),
+    outputs=(TensorSpec(name="y", data_type="float32", shape=(5,)),),
     items=2,
+    answered=1,
     networks=(
         KitNetwork(
             name="fp32",
@@ -99,7 +104,7 @@ KIT = Kit(
     ),
     files=tuple(
         KitFile(path=path, size_bytes=9, sha256="7" * 64)
-        for path in ("fp32.onnx", "fp32-0.onnx", INPUTS_NAME)
+        for path in ("fp32.onnx", "fp32-0.onnx", INPUTS_NAME, ANSWERS_NAME)
     ),
 )
 
@@ -137,10 +142,15 @@ def test_both_are_read_back_as_they_were_written() -> None:
             "network 'fp32' on onnxruntime has impossible times",
         ),
         (_set("networks", 0, "memory_bytes", to=-1), "impossible memory"),
+        (_set("networks", 0, "error", to=-0.1), "'fp32' on onnxruntime has an impossible error"),
+        (lambda document: document["networks"][0].pop("error"), "error"),
         (_set("networks", 0, "kernels", 0, "ms", to=-1), "kernel 'conv' of network 'fp32'"),
         (_set("prefixes", 0, "network", to="int8"), r"prefix \['relu:0'\] of 'int8'"),
         (_set("prefixes", 0, "tensors", to=[]), "ends nowhere"),
         (_set("prefixes", 0, "high_ms", to=0.5), "impossible times"),
+        (_set("prefixes", 0, "runtime", to="litert"), "on litert is of no network in it"),
+        (_set("networks", 0, "runtime", to="tensorrt"), "tensorrt"),
+        (_set("conditions", "runtimes", to={"tensorrt": "1"}), "tensorrt"),
         (_set("rounds", to=0), "0 rounds"),
         (_set("conditions", "threads", to=0), "0 threads"),
         (_set("conditions", "clock", to="sundial"), "clock"),
@@ -164,9 +174,34 @@ def test_a_profile_that_makes_no_sense_is_refused(change: Change, words: str) ->
         (_set("inputs", 0, "shape", to=[2**40]), "impossible shape"),
         (_set("items", to=2**40), "impossible shape"),
         (_set("inputs", 0, "batch_axis", to=3), "impossible batch axis"),
+        (_set("outputs", to=[]), "no outputs"),
+        (_set("outputs", 0, "shape", to=[2**40]), "output 'y' has the impossible shape"),
+        (
+            lambda document: document["outputs"].extend(
+                {"name": f"y{i}", "data_type": "float32", "shape": [2**26]} for i in range(5)
+            ),
+            "its outputs are larger than any kit's",
+        ),
+        (
+            lambda document: document["outputs"].append(document["outputs"][0]),
+            "'y' stands .* twice",
+        ),
+        (_set("answered", to=3), "answers for 3 of 2 items"),
+        (_set("answered", to=0), "answers for 0 of 2 items"),
+        (_set("files", 3, "path", to="replies.npz"), f"{ANSWERS_NAME} is used"),
         (_set("networks", 0, "file", to="other.onnx"), "other.onnx is used"),
         (_set("networks", 0, "prefixes", 0, "file", to="no.onnx"), "no.onnx is used"),
         (_set("files", 2, "path", to="items.npz"), f"{INPUTS_NAME} is used"),
+        (_set("networks", 0, "inputs", to=["x", "y"]), r"fp32.onnx reads \['y'\], no inputs of"),
+        (_set("networks", 0, "prefixes", 0, "inputs", to=["y"]), "fp32-0.onnx reads"),
+        (
+            _set("networks", 0, "tflite", to={"file": "a.tflite"}),
+            "a.tflite is used, but not listed",
+        ),
+        (
+            _set("networks", 0, "prefixes", 0, "tflite", to={"file": "../b.tflite"}),
+            "b.tflite is used, but not listed",
+        ),
         (_set("files", 0, "path", to="../fp32.onnx"), "leads out of the kit"),
         (_set("files", 0, "path", to="/fp32.onnx"), "leads out of the kit"),
         (_set("files", 0, "path", to="C:\\fp32.onnx"), "leads out of the kit"),
@@ -177,6 +212,25 @@ def test_a_kit_that_makes_no_sense_is_refused(change: Change, words: str) -> Non
     with pytest.raises(BundleError, match=words) as refused:
         decode_kit(edited(encode_kit(KIT), change), "kit.json")
     assert "isthmus profile --kit" in str(refused.value)
+
+
+def test_a_network_may_be_measured_on_several_runtimes() -> None:
+    """The fastest is meant where none is named."""
+    (times,) = PROFILE.networks
+    quick = msgspec.structs.replace(times, runtime="litert", ms=1.0, low_ms=1.0, kernels=())
+    slow = msgspec.structs.replace(times, runtime="tflite-runtime", ms=2.25)
+    both = msgspec.structs.replace(PROFILE, networks=(slow, times, quick))
+    assert decode_profile(encode_profile(both), "edge.json") == both
+    assert [found.ms for found in both.on_runtimes("fp32")] == [1.0, 2.0, 2.25]
+    assert both.on("fp32") == quick
+    assert both.on("fp32", "onnxruntime") == times
+    assert both.on_runtimes("int8") == ()
+    assert (both.has("fp32"), both.has("int8")) == (True, False)
+
+
+def test_a_runtime_that_was_not_measured_is_named_with_those_that_were() -> None:
+    with pytest.raises(ConfigError, match=r"no network 'fp32' on litert, it has: fp32 on onnxrun"):
+        PROFILE.on("fp32", "litert")
 
 
 @settings(max_examples=60)

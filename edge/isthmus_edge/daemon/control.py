@@ -14,30 +14,33 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus import ConfigError, LinkError
+from isthmus import LinkError
+from isthmus_edge.daemon.printable import printed
 from isthmus_edge.daemon.status import Status
-from isthmus_edge.daemon.unix import clear_the_way, known_controls, unlinked
+from isthmus_edge.unix_sockets import UnixSocket
 
 QUESTION_BYTES = 1024
 ANSWER_BYTES = 4 * 1024 * 1024
 PATIENCE_S = 5.0
-WHAT = "the control socket"
+MODE = 0o600
 
-__all__ = ["Control", "ask_status"]
+__all__ = ["Control", "ask_status", "default_control", "known_controls"]
 
 
 class Control:
     """The asked side. `start` and `stop` within the daemon's loop."""
 
     def __init__(self, path: Path, status: Callable[[], Awaitable[Status]]) -> None:
-        self._path = path
+        self._socket = UnixSocket(path)
         self._status = status
         self._server: asyncio.Server | None = None
+        self._identity: tuple[int, int] | None = None
 
     async def start(self) -> None:
         """Listen; ConfigError if the path is taken or cannot be used."""
-        clear_the_way(self._path, WHAT)
-        way = _bound(self._path)
+        self._socket.make_folder(MODE)
+        way = self._socket.bind(MODE)
+        self._identity = self._socket.identity()
         self._server = await asyncio.start_unix_server(self._answer, sock=way, limit=QUESTION_BYTES)
 
     async def stop(self) -> None:
@@ -48,15 +51,20 @@ class Control:
 
     def abandon(self) -> None:
         """Only remove the socket: the process ends at once."""
-        if self._server is not None:
-            unlinked(self._path)
+        if self._identity is not None:
+            self._socket.remove(self._identity)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 writer.write(await self._reply(reader))
                 await writer.drain()
-        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, ValueError):
+        except (
+            TimeoutError,
+            ConnectionError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+        ):
             pass  # whoever asks is gone, asks nothing, or has no end: there is nobody to tell
         finally:
             writer.close()
@@ -67,29 +75,16 @@ class Control:
         line = await reader.readuntil(b"\n")
         try:
             question = msgspec.json.decode(line, type=_Question)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return msgspec.json.encode({"error": f'{error}; ask {{"ask": "status"}}'}) + b"\n"
         if question.ask != "status":
             return msgspec.json.encode({"error": f"ask {question.ask!r}; use 'status'"}) + b"\n"
-        return msgspec.json.encode(await self._status()) + b"\n"
+        status = msgspec.to_builtins(await self._status())
+        return msgspec.json.encode(printed(status)) + b"\n"
 
 
 class _Question(msgspec.Struct):
     ask: str
-
-
-def _bound(path: Path) -> socket.socket:
-    """A socket that nobody else could ever open, not for a moment."""
-    way = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        way.bind(str(path))
-    except OSError as error:
-        way.close()
-        raise ConfigError(f"{path}: {WHAT} cannot be made ({error.strerror})") from error
-    finally:
-        os.umask(before)
-    return way
 
 
 def ask_status(path: Path | None = None, timeout_s: float = PATIENCE_S) -> Status:
@@ -110,6 +105,27 @@ def ask_status(path: Path | None = None, timeout_s: float = PATIENCE_S) -> Statu
         f"no daemon answers ({'; '.join(reasons)}); start one with `isthmus edge --config FILE`, "
         "or give its control socket with --socket PATH"
     )
+
+
+def default_control() -> Path | None:
+    """Where this process listens for `isthmus edge status` unless told; None where nothing fits."""
+    return next(iter(known_controls(only_ours=True)), None)
+
+
+def known_controls(*, only_ours: bool = False) -> list[Path]:
+    """Where a daemon of this machine may be asked, the likeliest first.
+
+    systemd names RUNTIME_DIRECTORY to a service and XDG_RUNTIME_DIR to a user; /run/isthmus is the
+    first of them as others see it, and root's own.
+    """
+    folders = []
+    if "RUNTIME_DIRECTORY" in os.environ:
+        folders.append(Path(os.environ["RUNTIME_DIRECTORY"].partition(":")[0]))
+    if not only_ours or os.geteuid() == 0:
+        folders.append(Path("/run/isthmus"))
+    if "XDG_RUNTIME_DIR" in os.environ:
+        folders.append(Path(os.environ["XDG_RUNTIME_DIR"], "isthmus"))
+    return [folder / "control.sock" for folder in folders]
 
 
 def _asked(path: Path, timeout_s: float) -> Status:

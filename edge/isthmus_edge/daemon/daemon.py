@@ -19,7 +19,7 @@ from isthmus import IsthmusError, __version__
 from isthmus.memory import resident_bytes
 from isthmus_edge.agent import Agent
 from isthmus_edge.config import AgentConfig
-from isthmus_edge.daemon.control import Control
+from isthmus_edge.daemon.control import Control, default_control
 from isthmus_edge.daemon.feed import Feed
 from isthmus_edge.daemon.logs import Journal, start_logging
 from isthmus_edge.daemon.notify import Notifier
@@ -30,7 +30,8 @@ from isthmus_edge.daemon.serving import Answering
 from isthmus_edge.daemon.settings import read_config
 from isthmus_edge.daemon.status import State, Status
 from isthmus_edge.daemon.statusing import agent_status, bundle_status
-from isthmus_edge.daemon.unix import default_control, unlinked
+
+log = logging.getLogger("isthmus.daemon")
 
 STATS_S = 2.0  # how long `isthmus edge status` waits for the agent's own thread
 
@@ -154,14 +155,20 @@ class Daemon:
             for feed in await take_over(parts, config, self._open_agent, self._tell):
                 self._start(feed)
         except IsthmusError as error:
-            self._reload_fault = str(error)
-            self._tell("reload_refused", logging.ERROR, reason=str(error))
+            self._refuse_reload(str(error))
+        except Exception as error:  # whatever it is, the daemon goes on
+            log.exception("a reload broke")
+            self._refuse_reload(f"a defect of ours, the log has its traceback: {error!r}")
         else:
             self._start_logging(config.log)
             self._reloads, self._reload_fault = self._reloads + 1, None
             self._tell("reloaded", model=parts.serving.manifest.model_name)
         self._become("running")
         self._notifier.ready(self._summary(parts))
+
+    def _refuse_reload(self, reason: str) -> None:
+        self._reload_fault = reason
+        self._tell("reload_refused", logging.ERROR, reason=reason)
 
     async def _keep_alive(self, parts: Parts) -> None:
         """Tell the service manager that nothing hangs, while the agent's own thread answers."""
@@ -242,6 +249,6 @@ class Daemon:
         self._tell("forced", logging.WARNING, signal=kind.name)
         if self._control is not None:
             self._control.abandon()
-        if self._parts is not None and self._parts.config.endpoint.unix is not None:
-            unlinked(self._parts.config.endpoint.unix)
+        if self._parts is not None and self._parts.endpoint is not None:
+            self._parts.endpoint.abandon()
         os._exit(128 + kind)

@@ -17,6 +17,8 @@ from isthmus_edge.daemon.serving import Serving
 from isthmus_edge.daemon.sources import Fate, Item, Source, SourceLostError
 from isthmus_edge.daemon.status import SourceState, SourceStatus
 
+log = logging.getLogger("isthmus.daemon")
+
 RETRY_S = (1.0, 30.0)  # the first pause before a source is opened again, and the longest
 
 __all__ = ["Desk", "Feed", "pauses"]
@@ -31,11 +33,13 @@ class Desk:
         self.section = section
 
     def place(self) -> Output:
-        """Wait for room for one line; the output that has it."""
+        """Wait for room for one line; the output that has it. AgentClosedError once all is over."""
         while True:
             output = self.output
             if output.reserve():
                 return output
+            if output is self.output:  # no other one has taken its place
+                raise AgentClosedError("the daemon ends, and takes no picture any more")
 
     def change(self, output: Output, section: OutputSection) -> Output:
         """Write elsewhere from now on; the output before, to be closed."""
@@ -107,7 +111,7 @@ class Feed:
         except IsthmusError as error:
             self._become("failed", str(error), logging.ERROR)
         except Exception:
-            logging.getLogger("isthmus.daemon").exception("the source %s broke", self.name)
+            log.exception("the source %s broke", self.name)
             self._become("failed", "a defect of ours; the log has its traceback", logging.ERROR)
         with self._counting:
             self._counting.wait_for(self._have_all_ended)
@@ -153,8 +157,10 @@ class Feed:
             answer = self._desk.serving.submit(item.picture, item.deadline_ms)
         except BaseException as error:
             self._end(item, output, error)
-            if isinstance(error, AgentClosedError) or not isinstance(error, IsthmusError):
+            if isinstance(error, AgentClosedError) or not isinstance(error, Exception):
                 raise
+            if not isinstance(error, IsthmusError):  # one picture, and not all that come after it
+                log.exception("a defect of ours: %s of the source %s", item.name, self.name)
         else:
             answer.add_done_callback(partial(self._ended, item, output))
 
@@ -180,12 +186,14 @@ class Feed:
         output.put(partial(error_line, head, end), partial(self._count, item, fate))
 
     def _count(self, item: Item, fate: Fate, is_written: bool) -> None:
-        item.settled(fate if is_written else "unwritten")
-        with self._counting:
-            self._answered += fate == "answered"
-            self._unreadable += fate == "unreadable"
-            self._errors += fate == "failed"
-            self._counting.notify_all()
+        try:
+            item.settled(fate if is_written else "unwritten")
+        finally:
+            with self._counting:
+                self._answered += fate == "answered"
+                self._unreadable += fate == "unreadable"
+                self._errors += fate == "failed"
+                self._counting.notify_all()
 
     def _have_all_ended(self) -> bool:
         return self._taken == self._answered + self._unreadable + self._errors

@@ -91,12 +91,16 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _converted(value: object, hint: Any, key: str, place: Place) -> object:
     def hook(wanted: type, given: object) -> object:
-        if wanted is Path and isinstance(given, str) and given:
+        if wanted is Path and isinstance(given, str) and given and "\0" not in given:
             return (place.file.parent / Path(given).expanduser()).absolute()
         raise TypeError
 
     try:
         return msgspec.convert(value, hint, dec_hook=hook)
+    except RuntimeError as error:  # of expanduser
+        raise ConfigError(
+            f"{place.of(key)}: {key} = {value!r}: there is no such home; give the whole path"
+        ) from error
     except (msgspec.ValidationError, TypeError) as error:
         raise ConfigError(f"{place.of(key)}: {key} = {value!r}: use {_allowed(hint)}") from error
 

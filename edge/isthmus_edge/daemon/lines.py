@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus_edge.answer import Answer
+from isthmus_edge.daemon.printable import printable
 from isthmus_edge.daemon.sections import OutputSection
 from isthmus_edge.daemon.sources import Item
 
@@ -20,7 +21,7 @@ Head = dict[str, Any]
 def head_of(source: str, item: Item) -> Head:
     """When and of what: how each line begins."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"time": now, "source": source, "item": item.name}
+    return {"time": now, "source": source, "item": printable(item.name)}
 
 
 def answer_line(head: Head, answer: Answer, section: OutputSection) -> bytes:
@@ -43,7 +44,7 @@ def answer_line(head: Head, answer: Answer, section: OutputSection) -> bytes:
 
 def error_line(head: Head, error: BaseException) -> bytes:
     """Why there is no answer."""
-    return msgspec.json.encode(head | {"error": str(error)}) + b"\n"
+    return msgspec.json.encode(head | {"error": printable(str(error))}) + b"\n"
 
 
 def _listed(array: NDArray[np.generic]) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO
 
+from isthmus_edge.daemon.printable import printed
 from isthmus_edge.daemon.sections import LogSection
 
 TOLD_KEPT = 64
@@ -41,7 +42,8 @@ class Journal:
     def keep(self, event: str, level: int = logging.INFO, **fields: object) -> None:
         """The same for what is in the log already."""
         name = logging.getLevelName(level).lower()
-        self._kept.append({"time_s": self._clock(), "level": name, "event": event, **fields})
+        told = {"time_s": self._clock(), "level": name, "event": event, **fields}
+        self._kept.append(printed(told))
 
 
 def start_logging(section: LogSection, stream: IO[str] | None = None) -> None:

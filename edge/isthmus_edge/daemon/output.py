@@ -4,10 +4,10 @@ A thread of its own writes, so that a disk or a reader that stalls holds up noth
 which wait for room.
 """
 
-import contextlib
 import logging
 import os
 import queue
+import select
 import stat
 import threading
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from isthmus_edge.daemon.status import OutputStatus
 
 ROOM = 256  # lines that wait to be written, and frames that will need one
 STDOUT = 1
+
+log = logging.getLogger("isthmus.daemon")
 
 Line = Callable[[], bytes]  # makes it, ending in a newline; called where it is written
 Written = Callable[[bool], None]
@@ -50,9 +52,8 @@ class Output:
         self._tell = tell
         self._faults: dict[str, str] = {}
         self._written = self._unwritten = 0
-        self._room = threading.Semaphore(ROOM)
-        self._lock = threading.Lock()
-        self._promised = 0  # lines that will come
+        self._changing = threading.Condition()
+        self._promised = 0  # lines that will come, or wait to be written
         self._is_closing = False
         self._lines: queue.SimpleQueue[tuple[Line, Written] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="isthmus-output", daemon=True)
@@ -60,22 +61,23 @@ class Output:
 
     def reserve(self) -> bool:
         """Wait until there is room for one line more, which `put` uses up; False once closed."""
-        self._room.acquire()
-        with self._lock:
+        with self._changing:
+            self._changing.wait_for(lambda: self._is_closing or self._promised < ROOM)
             self._promised += not self._is_closing
-            is_open = not self._is_closing
-        if not is_open:
-            self._room.release()
-        return is_open
+            return not self._is_closing
 
     def put(self, line: Line, written: Written) -> None:
         """Write a line soon; `written` is called from the thread that does. Never waits."""
         self._lines.put((line, written))
 
     def close(self, timeout_s: float) -> bool:
-        """Write what was promised, and end; False if it was not done in time."""
-        with self._lock:
+        """Write what was promised, and end; False if it was not done in time.
+
+        Who waits for room is let go.
+        """
+        with self._changing:
             self._is_closing = True
+            self._changing.notify_all()
         self._lines.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -94,17 +96,25 @@ class Output:
             sink.close()
 
     def _write_everywhere(self, make: Line, written: Written) -> None:
-        line = make()
-        taken = [self._write(sink, line) for sink in self._sinks]
-        is_written = any(taken)
+        is_written = self._is_taken(make)
         self._written += is_written
         self._unwritten += not is_written
         try:
             written(is_written)
-        finally:
-            with self._lock:
-                self._promised -= 1
-            self._room.release()
+        except Exception:  # the lines behind it are no worse for that
+            log.exception("a defect of ours, behind a line of the output")
+        with self._changing:
+            self._promised -= 1
+            self._changing.notify()
+
+    def _is_taken(self, make: Line) -> bool:
+        try:
+            line = make()
+        except Exception:
+            log.exception("a defect of ours: a line of the output cannot be made")
+            return False
+        taken = [self._write(sink, line) for sink in self._sinks]
+        return any(taken)
 
     def _write(self, sink: Sink, line: bytes) -> bool:
         try:
@@ -126,21 +136,21 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
-        self._descriptor: int | None = None
+        self._way: _Way | None = None
 
     def write(self, line: bytes) -> None:
         """Append; a disk that is full gets none of the line."""
-        if self._descriptor is not None and not self._is_ours(self._descriptor):
+        if self._way is not None and not self._is_ours(self._way.descriptor):
             self.close()
-        if self._descriptor is None:
-            self._descriptor = _opened(self._path)
-        _append_whole(self._descriptor, line)
+        if self._way is None:
+            self._way = _opened(self._path)
+        self._way.append(line)
 
     def close(self) -> None:
         """Let the file go."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._way is not None:
+            os.close(self._way.descriptor)
+            self._way = None
 
     def _is_ours(self, descriptor: int) -> bool:
         try:
@@ -154,10 +164,11 @@ class _Stream:
 
     name = "stdout"
 
+    def __init__(self) -> None:
+        self._way = _Way(STDOUT, is_ours=False)
+
     def write(self, line: bytes) -> None:
-        rest = memoryview(line)
-        while rest:
-            rest = rest[os.write(STDOUT, rest) :]
+        self._way.append(line)
 
     def close(self) -> None:
         pass
@@ -171,10 +182,10 @@ def open_sinks(section: OutputSection) -> list[Sink]:
     """
     sinks: list[Sink] = []
     if section.file is not None:
-        if not section.file.parent.is_dir() or section.file.is_dir():
+        if not _may_be_file(section.file):
             raise ConfigError(
-                f"{section.file}: [output] file must be a file in a folder that is there; make it, "
-                "or give another one"
+                f"{section.file}: [output] file must be a file in a folder that is there, and "
+                "open to this user; make it, or give another one"
             )
         sinks.append(LineFile(section.file))
     if section.stdout:
@@ -182,29 +193,64 @@ def open_sinks(section: OutputSection) -> list[Sink]:
     return sinks
 
 
-def _opened(path: Path) -> int:
+def _may_be_file(path: Path) -> bool:
+    try:
+        return path.parent.is_dir() and not path.is_dir()
+    except OSError:  # behind a folder that is closed to this user
+        return False
+
+
+def _opened(path: Path) -> "_Way":
     """For appending at the beginning of a line, whatever a crash has left there."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o640)
     try:
         found = os.fstat(descriptor)
         has_content = stat.S_ISREG(found.st_mode) and found.st_size > 0
-        if has_content and os.pread(descriptor, 1, found.st_size - 1) != b"\n":
-            _append_whole(descriptor, b"\n")
+        is_torn = has_content and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
+    return _Way(descriptor, is_torn=is_torn)
 
 
-def _append_whole(descriptor: int, line: bytes) -> None:
-    size = os.fstat(descriptor).st_size
-    done = 0
-    try:
-        while done < len(line):
-            done += os.write(descriptor, line[done:])
-    except OSError:
-        if done:
-            with contextlib.suppress(OSError):  # no regular file: what is out is out
-                os.ftruncate(descriptor, size)
-        raise
+class _Way:
+    """A descriptor for whole lines; what is half out and cannot be cut off is ended by the next.
+
+    One that is not ours alone is never cut, and its reader may be slow without losing a line.
+    """
+
+    def __init__(self, descriptor: int, *, is_torn: bool = False, is_ours: bool = True) -> None:
+        self.descriptor = descriptor
+        self._is_torn = is_torn
+        self._is_ours = is_ours
+
+    def append(self, line: bytes) -> None:
+        size = os.fstat(self.descriptor).st_size
+        whole = b"\n" + line if self._is_torn else line
+        rest = memoryview(whole)
+        try:
+            while rest:
+                rest = rest[self._some(rest) :]
+        except OSError:
+            self._is_torn |= len(rest) < len(whole) and not self._can_cut_to(size)
+            raise
+        self._is_torn = False
+
+    def _some(self, data: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self.descriptor, data)
+            except BlockingIOError:
+                if self._is_ours:
+                    raise
+                select.select([], [self.descriptor], [])
+
+    def _can_cut_to(self, size: int) -> bool:
+        if not self._is_ours:
+            return False
+        try:
+            os.ftruncate(self.descriptor, size)
+        except OSError:  # no regular file: what is out is out
+            return False
+        return True

@@ -18,6 +18,7 @@ from isthmus_edge.daemon.sections import DaemonConfig, SourceSection
 from isthmus_edge.daemon.serving import Answering, Serving
 from isthmus_edge.daemon.sources import Source, open_source
 from isthmus_edge.oip import Endpoint
+from isthmus_edge.unix_sockets import UnixSocket
 
 OpenAgent = Callable[[AgentConfig], Answering]
 
@@ -72,24 +73,12 @@ async def start_endpoint(config: DaemonConfig, serving: Serving) -> Endpoint | N
     settings = config.endpoint.config()
     if settings is None:
         return None
-    if config.endpoint.unix is not None:
-        make_folder(config)
+    for address in settings.addresses:
+        if isinstance(address, UnixSocket):  # below /run nothing outlives the machine
+            address.make_folder(settings.socket_mode)
     endpoint = Endpoint(settings, serving)
     await endpoint.start()
     return endpoint
-
-
-def make_folder(config: DaemonConfig) -> None:
-    """Below /run nothing outlives the machine, so a socket's folder is made."""
-    path = config.endpoint.unix
-    assert path is not None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{path.parent}: the folder of the [endpoint]'s socket cannot be made "
-            f"({error.strerror}); give a path that this user may write to"
-        ) from error
 
 
 def open_sources(sections: Mapping[str, SourceSection], tell: Tell) -> dict[str, Source]:

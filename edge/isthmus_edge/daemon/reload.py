@@ -49,7 +49,7 @@ async def take_over(
     except BaseException:
         if new.agent is not None and before is not None:
             await asyncio.to_thread(parts.serving.change_back, before)
-            await asyncio.to_thread(new.agent.close, parts.config.service.drain_s)
+            await asyncio.to_thread(parts.serving.retire, new.agent, parts.config.service.drain_s)
         raise
     drain_s, parts.fingerprint = parts.config.service.drain_s, new.fingerprint
     started = await _change_feeds(parts, config, new.sources, tell)

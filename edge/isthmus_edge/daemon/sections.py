@@ -1,5 +1,6 @@
 """What a daemon can be told: one type for each table of its TOML file."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,10 +8,13 @@ from msgspec import Meta, Struct
 
 from isthmus import ConfigError
 from isthmus_edge.config import AgentConfig
-from isthmus_edge.oip import EndpointConfig
+from isthmus_edge.oip import EndpointConfig, Limits
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Meta(ge=1, le=2**40)]
+MessageBytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]  # gRPC counts in an int32
+LIMITS = Limits()
 WhenDone = Literal["keep", "move", "delete"]
 
 __all__ = [
@@ -30,13 +34,26 @@ __all__ = [
 class EndpointSection(Struct, frozen=True, kw_only=True):
     """`[endpoint]`: where programs on this device ask in the Open Inference Protocol.
 
-    `unix` is the path of a socket, which this user may open, and with `group` its group too;
-    `loopback` is a HOST:PORT of this machine, where port 0 takes a free one.
+    `unix` is the path of a socket, which this user may open, and with `socket_mode` "0660" its
+    group too; `loopback` is a HOST:PORT of this machine, where port 0 takes a free one. The other
+    keys are those of `Limits`: what is answered at once, and how large a message may be.
     """
 
     unix: Path | None = None
     loopback: str | None = None
-    group: bool = False
+    socket_mode: Literal["0600", "0660"] = "0600"
+    max_requests: Count = LIMITS.max_requests
+    max_stream_requests: Count = LIMITS.max_stream_requests
+    max_items: Count = LIMITS.max_items
+    max_bytes: Bytes = LIMITS.max_bytes
+    max_message_bytes: MessageBytes = LIMITS.max_message_bytes
+
+    def __post_init__(self) -> None:
+        self.limits()
+
+    def limits(self) -> Limits:
+        """As `EndpointConfig` takes them. ConfigError where they contradict each other."""
+        return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
 
     @property
     def listen(self) -> tuple[str, ...]:
@@ -46,8 +63,10 @@ class EndpointSection(Struct, frozen=True, kw_only=True):
 
     def config(self) -> EndpointConfig | None:
         """For an `Endpoint`; None for no endpoint. ConfigError for an address that will not do."""
-        mode = 0o660 if self.group else 0o600
-        return EndpointConfig(listen=self.listen, socket_mode=mode) if self.listen else None
+        if not self.listen:
+            return None
+        mode = int(self.socket_mode, 8)
+        return EndpointConfig(listen=self.listen, socket_mode=mode, limits=self.limits())
 
 
 class OutputSection(Struct, frozen=True, kw_only=True):

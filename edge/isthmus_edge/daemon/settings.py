@@ -106,7 +106,9 @@ def _sources(tables: object, top: Place) -> dict[str, SourceSection]:
     return sources
 
 
-def _kind(table: dict[str, Any], place: Place) -> str:
+def _kind(table: Any, place: Place) -> str:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{place.of('')}: sources are written [[source]], a table each")
     kind = table.get("kind")
     allowed = " or ".join(map(repr, KINDS))
     if kind is None:

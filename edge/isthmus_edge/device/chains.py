@@ -1,17 +1,18 @@
 """The chains of a bundle in the device's memory: what is loaded, and what there is room for."""
 
 import gc
-from collections.abc import Iterator
+import logging
+from collections.abc import Sequence
 from itertools import count
 
 from isthmus import Bundle, Cut, ModelError, Segment
 from isthmus import Chain as ChainRecord
 from isthmus_edge.device.chain import Chain, Link
-from isthmus_edge.runtimes import GraphFiles, Runtimes
+from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
 
 __all__ = ["Chains"]
 
-_Key = tuple[Segment, str]  # a segment, and the runtime that runs it
+log = logging.getLogger("isthmus.edge")
 
 
 class Chains:
@@ -38,7 +39,7 @@ class Chains:
         self._loaded: dict[str, Chain] = {}
         self._turn = count()
         self._used_at: dict[str, int] = {}  # by chain: the turn of its last use
-        self._links: dict[_Key, Link] = {}
+        self._links: dict[Segment, Link] = {}
         self.left_out: dict[str, str] = {}
         self._warm_up()
 
@@ -76,46 +77,60 @@ class Chains:
         self.left_out[record.id] = f"chain {record.id!r} is not loaded: {reason}"
 
     def _make_room_for(self, record: ChainRecord) -> Chain:
-        chain = self._load(record)
+        """What has to go goes first: both might not fit."""
         manifest = self._bundle.manifest
-        needed = {record.id, manifest.cut_of(manifest.local).chain}
-        stalest_first = sorted(self._loaded, key=lambda name: self._used_at.get(name, -1))
-        for name in stalest_first:
-            if name not in needed and self._is_too_much():
+        local = manifest.cut_of(manifest.local).chain
+        others = [name for name in self._loaded if name != local]
+        stalest_first = sorted(others, key=lambda name: self._used_at.get(name, -1))
+        if self._most_bytes is not None:
+            for name in stalest_first:
+                if self.memory_bytes + self._file_bytes(record) > self._most_bytes:
+                    self._drop(name)
+        try:
+            return self._load(record)
+        except ModelError:
+            remaining = [name for name in stalest_first if name in self._loaded]
+            if not remaining:
+                raise
+            for name in remaining:  # the system may have had no memory for it
                 self._drop(name)
-        return chain
+            return self._load(record)
+
+    def _file_bytes(self, record: ChainRecord) -> int:
+        """What a chain takes at least: its segments, and the weights that lie beside them."""
+        segments = tuple(segment.file for segment in record.segments)
+        files = self._bundle.manifest.files
+        return sum(entry.size_bytes for entry in files if entry.path.startswith(segments))
 
     def _load(self, record: ChainRecord) -> Chain:
         """All segments or none."""
-        known = dict(self._links)
-        try:
-            links = [self._link(record, segment) for segment in record.segments]
-        except ModelError:
-            self._links = known
-            raise
+        links = {}
+        for segment in record.segments:
+            runtimes = self._runtimes.of(self._bundle.path, record, segment)
+            links[segment] = self._links.get(segment) or self._linked(segment, runtimes)
+        self._links |= links
         outputs = [spec.name for spec in self._bundle.manifest.outputs]
-        chain = self._loaded[record.id] = Chain(record, links, outputs)
+        chain = Chain(record, [links[segment] for segment in record.segments], outputs)
+        self._loaded[record.id] = chain
         return chain
 
-    def _link(self, record: ChainRecord, segment: Segment) -> Link:
-        runtime = self._runtimes.of(self._bundle.path, record, segment)
-        key = (segment, runtime.name)
-        if key not in self._links:
-            files = GraphFiles.of(self._bundle.path, segment)
-            self._links[key] = Link(segment, runtime.load(files, self._threads))
-        return self._links[key]
+    def _linked(self, segment: Segment, runtimes: Sequence[Runtime]) -> Link:
+        """By the first runtime that can load it."""
+        files = GraphFiles.of(self._bundle.path, segment)
+        *others, last = runtimes
+        for runtime in others:
+            try:
+                return Link(segment, runtime.load(files, self._threads))
+            except ModelError as error:
+                log.warning("%s; the next runtime is tried", error)
+        return Link(segment, last.load(files, self._threads))
 
     def _drop(self, name: str) -> None:
         del self._loaded[name]
-        used = set(self._used())
-        self._links = {key: link for key, link in self._links.items() if key in used}
+        chains = self._bundle.manifest.chains
+        used = {s for chain in chains if chain.id in self._loaded for s in chain.segments}
+        self._links = {segment: link for segment, link in self._links.items() if segment in used}
         gc.collect()  # the sessions' memory goes back now
-
-    def _used(self) -> Iterator[_Key]:
-        for record in self._bundle.manifest.chains:
-            if record.id in self._loaded:
-                for segment in record.segments:
-                    yield segment, self._runtimes.of(self._bundle.path, record, segment).name
 
     def _is_too_much(self) -> bool:
         return self._most_bytes is not None and self.memory_bytes > self._most_bytes

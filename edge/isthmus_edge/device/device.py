@@ -7,7 +7,8 @@ it asks for the next head, see to that.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from isthmus_edge.device.chains import Chains
 from isthmus_edge.device.desk import REST_WAITS_S, Desk
 from isthmus_edge.device.pace import Pace
 from isthmus_edge.device.stages import Stages
-from isthmus_edge.runtimes import AnyArray, Runtimes, runnable, without_chains
+from isthmus_edge.runtimes import AnyArray, Runtimes, refusals, without_chains
 from isthmus_edge.stream.frame import Frame
 
 Result = TypeVar("Result")
@@ -69,16 +70,19 @@ class Rest:
 class Device:
     """The computing half of an agent; its methods are called on the agent's event loop.
 
-    The rung of a frame is its candidate's `chosen`.
+    The rung of a frame is its candidate's `chosen`. `refused` says by chain why it cannot run here,
+    `left_out` in sentences which candidates that leaves out, and those there is no memory for.
     """
 
     def __init__(self, bundle: Bundle, config: AgentConfig, pace: Pace) -> None:
         runtimes = Runtimes(config.runtime)
-        able = runnable(bundle.manifest, bundle.path, runtimes)
+        self.refused = refusals(bundle.manifest, bundle.path, runtimes)
+        able = without_chains(bundle.manifest, self.refused)
         self._chains = Chains(
             replace(bundle, manifest=able), config.threads, runtimes, config.max_memory_bytes
         )
         self._manifest = without_chains(able, self._chains.left_out)
+        self.left_out = tuple(_left_out(bundle.manifest, self._manifest))
         self._stages = Stages(bundle)
         self._encoder = FrameEncoder(video=config.video == "auto")
         self._pace = pace
@@ -186,6 +190,15 @@ class Device:
     ) -> "Future[tuple[Result, float]]":
         """Its result, and the ms that it took, when its turn has come."""
         return self._desk.submit(partial(self._pace.run, kind, work, call_off), due_s)
+
+
+def _left_out(whole: Manifest, able: Manifest) -> Iterator[str]:
+    names = defaultdict[str, list[str]](list)
+    for candidate, found in zip(whole.candidates, able.candidates, strict=True):
+        if candidate.kept and not found.kept:
+            names[found.reason].append(candidate.id)
+    for reason, lost in names.items():
+        yield f"left out of the plan here: {', '.join(lost)}: {reason}"
 
 
 def _heard(done: "asyncio.Future[Any]") -> None:

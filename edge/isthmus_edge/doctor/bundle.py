@@ -120,9 +120,9 @@ class BundleLook:
 
     def _segments(self, manifest: Manifest) -> Iterator[Finding]:
         """Each runtime loads what it can; what none of them can load is a failure."""
-        files = [segment.file for chain in manifest.chains for segment in chain.segments]
+        files = {segment.file for chain in manifest.chains for segment in chain.segments}
         names = self.trials.working
-        uncovered = dict.fromkeys(files, "no runtime is installed")
+        uncovered = dict.fromkeys(sorted(files), "no runtime is installed")
         for name in self.trials.installed() if names is None else names:
             try:
                 found = self.trials.child.ask(Loading, ["bundle", name, str(self.path)])
@@ -133,14 +133,21 @@ class BundleLook:
             yield _loaded(name, found, len(files))
             uncovered = {file: found.refused[file] for file in uncovered if file in found.refused}
         if uncovered:
-            file, why = next(iter(uncovered.items()))
-            yield fail(
-                "bundle.segments",
-                f"{len(uncovered)} of {len(files)} segments are loaded by no runtime here; {why}"
-                if why.startswith(file)
-                else f"{len(uncovered)} of {len(files)} segments load nowhere; {file}: {why}",
-                "pip install 'isthmus[edge]', or build the bundle for the runtime that is here",
-            )
+            yield _unloaded(manifest, uncovered, len(files))
+
+
+def _unloaded(manifest: Manifest, reasons: dict[str, str], count: int) -> Finding:
+    """Some segments load nowhere: an agent goes without their chains, but not without `local`'s."""
+    file, reason = next(iter(reasons.items()))
+    text = f"{len(reasons)} of {count} segments are loaded by no runtime here; "
+    text += reason if reason.startswith(file) else f"{file}: {reason}"
+    way_out = "pip install 'isthmus[edge]', or build the bundle for the runtime that is here"
+    lame = {chain.id for chain in manifest.chains if any(s.file in reasons for s in chain.segments)}
+    if manifest.cut_of(manifest.local).chain in lame:
+        return fail("bundle.segments", text, way_out)
+    left = [each for each in manifest.kept if manifest.cut_of(each).chain not in lame]
+    text += f": an agent has {len(left)} of {len(manifest.kept)} candidates"
+    return warn("bundle.segments", text, way_out, candidates=len(left))
 
 
 def _loaded(name: RuntimeName, found: Loading, count: int) -> Finding:
@@ -154,6 +161,7 @@ def _loaded(name: RuntimeName, found: Loading, count: int) -> Finding:
         text,
         runtime=name,
         loaded=found.loaded,
+        segments=count,
         load_ms=round(found.load_ms, 1),
         grown_bytes=found.grown_bytes,
     )

@@ -1,4 +1,4 @@
-"""A short talk with the service in the split protocol: greeting, round trips, a burst upwards.
+"""A short talk with the service in the split protocol: greeting, round trips, a burst each way.
 
 Times are read where a message comes in, on the transport's thread. `isthmus.session` knows what may
 be said; nothing is computed and no frame is sent.
@@ -19,20 +19,25 @@ from isthmus_edge.stream.transport import Connection, Transport
 
 SILENCE_S = 5.0
 WARMING = 2  # the first messages of a connection are slow
-BURST = 8  # padded heartbeats, one behind the other
+BURST = 8  # heartbeats, one behind the other, that are padded on their way up or down
+_LEAST_S = 1e-6  # between two times that a coarse clock took for one
 
 __all__ = ["BURST", "SILENCE_S", "WARMING", "Conversation", "Echo"]
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """A heartbeat that came back; `received_s` is the service's clock, the others this one's."""
+    """A heartbeat that came back; `received_s` is the service's clock, the others this one's.
+
+    It took `up_bytes` on its way up, and its answer was padded with `padding_bytes`.
+    """
 
     sent_s: float
     received_s: float
     back_s: float
     held_s: float
-    size_bytes: int
+    up_bytes: int
+    padding_bytes: int
 
     @property
     def round_trip_ms(self) -> float:
@@ -72,7 +77,7 @@ class Conversation:
 
     def round_trips_ms(self, count: int) -> list[float]:
         """Of small heartbeats, one after another."""
-        taken = [self.beats(1, 0)[0].round_trip_ms for _ in range(count + WARMING)]
+        taken = [self.beats(1)[0].round_trip_ms for _ in range(count + WARMING)]
         return taken[WARMING:]
 
     def up_bps(self) -> float:
@@ -81,28 +86,38 @@ class Conversation:
         A single probe says first how large the burst may be; the clocks of the two sides are never
         compared.
         """
-        small, probe = self.beats(1, 0)[0], self.beats(1, PROBE_BYTES[0])[0]
+        small, probe = self.beats(1)[0], self.beats(1, PROBE_BYTES[0])[0]
         extra_s = (probe.received_s - probe.sent_s) - (small.received_s - small.sent_s)
-        rough = PROBE_BYTES[0] / max(extra_s, 1e-6)
-        size = int(min(max(rough * PROBE_SHARE_S, PROBE_BYTES[0]), PROBE_BYTES[1]))
-        echoes = self.beats(BURST, size)
+        echoes = self.beats(BURST, _burst_bytes(PROBE_BYTES[0], extra_s))
         passed_s = echoes[-1].received_s - echoes[0].received_s
-        return sum(echo.size_bytes for echo in echoes[1:]) * 8 / max(passed_s, 1e-6)
+        return _bps(sum(echo.up_bytes for echo in echoes[1:]), passed_s)
 
-    def beats(self, count: int, padding_bytes: int) -> list[Echo]:
+    def down_bps(self) -> float | None:
+        """The same downwards, from when padded answers are back; None if the service pads none."""
+        small, probe = self.beats(1)[0], self.beats(1, answer_bytes=PROBE_BYTES[0])[0]
+        extra_s = (probe.round_trip_ms - small.round_trip_ms) / 1e3
+        asked = _burst_bytes(probe.padding_bytes, extra_s)
+        echoes = self.beats(BURST, answer_bytes=asked)
+        came = sum(echo.padding_bytes for echo in echoes[1:])
+        return _bps(came, echoes[-1].back_s - echoes[0].back_s) if came else None
+
+    def beats(self, count: int, padding_bytes: int = 0, answer_bytes: int = 0) -> list[Echo]:
         """So many heartbeats at once, and their echoes in order."""
         sent: list[tuple[float, int]] = []
         for _ in range(count):
             now = self._clock_s()
-            message = self._session.beat(now, padding_bytes)
+            message = self._session.beat(now, padding_bytes, answer_bytes)
             sent.append((now, message.ByteSize()))
             self._connection.send(message)
         echoes: list[Echo] = []
         while len(echoes) < count:
             for event, now in self._events():
                 if isinstance(event, Echoed):
-                    began, size = sent[len(echoes)]
-                    echoes.append(Echo(began, event.received_s, now, event.held_s, size))
+                    began, up_bytes = sent[len(echoes)]
+                    padding = event.padding_bytes
+                    echoes.append(
+                        Echo(began, event.received_s, now, event.held_s, up_bytes, padding)
+                    )
         return echoes
 
     def _events(self) -> Iterator[tuple[object, float]]:
@@ -123,3 +138,13 @@ class Conversation:
 
     def _came(self, item: pb.CloudMessage | str) -> None:
         self._inbox.put((self._clock_s(), item))
+
+
+def _burst_bytes(probe_bytes: int, extra_s: float) -> int:
+    """For each heartbeat of a burst, where a probe took so much longer than a small heartbeat."""
+    rough = probe_bytes / max(extra_s, _LEAST_S)
+    return int(min(max(rough * PROBE_SHARE_S, PROBE_BYTES[0]), PROBE_BYTES[1]))
+
+
+def _bps(count: int, passed_s: float) -> float:
+    return count * 8 / max(passed_s, _LEAST_S)

@@ -119,31 +119,48 @@ class LinkLook:
         text = f"a message goes there and back in {least:.1f} ms (median {middle:.1f})"
         figures = {"rtt_min_ms": round(least, 3), "rtt_median_ms": round(middle, 3)}
         yield note("link.rtt", text, **figures)
-        yield _judged(talk.up_bps(), middle, manifest)
+        yield _judged(_Measured(talk.up_bps(), talk.down_bps(), middle), manifest)
 
 
-def _judged(up_bps: float, rtt_ms: float, manifest: Manifest | None) -> Finding:
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Of the link; `down_bps` is None where the service cannot tell."""
+
+    up_bps: float
+    down_bps: float | None
+    rtt_ms: float
+
+    def __str__(self) -> str:
+        up = f"{self.up_bps / 1e6:,.1f} Mbit/s up, "
+        if self.down_bps is None:
+            return f"{up}down not measured: the service is older than this device"
+        return f"{up}{self.down_bps / 1e6:,.1f} down"
+
+    def frame_ms(self, candidate: Candidate) -> float:
+        """One frame from submit to answer on an idle link."""
+        found = candidate.figures
+        computing_ms = found.edge_ms + found.encode_ms + found.decode_ms + found.tail_ms
+        up_ms = found.payload_bytes * 8e3 / self.up_bps
+        down_ms = 0.0 if self.down_bps is None else found.answer_bytes * 8e3 / self.down_bps
+        return computing_ms + up_ms + down_ms + self.rtt_ms
+
+
+def _judged(link: _Measured, manifest: Manifest | None) -> Finding:
     """Whether the link is of use to the bundle's plan, by the plan's own figures."""
-    text = f"{up_bps / 1e6:,.1f} Mbit/s up; down is not measured, for only answers come down"
-    figures: dict[str, Figure] = {"up_bps": round(up_bps)}
+    down_bps = None if link.down_bps is None else round(link.down_bps)
+    figures: dict[str, Figure] = {"up_bps": round(link.up_bps), "down_bps": down_bps}
     if manifest is None:
-        return note("link.rate", text, **figures)
+        return note("link.rate", str(link), **figures)
     local_ms = manifest.local.figures.edge_ms
     remote = [each for each in manifest.kept if not each.is_local]
     if not remote:
-        return note("link.rate", f"{text}; the plan sends nothing anyway", **figures)
-    best = min(remote, key=lambda each: _frame_ms(each, up_bps, rtt_ms))
-    best_ms = _frame_ms(best, up_bps, rtt_ms)
+        return note("link.rate", f"{link}; the plan sends nothing anyway", **figures)
+    best = min(remote, key=link.frame_ms)
+    best_ms = link.frame_ms(best)
     figures |= {"best_split_ms": round(best_ms, 2), "local_ms": round(local_ms, 2)}
-    text += f"; by the plan, {best.id} takes {best_ms:.0f} ms and this device alone {local_ms:.0f}"
+    text = f"{link}; by the plan, {best.id} takes {best_ms:.0f} ms"
+    text += f" and this device alone {local_ms:.0f}"
     if best_ms > local_ms:
         way_out = "the agent stays on the device by itself; with a better link it could gain"
         return warn("link.rate", f"{text}: too slow to gain from it", way_out, **figures)
     return note("link.rate", text, **figures)
-
-
-def _frame_ms(candidate: Candidate, up_bps: float, rtt_ms: float) -> float:
-    """One frame from submit to answer on an idle link."""
-    found = candidate.figures
-    computing_ms = found.edge_ms + found.encode_ms + found.decode_ms + found.tail_ms
-    return computing_ms + found.payload_bytes * 8e3 / up_bps + rtt_ms

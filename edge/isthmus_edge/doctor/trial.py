@@ -69,12 +69,13 @@ def try_tiny(runtime: Runtime, import_ms: float, rounds: int) -> Trial:
 
 
 def try_bundle(runtime: Runtime, bundle: Path) -> Loading:
-    """Load all segments of all chains, and keep them until the end, as a device does."""
+    """Load all segments, each once, and keep them until the end, as a device does."""
     manifest, _ = read_manifest(bundle)
     before, begin = resident_bytes(), time.perf_counter()
     graphs: list[Graph] = []
     refused: dict[str, str] = {}
-    for segment in (each for chain in manifest.chains for each in chain.segments):
+    segments = {each.file: each for chain in manifest.chains for each in chain.segments}
+    for segment in segments.values():
         files = GraphFiles.of(bundle, segment)
         problem = runtime.refusal(files)
         if problem is None:

@@ -17,9 +17,10 @@ import grpc
 
 from isthmus import MESSAGE_HEADROOM_BYTES, ConfigError, Manifest
 from isthmus.oip import Limits, Model, Service, make_server
-from isthmus_edge.oip.addresses import Loopback, UnixSocket, socket_mode_for
+from isthmus_edge.oip.addresses import Loopback
 from isthmus_edge.oip.config import EndpointConfig
 from isthmus_edge.oip.model import AgentLike, AgentModel
+from isthmus_edge.unix_sockets import UnixSocket, made_with
 
 STOP_GRACE_S = 10.0
 
@@ -83,7 +84,7 @@ class Endpoint:
             await server.start()
         except BaseException:
             await server.stop(None)
-            self._remove_sockets()
+            self.abandon()
             raise
         self._server = server
         log.info("the Open Inference Protocol is served on %s", ", ".join(self._addresses))
@@ -102,8 +103,14 @@ class Endpoint:
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace_s)
-        self._remove_sockets()
+        self.abandon()
         self._door.shutdown(wait=False, cancel_futures=True)
+
+    def abandon(self) -> None:
+        """Only remove its sockets: the process ends at once."""
+        for address, identity in self._sockets:
+            address.remove(identity)
+        self._sockets.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -119,16 +126,11 @@ class Endpoint:
 
     def _bind_socket(self, server: grpc.aio.Server, address: UnixSocket) -> str:
         address.clear()
-        with socket_mode_for(self._config.socket_mode), _translated(address):
+        with made_with(self._config.socket_mode), _translated(address):
             server.add_insecure_port(address.target)
         self._sockets.append((address, address.identity()))
         address.path.chmod(self._config.socket_mode)
         return address.target
-
-    def _remove_sockets(self) -> None:
-        for address, identity in self._sockets:
-            address.remove(identity)
-        self._sockets.clear()
 
 
 class _Served:

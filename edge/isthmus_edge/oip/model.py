@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from isthmus import Manifest, TensorSpec
+from isthmus import AgentClosedError, Manifest, TensorSpec
 from isthmus.oip import Parameter, Reply, Tensor
 from isthmus_edge.answer import Answer
 from isthmus_edge.inputs import Inputs
@@ -25,7 +25,11 @@ class AgentLike(Protocol):
         """See `Agent`."""
 
     def submit(self, frame: Inputs, deadline_ms: float | None = None) -> "Future[Answer]":
-        """See `Agent`; it may wait for a place, or raise."""
+        """See `Agent`; it may wait for a place, or raise.
+
+        Where it hands frames to an agent that changes, `manifest` changes before a frame gets to
+        the next one.
+        """
 
 
 class AgentModel:
@@ -85,7 +89,22 @@ class AgentModel:
         left_ms = None
         if deadline_s is not None:
             left_ms = max(0.0, (deadline_s - time.monotonic()) * 1000 - ANSWER_MS)
-        return self._agent.submit(tensors, left_ms)
+        self._must_be_the_same()
+        accepted = self._agent.submit(tensors, left_ms)
+        try:
+            self._must_be_the_same()  # it may have waited for a place while the agent changed
+        except AgentClosedError:
+            accepted.cancel()
+            raise
+        return accepted
+
+    def _must_be_the_same(self) -> None:
+        """What was checked against one manifest is no frame for another, nor is its answer."""
+        now = self._agent.manifest
+        if now is not self._manifest and now != self._manifest:
+            raise AgentClosedError(
+                f"model {self.name!r} was replaced while this request waited; send it again"
+            )
 
 
 def _take_back(handed_in: "Future[Future[Answer]]") -> None:

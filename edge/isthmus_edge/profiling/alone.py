@@ -1,4 +1,5 @@
-"""One network alone in a process of its own: does it run here at all, and what memory does it take?
+"""One network alone in a process of its own: does it run here at all, and what memory does it take,
+and are its answers those that ONNX Runtime gave where the kit was written?
 
     python -m isthmus_edge.profiling.alone KIT NETWORK RUNTIME THREADS
 
@@ -13,6 +14,7 @@ import msgspec
 
 from isthmus import IsthmusError
 from isthmus.memory import MemoryGrowth
+from isthmus_edge.profiling.closeness import MOST_ERROR, error_of, said_of
 from isthmus_edge.profiling.kit import read_kit
 from isthmus_edge.profiling.session import Measured
 from isthmus_edge.profiling.subjects import subjects_of
@@ -37,12 +39,17 @@ def _tried(folder: Path, name: str, threads: int) -> Trial:
     kit = read_kit(folder)  # its sums were checked by whoever started this
     items = kit.items()
     (subject,) = (s for s in subjects_of(kit, Runtimes().usable) if s.name == name)
+    wanted = kit.answers(subject.network)
     _, whole = next(subject.parts(kit))
     growth = MemoryGrowth()
     network = Measured(subject.runtime, whole, threads)
     for item in items:
         network.run(item)
-    return Trial(memory_bytes=growth.bytes_now(), is_peak=growth.is_peak)
+    memory_bytes = growth.bytes_now()  # from here on, what is compared takes memory, too
+    error = error_of([network.answers(item) for item in items[: kit.kit.answered]], wanted)
+    if not error <= MOST_ERROR:
+        return Trial(problem=said_of(error))
+    return Trial(memory_bytes=memory_bytes, is_peak=growth.is_peak, error=error)
 
 
 if __name__ == "__main__":

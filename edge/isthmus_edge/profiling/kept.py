@@ -14,7 +14,7 @@ from isthmus_edge.profiling.trials import Trial
 
 __all__ = ["Keeper", "Kept", "key_of"]
 
-_LAYOUT = 1
+_LAYOUT = 2
 _EVERY_S = 2.0
 
 

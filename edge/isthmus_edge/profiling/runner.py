@@ -22,7 +22,7 @@ from isthmus_edge.profiling.kept import Keeper, key_of
 from isthmus_edge.profiling.kit import OpenKit, open_kit
 from isthmus_edge.profiling.rounds import clock_of, run_rounds, spread_of
 from isthmus_edge.profiling.session import Feed, Measured
-from isthmus_edge.profiling.subjects import Subject, subjects_of
+from isthmus_edge.profiling.subjects import Subject, refusals_of, subjects_of
 from isthmus_edge.profiling.trials import try_alone
 from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
 
@@ -44,14 +44,17 @@ def profile_kit(
 
     Finished measurements are kept in the file `partial`, where one is named, and used again by the
     next run with the same kit, device and threads; it is left there when all is done. Networks that
-    cannot run here are left out with a note. Raises BundleError for a kit that is damaged,
-    ModelError if none of its networks runs, ConfigError if `partial` cannot be written.
+    cannot run here, or answer otherwise, are left out with a note. Raises BundleError for a kit
+    that is damaged, ModelError if none of its networks runs, ConfigError if `partial` cannot be
+    written.
     """
     config = config or ProfilingConfig()
     kit = open_kit(folder)
     runtimes = Runtimes(config.runtime).usable
     conditions = conditions_now(config.threads, runtimes)
     keeper = Keeper(partial, key_of(kit.sha256, conditions))
+    for network in kit.kit.networks:
+        kit.answers(network)  # what is damaged is said first
     run = _Run(kit, kit.items(), runtimes, config, progress, keeper)
     with keeper.saving():
         run.measure()
@@ -76,9 +79,9 @@ class _Run:
         if kept.first_temperature_c is None:
             kept.first_temperature_c = processor_temperature_c()
         subjects = list(self._tried())
+        self.notes += refusals_of(self.kit, self.runtimes)
         if not subjects:
-            reasons = self.notes or ["no runtime that is installed takes any"]
-            raise ModelError(f"{self.kit.folder}: no network of it runs here: {reasons[0]}")
+            raise ModelError(f"{self.kit.folder}: no network of it runs here: {self.notes[0]}")
         self._look_inside(subjects)
         self._take_turns(subjects)
         self.progress(1.0, "done")
@@ -207,6 +210,7 @@ class _Run:
             high_ms=spread.high_ms,
             memory_bytes=kept.trials[subject.name].memory_bytes,
             drift=spread.drift,
+            error=kept.trials[subject.name].error,
             kernels=kept.kernels[subject.network.name] if has_kernels else (),
         )
 

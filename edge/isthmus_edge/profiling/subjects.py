@@ -7,7 +7,7 @@ from isthmus.profiles import KitGraph, KitNetwork
 from isthmus_edge.profiling.kit import OpenKit
 from isthmus_edge.runtimes import GraphFiles, Runtime
 
-__all__ = ["Subject", "subjects_of"]
+__all__ = ["Subject", "refusals_of", "subjects_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,17 @@ def subjects_of(kit: OpenKit, runtimes: Sequence[Runtime]) -> Iterator[Subject]:
                 yield Subject(network, runtime)
 
 
+def refusals_of(kit: OpenKit, runtimes: Sequence[Runtime]) -> Iterator[str]:
+    """Which networks some runtimes do not take, and why, in words."""
+    for network in kit.kit.networks:
+        for runtime in runtimes:
+            reason = runtime.refusal(_files(kit, network))
+            if reason is not None:
+                yield f"{network.name} on {runtime.name} was not measured: {reason}"
+
+
 def _files(kit: OpenKit, part: KitGraph) -> GraphFiles:
     specs = {spec.name: spec for spec in kit.kit.inputs}
     inputs = tuple(specs[name] for name in part.inputs)
-    return GraphFiles(kit.folder, part.file, part.tflite, inputs, ())
+    outputs = kit.kit.outputs if isinstance(part, KitNetwork) else ()
+    return GraphFiles(kit.folder, part.file, part.tflite, inputs, outputs)

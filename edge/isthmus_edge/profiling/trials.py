@@ -13,10 +13,14 @@ __all__ = ["Trial", "try_alone"]
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """`memory_bytes` is what the process grew by, at its highest if `is_peak`; or the `problem`."""
+    """`memory_bytes` is what the process grew by, at its highest if `is_peak`; or the `problem`.
+
+    `error` is how far the answers are from the kit's.
+    """
 
     memory_bytes: int = 0
     is_peak: bool = False
+    error: float = 0.0
     problem: str | None = None
 
 

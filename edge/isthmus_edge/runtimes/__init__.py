@@ -1,6 +1,12 @@
 """Head runtimes: ONNX Runtime, LiteRT and tflite-runtime behind one seam."""
 
-from isthmus_edge.runtimes.choice import RuntimeChoice, Runtimes, runnable, without_chains
+from isthmus_edge.runtimes.choice import (
+    RuntimeChoice,
+    Runtimes,
+    refusals,
+    runnable,
+    without_chains,
+)
 from isthmus_edge.runtimes.installed import EXTRAS, FoundRuntime, found_runtimes
 from isthmus_edge.runtimes.seam import (
     RUNTIME_NAMES,
@@ -25,6 +31,7 @@ __all__ = [
     "RuntimeName",
     "Runtimes",
     "found_runtimes",
+    "refusals",
     "runnable",
     "without_chains",
 ]

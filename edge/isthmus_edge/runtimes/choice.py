@@ -17,7 +17,7 @@ from isthmus_edge.runtimes.seam import GraphFiles, Runtime, RuntimeName
 
 RuntimeChoice = Literal["auto", "onnxruntime", "litert", "tflite-runtime"]
 
-__all__ = ["RuntimeChoice", "Runtimes", "runnable", "without_chains"]
+__all__ = ["RuntimeChoice", "Runtimes", "refusals", "runnable", "without_chains"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,17 @@ class Runtimes:
             if found.runtime is not None and self.choice in {"auto", found.name}
         )
 
-    def of(self, folder: Path, chain: Chain, segment: Segment) -> Runtime:
-        """The one for a segment of a chain; ModelError says why there is none."""
+    def of(self, folder: Path, chain: Chain, segment: Segment) -> tuple[Runtime, ...]:
+        """Those for a segment of a chain, the preferred first; ModelError says why there is none.
+
+        An older version may fail to load a file that has the right form: then the next one's turn
+        comes.
+        """
         files = GraphFiles.of(folder, segment)
         runtimes = self._preferred(chain.runtime)
-        for runtime in runtimes:
-            if runtime.refusal(files) is None:
-                return runtime
+        able = tuple(runtime for runtime in runtimes if runtime.refusal(files) is None)
+        if able:
+            return able
         reasons = "; ".join(f"{each.name}: {each.refusal(files)}" for each in runtimes)
         if self.choice == "auto":
             way_out = f"install ONNX Runtime (pip install '{EXTRAS['onnxruntime']}')"
@@ -73,8 +77,8 @@ class Runtimes:
         return sorted(self.usable, key=lambda runtime: runtime.name != first)
 
 
-def runnable(manifest: Manifest, folder: Path, runtimes: Runtimes) -> Manifest:
-    """The plan without candidates that no runtime here can run; ModelError if `local` is one."""
+def refusals(manifest: Manifest, folder: Path, runtimes: Runtimes) -> dict[str, str]:
+    """Why some chains cannot run here, by id; ModelError if that of `local` is one."""
     refused = {
         chain.id: problem
         for chain in manifest.chains
@@ -83,7 +87,12 @@ def runnable(manifest: Manifest, folder: Path, runtimes: Runtimes) -> Manifest:
     local = manifest.cut_of(manifest.local).chain
     if local in refused:
         raise ModelError(refused[local])
-    return without_chains(manifest, refused)
+    return refused
+
+
+def runnable(manifest: Manifest, folder: Path, runtimes: Runtimes) -> Manifest:
+    """The plan without candidates that no runtime here can run; ModelError if `local` is one."""
+    return without_chains(manifest, refusals(manifest, folder, runtimes))
 
 
 def without_chains(manifest: Manifest, refused: Mapping[str, str]) -> Manifest:

@@ -16,8 +16,9 @@ class Growth:
 
     def __init__(self, path: Path) -> None:
         self._least_bytes = 0
-        with suppress(OSError):  # whoever loads it will say so
-            self._least_bytes = path.stat().st_size
+        for file in (path, path.with_name(f"{path.name}.data")):  # weights may lie beside it
+            with suppress(OSError):  # whoever loads it will say so
+                self._least_bytes += file.stat().st_size
         self._before = resident_bytes()
 
     def bytes_now(self) -> int:

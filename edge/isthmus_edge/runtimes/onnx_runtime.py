@@ -1,7 +1,7 @@
 """ONNX Runtime as a device uses it, and what it raises in our own words."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -28,13 +28,28 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 
 def session_options(threads: int) -> ort.SessionOptions:
     """Those that a frame is answered with."""
+    _share_arena()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised
     # Spinning threads would burn the battery between two frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")
     return options
+
+
+@cache
+def _share_arena() -> None:
+    """One arena for all sessions of this process, once: segments run one after the other.
+
+    With one for each, a chain of eight takes 1.4 times the memory of the whole network in fp32,
+    with one for all 1.06 times (`isthmus bench edge`).
+    """
+    about = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(about, None)
 
 
 class OnnxRuntime:

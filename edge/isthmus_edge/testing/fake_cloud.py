@@ -19,7 +19,17 @@ from typing import Literal, Self
 
 from isthmus import KeyFrameNeededError, LinkError, WireError
 from isthmus.bundle import read_manifest
-from isthmus.session import Answer, Check, Close, GiveUp, Greet, Reply, ServiceEvent, error_message
+from isthmus.session import (
+    Answer,
+    Check,
+    Close,
+    GiveUp,
+    Greet,
+    Reply,
+    ServiceEvent,
+    complete_echo,
+    error_message,
+)
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.stream.transport import Connection, OnEnd, OnMessage
@@ -241,7 +251,7 @@ class FakeCloud:
         if self._mood == "well":
             self._answered += message.HasField("result")
             if message.HasField("heartbeat"):
-                message.heartbeat.answered_ns = time.monotonic_ns()
+                complete_echo(message.heartbeat, time.monotonic_ns())
             line.say(message)
 
     def _serve(self) -> None:

@@ -1,4 +1,4 @@
-"""The network to be cut: an ONNX file that was read, tried out, simplified and measured out."""
+"""The network to be cut: a file that was read, tried out, simplified and measured out."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from isthmus_partitioner.graph.trial import (
 )
 from isthmus_partitioner.runtime import open_session, run_one
 
-__all__ = ["Network", "load_model"]
+__all__ = ["Network", "load_model", "network_of"]
 
 _BODIES = frozenset({"If", "Loop", "Scan"})
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
@@ -76,7 +76,7 @@ class Network:
 
 
 def load_model(path: Path, sizes: Mapping[str, int] = _NO_SIZES) -> Network:
-    """Read any ONNX file that ONNX Runtime can run.
+    """Read any ONNX file that ONNX Runtime can run, or a TFLite file that LiteRT can run.
 
     `sizes` fixes open dimensions other than the batch, by their name or as "input:axis"; the name
     of a scalar integer input fixes its value, and the network has no such input then. What is left
@@ -85,7 +85,11 @@ def load_model(path: Path, sizes: Mapping[str, int] = _NO_SIZES) -> Network:
     Raises ModelError that names what is wrong with the file, an operator, an input or an output,
     and ConfigError for a size that names nothing.
     """
-    file = read_file(path)
+    return network_of(read_file(path), sizes)
+
+
+def network_of(file: ModelFile, sizes: Mapping[str, int] = _NO_SIZES) -> Network:
+    """As `load_model`, of a file that was read already."""
     _check_names(file)
     trial = try_out(file, sizes)
     graph, mode, notes = _prepared(file, trial)
@@ -99,7 +103,7 @@ def load_model(path: Path, sizes: Mapping[str, int] = _NO_SIZES) -> Network:
         lambda m: as_proto(with_inputs(ir.from_proto(m), trial.free, mode)),
         lambda m: _wrong(m, trial, batches),
     )
-    return _network(file, trial, model, mode, (*trial.notes, *notes, *troubles))
+    return _network(file, trial, model, mode, (*file.notes, *trial.notes, *notes, *troubles))
 
 
 def _check_names(file: ModelFile) -> None:

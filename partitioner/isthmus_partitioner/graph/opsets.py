@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import onnx
 from onnx import version_converter
 
 from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, weight_bytes
@@ -18,13 +17,10 @@ def modern(file: ModelFile) -> tuple[ModelFile, tuple[str, ...]]:
     """The file with opset 13 or newer, or as it is with a note why. Answers are not compared."""
     if not 0 < file.opset < OLDEST_OPSET:
         return file, ()
-    model = onnx.ModelProto()
-    model.CopyFrom(file.model)
+    if weight_bytes(file.model) > INLINE_LIMIT_BYTES:
+        return file, (f"opset {file.opset} is kept: the model is too large for the converter",)
     try:
-        onnx.load_external_data_for_model(model, str(file.folder))
-        if weight_bytes(model) > INLINE_LIMIT_BYTES:
-            return file, (f"opset {file.opset} is kept: the model is too large for the converter",)
-        converted = version_converter.convert_version(model, OLDEST_OPSET)
+        converted = version_converter.convert_version(file.with_weights(), OLDEST_OPSET)
     except (RuntimeError, version_converter.ConvertError) as error:
         reason = first_line(error)
         return file, (f"opset {file.opset} is kept, for it cannot be converted ({reason})",)

@@ -1,4 +1,7 @@
-"""An ONNX file as it lies on disk: read, its weights' files checked, not yet trusted."""
+"""A model as it lies on disk: read, its weights' files checked, not yet trusted.
+
+A TFLite file is imported: what is read of it is the ONNX graph that answers as it does.
+"""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,8 +13,9 @@ from google.protobuf.message import DecodeError
 
 from isthmus import ModelError, sha256_of
 from isthmus_partitioner.graph.refusals import first_line
+from isthmus_partitioner.tflite_source import import_tflite
 
-__all__ = ["ModelFile", "is_tflite", "read_file"]
+__all__ = ["ModelFile", "read_file"]
 
 _TFLITE = b"TFL3"  # at byte 4 of a TFLite file
 
@@ -21,11 +25,15 @@ class ModelFile:
     """The graph of a file, whose external weights were checked but not read.
 
     `sha256` is that of the file or, where weights lie in files of their own, of the sums of all.
+    Where `is_imported` the file is no ONNX file, and only `model` can be run; `notes` say how far
+    it is from the file.
     """
 
     path: Path
     sha256: str
     model: onnx.ModelProto
+    is_imported: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -38,26 +46,27 @@ class ModelFile:
         versions = (o.version for o in self.model.opset_import if o.domain in {"", "ai.onnx"})
         return next(versions, 0)
 
-
-def is_tflite(path: Path) -> bool:
-    """Whether a file is called .tflite, or says that it is one."""
-    try:
-        with path.open("rb") as file:
-            return path.suffix.lower() == ".tflite" or file.read(8)[4:] == _TFLITE
-    except OSError:  # whoever reads it says why
-        return False
+    def with_weights(self) -> onnx.ModelProto:
+        """A copy of the model that needs no other file; ModelError if the weights are gone."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        try:
+            onnx.load_external_data_for_model(model, str(self.folder))
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read ({first_line(error)})") from error
+        return model
 
 
 def read_file(path: Path) -> ModelFile:
-    """Read the graph of an ONNX file.
+    """Read the graph of an ONNX file, or import that of a TFLite file.
 
-    Raises ModelError that names the file if it cannot be read, holds no graph, or has weights in a
-    file that is missing, shorter than the graph says or outside of the model's folder.
+    Raises ModelError that names the file if it cannot be read or imported, holds no graph, or has
+    weights in a file that is missing, shorter than the graph says or outside of the model's folder.
     """
-    if is_tflite(path):
-        raise ModelError(
-            f"{path}: a TFLite file; make an ONNX file of it with "
-            "isthmus_partitioner.tflite_source.import_tflite, as the commands do"
+    if _is_tflite(path):
+        imported = import_tflite(path)
+        return ModelFile(
+            path, imported.sha256, imported.model, is_imported=True, notes=imported.notes
         )
     try:
         model = onnx.load(path, load_external_data=False)
@@ -65,10 +74,21 @@ def read_file(path: Path) -> ModelFile:
         raise ModelError(f"{path}: not an ONNX file, or not all of it; export it again") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ModelError(f"{path}: cannot be read ({reason}); name an .onnx file") from error
+        raise ModelError(
+            f"{path}: cannot be read ({reason}); name an .onnx or .tflite file"
+        ) from error
     if model.ir_version == 0 or not (model.graph.node or model.graph.output):
         raise ModelError(f"{path}: holds no ONNX graph; name an .onnx file, or export it again")
     return ModelFile(path, _fingerprint(path, _external_files(model, path)), model)
+
+
+def _is_tflite(path: Path) -> bool:
+    """Whether a file is called .tflite, or says that it is one."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix.lower() == ".tflite" or file.read(8)[4:] == _TFLITE
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def _external_files(model: onnx.ModelProto, path: Path) -> list[Path]:

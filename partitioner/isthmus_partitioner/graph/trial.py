@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import onnxruntime as ort
@@ -11,7 +12,13 @@ from isthmus import ModelError
 from isthmus_partitioner.graph.inputs import OpenInput, data_type_of, open_inputs, with_sizes
 from isthmus_partitioner.graph.reading import ModelFile
 from isthmus_partitioner.graph.refusals import first_line, refusal
-from isthmus_partitioner.runtime import RUNTIME_ERRORS, AnyArray, session_options
+from isthmus_partitioner.runtime import (
+    RUNTIME_ERRORS,
+    AnyArray,
+    Session,
+    open_session,
+    session_options,
+)
 
 __all__ = ["Feed", "Trial", "differences", "joined_differences", "try_out"]
 
@@ -22,6 +29,7 @@ NOTHING = 1e-6  # what is left of a probability where noise shows nothing
 _RATE_NAME = re.compile(r"^(sr|fs|rate)$|sampl\w*rate", re.IGNORECASE)
 _RATE = 16_000
 _SEED = 20
+_CPU = "CPUExecutionProvider"
 # Integers are made up below these, in turn: ids or bytes; flags, small vocabularies; ones; zeros.
 _BELOW = (256, 2, 1, 0)
 _FLAG_NAME = re.compile("mask|type|segment|flag", re.IGNORECASE)
@@ -100,14 +108,17 @@ def joined_differences(found: Feed, wanted: tuple[Feed, Feed]) -> list[str]:
     return [name for name in first if not _is_joined(found[name], first[name], second[name])]
 
 
-def _reference(file: ModelFile) -> ort.InferenceSession:
+def _reference(file: ModelFile) -> Session:
+    if file.is_imported:
+        return open_session(file.model, threads=2)
     try:
-        return ort.InferenceSession(str(file.path), session_options(2), ["CPUExecutionProvider"])
+        source = str(file.path)  # its weights are read from where they lie
+        return cast(Session, ort.InferenceSession(source, session_options(2), [_CPU]))
     except RUNTIME_ERRORS as error:
         raise refusal(file.model, file.path, error) from error
 
 
-def _run(session: ort.InferenceSession, inputs: Sequence[OpenInput], below: int) -> Trial:
+def _run(session: Session, inputs: Sequence[OpenInput], below: int) -> Trial:
     random = np.random.default_rng(_SEED)
     first = {each.name: _values(each, random, below) for each in inputs}
     second = {

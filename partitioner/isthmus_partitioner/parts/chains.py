@@ -39,7 +39,8 @@ def write_chain(network: Network, plan: ChainPlan, folder: Path) -> Chain:
     segments = []
     for index, made in enumerate(device_chain(network, plan.head, plan.cuts)):
         file = f"device/{plan.id}-{index}.onnx"
-        save_model(made.model, folder / file)
+        # Weights lie beside it: the runtime maps them instead of copying.
+        save_model(made.model, folder / file, limit_bytes=0)
         segments.append(Segment(file=file, inputs=made.inputs, outputs=made.outputs))
     return Chain(id=plan.id, precision=plan.precision, segments=tuple(segments))
 

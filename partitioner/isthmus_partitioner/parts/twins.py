@@ -23,10 +23,10 @@ Held = dict[str, AnyArray]
 def with_twins(
     network: Network, chain: Chain, runtime: RuntimeName, folder: Path, items: Samples
 ) -> tuple[Chain, tuple[str, ...]]:
-    """The chain with `device/<chain>-<i>.tflite` beside its segments, where that can be.
+    """The chain with `device/<chain>-<i>.tflite` beside its segments, to run on `runtime`.
 
-    And why some have none, a sentence each. A chain that lacks one runs on ONNX Runtime as a whole:
-    tensors would change their layout on the way.
+    And why not, a sentence for each segment that has no such form: then the whole chain is ONNX,
+    as nothing but ONNX Runtime could run it to its end.
     """
     held: list[Held] = [dict(feed) for feed in items[:_COMPARED].feeds(network.inputs)]
     segments, notes = [], []
@@ -34,13 +34,14 @@ def with_twins(
         try:
             segments.append(_with_twin(segment, held, folder))
         except NotLoweredError as error:
-            notes.append(f"{segment.file} stays ONNX: {error}")
-            segments.append(segment)
+            notes.append(f"{segment.file} has no TFLite form: {error}")
         _advance(segment, held, folder)
-    made = msgspec.structs.replace(
-        chain, segments=tuple(segments), runtime="onnxruntime" if notes else runtime
-    )
-    return made, tuple(notes)
+    if not notes:
+        return msgspec.structs.replace(chain, segments=tuple(segments), runtime=runtime), ()
+    for made in segments:
+        if made.tflite is not None:
+            (folder / made.tflite.file).unlink()
+    return msgspec.structs.replace(chain, runtime="onnxruntime"), tuple(notes)
 
 
 def _with_twin(segment: Segment, held: list[Held], folder: Path) -> Segment:

@@ -1,13 +1,13 @@
 """From a network with its profile to a measured plan, and the files that its bundle needs."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from isthmus import Candidate, Chain, answer_bytes
+from isthmus import Candidate, Chain, RuntimeName, answer_bytes
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.cuts.cut import NetworkCut
@@ -39,7 +39,7 @@ from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
 from isthmus_partitioner.precision.front import WORTH_IT
 from isthmus_partitioner.precision.search import Precision
 from isthmus_partitioner.profiles.profile import Profile
-from isthmus_partitioner.profiles.runtime_choice import RuntimeNote
+from isthmus_partitioner.profiles.runtime_choice import TITLES, RuntimeNote
 from isthmus_partitioner.samples import SampleSets
 
 __all__ = ["ALL_INT8", "Groundwork", "local_chain", "make_plan"]
@@ -195,7 +195,8 @@ def _decided(
     why = explain(standing, tuple(tried.head_times), others)
     written = write_chains(known.network, tried, chosen, cuts, folder)
     twinned, twin_notes = _twinned(known, written, folder)
-    record = _record(known, outcome, standing, others, (*why, *_runtime_words(known)), twin_notes)
+    why = (*why, *_runtime_words(known, twinned.chains))
+    record = _record(known, outcome, standing, others, why, twin_notes)
     write_records(folder, {"plan": record, "profile": known.profile})
     manifest = manifest_of(
         known.network,
@@ -214,23 +215,35 @@ def _decided(
 def _twinned(
     known: Groundwork, written: WrittenChains, folder: Path
 ) -> tuple[WrittenChains, tuple[str, ...]]:
-    """The chains with TFLite twins and their runtimes, and why some segments stay ONNX."""
+    """The chains with TFLite twins and their runtimes, and why some stay ONNX."""
     chains: list[Chain] = []
     notes: list[str] = []
     for chain in written.chains:
-        name = "int8" if chain.id == ALL_INT8 else {"int8": "head"}.get(chain.precision, "fp32")
-        note = known.runtimes.get(name)
+        note = known.runtimes.get(_network_of(chain))
         runtime = "onnxruntime" if note is None else note.runtime
         made, why = with_twins(known.network, chain, runtime, folder, known.sets.held_back)
         chains.append(made)
-        notes += why
+        if why:
+            notes.append(_stays_onnx(made, runtime, why))
     return WrittenChains(tuple(chains), written.depths), tuple(notes)
 
 
-def _runtime_words(known: Groundwork) -> Iterator[str]:
-    for note in known.runtimes.values():
-        if note.network == "fp32" or known.precision.chosen.kind != "fp32":
-            yield note.reason
+def _network_of(chain: Chain) -> str:
+    """What profiles call the network that a chain divides."""
+    if chain.id == ALL_INT8:
+        return "int8"
+    return "head" if chain.precision == "int8" else "fp32"
+
+
+def _runtime_words(known: Groundwork, chains: Iterable[Chain]) -> tuple[str, ...]:
+    """Of the networks that the device has in the end."""
+    there = {_network_of(chain) for chain in chains}
+    return tuple(note.reason for note in known.runtimes.values() if note.network in there)
+
+
+def _stays_onnx(chain: Chain, runtime: RuntimeName, why: Sequence[str]) -> str:
+    planned = "" if runtime == "onnxruntime" else f", its times are those of {TITLES[runtime]}"
+    return f"chain {chain.id} runs on ONNX Runtime alone{planned}: {'; '.join(why)}"
 
 
 def _record(

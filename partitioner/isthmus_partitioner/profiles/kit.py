@@ -10,6 +10,7 @@ import onnx
 
 from isthmus import ConfigError, ModelError, TfliteForm, sha256_of
 from isthmus.profiles import (
+    ANSWERS_NAME,
     INPUTS_NAME,
     KIT_NAME,
     KIT_VERSION,
@@ -27,7 +28,7 @@ from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.profiles.prefixes import prefix_cuts
 from isthmus_partitioner.profiles.twins import write_twin
 from isthmus_partitioner.profiles.weights import with_weights_outside
-from isthmus_partitioner.runtime import open_session, session_options
+from isthmus_partitioner.runtime import AnyArray, open_session, run_items, session_options
 from isthmus_partitioner.samples import Samples
 from isthmus_partitioner.tflite import NotLoweredError
 
@@ -35,6 +36,7 @@ __all__ = ["PREFIXED", "write_kit"]
 
 PREFIXED = ("fp32", "head")  # cuts are proposed from the times of these two
 _ITEMS = 4
+_MOST_ANSWER_BYTES = 16 * 1024 * 1024  # of one network; one item is answered whatever it takes
 
 
 def write_kit(
@@ -43,23 +45,30 @@ def write_kit(
     """Write the kit of a network into the directory `out`, whole or not at all.
 
     `models` are the network in several precisions, by name ("fp32", "int8", "head"); of those in
-    `PREFIXED` some prefixes are in it too. Of `inputs` the first few items. An older kit at `out`
-    is replaced; raises BundleError if anything else is there, or if it cannot be written.
+    `PREFIXED` some prefixes are in it too. Of `inputs` the first few items, with what ONNX Runtime
+    gives for them here. An older kit at `out` is replaced; raises BundleError if anything else is
+    there, or if it cannot be written, ModelError if a network cannot be run.
     """
     with whole_folder(out, KIT_NAME, "profile kit") as folder:
-        _write_inputs(network, inputs, folder)
+        items = _items(network, inputs)
+        inputs_by_number = {f"input_{i}": each for i, each in enumerate(items.arrays.values())}
+        _save_arrays(inputs_by_number, INPUTS_NAME, folder)
         cuts = prefix_cuts(network)
         networks = tuple(
             _written(network, name, model, cuts if name in PREFIXED else (), folder)
             for name, model in models.items()
         )
+        answered = items[: _answered(network, len(items))]
+        _write_answers(network, networks, answered, folder)
         kit = Kit(
             format_version=KIT_VERSION,
             isthmus=version("isthmus"),
             model_name=network.path.stem,
             model_sha256=network.sha256,
             inputs=network.inputs,
-            items=min(_ITEMS, len(inputs)),
+            outputs=network.outputs,
+            items=len(items),
+            answered=len(answered),
             networks=networks,
             files=tuple(_entries(folder)),
         )
@@ -67,19 +76,44 @@ def write_kit(
     return out
 
 
-def _write_inputs(network: Network, inputs: Samples, folder: Path) -> None:
-    """By number: a name may be anything, and not all of that is fit for a file."""
+def _items(network: Network, inputs: Samples) -> Samples:
+    """The first few, in the order and of the types of the network's inputs."""
     items = inputs[:_ITEMS]
-    arrays = {}
-    for index, spec in enumerate(network.inputs):
-        array = items.arrays[spec.name]
-        if array.shape != (len(items), *spec.shape):
+    for spec in network.inputs:
+        shape = items.arrays[spec.name].shape
+        if shape != (len(items), *spec.shape):
             raise ConfigError(
-                f"input {spec.name!r}: items are {list(array.shape[1:])}, the network wants "
+                f"input {spec.name!r}: items are {list(shape[1:])}, the network wants "
                 f"{list(spec.shape)}"
             )
-        arrays[f"input_{index}"] = array.astype(spec.data_type)
-    with (folder / INPUTS_NAME).open("wb") as file:
+    typed = {spec.name: items.arrays[spec.name].astype(spec.data_type) for spec in network.inputs}
+    return Samples(typed, items.sources)
+
+
+def _answered(network: Network, items: int) -> int:
+    """For how many items a device gets the answers: large ones need not be many to be compared."""
+    return max(1, min(items, _MOST_ANSWER_BYTES // sum(spec.nbytes for spec in network.outputs)))
+
+
+def _write_answers(
+    network: Network, networks: tuple[KitNetwork, ...], items: Samples, folder: Path
+) -> None:
+    """Of each network by itself: what int8 costs is judged elsewhere.
+
+    One thread, so that the same kit is written again.
+    """
+    arrays = {}
+    for place, each in enumerate(networks):
+        session = open_session(folder / each.file, threads=1)
+        answers = run_items(session, items.feeds(network.inputs), network.outputs)
+        for index, spec in enumerate(network.outputs):
+            arrays[f"answer_{place}_{index}"] = answers[spec.name].astype(spec.data_type)
+    _save_arrays(arrays, ANSWERS_NAME, folder)
+
+
+def _save_arrays(arrays: Mapping[str, AnyArray], name: str, folder: Path) -> None:
+    """By number: a tensor's name may be anything, and not all of that is fit for a file."""
+    with (folder / name).open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 

@@ -1,6 +1,6 @@
 """The profile of a network: what each of its nodes costs on the device, and in the cloud."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
@@ -10,7 +10,7 @@ from isthmus.profiles import DeviceProfile
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.graph.surgery import used_by
 from isthmus_partitioner.planning.node_costs import NodeCosts
-from isthmus_partitioner.profiles.runtime_choice import TITLES
+from isthmus_partitioner.profiles.runtime_choice import TITLES, RuntimeNote
 
 __all__ = ["NodeRow", "Profile", "as_json", "profile_of"]
 
@@ -38,7 +38,9 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What a network costs, for one item, in ms; `edge` and `cloud` say on what.
 
-    Node times were scaled to whole networks and prefixes that were timed as such.
+    Node times were scaled to whole networks and prefixes that were timed as such. `runtimes` says
+    what each network takes on every runtime that was measured, and which of them runs it;
+    `memory_bytes` is that of each network on that runtime.
     """
 
     edge: str
@@ -50,6 +52,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     cloud_ms: float
     head_name: str
     memory_bytes: dict[str, int]
+    runtimes: tuple[RuntimeNote, ...]
     nodes: tuple[NodeRow, ...]
     notes: tuple[str, ...]
 
@@ -60,10 +63,17 @@ def as_json(profile: Profile) -> str:
 
 
 def profile_of(
-    network: Network, costs: NodeCosts, device: DeviceProfile, cloud: str, head_name: str
+    network: Network,
+    costs: NodeCosts,
+    device: DeviceProfile,
+    cloud: str,
+    head_name: str,
+    runtimes: Iterable[RuntimeNote] = (),
 ) -> Profile:
     """The profile of a network, from what was measured on `device`; `cloud` in words."""
     int8 = costs.device.get("int8")
+    notes = {note.network: note for note in runtimes}
+    used = {name: note.runtime for name, note in notes.items()}
     return Profile(
         edge=_described(device),
         cloud=cloud,
@@ -73,7 +83,11 @@ def profile_of(
         int8_ms=None if int8 is None else float(int8.sum()),
         cloud_ms=float(costs.cloud.sum()),
         head_name=head_name,
-        memory_bytes={t.name: device.on(t.name).memory_bytes for t in device.networks},
+        memory_bytes={
+            times.name: device.on(times.name, used.get(times.name)).memory_bytes
+            for times in device.networks
+        },
+        runtimes=tuple(notes.values()),
         nodes=tuple(_rows(network, costs.device["fp32"], int8, costs.cloud)),
         notes=device.notes,
     )

@@ -2,7 +2,7 @@
 
 from isthmus import Candidate, Cut, Manifest
 from isthmus_partitioner.report.data import CandidateRow, CutRow, ReportData
-from isthmus_partitioner.report.words import encodings_words, tensor_words
+from isthmus_partitioner.report.words import encodings_words, runtimes_words, tensor_words
 
 __all__ = ["NO_PROFILE", "candidate_row", "from_manifest"]
 
@@ -24,7 +24,7 @@ def from_manifest(manifest: Manifest, fingerprint: str) -> ReportData:
         layers=(),
         cuts=tuple(map(_cut_row, manifest.cuts)),
         candidates=tuple(map(candidate_row, manifest.candidates)),
-        notes=(NO_PROFILE,),
+        notes=(NO_PROFILE, f"chains on the device: {runtimes_words(manifest.chains)}"),
     )
 
 

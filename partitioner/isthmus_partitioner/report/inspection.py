@@ -10,6 +10,7 @@ from tabulate import tabulate
 from isthmus import Candidate, Cut, Manifest, sha256_of
 from isthmus.bundle import read_manifest
 from isthmus_partitioner.planning.records import GoalsRecord
+from isthmus_partitioner.profiles.runtime_choice import TITLES
 from isthmus_partitioner.report.words import (
     bytes_words,
     encodings_words,
@@ -157,15 +158,18 @@ def _chains(manifest: Manifest) -> str:
         (
             plain(chain.id) if index == 0 else "",
             chain.precision if index == 0 else "",
+            TITLES[chain.runtime] if index == 0 else "",
             plain(segment.file),
             bytes_words(sizes.get(segment.file, 0)),
+            "" if segment.tflite is None else bytes_words(sizes.get(segment.tflite.file, 0)),
             ", ".join(map(tensor_words, segment.inputs)),
             ", ".join(map(tensor_words, segment.outputs)),
         )
         for chain in manifest.chains
         for index, segment in enumerate(chain.segments)
     ]
-    return _table(("chain", "precision", "segment", "size", "reads", "makes"), rows, "lllrll")
+    headers = ("chain", "precision", "runs on", "segment", "size", ".tflite", "reads", "makes")
+    return _table(headers, rows, "llllrrll")
 
 
 def _cuts(manifest: Manifest, sizes: dict[str, int]) -> str:

@@ -8,7 +8,8 @@ from isthmus import Candidate
 from isthmus_partitioner.planning.records import Gap, Plan, TransformNote
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.profiles.profile import Profile
-from isthmus_partitioner.report.words import encodings_words, goals_words, plain
+from isthmus_partitioner.profiles.runtime_choice import TITLES, RuntimeNote
+from isthmus_partitioner.report.words import encodings_words, goals_words, plain, runtimes_words
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["render_plan", "render_profile"]
@@ -25,11 +26,30 @@ def render_profile(profile: Profile) -> str:
         (
             f"Edge: {profile.edge}; one item: {', '.join(whole)}",
             f"Cloud: {profile.cloud}; one item: fp32 {profile.cloud_ms:.1f} ms",
+            *_runtimes(profile.runtimes, profile.head_name),
+            *(f"{note.reason}." for note in profile.runtimes),
             "",
             _layers(profile),
             *(("", *profile.notes) if profile.notes else ()),
         )
     )
+
+
+def _runtimes(notes: Sequence[RuntimeNote], head_name: str) -> Iterable[str]:
+    """What each network takes on each runtime; * runs it."""
+    if not notes:
+        return
+    names = {"head": head_name, "int8": "int8 throughout"}
+    measured = [name for name in TITLES if any(t.runtime == name for n in notes for t in n.times)]
+    rows = []
+    for note in notes:
+        took = {time.runtime: f"{time.ms:.2f}" for time in note.times}
+        marked = took | {note.runtime: f"*{took[note.runtime]}"}
+        label = names.get(note.network, note.network)
+        rows.append((label, *(marked.get(name, "") for name in measured)))
+    headers = ("whole network (ms; * runs it)", *(TITLES[name] for name in measured))
+    yield ""
+    yield _table(headers, rows, "l" + "r" * len(measured))
 
 
 def _layers(profile: Profile) -> str:
@@ -75,6 +95,8 @@ def render_plan(plan: Plan) -> str:
             *(f"- {line}" for line in record.why),
             "",
             f"On the device {record.layout}.",
+            f"Chains: {runtimes_words(manifest.chains)}.",
+            *_runtimes(record.runtimes, record.precision),
             "",
             "Proposed by node costs, measured as wholes (ms):",
             _gaps(record.gaps),

@@ -1,12 +1,22 @@
 """How goals, encodings, sizes and names are written for people, wherever a report is printed."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from isthmus import Encoding, Lossless, Picture, PictureFormat, Raw, Symbols, TensorSpec
+from isthmus import (
+    Chain,
+    Encoding,
+    Lossless,
+    Picture,
+    PictureFormat,
+    Raw,
+    Symbols,
+    TensorSpec,
+)
 from isthmus_partitioner.planning.envelope import rate_words
 from isthmus_partitioner.planning.objectives import OBJECTIVES
 from isthmus_partitioner.planning.records import GoalsRecord
+from isthmus_partitioner.profiles.runtime_choice import TITLES
 
 __all__ = [
     "bytes_words",
@@ -14,6 +24,7 @@ __all__ = [
     "encodings_words",
     "goals_words",
     "plain",
+    "runtimes_words",
     "tensor_words",
 ]
 
@@ -65,6 +76,11 @@ def encodings_words(encodings: Sequence[Encoding]) -> str:
 def tensor_words(tensor: TensorSpec) -> str:
     """A tensor as `name uint8 [40,28,28]`; the batch is left out."""
     return f"{plain(tensor.name)} {tensor.data_type} [{','.join(map(str, tensor.shape))}]"
+
+
+def runtimes_words(chains: Iterable[Chain]) -> str:
+    """Which runtime the device prefers for each chain."""
+    return ", ".join(f"{plain(chain.id)} on {TITLES[chain.runtime]}" for chain in chains)
 
 
 def bytes_words(size: float) -> str:

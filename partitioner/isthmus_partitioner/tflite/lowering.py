@@ -4,12 +4,14 @@ Nodes are lowered in their order by the functions of `ops`. What has no faithful
 refused with a NotLoweredError: that part stays ONNX.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
+from isthmus_partitioner.graph.refusals import first_line
 from isthmus_partitioner.tflite import ops, registry
 from isthmus_partitioner.tflite.file import TfliteFile
 from isthmus_partitioner.tflite.forms import Layout, Value, laid_out
@@ -22,6 +24,8 @@ __all__ = ["Lowered", "lower"]
 
 registry.load(ops)
 _DIMENSIONS = 4
+# What attributes, types and sizes that contradict each other lead to.
+_STUMBLES = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 _TO_PLANES, _TO_PIXELS = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -42,7 +46,17 @@ def lower(model: onnx.ModelProto, folder: Path | None = None) -> Lowered:
 
     Raises NotLoweredError, which names the node, its op and what of it is not covered.
     """
-    return _Graph(Source(model, folder)).lowered()
+    with _translated(NotLoweredError):
+        return _Graph(Source(model, folder)).lowered()
+
+
+@contextmanager
+def _translated(refused: Callable[[str], NotLoweredError]) -> Iterator[None]:
+    try:
+        yield
+    except _STUMBLES as error:
+        why = f"this is not as ONNX defines it ({first_line(error)}); the head stays ONNX"
+        raise refused(why) from error
 
 
 class _Graph:
@@ -80,7 +94,8 @@ class _Graph:
         lowering = registry.find(node.op_type if own else f"{node.domain}:{node.op_type}")
         if lowering is None:
             raise step.refused("this op has no TFLite form here; its head stays ONNX")
-        lowering(step)
+        with _translated(step.refused):
+            lowering(step)
 
     def _is_only_layout(self, node: onnx.NodeProto) -> bool:
         """Bind what a Transpose makes where only the name of the layout changes."""

@@ -80,12 +80,20 @@ class Source:
         return self._cached[name]
 
     def stored(self, name: str) -> tuple[AnyArray, AnyArray, AnyArray, int] | None:
-        """Integers, scales, zero points and axis of a constant behind a DequantizeLinear."""
+        """Integers, scales, zero points and axis of a constant behind a DequantizeLinear.
+
+        Raises NotLoweredError where there is a step for each block of them.
+        """
         maker = self._makers.get(name)
         if maker is None or maker.op_type != "DequantizeLinear" or not self.is_constant(name):
             return None
         integers = self.constant(maker.input[0])
         scale = self.constant(maker.input[1])
+        if scale.size > 1 and scale.ndim > 1:
+            raise NotLoweredError(
+                f"node {maker.name or name!r} (DequantizeLinear): weights with a step for each "
+                "block of them are not covered"
+            )
         zero = np.zeros(scale.shape, integers.dtype)
         if len(maker.input) > 2 and maker.input[2]:
             zero = self.constant(maker.input[2])
@@ -98,9 +106,18 @@ class Source:
             return None
         scale = self.constant(node.input[1])
         has_zero = len(node.input) > 2 and bool(node.input[2])
-        zero = self.constant(node.input[2]) if has_zero else np.zeros(scale.shape, np.uint8)
-        is_whole = scale.size == 1 and zero.size == 1 and zero.dtype.name in ("int8", "uint8")
-        return Grid.of(scale, zero) if is_whole and scale.dtype == np.float32 else None
+        kind = self.data_type(node.input[2]) if has_zero else self._integer_type(node)
+        if scale.size != 1 or scale.dtype != np.float32 or kind not in ("int8", "uint8"):
+            return None
+        zero = self.constant(node.input[2]) if has_zero else np.zeros(1, kind)
+        return Grid.of(scale, zero) if zero.size == 1 else None
+
+    def _integer_type(self, node: onnx.NodeProto) -> str:
+        """Of a QuantizeLinear or DequantizeLinear that states no zero point."""
+        if node.op_type == "DequantizeLinear":
+            return self.data_type(node.input[0])
+        stated = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
+        return _type_name(stated or TensorProto.UINT8)
 
     def _constant_info(self, name: str) -> tuple[str, tuple[int, ...]] | None:
         if not self.is_constant(name):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 from ai_edge_litert.interpreter import Interpreter
+from onnx import TensorProto
 
 from isthmus_partitioner.runtime import open_session, run_one
 from isthmus_partitioner.tflite.forms import SIGNED_OFFSET, AnyArray
@@ -42,6 +43,7 @@ class Twin:
         constants = {tensor.name for tensor in model.graph.initializer}
         self._inputs = [i.name for i in model.graph.input if i.name not in constants]
         self._outputs = [info.name for info in model.graph.output]
+        self._signed = {o.name for o in model.graph.output if _element(o) == TensorProto.INT8}
         self._last = frozenset(lowered.channels_last)
         try:
             self._interpreter: Any = Interpreter(model_content=lowered.data, num_threads=1)
@@ -57,12 +59,10 @@ class Twin:
             self._interpreter.set_tensor(details["index"], self._taken(name, feed[name], details))
         try:
             self._interpreter.invoke()
+            made = [self._interpreter.get_tensor(details["index"]) for details in self._targets]
         except _RUNTIME_ERRORS as error:
             raise NotLoweredError(f"LiteRT cannot run the lowered graph: {error}") from error
-        return [
-            self._given(name, self._interpreter.get_tensor(details["index"]))
-            for name, details in zip(self._outputs, self._targets, strict=True)
-        ]
+        return [self._given(*each) for each in zip(self._outputs, made, strict=True)]
 
     def _taken(self, name: str, array: AnyArray, details: Mapping[str, Any]) -> AnyArray:
         if name in self._last:
@@ -72,7 +72,7 @@ class Twin:
         return np.asarray(array.reshape(details["shape"]), order="C")
 
     def _given(self, name: str, array: AnyArray) -> AnyArray:
-        if array.dtype == np.int8:
+        if array.dtype == np.int8 and name not in self._signed:
             array = (array.astype(np.int16) + SIGNED_OFFSET).astype(np.uint8)
         return array.transpose(0, 3, 1, 2) if name in self._last else array
 
@@ -100,6 +100,10 @@ def verify(
     )
 
 
+def _element(info: onnx.ValueInfoProto) -> int:
+    return info.type.tensor_type.elem_type
+
+
 def _difference(name: str, wanted: list[AnyArray], made: list[AnyArray]) -> Difference:
     for theirs, ours in zip(wanted, made, strict=True):
         if theirs.shape != ours.shape:
@@ -112,7 +116,8 @@ def _difference(name: str, wanted: list[AnyArray], made: list[AnyArray]) -> Diff
         return Difference(float((apart == 0).mean()), int(apart.max()), float(apart.mean()))
     real = theirs.astype(np.float64)
     size = float(np.linalg.norm(real))
-    error = float(np.linalg.norm(ours.astype(np.float64) - real))
+    with np.errstate(invalid="ignore"):  # of two infinities
+        error = float(np.linalg.norm(ours.astype(np.float64) - real))
     if not np.isfinite(error):  # the same infinities are no difference
         error = 0.0 if np.array_equal(theirs, ours, equal_nan=True) else float("inf")
         size = 1.0

@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from isthmus import ModelError
 from isthmus_partitioner.tflite_source.records import AnyArray, Source
 
 __all__ = ["TO_FILE", "TO_FIRST", "Canvas", "Layout"]
 
 Layout = Literal["file", "first"]  # as the file has it; channels first
 
+_MOST_DRAWN = 16  # times the file's size: shared or sparse (4), and 8 bits as 32 (4)
 TO_FIRST = (0, 3, 1, 2)
 TO_FILE = (0, 2, 3, 1)
 OPSET = 18
@@ -37,8 +39,10 @@ class Canvas:
         self.source, self.rounds = source, rounds
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._nbytes = 0  # of the constants
+        self._weights: dict[tuple[int, tuple[int, ...]], str] = {}
         self._forms: dict[tuple[int, Layout], str] = {}
-        self._folded: dict[int, AnyArray] = {}
+        self._folded: dict[int, int] = {}
         self._taken = {tensor.name for tensor in source.tensors}
         self._ends = {*source.inputs, *source.outputs}
 
@@ -56,23 +60,46 @@ class Canvas:
         return name
 
     def constant(self, value: AnyArray, wanted: str) -> str:
-        """A constant; its name."""
+        """A constant; its name. ModelError where all of them are too large for such a file."""
+        self._nbytes += value.nbytes
+        if self._nbytes > _MOST_DRAWN * self.source.nbytes:
+            raise ModelError(
+                f"{self.source.nbytes:,} bytes of a file become more than {_MOST_DRAWN} times as "
+                "many bytes of weights; convert the model to ONNX where it was trained, or serve "
+                "it whole"
+            )
         name = self.free_name(wanted)
         self._constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
-    def fold(self, index: int, value: AnyArray) -> None:
-        """A tensor of the file turned out to be constant."""
-        self._folded[index] = value
+    def weights(self, index: int, order: tuple[int, ...]) -> str:
+        """The name of a constant as float32, its axes in this order, drawn for all that read it."""
+        key = (self._stored(index), order)
+        if key not in self._weights:
+            value = self.constant_of(index)
+            assert value is not None
+            turned = value.astype(np.float32, copy=False).transpose(order)
+            self._weights[key] = self.constant(turned, f"{self.source.tensors[index].name}/weights")
+        return self._weights[key]
+
+    def fold(self, index: int, stored: int) -> None:
+        """A tensor of the file turned out to be the real numbers of a constant."""
+        self._folded[index] = self._stored(stored)
 
     def constant_of(self, index: int, *, raw: bool = False) -> AnyArray | None:
         """The value of a tensor that does not depend on an input: as stored, or real."""
-        if index in self._folded:
-            return self._folded[index]
-        tensor = self.source.tensors[index]
+        tensor = self.source.tensors[self._stored(index)]
         if tensor.content is None:
             return None
-        return tensor.array() if raw else tensor.real()
+        return tensor.array() if raw and index not in self._folded else tensor.real()
+
+    def shape_of(self, index: int) -> tuple[int, ...] | None:
+        """The sizes of a constant, None for a tensor that is none."""
+        tensor = self.source.tensors[self._stored(index)]
+        return None if tensor.content is None else tensor.shape
+
+    def _stored(self, index: int) -> int:
+        return self._folded.get(index, index)
 
     def name_in(self, index: int, layout: Layout) -> str:
         """What a tensor shall be called in a layout: inputs and outputs as in the file."""

@@ -86,7 +86,10 @@ def _input(canvas: Canvas, index: int) -> onnx.ValueInfoProto:
 def _output(canvas: Canvas, index: int) -> onnx.ValueInfoProto:
     """By the file's name, whatever it is: an input passed through, or a constant."""
     tensor = canvas.source.tensors[index]
-    name = canvas.take(index)
+    try:
+        name = canvas.take(index)
+    except ModelError as error:
+        raise ModelError(f"{canvas.source.path}: output {tensor.name!r}: {error}") from error
     if name != tensor.name:
         if index in canvas.source.inputs or any(tensor.name in n.output for n in canvas.nodes):
             raise ModelError(

@@ -24,6 +24,7 @@ __all__ = ["IDENTIFIER", "read_source"]
 IDENTIFIER = b"TFL3"  # at byte 4
 _LARGEST_FILE = 2**31 - 1  # offsets are 32 bits, signed in places
 _LARGEST_TENSOR = 1 << 30
+_LARGEST_INPUTS = 1 << 28  # of all together: several items are made up of them
 _MOST_ITEMS = 65_536  # tensors, buffers, operations
 _MOST_ARGUMENTS = 4096  # of one operation
 _MOST_REFERENCES = 1_000_000
@@ -110,8 +111,10 @@ def _read(path: Path, content: bytes) -> Source:
     inputs, outputs = (
         tuple(_numbers(vector)) for vector in (graph.InputsAsNumpy(), graph.OutputsAsNumpy())
     )
-    source = Source(path, hashlib.sha256(content).hexdigest(), tensors, ops, inputs, outputs)
+    digest = hashlib.sha256(content).hexdigest()
+    source = Source(path, digest, len(content), tensors, ops, inputs, outputs)
     _check_references(source)
+    _check_inputs(source)
     return source
 
 
@@ -266,6 +269,16 @@ def _check_references(source: Source) -> None:
         if any(not 0 <= i < count or i in made for i in makes) or len(set(makes)) < len(makes):
             raise ModelError(f"{path}: {who} makes a tensor that is not there, or there already")
         made.update(makes)
+
+
+def _check_inputs(source: Source) -> None:
+    inputs = [source.tensors[index] for index in source.inputs]
+    total = sum(math.prod(tensor.shape) * tensor.kind.itemsize for tensor in inputs)
+    if total > _LARGEST_INPUTS:
+        raise ModelError(
+            f"{source.path}: states inputs of {total:,} bytes for one item; allowed: "
+            f"{_LARGEST_INPUTS:,}; {_WAY_OUT}"
+        )
 
 
 def _check_weights(nbytes: int, file: _File) -> None:

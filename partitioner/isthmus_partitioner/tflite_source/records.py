@@ -101,10 +101,11 @@ class SourceOp:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file's only subgraph."""
+    """The file's only subgraph; `nbytes` is the size of the file."""
 
     path: Path
     sha256: str
+    nbytes: int
     tensors: tuple[SourceTensor, ...]
     ops: tuple[SourceOp, ...]
     inputs: tuple[int, ...]

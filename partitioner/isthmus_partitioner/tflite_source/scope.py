@@ -81,6 +81,17 @@ class Scope:
             raise self.wrong(f"computes its {what} at run time")
         return value
 
+    def sizes(self, number: int, what: str) -> tuple[int, ...]:
+        """The sizes of an input that has to be constant."""
+        shape = self.canvas.shape_of(self.index(number))
+        if shape is None:
+            raise self.wrong(f"computes its {what} at run time")
+        return shape
+
+    def weights(self, number: int, order: tuple[int, ...]) -> str:
+        """The name of an input that is constant, its axes in this order."""
+        return self.canvas.weights(self.index(number), order)
+
     def integers(self, number: int, what: str) -> list[int]:
         """The integers of an input that has to be constant."""
         value = self.canvas.constant_of(self.index(number), raw=True)

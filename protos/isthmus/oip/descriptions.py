@@ -1,10 +1,11 @@
 """What a server says of its models: metadata, Triton's configuration and statistics, the index."""
 
 import isthmus
+from isthmus.oip.codec import takes_pictures
 from isthmus.oip.counts import Counts
 from isthmus.oip.datatypes import config_type_of, datatype_of
 from isthmus.oip.messages import pb
-from isthmus.oip.model import Model
+from isthmus.oip.model import Model, is_batched
 from isthmus.tensors import (
     TensorSpec,
 )
@@ -23,32 +24,44 @@ def server_metadata() -> pb.ServerMetadataResponse:
 
 
 def metadata(model: Model) -> pb.ModelMetadataResponse:
-    """Inputs and outputs, with the shapes of a batch of one."""
+    """Inputs and outputs. The batch dimension is -1 where the model takes batches as Triton has
+    them, else the shapes are those of a batch of one."""
+    batched = is_batched(model)
     return pb.ModelMetadataResponse(
         name=model.name,
         versions=model.versions,
         platform=PLATFORM,
-        inputs=[_tensor(spec) for spec in model.inputs],
-        outputs=[_tensor(spec) for spec in model.outputs],
+        inputs=[_tensor(spec, batched=batched) for spec in model.inputs],
+        outputs=[_tensor(spec, batched=batched) for spec in model.outputs],
     )
 
 
-def configuration(model: Model) -> pb.ModelConfigResponse:
-    """Triton's view of it: the batch dimension is an ordinary one (`max_batch_size` is 0)."""
+def configuration(model: Model, max_items: int) -> pb.ModelConfigResponse:
+    """Triton's view of it: `max_batch_size` is `max_items`, and no shape has a batch dimension.
+
+    Where a tensor has none, or has it elsewhere than in front, it is an ordinary dimension, and
+    `max_batch_size` is 0.
+    """
+    batched = is_batched(model)
     config = pb.ModelConfig(
         name=model.name,
         platform=PLATFORM,
         backend=PLATFORM,
-        max_batch_size=0,
+        max_batch_size=max_items if batched else 0,
         input=[
             pb.ModelInput(
-                name=spec.name, data_type=config_type_of(spec.data_type), dims=spec.graph_shape
+                name=spec.name,
+                data_type=config_type_of(spec.data_type),
+                format=_format_of(spec, batched=batched),
+                dims=spec.shape if batched else spec.graph_shape,
             )
             for spec in model.inputs
         ],
         output=[
             pb.ModelOutput(
-                name=spec.name, data_type=config_type_of(spec.data_type), dims=spec.graph_shape
+                name=spec.name,
+                data_type=config_type_of(spec.data_type),
+                dims=spec.shape if batched else spec.graph_shape,
             )
             for spec in model.outputs
         ],
@@ -84,7 +97,15 @@ def index_entry(model: Model) -> pb.RepositoryIndexResponse.ModelIndex:
     )
 
 
-def _tensor(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
+def _tensor(spec: TensorSpec, *, batched: bool) -> pb.ModelMetadataResponse.TensorMetadata:
     return pb.ModelMetadataResponse.TensorMetadata(
-        name=spec.name, datatype=datatype_of(spec.data_type).name, shape=spec.graph_shape
+        name=spec.name,
+        datatype=datatype_of(spec.data_type).name,
+        shape=(-1, *spec.shape) if batched else spec.graph_shape,
     )
+
+
+def _format_of(spec: TensorSpec, *, batched: bool) -> str:
+    """Triton has pictures of three dimensions only, beside the batch's."""
+    is_picture = takes_pictures(spec) and (batched or spec.batch_axis is None)
+    return "FORMAT_NHWC" if is_picture else "FORMAT_NONE"

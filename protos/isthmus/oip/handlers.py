@@ -55,7 +55,7 @@ def unary(answer: Callable[[Request], Awaitable[Response]], kind: type[Request])
     async def handle(request: Request, _: Context[Request, Response]) -> Response:
         return await answer(request)
 
-    return _handler(handle, kind)
+    return _handler(handle, partial(parsed, kind))
 
 
 def serialised(message: Message) -> bytes:
@@ -70,7 +70,7 @@ def _infer(service: Service) -> Handler:
     ) -> pb.ModelInferResponse:
         return await service.infer(request, deadline_of(context, service))
 
-    return _handler(handle, pb.ModelInferRequest)
+    return _handler(handle, _reader(service))
 
 
 def _stream_infer(service: Service) -> Handler:
@@ -79,14 +79,23 @@ def _stream_infer(service: Service) -> Handler:
 
     return grpc.stream_stream_rpc_method_handler(
         handle,
-        request_deserializer=partial(parsed, pb.ModelInferRequest),
+        request_deserializer=_reader(service),
         response_serializer=serialised,
     )
 
 
+def _reader(service: Service) -> Callable[[bytes], pb.ModelInferRequest | None]:
+    """Bytes to requests that hold no more than some model takes."""
+
+    def read(raw: bytes) -> pb.ModelInferRequest | None:
+        return parsed(pb.ModelInferRequest, raw, service.most_elements)
+
+    return read
+
+
 def _handler(
     handle: Callable[[Request, Context[Request, Response]], Awaitable[Response]],
-    kind: type[Request],
+    read: Callable[[bytes], Request | None],
 ) -> Handler:
     async def guarded(request: Request | None, context: Context[Request, Response]) -> Response:
         try:
@@ -97,5 +106,5 @@ def _handler(
             return await context.abort(grpc.StatusCode[refusal.status], str(refusal))
 
     return grpc.unary_unary_rpc_method_handler(
-        guarded, request_deserializer=partial(parsed, kind), response_serializer=serialised
+        guarded, request_deserializer=read, response_serializer=serialised
     )

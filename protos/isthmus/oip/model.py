@@ -15,7 +15,7 @@ AnyArray = NDArray[np.generic]
 Tensor = AnyArray | bytes
 Parameter = bool | int | float | str
 
-__all__ = ["AnyArray", "Model", "Models", "Parameter", "Reply", "Tensor"]
+__all__ = ["AnyArray", "Model", "Models", "Parameter", "Reply", "Tensor", "is_batched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,11 @@ class Model(Protocol):
         `deadline_s` is a moment of `time.monotonic`, or None; an answer that comes after it is an
         answer all the same. Raises IsthmusError. Cancelling it ends the wait.
         """
+
+
+def is_batched(model: Model) -> bool:
+    """Whether it takes batches as Triton has them: along the first dimension of every tensor."""
+    return all(spec.batch_axis == 0 for spec in (*model.inputs, *model.outputs))
 
 
 class Models(Protocol):

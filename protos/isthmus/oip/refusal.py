@@ -13,7 +13,14 @@ from isthmus.errors import (
     WireError,
 )
 
-Status = Literal["INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "UNIMPLEMENTED", "INTERNAL"]
+Status = Literal[
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "RESOURCE_EXHAUSTED",
+    "UNAVAILABLE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+]
 
 __all__ = ["RefusalError", "Status", "refusal_of"]
 

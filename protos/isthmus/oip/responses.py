@@ -6,7 +6,7 @@ import numpy as np
 
 from isthmus.oip.datatypes import BYTES, datatype_of
 from isthmus.oip.messages import pb
-from isthmus.oip.model import AnyArray, Model, Parameter, Reply
+from isthmus.oip.model import AnyArray, Model, Parameter, Reply, is_batched
 from isthmus.oip.requests import Wanted, Work
 from isthmus.tensors import (
     TensorSpec,
@@ -29,12 +29,12 @@ def respond(
     for name, value in _joined([reply.parameters for reply in replies]).items():
         set_parameter(response, name, value)
     specs = {spec.name: spec for spec in model.outputs}
+    stacks = is_batched(model) or len(replies) > 1
     for wanted in work.wanted:
-        values = _stacked([reply.outputs[wanted.name] for reply in replies], specs[wanted.name])
         tensor, content = (
-            _classified(wanted, values, replies)
+            _classified(wanted, replies, stacks=stacks)
             if wanted.classes
-            else _plain(specs[wanted.name], values)
+            else _plain(specs[wanted.name], replies)
         )
         response.outputs.append(tensor)
         response.raw_output_contents.append(content)
@@ -75,20 +75,21 @@ def _stacked(arrays: Sequence[AnyArray], spec: TensorSpec) -> AnyArray:
     return np.concatenate(arrays, axis=spec.batch_axis)
 
 
-def _plain(spec: TensorSpec, values: AnyArray) -> tuple[OutputTensor, bytes]:
+def _plain(spec: TensorSpec, replies: Sequence[Reply]) -> tuple[OutputTensor, bytes]:
+    values = _stacked([reply.outputs[spec.name] for reply in replies], spec)
     datatype = datatype_of(spec.data_type)
     tensor = OutputTensor(name=spec.name, datatype=datatype.name, shape=values.shape)
     return tensor, values.astype(datatype.numpy, copy=False).tobytes()
 
 
 def _classified(
-    wanted: Wanted, values: AnyArray, replies: Sequence[Reply]
+    wanted: Wanted, replies: Sequence[Reply], *, stacks: bool
 ) -> tuple[OutputTensor, bytes]:
     """The greatest values of each item, greatest first, as Triton writes them: value:index:label.
 
-    BYTES [n,classes].
+    BYTES [n,classes], or without `stacks` [classes].
     """
-    rows = values.reshape(len(replies), -1)
+    rows = np.stack([reply.outputs[wanted.name].reshape(-1) for reply in replies])
     count = min(wanted.classes, rows.shape[1])
     best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     lines = [
@@ -96,7 +97,8 @@ def _classified(
         for row, indices, reply in zip(rows, best, replies, strict=True)
         for index in indices
     ]
-    tensor = OutputTensor(name=wanted.name, datatype=BYTES, shape=(len(replies), count))
+    shape = (len(replies), count) if stacks else (count,)
+    tensor = OutputTensor(name=wanted.name, datatype=BYTES, shape=shape)
     return tensor, b"".join(len(line).to_bytes(4, "little") + line for line in lines)
 
 

@@ -16,6 +16,8 @@ from isthmus.oip.refusal import RefusalError, refusal_of
 from isthmus.oip.requests import Work, read_request
 from isthmus.oip.responses import respond
 
+ENVELOPE_BYTES = 64  # what a stream puts around a response: a header, and that it is the final one
+
 __all__ = ["Service"]
 
 log = logging.getLogger("isthmus.oip")
@@ -48,6 +50,12 @@ class Service:
         """Whether there are models and all of them would answer."""
         models = self._models.listed()
         return bool(models) and all(map(self.is_model_ready, models))
+
+    @property
+    def most_elements(self) -> int:
+        """How many numbers the largest request that some model takes may hold."""
+        items = [sum(spec.size for spec in model.inputs) for model in self._models.listed()]
+        return self.limits.max_items * max(items, default=0)
 
     @property
     def under_way(self) -> int:
@@ -94,7 +102,8 @@ class Service:
 
     async def model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
         """The same as Triton's clients want it."""
-        return descriptions.configuration(self._model(request.name, request.version))
+        model = self._model(request.name, request.version)
+        return descriptions.configuration(model, self.limits.max_items)
 
     async def model_statistics(
         self, request: pb.ModelStatisticsRequest
@@ -142,7 +151,7 @@ class Service:
             try:
                 work = read_request(request, model, self.limits.max_items)
                 replies = await self._answers(model, work, deadline_s)
-                response = respond(request, model, work, replies)
+                response = self._fitting(respond(request, model, work, replies))
             except IsthmusError as error:
                 raise refusal_of(error) from error
             except Exception as error:
@@ -171,6 +180,17 @@ class Service:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
         return [task.result() for task in tasks]
+
+    def _fitting(self, response: pb.ModelInferResponse) -> pb.ModelInferResponse:
+        """Refused where gRPC would refuse it: there, a stream would end with it."""
+        size, limit = response.ByteSize(), self.limits.max_message_bytes
+        if size + ENVELOPE_BYTES > limit:
+            raise RefusalError(
+                "RESOURCE_EXHAUSTED",
+                f"the answer takes {size} bytes, messages at most {limit}; ask for fewer items or "
+                "outputs at once",
+            )
+        return response
 
     def _model(self, name: str, version: str) -> Model:
         """The model that is asked for; without a version any will do."""

@@ -1,8 +1,9 @@
-"""One ModelStreamInfer: many requests under way at once, each answered as soon as it can be.
+"""One ModelStreamInfer: many requests under way at once, answered in their order, as Triton does.
 
-Answers carry their request's id and come in the order in which they are ready. While
-`Limits.max_stream_requests` are under way no more are read, and the transport holds the client
-back. What goes wrong with one request is told in the stream, as Triton does.
+    requests --read while there are places--> answered, at the same time --> written, in turn
+
+While `Limits.max_stream_requests` have no answer yet that was written, no more are read, and the
+transport holds the client back. What goes wrong with one request is told in its turn.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from isthmus.oip.wire import NO_MESSAGE
 
 Context = grpc.aio.ServicerContext[pb.ModelInferRequest | None, pb.ModelStreamInferResponse]
 
+Turn = asyncio.Task[pb.ModelStreamInferResponse]
 Requests = AsyncIterable[pb.ModelInferRequest | None]  # None: bytes that are none
 
 ROUNDING = 0.01  # gRPC sends timeouts as two or three digits, rounded up: 10 ms from 1 s on
@@ -41,7 +43,7 @@ class Stream:
         self._service = service
         self._context = context
         self._places = asyncio.Semaphore(service.limits.max_stream_requests)
-        self._writing = asyncio.Lock()
+        self._turns: asyncio.Queue[Turn | None] = asyncio.Queue()
 
     async def serve(self, requests: Requests) -> None:
         """Until the client has said all and has its answers, or the server drains.
@@ -59,26 +61,32 @@ class Stream:
 
     async def _answer_all(self, requests: Requests) -> None:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_all())
             reader = tasks.create_task(self._read(requests, tasks))
             drained = tasks.create_task(self._service.draining.wait())
             await asyncio.wait({reader, drained}, return_when=asyncio.FIRST_COMPLETED)
             reader.cancel()
             drained.cancel()
+            await asyncio.wait({reader})
+            self._turns.put_nowait(None)
 
     async def _read(self, requests: Requests, tasks: asyncio.TaskGroup) -> None:
         await self._places.acquire()
         try:
             async for request in requests:
-                tasks.create_task(self._answer(request))
+                self._turns.put_nowait(tasks.create_task(self._response_to(request)))
                 await self._places.acquire()
         except grpc.aio.BaseError as error:
             raise LinkError(f"the client broke off: {error}") from error
 
-    async def _answer(self, request: pb.ModelInferRequest | None) -> None:
+    async def _write_all(self) -> None:
+        """Until None comes behind the last turn."""
         try:
-            await self._write(await self._response_to(request))
-        finally:
-            self._places.release()
+            while (turn := await self._turns.get()) is not None:
+                await self._context.write(await turn)
+                self._places.release()
+        except grpc.aio.BaseError as error:
+            raise LinkError(f"the client does not listen any more: {error}") from error
 
     async def _response_to(
         self, request: pb.ModelInferRequest | None
@@ -97,13 +105,6 @@ class Stream:
             # One request has one response here, so it is the final one, and none is empty.
             set_parameter(response, FINAL, value=True)
         return pb.ModelStreamInferResponse(infer_response=response)
-
-    async def _write(self, response: pb.ModelStreamInferResponse) -> None:
-        async with self._writing:
-            try:
-                await self._context.write(response)
-            except grpc.aio.BaseError as error:
-                raise LinkError(f"the client does not listen any more: {error}") from error
 
 
 def deadline_of(context: grpc.aio.ServicerContext[Any, Any], service: Service) -> float | None:

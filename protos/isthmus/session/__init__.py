@@ -21,7 +21,7 @@ from isthmus.session.device_events import (
     Told,
     Welcomed,
 )
-from isthmus.session.messages import error_message
+from isthmus.session.messages import complete_echo, error_message
 from isthmus.session.service import MOST_NAMED, ServiceLimits, ServiceSession
 from isthmus.session.service_events import (
     Answer,
@@ -62,5 +62,6 @@ __all__ = [
     "ServiceState",
     "Told",
     "Welcomed",
+    "complete_echo",
     "error_message",
 ]

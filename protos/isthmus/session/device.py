@@ -154,13 +154,19 @@ class DeviceSession:
         self._go("audit")
         return pb.EdgeMessage(audit=pb.Audit(sequence=sequence, input=raw_input))
 
-    def beat(self, now: float, padding_bytes: int = 0) -> pb.EdgeMessage:
-        """A heartbeat with a new id; padded, it is a bandwidth probe."""
+    def beat(self, now: float, padding_bytes: int = 0, answer_bytes: int = 0) -> pb.EdgeMessage:
+        """A heartbeat with a new id; padded, or with an answer that is, it is a bandwidth probe.
+
+        Of `answer_bytes` the service gives what it likes; one that is older gives nothing.
+        """
         self._go("beat")
         self._beats += 1
         self._beat_at = now + (BUSY_BEAT_S if self._unanswered else BEAT_S)
         beat = pb.Heartbeat(
-            id=self._beats, padding=bytes(padding_bytes), settled_through=self._settled_through
+            id=self._beats,
+            padding=bytes(padding_bytes),
+            settled_through=self._settled_through,
+            answer_bytes=answer_bytes,
         )
         return pb.EdgeMessage(heartbeat=beat)
 
@@ -316,7 +322,7 @@ class DeviceSession:
             return []  # a sign of life, or no question of ours
         self._echoed = beat.id
         held_s = max(beat.answered_ns - beat.received_ns, 0) / 1e9
-        return [Echoed(beat.id, beat.received_ns / 1e9, held_s)]
+        return [Echoed(beat.id, beat.received_ns / 1e9, held_s, len(beat.padding))]
 
     def _stream_error(self, error: pb.Error) -> list[DeviceEvent]:
         if is_final(error):

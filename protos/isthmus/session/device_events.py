@@ -58,11 +58,12 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Echoed:
-    """A heartbeat came back: times of the service's clock, in seconds."""
+    """A heartbeat came back: times of the service's clock, in seconds, and how it was padded."""
 
     id: int
     received_s: float
     held_s: float
+    padding_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from isthmus.v1 import split_pb2 as pb
 
-__all__ = ["code_name", "error_message", "is_final"]
+__all__ = ["code_name", "complete_echo", "error_message", "is_final"]
 
 # What a new stream to the same service cannot mend.
 _FINAL = frozenset({pb.ERROR_CODE_BUNDLE_MISMATCH, pb.ERROR_CODE_PROTOCOL})
@@ -15,6 +15,15 @@ def error_message(
     return pb.CloudMessage(
         error=pb.Error(sequence=sequence, code=code, message=text, received_ns=received_ns)
     )
+
+
+def complete_echo(beat: pb.Heartbeat, answered_ns: int) -> None:
+    """The last touch to a heartbeat that is written now: its time, and the padding that was given.
+
+    Padding takes no memory before: heartbeats that a device does not read may wait for long.
+    """
+    beat.padding = bytes(beat.answer_bytes)
+    beat.answered_ns = answered_ns
 
 
 def code_name(error: pb.Error) -> str:

@@ -39,13 +39,17 @@ __all__ = ["MOST_NAMED", "ServiceLimits", "ServiceSession"]
 class ServiceLimits:
     """Times in seconds. A stream on which nothing is heard for `idle_s` ends; something is said on
     it every `beat_s`; a session without a stream is kept for `resume_s`, with up to `keep_bytes` of
-    results whose arrival is not known."""
+    results whose arrival is not known. A heartbeat is answered with up to `padding_bytes` of
+    padding if the device asks for it, but all of a stream with no more than `stream_padding_bytes`.
+    """
 
     hello_s: float = 10.0
     idle_s: float = 60.0
     beat_s: float = 0.5
     resume_s: float = 10.0
     keep_bytes: int = 1024 * 1024
+    padding_bytes: int = 64 * 1024
+    stream_padding_bytes: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class ServiceSession:
         self._kept: dict[int, _Kept] = {}  # results, oldest first
         self._kept_bytes = 0
         self._settled_through = 0
+        self._padding_left = limits.stream_padding_bytes
         self._auditing = False
         self._heard_at = self._said_at = self._parked_at = now
         self._stream = 0
@@ -84,6 +89,7 @@ class ServiceSession:
         self._heed: dict[str, Callable[[pb.EdgeMessage, int], list[ServiceEvent]]] = {
             "hello": lambda message, _: self._on_hello(message.hello),
             "frame": lambda message, received_ns: self._on_frame(message.frame, received_ns),
+            "heartbeat": lambda message, received_ns: [self._echo(message.heartbeat, received_ns)],
             "cancel": lambda message, _: self._on_cancel(message.cancel),
             "audit": lambda message, _: self._on_audit(message.audit),
         }
@@ -123,10 +129,6 @@ class ServiceSession:
         if following is None:
             expected = "Hello first" if self._state == "waiting" else "a frame or a heartbeat"
             return self._out_of_order(f"{kind or 'an empty message'} came, expected {expected}")
-        if kind == "heartbeat":
-            self._settle(message.heartbeat.settled_through)
-            echo = pb.Heartbeat(id=message.heartbeat.id, received_ns=received_ns)
-            return [Reply(pb.CloudMessage(heartbeat=echo))]
         return self._heed[str(kind)](message, received_ns)
 
     def was_overtaken(self, hello: pb.Hello) -> bool:
@@ -141,6 +143,7 @@ class ServiceSession:
         """
         self._go("resume")
         self._stream = hello.stream
+        self._padding_left = self._limits.stream_padding_bytes
         self._heard_at = self._said_at = now
         self.top_k = hello.answer_top_k
         wanted = set(hello.unanswered[:MOST_NAMED])
@@ -299,6 +302,14 @@ class ServiceSession:
             return [Reply(refusal)]
         self._in_flight[sequence] = received_ns
         return [Answer(frame)]
+
+    def _echo(self, beat: pb.Heartbeat, received_ns: int) -> Reply:
+        """Less padding than was asked for is no error: a measurement must not cost a session."""
+        self._settle(beat.settled_through)
+        given = min(beat.answer_bytes, self._limits.padding_bytes, self._padding_left)
+        self._padding_left -= given
+        echo = pb.Heartbeat(id=beat.id, received_ns=received_ns, answer_bytes=given)
+        return Reply(pb.CloudMessage(heartbeat=echo))
 
     def _on_cancel(self, cancel: pb.Cancel) -> list[ServiceEvent]:
         count = len(cancel.sequences)

@@ -250,18 +250,20 @@ class Timing(_message.Message):
     def __init__(self, received_ns: _Optional[int] = ..., queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., run_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through")
+    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through", "answer_bytes")
     ID_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_NS_FIELD_NUMBER: _ClassVar[int]
     SETTLED_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_BYTES_FIELD_NUMBER: _ClassVar[int]
     id: int
     padding: bytes
     received_ns: int
     answered_ns: int
     settled_through: int
-    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ...) -> None: ...
+    answer_bytes: int
+    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ..., answer_bytes: _Optional[int] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("frames_waiting", "queue_ms")

@@ -1,17 +1,18 @@
 """The control socket: who may be in the way, who may ask, and what comes back."""
 
 import asyncio
+import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from isthmus import ConfigError, LinkError
 from isthmus_edge.daemon import Status, ask_status
-from isthmus_edge.daemon.control import Control
-from isthmus_edge.daemon.unix import clear_the_way, default_control, known_controls
+from isthmus_edge.daemon.control import Control, default_control, known_controls
 
 STATUS = Status(
     version="1",
@@ -35,6 +36,10 @@ STATUS = Status(
 def mode_of(path: Path) -> int | None:
     """None where nothing is."""
     return stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+
+
+def move(path: Path, elsewhere: Path) -> None:
+    path.rename(elsewhere)
 
 
 async def status() -> Status:
@@ -66,7 +71,13 @@ async def test_the_status_comes_back_as_it_was_given(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("question", "words"),
-    [(b'{"ask": "shutdown"}\n', "'shutdown'"), (b"hello\n", "status"), (b"[1]\n", "status")],
+    [
+        (b'{"ask": "shutdown"}\n', "'shutdown'"),
+        (b"hello\n", "status"),
+        (b"[1]\n", "status"),
+        (b'{"ask": "\xff"}\n', "status"),
+        (b'{"x": ' + 1000 * b"[" + b"\n", "status"),
+    ],
 )
 async def test_other_questions_are_answered_with_what_can_be_asked(
     path: Path, question: bytes, words: str
@@ -82,12 +93,15 @@ async def test_other_questions_are_answered_with_what_can_be_asked(
 
 @pytest.mark.parametrize("question", [b"", b"x" * 5000], ids=["nothing", "no end"])
 async def test_who_asks_nothing_sensible_hurts_nobody(path: Path, question: bytes) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
     control = Control(path, status)
     await control.start()
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(question)
     writer.write_eof()
     assert await reader.read() == b""
+    assert complaints == [], "no traceback in the log"
     writer.close()
     assert await asyncio.to_thread(ask_status, path) == STATUS
     await control.stop()
@@ -96,7 +110,7 @@ async def test_who_asks_nothing_sensible_hurts_nobody(path: Path, question: byte
 async def test_a_socket_in_use_is_refused_and_left_alone(path: Path) -> None:
     first = Control(path, status)
     await first.start()
-    with pytest.raises(ConfigError, match="in use by another process"):
+    with pytest.raises(ConfigError, match="another process does already"):
         await Control(path, status).start()
     assert await asyncio.to_thread(ask_status, path) == STATUS
     await first.stop()
@@ -109,16 +123,15 @@ async def test_a_socket_of_a_dead_process_is_taken_over(dead: Path) -> None:
     await control.stop()
 
 
-def test_a_file_in_the_way_and_a_path_that_is_too_long_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("precious")
-    with pytest.raises(ConfigError, match="no socket, and in the way"):
-        clear_the_way(file, "the socket")
-    assert file.read_text() == "precious"
-    with pytest.raises(ConfigError, match="shorten it"):
-        clear_the_way(tmp_path / ("x" * 120), "the socket")
-    with pytest.raises(ConfigError, match="cannot be made"):
-        clear_the_way(file / "below" / "s", "the socket")
+async def test_a_socket_that_is_another_ones_by_now_is_left_alone(path: Path) -> None:
+    first, second = Control(path, status), Control(path, status)
+    await first.start()
+    move(path, path.with_name("moved.sock"))
+    await second.start()
+    await first.stop()
+    assert await asyncio.to_thread(ask_status, path) == STATUS
+    await second.stop()
+    assert mode_of(path) is None
 
 
 def test_where_no_daemon_is_the_error_says_how_to_start_one(tmp_path: Path, dead: Path) -> None:
@@ -136,3 +149,14 @@ def test_the_usual_places_are_those_of_systemd_and_of_the_user(
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     assert Path("/run/user/7/isthmus/control.sock") in known_controls()
     assert Path("/run/isthmus/control.sock") in known_controls()
+
+
+async def test_a_name_that_is_no_unicode_silences_no_status(path: Path) -> None:
+    async def named() -> Status:
+        return msgspec.structs.replace(STATUS, config=os.fsdecode(b"caf\xe9.toml"))
+
+    control = Control(path, named)
+    await control.start()
+    told = await asyncio.to_thread(ask_status, path)
+    assert told == msgspec.structs.replace(STATUS, config=r"caf\xe9.toml")
+    await control.stop()

@@ -1,14 +1,16 @@
 """A watched folder: what is given, when, and what becomes of the files."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import PATIENCE_S
 
 from isthmus import ConfigError
 from isthmus_edge.daemon.sections import DirectorySection
-from isthmus_edge.daemon.sources import Item, SourceLostError, open_source, optional
+from isthmus_edge.daemon.sources import Fate, Item, SourceLostError, open_source, optional
 from isthmus_edge.daemon.sources.directory import DirectorySource, Happening
 
 SETTLE_S = 0.01
@@ -49,6 +51,19 @@ def items_of(source: DirectorySource) -> Iterator[Item]:
     items = source.items()
     assert next(items) is None, "it is open"
     return (item for item in items if item is not None)
+
+
+def settle(source: DirectorySource, path: Path, fate: Fate) -> None:
+    """Of the version that lies there."""
+    found = path.stat()
+    source.settle(path, (found.st_ino, found.st_size, found.st_mtime_ns), fate)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Written elsewhere and renamed: never half there, and another file than the one before."""
+    hidden = path.with_name(f".{path.name}")
+    hidden.write_bytes(content)
+    hidden.rename(path)
 
 
 def test_a_picture_that_is_closed_or_renamed_into_it_is_given_once(folder: Path) -> None:
@@ -93,7 +108,7 @@ def test_an_answered_file_is_moved_and_replaces_no_other(folder: Path, tmp_path:
     source = source_of(Teller(), folder, when_done="move", done=done)
     for content in (b"first", b"second"):
         (folder / "a.png").write_bytes(content)
-        source.settle(folder / "a.png", "answered")
+        settle(source, folder / "a.png", "answered")
     assert (done / "a.png").read_bytes() == b"first"
     assert (done / "a-1.png").read_bytes() == b"second"
     assert list(folder.iterdir()) == []
@@ -103,7 +118,7 @@ def test_an_answered_file_is_moved_and_replaces_no_other(folder: Path, tmp_path:
 def test_a_file_without_an_answer_that_was_written_down_stays(folder: Path, fate: Any) -> None:
     source = source_of(Teller(), folder, when_done="delete")
     (folder / "a.png").write_bytes(b"x")
-    source.settle(folder / "a.png", fate)
+    settle(source, folder / "a.png", fate)
     assert (folder / "a.png").exists()
 
 
@@ -113,10 +128,70 @@ def test_a_file_that_cannot_be_moved_is_told(folder: Path, tmp_path: Path) -> No
     teller = Teller()
     source = source_of(teller, folder, when_done="move", done=in_the_way)
     (folder / "a.png").write_bytes(b"x")
-    source.settle(folder / "a.png", "answered")
+    settle(source, folder / "a.png", "answered")
     ((event, fields),) = teller.told
     assert event == "file_stays"
     assert fields["file"] == str(folder / "a.png")
+
+
+@pytest.mark.parametrize("when_done", ["delete", "move"])
+def test_a_version_that_came_while_another_was_answered_has_its_own_turn(
+    folder: Path, tmp_path: Path, when_done: str
+) -> None:
+    done = tmp_path / "done" if when_done == "move" else None
+    teller = Teller()
+    source = source_of(teller, folder, when_done=when_done, done=done)
+    items = items_of(source)
+    put(folder / "a.png", b"first")
+    teller.tell(("renamed", folder / "a.png"))
+    first = next(items)
+    put(folder / "a.png", b"second")
+    teller.tell(("renamed", folder / "a.png"))
+    first.settled("answered")
+    source.stop()  # so that a version that is lost ends the test
+    second = next(items)
+    assert isinstance(second.picture, Path)
+    assert second.picture.read_bytes() == b"second"
+    second.settled("answered")
+    assert list(folder.iterdir()) == []
+    assert done is None or [path.read_bytes() for path in done.iterdir()] == [b"second"]
+
+
+def test_a_folder_that_another_one_has_replaced_is_a_loss(folder: Path) -> None:
+    teller = Teller()
+    source = source_of(teller, folder)
+    items = items_of(source)
+    folder.rename(folder.with_name("before"))
+    folder.mkdir()
+    teller.tell(("", folder))
+    source.stop()  # so that a folder that is not missed ends the test
+    with pytest.raises(SourceLostError, match="another one"):
+        next(items)
+
+
+def test_a_folder_made_anew_is_a_loss_even_if_its_number_is_the_same(folder: Path) -> None:
+    source = open_source(DirectorySection(path=folder, settle_s=SETTLE_S), "tray", Teller().note)
+    assert isinstance(source, DirectorySource)
+    items = items_of(source)
+    in_time = threading.Timer(PATIENCE_S, source.stop)
+    in_time.start()
+    folder.rmdir()
+    folder.mkdir()
+    with pytest.raises(SourceLostError, match="another one"):
+        next(items)
+    in_time.cancel()
+
+
+def test_a_folder_that_may_not_be_read_is_a_loss_and_no_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    source = source_of(Teller(), folder)
+    with pytest.raises(SourceLostError, match=r"in: cannot be listed \(Permission denied\)"):
+        next(source.items())
 
 
 def test_a_folder_that_is_not_there_or_goes_is_a_loss_and_can_come_back(folder: Path) -> None:

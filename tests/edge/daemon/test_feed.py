@@ -1,6 +1,7 @@
 """A source at work: losses, pictures that are none, agents that are replaced."""
 
 import json
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -11,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.commands import PATIENCE_S
 from tests.edge.daemon.files import stats_of
 
 from isthmus import AgentClosedError, LinkError, Manifest, PictureError, StaleFrameError
 from isthmus_edge import Answer, Inputs, Stats
 from isthmus_edge.daemon.feed import Desk, Feed, pauses
-from isthmus_edge.daemon.output import Output
-from isthmus_edge.daemon.sections import OutputSection
+from isthmus_edge.daemon.output import ROOM, Output
+from isthmus_edge.daemon.sections import CameraSection, OutputSection
 from isthmus_edge.daemon.serving import Serving
-from isthmus_edge.daemon.sources import Fate, Item, SourceLostError
+from isthmus_edge.daemon.sources import Fate, Item, Source, SourceLostError
+from isthmus_edge.daemon.sources.video import CameraSource
 
 SECTION = OutputSection(stdout=True, top=1)
 
@@ -104,8 +107,9 @@ class Script:
 class House:
     """A feed with all that is around it."""
 
-    def __init__(self, source: Script, agent: FakeAgent) -> None:
+    def __init__(self, source: Source, agent: FakeAgent) -> None:
         self.told: list[str] = []
+        self.events: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.sink = ListSink()
         self.serving = Serving(agent)
         self.output = Output([self.sink], self.tell)
@@ -115,6 +119,7 @@ class House:
 
     def tell(self, event: str, level: int = 0, **fields: Any) -> None:
         self.told.append(event)
+        self.events.put(event)
 
     def run(self) -> None:
         """To the end of the source."""
@@ -149,6 +154,36 @@ def test_a_lost_source_is_told_once_and_tried_until_it_is_back() -> None:
     house.run()
     assert [line["item"] for line in house.sink.lines] == ["a", "b"]
     assert house.told == ["source_running", "source_lost", "source_running", "source_ended"]
+
+
+class Hanging:
+    """A camera that hangs after its first frame until it is let go; when opened again it works."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.is_over = threading.Event()
+
+    def open(self) -> Generator[NDArray[np.uint8]]:
+        yield np.zeros((2, 2, 3), np.uint8)
+        if not self.let_go.is_set():
+            assert self.let_go.wait(PATIENCE_S)
+            raise SourceLostError("unplugged")
+        assert self.is_over.wait(PATIENCE_S)
+
+
+def test_a_camera_that_fell_silent_is_opened_again_when_it_works() -> None:
+    camera = Hanging()
+    section = CameraSection(device="x", silence_s=0.01)
+    house = House(CameraSource("camera", section, camera.open), FakeAgent())
+    house.feed.start()
+    assert house.events.get(timeout=PATIENCE_S) == "source_running"
+    assert house.events.get(timeout=PATIENCE_S) == "source_lost"
+    camera.let_go.set()
+    assert house.events.get(timeout=PATIENCE_S) == "source_running"
+    house.feed.stop()
+    camera.is_over.set()
+    assert house.feed.join(PATIENCE_S)
+    assert house.output.close(PATIENCE_S)
 
 
 def test_a_source_that_does_not_come_back_fails_with_its_reason() -> None:
@@ -204,14 +239,17 @@ def test_an_agent_that_was_closed_ends_the_feed_and_the_frame_is_reported() -> N
     assert house.feed.status().state == "stopped"
 
 
-def test_a_defect_of_ours_is_a_failure_and_no_silence(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_of_ours_ends_one_picture_not_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     agent = FakeAgent()
     agent.refusal = ZeroDivisionError("ours")
     house = House(Script(picture("a"), picture("b")), agent)
     house.run()
-    assert house.feed.status().state == "failed"
+    assert house.feed.status().state == "ended"
     assert "ZeroDivisionError" in caplog.text
-    assert len(house.sink.lines) == 1
+    assert [line["error"] for line in house.sink.lines] == ["ours", "ours"]
+    assert house.feed.status().errors == 2
 
 
 def test_a_stopped_feed_ends_its_frames_first() -> None:
@@ -270,3 +308,31 @@ def test_a_change_can_be_undone() -> None:
     assert (len(old.taken), len(new.taken)) == (1, 0)
     serving.stats()
     assert serving.counts().accepted == 1
+
+
+def test_a_name_that_is_no_unicode_is_written_as_its_bytes() -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    torn = Item(name, PictureError(f"{name}: cannot be decoded"))
+    house = House(Script(torn, picture(name), picture("caf\u00e9.jpg")), FakeAgent())
+    house.run()
+    assert [line["item"] for line in house.sink.lines] == [
+        r"caf\xe9.jpg",
+        r"caf\xe9.jpg",
+        "caf\u00e9.jpg",
+    ]
+    assert house.sink.lines[0]["error"] == r"caf\xe9.jpg: cannot be decoded"
+
+
+def test_a_desk_whose_output_stalls_is_left_for_the_next_one_and_at_the_end() -> None:
+    stalled, next_one = Output([], lambda *_, **__: None), Output([], lambda *_, **__: None)
+    desk = Desk(Serving(FakeAgent()), stalled, SECTION)
+    for _ in range(ROOM):
+        assert stalled.reserve()
+    places: queue.SimpleQueue[Output] = queue.SimpleQueue()
+    threading.Thread(target=lambda: places.put(desk.place()), daemon=True).start()
+    desk.change(next_one, SECTION)
+    assert not stalled.close(0.0)
+    assert places.get(timeout=PATIENCE_S) is next_one
+    assert not next_one.close(0.0)
+    with pytest.raises(AgentClosedError, match="takes no picture"):
+        desk.place()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any, NoReturn
 
 import pytest
 from tests.commands import PATIENCE_S
-from tests.edge.daemon.files import put_picture, write_config
+from tests.edge.daemon.files import CONTROL, put_picture, write_config
+from tests.tinybundle import tiny_pictures
 
 from isthmus import ConfigError
 from isthmus_edge import Agent, AgentConfig
-from isthmus_edge.daemon import Daemon, daemon, parts, read_config
+from isthmus_edge.daemon import Daemon, Status, ask_status, daemon, parts, read_config
 from isthmus_edge.daemon.parts import Parts, close_parts, open_parts
 from isthmus_edge.daemon.reload import take_over
 from isthmus_edge.daemon.serving import Answering
@@ -35,6 +37,10 @@ def tell(event: str, level: int = 0, **fields: Any) -> None:
 
 def open_agent(config: AgentConfig) -> Answering:
     return Agent.open(config)
+
+
+async def status_of(folder: Path) -> Status:
+    return await asyncio.to_thread(ask_status, folder / CONTROL)
 
 
 async def until(happened: Callable[[], object], what: str) -> None:
@@ -208,6 +214,56 @@ async def test_a_refused_reload_leaves_all_as_it_was(
         assert (reloading.folder / "oip.sock").exists()
         put_picture(reloading.folder / "in", "a.png")
         await until((reloading.folder / "answers.jsonl").exists, "answered")
+
+    await reloading.during(work, ENDPOINT)
+
+
+async def test_frames_that_a_refused_agent_answered_are_counted(reloading: Reloading) -> None:
+    async def work(opened: Parts) -> None:
+        change = opened.serving.change
+
+        def change_and_ask(agent: Answering) -> Answering:
+            before = change(agent)
+            opened.serving.submit(tiny_pictures(1)[0]).result(PATIENCE_S)
+            return before
+
+        opened.serving.change = change_and_ask  # type: ignore[method-assign]
+        (reloading.folder / "file").write_text("in the way")
+        bad = reloading.write('[endpoint]\nunix = "file"\n', "heed_vitals = false", "threads = 2")
+        with pytest.raises(ConfigError):
+            await reloading.change(opened, bad)
+        assert opened.serving.counts().accepted == opened.serving.counts().answered_device == 1
+
+    await reloading.during(work)
+
+
+@pytest.mark.parametrize("break_of", [ZeroDivisionError("ours"), ConfigError("a typo")])
+async def test_a_reload_that_breaks_is_refused_and_the_daemon_goes_on(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_of: Exception
+) -> None:
+    running = Daemon(write_config(tmp_path, tiny_bundle))
+    life = asyncio.create_task(running.run())
+    await until(lambda: running.state == "running", "it runs")
+
+    def broken(file: Path) -> NoReturn:
+        raise break_of
+
+    monkeypatch.setattr(daemon, "read_config", broken)
+    signal.raise_signal(signal.SIGHUP)
+    async with asyncio.timeout(PATIENCE_S):
+        while (fault := (await status_of(tmp_path)).reload_fault) is None:
+            assert not life.done()
+    assert str(break_of) in fault
+    assert running.state == "running"
+    running.told_to_stop(signal.SIGTERM)
+    assert await life == 0
+
+
+async def test_the_folder_of_a_socket_is_made_for_this_user(reloading: Reloading) -> None:
+    async def work(opened: Parts) -> None:
+        await reloading.change(opened, reloading.write('[endpoint]\nunix = "made/oip.sock"\n'))
+        assert stat.S_IMODE((reloading.folder / "made").stat().st_mode) == 0o700
+        assert (reloading.folder / "made" / "oip.sock").is_socket()
 
     await reloading.during(work, ENDPOINT)
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -70,3 +71,14 @@ def test_the_level_is_heeded_and_a_second_start_replaces_the_first(stream: io.St
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["bad"]
     assert [event["event"] for event in journal.kept] == ["fine", "bad", "agent"]
     assert journal.kept[0] == {"time_s": 7.0, "level": "info", "event": "fine"}
+
+
+def test_what_is_kept_can_be_told_to_whoever_asks() -> None:
+    journal = Journal()
+    name = os.fsdecode(b"caf\xe9")
+    journal("frame_failed", item=name, sources=[name, 1], more={"file": name})
+    journal.keep("agent", message=f"half of a pair: \ud800, {name}")
+    first, second = journal.kept
+    assert (first["item"], first["sources"]) == (r"caf\xe9", [r"caf\xe9", 1])
+    assert first["more"] == {"file": r"caf\xe9"}
+    assert json.dumps(second, ensure_ascii=False).encode()

@@ -1,9 +1,12 @@
 """Lines are written whole or not at all, and what cannot be written is told and counted."""
 
+import contextlib
 import errno
 import os
 import shutil
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,19 +128,10 @@ def test_a_disk_that_gets_full_keeps_none_of_the_line(
     path = tmp_path / "answers"
     file = LineFile(path)
     file.write(LINE)
-    write, calls = os.write, 0
-
-    def nearly_full(descriptor: int, data: bytes) -> int:
-        nonlocal calls
-        calls += 1
-        if calls > 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(descriptor, data[:3])
-
-    monkeypatch.setattr(os, "write", nearly_full)
-    with pytest.raises(OSError, match="No space left"):
-        file.write(LINE)
-    monkeypatch.undo()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", nearly_full(os.write))
+        with pytest.raises(OSError, match="No space left"):
+            file.write(LINE)
     assert path.read_bytes() == LINE
     file.write(LINE)
     file.close()
@@ -164,3 +158,111 @@ def test_a_folder_that_goes_later_is_a_fault_and_no_end(tmp_path: Path) -> None:
     assert output.close(30)
     assert (folder / "answers").read_bytes() == b"3\n"
     assert [event for event, _ in told] == ["output_fails", "output_works_again"]
+
+
+def test_a_line_that_cannot_be_made_is_unwritten_and_the_next_one_comes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = Sink()
+    output = Output([sink], Told())
+    fates: list[bool] = []
+
+    def broken() -> bytes:
+        raise UnicodeEncodeError("utf-8", "x", 0, 1, "a surrogate")
+
+    def forgetful(fate: bool) -> None:
+        raise KeyError(fate)
+
+    for line, written in ((broken, fates.append), (lambda: LINE, forgetful)):
+        assert output.reserve()
+        output.put(line, written)
+    assert put(output, LINE)
+    assert fates == [False]
+    assert sink.lines == [LINE, LINE]
+    assert (output.status().written, output.status().unwritten) == (2, 1)
+    assert output.close(30)
+    assert "a line of the output cannot be made" in caplog.text
+    assert "behind a line" in caplog.text
+
+
+def test_a_pipe_that_is_full_gets_half_a_line_and_the_next_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "answers"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = LineFile(path)
+    long = b"x" * (1 << 20) + b"\n"
+    with pytest.raises(BlockingIOError):
+        file.write(long)
+    torn = len(drained(reader))
+    assert 0 < torn < len(long)
+    file.write(LINE)
+    assert drained(reader) == b"\n" + LINE
+    file.write(LINE)
+    assert drained(reader) == LINE
+    file.close()
+    os.close(reader)
+
+
+def drained(reader: int) -> bytes:
+    content = b""
+    with contextlib.suppress(BlockingIOError):
+        while chunk := os.read(reader, 1 << 20):
+            content += chunk
+    return content
+
+
+def test_a_reader_of_stdout_that_is_slow_loses_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    monkeypatch.setattr("isthmus_edge.daemon.output.STDOUT", writer)
+    (sink,) = open_sinks(OutputSection(stdout=True))
+    line = b"x" * (1 << 20) + b"\n"
+    with ThreadPoolExecutor(1) as writing:
+        done = writing.submit(sink.write, line)
+        content = b""
+        while not content.endswith(b"\n"):
+            content += os.read(reader, 1 << 16)
+        done.result(30)
+    assert content == line
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        sink.write(LINE)
+    os.close(writer)
+
+
+def test_what_stdout_has_of_a_torn_line_stays_a_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "redirected"
+    with path.open("wb") as file:
+        monkeypatch.setattr("isthmus_edge.daemon.output.STDOUT", file.fileno())
+        (sink,) = open_sinks(OutputSection(stdout=True))
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "write", nearly_full(os.write))
+            with pytest.raises(OSError, match="No space left"):
+                sink.write(LINE)
+        sink.write(LINE)
+    assert path.read_bytes() == LINE[:3] + b"\n" + LINE
+
+
+def nearly_full(write: Callable[[int, bytes], int]) -> Callable[[int, bytes], int]:
+    """A disk with room for three bytes."""
+    rooms = [3]
+
+    def shortened(descriptor: int, data: bytes) -> int:
+        if not rooms:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[: rooms.pop()])
+
+    return shortened
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    with pytest.raises(ConfigError, match="open to this user"):
+        open_sinks(OutputSection(file=tmp_path / "answers"))

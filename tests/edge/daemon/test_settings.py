@@ -8,6 +8,7 @@ import pytest
 from isthmus import ConfigError
 from isthmus_edge import AgentConfig
 from isthmus_edge.daemon import DaemonConfig, parse_config, read_config
+from isthmus_edge.oip import Limits
 
 TEXT = """\
 [agent]
@@ -81,9 +82,14 @@ def test_every_setting_of_an_agent_is_a_key(tmp_path: Path, name: str) -> None:
         ('path = "in"', 'path = "in"\nfailed = "in"', ("failed", "is watched")),
         ('path = "in"', 'path = "in"\nsettle_s = 0', ("line 8", "settle_s", "above 0")),
         ('unix = "oip.sock"', 'loopback = "0.0.0.0:1"', ("line 14", "0.0.0.0:1", "other machines")),
+        ('unix = "oip.sock"', "socket_mode = 0o660", ("line 14", "432", "'0600' or '0660'")),
+        ("[output]", "max_bytes = 9\n[output]", ("line 16", "max_bytes", "max_message_bytes")),
+        ("[output]", "max_items = 0\n[output]", ("line 16", "max_items", "at least 1")),
         ("stdout = true", "", ("[output]", "go nowhere", "stdout = true")),
         ("threads = 2", "when_full = 'reject'", ("when_full", "'directory'", "leave it out")),
         ("[agent]", "[[agent]]", ("[agent]", "table")),
+        ('bundle = "x.bundle"', 'bundle = "~nobody9/b"', ("line 2", "nobody9", "no such home")),
+        ('bundle = "x.bundle"', 'bundle = "a\\u0000b"', ("line 2", "a path in quotes")),
         ("threads = 2", "threads = ", ("TOML", "line 3")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -94,6 +100,31 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(
     message = complaint(tmp_path, old, new)
     assert message.startswith(str(tmp_path / "edge.toml"))
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(("said", "mode"), [("", 0o600), ("0600", 0o600), ("0660", 0o660)])
+def test_the_endpoints_socket_has_the_mode_that_is_said(
+    tmp_path: Path, said: str, mode: int
+) -> None:
+    line = f"\nsocket_mode = {said!r}" if said else ""
+    section = parsed(tmp_path, 'unix = "oip.sock"', f'unix = "oip.sock"{line}').endpoint
+    config = section.config()
+    assert config is not None
+    assert config.socket_mode == mode
+
+
+def test_the_endpoints_limits_are_those_that_are_said(tmp_path: Path) -> None:
+    lines = "\nmax_message_bytes = 100_000_000\nmax_items = 3"
+    config = parsed(tmp_path, 'unix = "oip.sock"', f'unix = "oip.sock"{lines}').endpoint.config()
+    assert config is not None
+    assert config.limits == Limits(max_message_bytes=100_000_000, max_items=3)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_every_limit_of_the_endpoint_is_a_key(tmp_path: Path, name: str) -> None:
+    said = getattr(Limits(), name) + 1
+    section = parsed(tmp_path, 'unix = "oip.sock"', f'unix = "oip.sock"\n{name} = {said}').endpoint
+    assert getattr(section.limits(), name) == said
 
 
 def test_sources_of_one_kind_get_names_of_their_own(tmp_path: Path) -> None:
@@ -120,3 +151,10 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="UTF-8"):
         read_config(path)
+
+
+@pytest.mark.parametrize("sources", ['["directory"]', "[1]", '[["directory"]]', '"directory"'])
+def test_sources_that_are_no_tables_are_refused(tmp_path: Path, sources: str) -> None:
+    text = f'source = {sources}\n[agent]\nbundle = "x"\n'
+    with pytest.raises(ConfigError, match=r"edge\.toml.*\[\[source\]\]"):
+        parse_config(text, tmp_path / "edge.toml")

@@ -60,6 +60,7 @@ def test_lines_may_be_pictures_all_of_them(pipe: tuple[int, int]) -> None:
         (b'{"id": 3}', "neither path nor base64"),
         (b'{"base64": "!"}', "is no base64"),
         (b'{"path": 5}', "path"),
+        (b'{"path": "caf\xe9.jpg"}', "utf-8"),
     ],
 )
 def test_a_line_that_says_nothing_sensible_is_a_picture_that_cannot_be_read(
@@ -84,6 +85,33 @@ def test_a_line_without_end_takes_no_more_memory_than_allowed(
 
 def test_it_can_be_stopped_while_it_waits_for_a_line(pipe: tuple[int, int]) -> None:
     source = StdinSource(StdinSection(), pipe[0])
+    items = source.items()
+    assert next(items) is None
     source.stop()
-    assert list(source.items()) == [None]
+    assert list(items) == []
+    assert list(source.items()) == []
+    os.close(pipe[1])
+
+
+def test_it_holds_no_descriptor_but_while_it_reads(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    make = os.pipe
+
+    def counted() -> tuple[int, int]:
+        held.extend(made := make())
+        return made
+
+    monkeypatch.setattr(os, "pipe", counted)
+    source = StdinSource(StdinSection(), pipe[0])
+    assert held == []
+    items = source.items()
+    next(items)
+    assert len(held) == 2
+    items.close()
+    for descriptor in held:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+    source.stop()
     os.close(pipe[1])

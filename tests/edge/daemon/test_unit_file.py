@@ -1,5 +1,6 @@
 """The systemd unit and the example file that ship with it."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -9,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from isthmus_edge.daemon import parse_config
+from isthmus_edge.daemon.sections import DirectorySection
 from isthmus_edge.daemon.settings import KINDS, TABLES
 
 FOLDER = Path(__file__).parents[3] / "docker" / "systemd"
 UNIT = FOLDER / "isthmus-edge.service"
 EXAMPLE = FOLDER / "edge.toml"
+SYSUSERS = FOLDER / "isthmus.sysusers"
+DOCKER = FOLDER.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,15 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     assert list(config.sources) == ["directory"]
 
 
+def test_the_configuration_for_a_container_needs_no_library_of_sources(tmp_path: Path) -> None:
+    text = DOCKER.read_text(encoding="utf-8")
+    (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    config = parse_config(toml, tmp_path / "edge.toml")
+    assert config.sources == {}
+    assert config.agent.bundle == Path("/bundle")
+    assert "EXTRA=edge,sources" in text
+
+
 def uncommented(text: str) -> Iterator[str]:
     """The examples that are commented out, as lines of their own."""
     for line in text.splitlines():
@@ -47,6 +60,7 @@ def test_what_is_commented_out_in_the_example_can_be_used_too(tmp_path: Path) ->
     config = parse_config(text, tmp_path / "edge.toml")
     assert list(config.sources) == ["directory", "camera", "video"]
     assert config.agent.audit_share == 0.01
+    assert config.endpoint.limits().max_message_bytes == 100_000_000
     assert set(tomllib.loads(text)) == set(TABLES)
 
 
@@ -57,14 +71,30 @@ def test_the_unit_speaks_the_daemons_language(unit: dict[str, list[str]]) -> Non
     assert int(unit["WatchdogSec"][0]) >= 10
     drain_s = parse_config(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE).service.drain_s
     assert int(unit["TimeoutStopSec"][0]) > 2 * drain_s
-    assert unit["RuntimeDirectory"] == unit["StateDirectory"] == ["isthmus"]
+    assert unit["RuntimeDirectory"] == ["isthmus"]
+
+
+def test_its_user_can_be_joined_and_its_folders_be_reached(unit: dict[str, list[str]]) -> None:
+    kind, user, *_ = SYSUSERS.read_text(encoding="utf-8").splitlines()[-1].split()
+    assert (kind, [user], [user]) == ("u", unit["User"], unit["Group"])
+    assert "DynamicUser" not in unit, "its folders are below /var/lib/private, closed to all"
+    assert unit["StateDirectoryMode"] == ["2770"]
+    config = parse_config(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE)
+    (source,) = config.sources.values()
+    assert isinstance(source, DirectorySection)
+    made = {Path("/var/lib", name) for name in unit["StateDirectory"][0].split()}
+    assert {source.path, source.done, source.failed} < made
+    assert config.output.file is not None
+    assert config.output.file.parent in made
+    assert config.endpoint.socket_mode == "0660"
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("Restart", "on-failure"),
-        ("DynamicUser", "yes"),
+        ("User", "isthmus"),
+        ("RestrictSUIDSGID", "yes"),
         ("ProtectSystem", "strict"),
         ("ProtectHome", "yes"),
         ("NoNewPrivileges", "yes"),
@@ -87,3 +117,11 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     )
     complaints = [line for line in ran.stderr.splitlines() if UNIT.name in line]
     assert complaints == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="needs systemd-sysusers")
+def test_systemd_can_make_the_user() -> None:
+    ran = subprocess.run(
+        ["systemd-sysusers", "--dry-run", SYSUSERS], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, "invalid" in ran.stderr) == (0, False), ran.stderr

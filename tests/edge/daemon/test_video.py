@@ -73,11 +73,12 @@ class Device:
     """A camera that gives a frame when the test says so."""
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.opened = 0
         self.may_go_on = threading.Event()
         self.is_drained = threading.Event()
 
     def open(self) -> Generator[Frame]:
+        self.opened += 1
         for _ in range(3):
             yield np.full((2, 2, 3), 1, np.uint8)
         yield np.full((2, 2, 3), 9, np.uint8)
@@ -108,6 +109,9 @@ def test_a_camera_that_hangs_counts_as_gone() -> None:
     source = CameraSource("camera", section, device.open)
     with pytest.raises(SourceLostError, match=r"no frame for 0\.01 s"):
         list(source.items())
+    with pytest.raises(SourceLostError, match="still hangs"):
+        list(source.items())
+    assert device.opened == 1, "never two readers of one camera"
     device.may_go_on.set()
 
 

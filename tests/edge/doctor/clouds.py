@@ -41,17 +41,22 @@ class Clock:
 
 @dataclass
 class FakeCloud:
-    """A service behind a link of `up_bps` and `rtt_s`, whose clock is far from the device's.
+    """A service behind a link of `up_bps`, `down_bps` and `rtt_s`, whose clock is far off.
 
-    Hello gets `greeting` in place of a Welcome, if there is one; a text ends the stream.
+    Hello gets `greeting` in place of a Welcome, if there is one; a text ends the stream. Answers
+    are padded with at most `gives_bytes`; an older service gives none.
     """
 
     up_bps: float = 10e6
     rtt_s: float = 0.040
+    down_bps: float = 20e6
+    gives_bytes: int = 65_536
     greeting: pb.CloudMessage | str | None = None
     clock: Clock = field(default_factory=Clock)
     is_closed: bool = False
-    _free_at: float = 0.0
+    heard: list[pb.Heartbeat] = field(default_factory=list)
+    _up_free_at: float = 0.0
+    _down_free_at: float = 0.0
 
     def __call__(self, address: str, tls_ca: Path | None) -> "FakeCloud":
         return self
@@ -61,21 +66,24 @@ class FakeCloud:
         return self
 
     def send(self, message: pb.EdgeMessage) -> None:
-        self._free_at = max(self._free_at, self.clock.now) + message.ByteSize() * 8 / self.up_bps
-        received = self._free_at + self.rtt_s / 2
-        back = received + self.rtt_s / 2
+        took_s = message.ByteSize() * 8 / self.up_bps
+        self._up_free_at = max(self._up_free_at, self.clock.now) + took_s
+        received = self._up_free_at + self.rtt_s / 2
         if message.HasField("hello"):
             answer = self.greeting
             if isinstance(answer, str):
                 self._on_end(answer)
                 return
-            self._bring(answer or _welcome(message.hello.bundle_fingerprint), back)
+            self._bring(answer or _welcome(message.hello.bundle_fingerprint), received)
             return
+        asked = message.heartbeat
+        self.heard.append(asked)
         stamp = int((received + 5e5) * 1e9)
-        beat = pb.Heartbeat(id=message.heartbeat.id, received_ns=stamp, answered_ns=stamp)
-        self._bring(pb.CloudMessage(heartbeat=beat), back)
-        if not message.heartbeat.padding:  # of a burst, the next leaves before this one is back
-            self.clock.now = back
+        given = bytes(min(asked.answer_bytes, self.gives_bytes))
+        beat = pb.Heartbeat(id=asked.id, received_ns=stamp, answered_ns=stamp, padding=given)
+        self._bring(pb.CloudMessage(heartbeat=beat), received)
+        if not asked.padding and not asked.answer_bytes:
+            self.clock.now = self._down_free_at + self.rtt_s / 2  # else the next leaves before it
 
     def withdraw(self, sequence: int) -> bool:
         return False
@@ -83,8 +91,10 @@ class FakeCloud:
     def close(self) -> None:
         self.is_closed = True
 
-    def _bring(self, message: pb.CloudMessage, back: float) -> None:
-        self.clock.arrival = back
+    def _bring(self, message: pb.CloudMessage, answered: float) -> None:
+        took_s = message.ByteSize() * 8 / self.down_bps
+        self._down_free_at = max(self._down_free_at, answered) + took_s
+        self.clock.arrival = self._down_free_at + self.rtt_s / 2
         self._on_message(message)
         self.clock.arrival = None
 

@@ -9,6 +9,7 @@ import pytest
 from tests.edge.doctor.machine import a_machine, assert_bad, states
 from tests.edge.doctor.test_memory import limit, meminfo
 from tests.edge.doctor.test_runtimes import FakeChild
+from tests.twinbundle import build_twin_bundle
 
 from isthmus import ConfigError, PictureFormat
 from isthmus_edge.doctor.bundle import BundleLook, try_format
@@ -16,15 +17,16 @@ from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.memory import MIB
 from isthmus_edge.doctor.runtimes import RuntimeTrials
 from isthmus_edge.doctor.trial import Loading, try_bundle
-from isthmus_edge.runtimes import found_runtimes
+from isthmus_edge.runtimes import Runtime, found_runtimes
 
 SEGMENTS = ("device/segment-0.onnx", "device/segment-1.onnx")
+RUNTIMES = [found.runtime for found in found_runtimes() if found.runtime is not None]
 BOTH = {"onnxruntime": "1.31.1", "ai-edge-litert": "2.3.0"}
 
 
-def loading(*refused: str) -> Loading:
+def loading(*refused: str, of: int = len(SEGMENTS)) -> Loading:
     return Loading(
-        loaded=len(SEGMENTS) - len(refused),
+        loaded=of - len(refused),
         refused={file: f"{file} has no TFLite form" for file in refused},
         load_ms=5.0,
         grown_bytes=9 * MIB,
@@ -150,6 +152,51 @@ def test_a_real_runtime_loads_every_segment(tiny_bundle: Path) -> None:
     assert runtime is not None
     found = try_bundle(runtime, tiny_bundle)
     assert (found.loaded, found.refused) == (2, {})
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two chains of six segments, of which both begin with segment 0; curved-2 has no TFLite."""
+    folder = tmp_path_factory.mktemp("twins") / "bundle"
+    return build_twin_bundle(folder, without={"device/curved-2.onnx"})
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
+def test_each_runtime_loads_the_segments_of_its_form_and_names_the_others(
+    runtime: Runtime, twins: Path
+) -> None:
+    found = try_bundle(runtime, twins)
+    without = {} if runtime.name == "onnxruntime" else {"device/curved-2.onnx": "no TFLite form"}
+    assert found.refused.keys() == without.keys()
+    assert all(why in found.refused[file] for file, why in without.items())
+    assert found.loaded == 6 - len(without)
+
+
+def test_how_many_segments_each_runtime_loads_is_told(look: Look, twins: Path) -> None:
+    missing = "device/curved-2.onnx"
+    answers = {"onnxruntime": loading(of=6), "litert": loading(missing, of=6)}
+    found = [finding for finding in look(twins, answers) if finding.id == "bundle.segments"]
+    assert [finding.state for finding in found] == ["ok", "ok"]
+    assert found[0].text == "onnxruntime loads 6 of 6 segments in 5 ms and 9 MiB"
+    assert found[1].text.startswith("litert loads 5 of 6 segments in 5 ms and 9 MiB; not: ")
+    assert found[1].text.endswith(f"{missing} has no TFLite form")
+    told = [(each.figures["loaded"], each.figures["segments"]) for each in found]
+    assert told == [(6, 6), (5, 6)]
+
+
+def test_a_device_does_without_a_chain_that_no_runtime_loads(look: Look, twins: Path) -> None:
+    """The wide plan has five candidates, one of them in the chain of the curved segments."""
+    missing = "device/curved-2.onnx"
+    answers = {"onnxruntime": "it crashed", "litert": loading(missing, of=6)}
+    found = look(twins, answers)[-1]
+    assert_bad(found, "warn", "1 of 6", missing, "4 of 5 candidates")
+
+
+def test_a_device_does_not_do_without_the_chain_of_local(look: Look, twins: Path) -> None:
+    """Segment 0 is in both chains, segment 1 in that of `local` alone."""
+    for missing in ("device/segment-0.onnx", "device/segment-1.onnx"):
+        answers = {name: loading(missing, of=6) for name in ("onnxruntime", "litert")}
+        assert_bad(look(twins, answers)[-1], "fail", "1 of 6", missing)
 
 
 def test_a_segment_that_is_no_model_is_refused_with_its_reason(

@@ -27,6 +27,43 @@ def test_a_check_that_raises_is_a_failure_with_its_reason_and_hides_no_other() -
     assert "ZeroDivisionError: of all things" in findings[0].text
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("gone"), "OSError: gone"),
+        (MemoryError(), "MemoryError: no reason given"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (AssertionError(), "AssertionError: no reason given"),
+    ],
+    ids=["disk", "memory", "key", "assert"],
+)
+def test_whatever_breaks_a_check_is_a_failure_to_be_reported(error: Exception, told: str) -> None:
+    def look() -> list[Finding]:
+        raise error
+
+    (finding,) = examine([Check("gamma", "?", look)])
+    assert finding.text == f"the check itself failed: {told}"
+    assert finding.way_out is not None
+    assert "report this" in finding.way_out
+    assert finding.figures == {"error": type(error).__name__}
+
+
+def test_the_user_can_interrupt_a_check() -> None:
+    def look() -> list[Finding]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        examine([Check("gamma", "?", look)])
+
+
+def test_a_check_may_find_several_things() -> None:
+    def look() -> Iterator[Finding]:
+        yield note("a", "one")
+        yield warn("a", "two", "do")
+
+    assert [finding.text for finding in examine([Check("alpha", "?", look)])] == ["one", "two"]
+
+
 def test_a_mistake_in_the_flags_is_told_with_its_own_way_out() -> None:
     def look() -> Iterator[Finding]:
         raise ConfigError("ca.pem: No such file; --tls-ca takes a PEM file")
@@ -57,3 +94,4 @@ def test_warnings_leave_the_status_at_0_and_a_failure_makes_it_1() -> None:
     good = [note("a", ""), warn("b", "", "do")]
     assert summarise(good).status == 0
     assert summarise([*good, fail("c", "", "do")]).status == 1
+    assert summarise([*good, fail("c", "", "do"), fail("d", "", "do")]).status == 1

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import grpc
 import pytest
+from msgspec.structs import replace
 from tests.edge.doctor.certificates import Listener, make_certificate
 from tests.edge.doctor.clouds import FakeCloud, FakeNetwork, SilentCloud, refusal
 from tests.edge.doctor.machine import assert_bad, states
 
-from isthmus import ConfigError
+from isthmus import ConfigError, encode_manifest
+from isthmus.bundle import read_manifest
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.doctor import conversation
 from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.link import LinkLook
 from isthmus_edge.doctor.network import Address, split_address
 from isthmus_edge.doctor.surroundings import Surroundings
+from isthmus_edge.stream.probing import PROBE_BYTES
 
 HERE = Address("IPv4", "127.0.0.1", 50051)
 SIX = Address("IPv6", "::1", 50051)
@@ -57,13 +60,72 @@ def test_a_good_link_is_fine_to_its_end(tiny_bundle: Path) -> None:
     assert cloud.is_closed
 
 
-@pytest.mark.parametrize(("up_bps", "rtt_s"), [(1e5, 0.3), (5e6, 0.04), (400e6, 0.002)])
-def test_rate_and_round_trip_are_those_of_the_link(
-    tiny_bundle: Path, up_bps: float, rtt_s: float
+@pytest.mark.parametrize(
+    ("up_bps", "down_bps", "rtt_s"),
+    [(1e5, 1e5, 0.3), (5e6, 50e6, 0.04), (50e6, 5e6, 0.04), (400e6, 400e6, 0.002)],
+)
+def test_rates_and_round_trip_are_those_of_the_link(
+    tiny_bundle: Path, up_bps: float, down_bps: float, rtt_s: float
 ) -> None:
-    *_, trip, rate = look(FakeCloud(up_bps, rtt_s), bundle=tiny_bundle)
+    *_, trip, rate = look(FakeCloud(up_bps, rtt_s, down_bps), bundle=tiny_bundle)
     assert rate.figures["up_bps"] == pytest.approx(up_bps, rel=0.05)
-    assert trip.figures["rtt_min_ms"] == pytest.approx(rtt_s * 1e3, rel=0.05)
+    assert rate.figures["down_bps"] == pytest.approx(down_bps, rel=0.05)
+    small_s = 20 * 8 * (1 / up_bps + 1 / down_bps)  # a heartbeat each way, both below 20 bytes
+    assert trip.figures["rtt_min_ms"] == pytest.approx((rtt_s + small_s) * 1e3, rel=0.05)
+
+
+def test_both_rates_are_told_each_with_its_direction(tiny_bundle: Path) -> None:
+    rate = look(FakeCloud(up_bps=2e6, down_bps=8e6), bundle=tiny_bundle)[-1]
+    assert rate.text.startswith("2.0 Mbit/s up, 8.0 down; by the plan")
+
+
+def test_a_service_that_pads_no_answers_leaves_the_rate_down_open(tiny_bundle: Path) -> None:
+    """One from before `answer_bytes` skips the field."""
+    rate = look(FakeCloud(gives_bytes=0), bundle=tiny_bundle)[-1]
+    assert rate.state == "ok"
+    assert rate.figures["down_bps"] is None
+    assert rate.figures["up_bps"] == pytest.approx(10e6, rel=0.05)
+    assert "down not measured: the service is older" in rate.text
+
+
+def test_what_came_down_counts_and_not_what_was_asked_for(tiny_bundle: Path) -> None:
+    rate = look(FakeCloud(gives_bytes=1000), bundle=tiny_bundle)[-1]
+    assert rate.figures["down_bps"] == pytest.approx(20e6, rel=0.05)
+
+
+def test_a_burst_each_way_follows_one_small_probe_and_is_bounded(tiny_bundle: Path) -> None:
+    """However fast the link is: eight heartbeats, none above what an agent's probe may have."""
+    cloud = FakeCloud(up_bps=1e12, down_bps=1e12)
+    look(cloud, bundle=tiny_bundle)
+    least, most = PROBE_BYTES
+    bursts = [least, *[most] * 8]
+    assert [len(beat.padding) for beat in cloud.heard if beat.padding] == bursts
+    assert [beat.answer_bytes for beat in cloud.heard if beat.answer_bytes] == bursts
+
+
+def with_answers_of(size: int, bundle: Path, folder: Path) -> Path:
+    """The plan of a bundle, whose answers are said to take so many bytes."""
+    manifest, _ = read_manifest(bundle)
+    changed = []
+    for each in manifest.candidates:
+        rungs = [replace(r, figures=replace(r.figures, answer_bytes=size)) for r in each.rungs]
+        changed.append(replace(each, rungs=tuple(rungs)))
+    folder.mkdir()
+    made = replace(manifest, candidates=tuple(changed))
+    (folder / "bundle.json").write_bytes(encode_manifest(made))
+    return folder
+
+
+def test_what_answers_take_on_their_way_down_counts_for_a_frame(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    def best_ms(size: int) -> float:
+        bundle = with_answers_of(size, tiny_bundle, tmp_path / str(size))
+        found = look(FakeCloud(down_bps=8e6), bundle=bundle)[-1].figures["best_split_ms"]
+        assert isinstance(found, float)
+        return found
+
+    assert best_ms(20_000) - best_ms(0) == pytest.approx(20.0, rel=0.05)  # a byte in a us
 
 
 def test_a_link_that_is_too_slow_for_the_plan_is_found(tiny_bundle: Path) -> None:

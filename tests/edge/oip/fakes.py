@@ -32,6 +32,7 @@ class Frame:
 
     inputs: Inputs
     deadline_ms: float | None
+    labels: tuple[str, ...] = LABELS
     future: "Future[Answer]" = field(default_factory=Future)
 
     def end(self, sequence: int = 0) -> None:
@@ -49,7 +50,7 @@ class Frame:
             place="cloud",
             latency_ms=12.5,
             payload_bytes=250,
-            labels=LABELS,
+            labels=self.labels,
         )
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(answer)
@@ -65,12 +66,13 @@ class FakeAgent:
         self.manifest = manifest
         self.frames: list[Frame] = []
         self.handed_in: Callable[[], None] = lambda: None
+        self.labels = LABELS
         self._at_once = at_once
         self._some = threading.Condition()
 
     def submit(self, frame: Inputs, deadline_ms: float | None = None) -> "Future[Answer]":
         self.handed_in()
-        taken = Frame(frame, deadline_ms)
+        taken = Frame(frame, deadline_ms, self.labels)
         with self._some:
             self.frames.append(taken)
             self._some.notify_all()

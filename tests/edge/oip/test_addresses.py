@@ -1,15 +1,14 @@
 """Where the endpoint may listen, and what is in the way there."""
 
-import os
 import socket
-import stat
 from pathlib import Path
 
 import pytest
 
 from isthmus import ConfigError
 from isthmus_edge.oip import EndpointConfig
-from isthmus_edge.oip.addresses import Loopback, UnixSocket, parse_address
+from isthmus_edge.oip.addresses import Loopback, parse_address
+from isthmus_edge.unix_sockets import UnixSocket
 
 
 @pytest.mark.parametrize(
@@ -59,10 +58,6 @@ def test_a_path_has_at_most_107_bytes() -> None:
         parse_address("unix:/" + "x" * 105 + "é")
 
 
-def test_grpc_reads_no_percent_sign_of_a_path() -> None:
-    assert UnixSocket(Path("/a b/50%41.sock")).target == "unix:/a%20b/50%2541.sock"
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -81,61 +76,6 @@ def test_a_configuration_that_cannot_be_used_is_refused(
 
 def test_two_free_ports_may_be_asked_for() -> None:
     assert len(EndpointConfig(listen=("127.0.0.1:0", "127.0.0.1:0")).addresses) == 2
-
-
-def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
-    address = UnixSocket(tmp_path / "oip.sock")
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(address.path))
-    assert stat.S_ISSOCK(address.path.stat().st_mode)
-    address.clear()
-    assert not address.path.exists()
-
-
-def test_the_socket_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    address = UnixSocket(tmp_path / "oip.sock")
-    with socket.socket(socket.AF_UNIX) as alive:
-        alive.bind(str(address.path))
-        alive.listen()
-        with pytest.raises(ConfigError, match="another process does already"):
-            address.clear()
-    assert address.path.exists()
-
-
-@pytest.mark.parametrize("kind", ["file", "folder", "link"])
-def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "oip.sock"
-    if kind == "file":
-        path.touch()
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="no socket is in the way"):
-        UnixSocket(path).clear()
-    assert os.path.lexists(path)
-
-
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file or directory; give a path in a folder"):
-        UnixSocket(tmp_path / "no" / "oip.sock").clear()
-
-
-def test_a_socket_is_removed_by_its_owner_only(tmp_path: Path) -> None:
-    address = UnixSocket(tmp_path / "oip.sock")
-    with socket.socket(socket.AF_UNIX) as first:
-        first.bind(str(address.path))
-        kept = tmp_path / "kept.sock"  # so that its inode is not given to the next one
-        os.link(address.path, kept)
-        identity = address.identity()
-        address.path.unlink()
-        with socket.socket(socket.AF_UNIX) as second:
-            second.bind(str(address.path))
-            address.remove(identity)
-            assert address.path.exists()
-            address.remove(address.identity())
-            assert not address.path.exists()
-            address.remove(identity)
 
 
 def test_a_port_in_use_is_said() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from msgspec import structs
 from tests.edge.oip.fakes import Client, FakeAgent, idle, plain_picture, request_for
 
 from isthmus import ConfigError, Manifest, QueueFullError, open_bundle
@@ -245,6 +246,61 @@ async def test_another_agent_may_take_over_in_mid_flight(slow: FakeAgent, agent:
         assert first_score(await client.infer(request_for(plain_picture(8)))) == 8
         slow.frames[0].end()
         assert first_score(await first) == 7
+
+
+async def test_a_request_that_waited_while_the_model_changed_is_not_answered_by_another(
+    client: Client, agent: FakeAgent, other_bundle: Path
+) -> None:
+    """As where an agent that hands frames on has got another one behind it."""
+    other = open_bundle(other_bundle, "device").manifest
+
+    def change() -> None:
+        agent.manifest = other
+
+    agent.handed_in = change
+    for accepted in (1, 1):  # the second request comes too late at once
+        with pytest.raises(grpc.aio.AioRpcError, match="was replaced while") as refused:
+            await client.infer(request_for(plain_picture(0)))
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert len(agent.frames) == accepted
+
+
+async def test_a_frame_for_a_model_that_was_replaced_is_taken_back(
+    slow: FakeAgent, other_bundle: Path
+) -> None:
+    other = open_bundle(other_bundle, "device").manifest
+
+    def change() -> None:
+        slow.manifest = other
+
+    slow.handed_in = change
+    async with Endpoint(FREE_PORT, slow) as endpoint, Client(endpoint.addresses[0]) as client:
+        with pytest.raises(grpc.aio.AioRpcError, match="was replaced while"):
+            await client.infer(request_for(plain_picture(0)), timeout_s=20.0)
+        assert slow.frames[0].future.cancelled()
+
+
+async def test_the_same_model_opened_again_answers_who_waited(
+    client: Client, agent: FakeAgent
+) -> None:
+    def change() -> None:
+        agent.manifest = structs.replace(agent.manifest)
+
+    agent.handed_in = change
+    assert first_score(await client.infer(request_for(plain_picture(7)))) == 7
+
+
+async def test_a_request_of_more_numbers_than_the_model_takes_is_not_parsed(
+    client: Client,
+) -> None:
+    request = request_for(plain_picture(0))
+    del request.raw_input_contents[:]
+    contents = request.inputs[0].contents.uint_contents
+    contents.extend([7] * 32 * 32 * 3)
+    assert first_score(await client.infer(request)) == 7
+    contents.extend([7] * 32 * 32 * 3 * Limits().max_items)
+    with pytest.raises(grpc.aio.AioRpcError, match="more numbers than the model takes"):
+        await client.infer(request)
 
 
 async def test_health_is_told_and_watched(agent: FakeAgent) -> None:

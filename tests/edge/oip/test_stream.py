@@ -1,4 +1,4 @@
-"""ModelStreamInfer: many requests under way, each answered when it is ready."""
+"""ModelStreamInfer: many requests under way, answered in their order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from tests.edge.oip.fakes import Client, FakeAgent, StreamCall, idle, plain_picture, request_for
 
@@ -42,13 +43,15 @@ async def answer_in(call: StreamCall) -> pb.ModelStreamInferResponse:
     return response
 
 
-async def test_answers_come_as_they_are_ready_with_their_ids(served: Served) -> None:
+async def test_answers_come_in_the_order_of_their_requests(served: Served) -> None:
+    """So do Triton's, of models that are not decoupled: its clients need not look at ids."""
     call = served.client.stream()
     for index in range(3):
         await call.write(request_for(plain_picture(index), f"id {index}"))
     await served.came(3)
     for index in (2, 0, 1):
         served.agent.frames[index].end()
+    for index in range(3):
         assert (await answer_in(call)).infer_response.id == f"id {index}"
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
@@ -82,6 +85,40 @@ async def test_an_error_of_one_request_is_told_in_the_stream(served: Served) -> 
     served.agent.frames[0].end()
     told = await answer_in(call)
     assert (told.error_message, told.infer_response.id) == ("", "right")
+
+
+async def test_an_error_comes_in_its_turn(served: Served) -> None:
+    call = served.client.stream()
+    await call.write(request_for(plain_picture(0), "right"))
+    stranger = request_for(plain_picture(0), "wrong")
+    stranger.model_name = "nobody"
+    await call.write(stranger)
+    await call.done_writing()
+    await served.came(1)
+    served.agent.frames[0].end()
+    assert [(await answer_in(call)).infer_response.id for _ in range(2)] == ["right", "wrong"]
+
+
+async def test_an_answer_that_is_too_large_ends_no_stream(tiny_bundle: Path) -> None:
+    """What is under way beside it is answered."""
+    agent = FakeAgent(open_bundle(tiny_bundle, "device").manifest, at_once=False)
+    agent.labels = ("x" * 10_000,) * 10
+    limits = Limits(max_message_bytes=128 * 1024)
+    config = EndpointConfig(listen=("127.0.0.1:0",), limits=limits)
+    async with Endpoint(config, agent) as endpoint, Client(endpoint.addresses[0]) as client:
+        call = client.stream()
+        await call.write(request_for(plain_picture(7), "before"))
+        large = request_for(np.concatenate([plain_picture(7)] * 2), "large")
+        large.outputs.add(name="probabilities").parameters["classification"].int64_param = 10
+        await call.write(large)
+        await call.write(request_for(plain_picture(7), "behind"))
+        await asyncio.to_thread(agent.wait_for, 4)
+        for frame in agent.frames:
+            frame.end()
+        told = [await answer_in(call) for _ in range(3)]
+    assert [each.infer_response.id for each in told] == ["before", "large", "behind"]
+    assert [bool(each.error_message) for each in told] == [False, True, False]
+    assert "ask for fewer items or outputs" in told[1].error_message
 
 
 @pytest.mark.parametrize("wanted", [None, False, True])

@@ -59,7 +59,7 @@ def partly(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def names_of(bundle: Bundle, chain: int, runtimes: Runtimes) -> list[str]:
     record = bundle.manifest.chains[chain]
-    return [runtimes.of(bundle.path, record, segment).name for segment in record.segments]
+    return [runtimes.of(bundle.path, record, segment)[0].name for segment in record.segments]
 
 
 def test_the_plans_runtime_comes_first_where_it_is_installed(partly: Bundle) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from tests.edge.fakes import wide_item
 from tests.tinybundle import tiny_pictures
+from tests.twinbundle import build_twin_bundle
+from tests.widebundle import wide_items
 
-from isthmus import Bundle, Cut, ModelError, open_bundle
+from isthmus import Bundle, Cut, ModelError, RuntimeName, open_bundle
 from isthmus_edge import Agent, AgentConfig, Chains
-from isthmus_edge.runtimes import FoundRuntime, Graph, GraphFiles, Runtimes
+from isthmus_edge.runtimes import FoundRuntime, Graph, GraphFiles, Runtime, Runtimes
 from isthmus_edge.runtimes.onnx_runtime import OnnxRuntime
 
 
@@ -24,6 +26,15 @@ class Starved(OnnxRuntime):
         if files.onnx in self._refused:
             raise ModelError(f"{files.onnx}: ONNX Runtime cannot load it: bad allocation")
         return super().load(files, threads)
+
+
+class Older(OnnxRuntime):
+    """A LiteRT that does not know the files' operators yet."""
+
+    name: RuntimeName = "litert"
+
+    def load(self, files: GraphFiles, threads: int) -> Graph:
+        raise ModelError(f"{files.onnx}: too new")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +83,17 @@ def test_an_agent_with_little_memory_answers_with_what_it_has(wide_bundle: Path)
         assert agent.infer(wide_item(tiny_pictures(1)[0])).place == "device"
     assert "curves" not in kept
     assert {"local", "input", "floats", "pair"} <= kept
+
+
+def test_a_runtime_that_cannot_load_a_file_leaves_it_to_the_next(tmp_path: Path) -> None:
+    """An older LiteRT may lack an operator's version."""
+    bundle = open_bundle(build_twin_bundle(tmp_path / "bundle"), "device")
+    runtimes: list[Runtime] = [OnnxRuntime(), Older()]
+    older = [FoundRuntime(runtime.name, runtime, None) for runtime in runtimes]
+    local = Chains(bundle, 1, Runtimes("auto", older)).of(cut_of(bundle, "local"))
+    assert list(local.finish(wide_items(1)[0], 0)) == ["probabilities", "tone"]
+    with pytest.raises(ModelError, match="too new"):
+        Chains(bundle, 1, Runtimes("litert", older))
 
 
 def test_a_pinned_frame_has_its_chain_loaded_and_the_stalest_leaves(bundle: Bundle) -> None:

@@ -107,7 +107,12 @@ def test_what_remains_is_served(shop: Workshop, tried: Tried) -> None:
 def test_nothing_kept_is_one_segment_and_the_whole_network(shop: Workshop, tried: Tried) -> None:
     manifest = shop.manifest(tried, [])
     check(shop, manifest)
-    assert there(shop) == {"device/fp32-0.onnx", "cloud/tail-input.onnx", "record/note.json"}
+    assert there(shop) == {
+        "device/fp32-0.onnx",
+        "device/fp32-0.onnx.data",
+        "cloud/tail-input.onnx",
+        "record/note.json",
+    }
     assert [(cut.id, cut.depth) for cut in manifest.cuts] == [("input", 0), ("local", 1)]
 
 

@@ -322,7 +322,8 @@ def test_a_cut_that_is_not_kept_leaves_neither_segment_nor_stage_nor_tail(
     listed = {entry.path for entry in planned.plan.manifest.files if entry.side != "record"}
     (segment,) = planned.plan.manifest.chains[0].segments
     assert segment.tflite is not None
-    assert there == listed == {segment.file, segment.tflite.file, "cloud/tail-input.onnx"}
+    device = {segment.file, f"{segment.file}.data", segment.tflite.file}
+    assert there == listed == {*device, "cloud/tail-input.onnx"}
     assert planned.plan.record.rejected
 
 

@@ -101,6 +101,21 @@ def test_an_int8_head_that_is_slower_gives_way_to_the_fp32_one(
     assert edge_ms == {"joined": 5.5, "wide-fp32": 2, "wide-and-1-more-fp32": 4}
 
 
+def test_a_device_on_which_int8_is_slower_gets_fp32_heads_though_it_is_faster_here(
+    shop: Workshop, clock: Clock
+) -> None:
+    """What was timed here is carried over by what the device took in each precision."""
+    clock({"int8": (1, 2, 3, 4), "fp32": (2, 4, 6, 8)})
+    known = made_up_costs(shop.network)
+    slow_int8 = {"fp32": known.here["fp32"] * 2, "int8": known.here["int8"] * 6}
+    costs = replace(known, device=slow_int8)
+    cuts = [branched.cut_behind(shop.network, name) for name in PLACES]
+    result = shop.tried(cuts, shop.heads("int8", "fp32"), costs)
+    assert set(found(result).values()) == {"fp32"}
+    assert [c.figures.edge_ms for c in result.candidates] == [4, 8, 12]
+    assert [(t.int8_ms, t.fp32_ms) for t in result.head_times] == [(6, 4), (12, 8), (18, 12)]
+
+
 def test_a_gain_within_what_timings_repeat_to_is_none(shop: Workshop, clock: Clock) -> None:
     clock({"int8": (1.98, 3, 4, 5), "fp32": (2, 4, 6, 8)})
     assert found(tried(shop, "int8", "fp32"))["wide-fp32"] == "fp32"

@@ -9,7 +9,7 @@ from tests.partitioner.conftest import QUICK
 from tests.partitioner.profiles.test_node_times import made_up
 from tests.partitioner.workshop import made_up_costs
 
-from isthmus import ConfigError, DeviceProfile
+from isthmus import ConfigError, DeviceProfile, RuntimeName
 from isthmus_partitioner import Network, SampleSets
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.profiles.costs import node_costs
@@ -66,6 +66,79 @@ def test_a_profile_of_the_device_says_how_slow_it_is_in_each_precision(
     costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1])
     assert costs.factor("fp32") == pytest.approx(5)
     assert costs.factor("int8") == pytest.approx(10)
+
+
+def on_litert(network: Network, fp32_ms: float, head_ms: float) -> DeviceProfile:
+    known = profile(network, fp32_ms, head_ms)
+    networks = [
+        msgspec.structs.replace(times, runtime="litert", memory_bytes=5) for times in known.networks
+    ]
+    return msgspec.structs.replace(known, networks=tuple(networks))
+
+
+def both_runtimes(one: DeviceProfile, other: DeviceProfile) -> DeviceProfile:
+    return msgspec.structs.replace(one, networks=one.networks + other.networks)
+
+
+LITERT: dict[str, RuntimeName] = {"fp32": "litert", "head": "litert"}
+
+
+def test_heads_cost_what_their_runtime_takes_and_the_rest_keeps_the_pace_of_the_device(
+    network: Network, sets: SampleSets
+) -> None:
+    """Encoding is numpy: a faster runtime of heads makes it no faster."""
+    here = profile(network, 10.0, 4.0)
+    edge = both_runtimes(profile(network, 50.0, 40.0), on_litert(network, 25.0, 10.0))
+    costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1], LITERT)
+    assert costs.device["fp32"].sum() == pytest.approx(25)
+    assert (costs.factor("fp32"), costs.factor("int8")) == pytest.approx((2.5, 2.5))
+    assert (costs.pace("fp32"), costs.pace("int8")) == pytest.approx((5, 10))
+    assert costs.memory_factor("int8") == 5.0
+
+
+def test_the_pace_is_that_of_the_chosen_runtime_where_both_devices_have_it(
+    network: Network, sets: SampleSets
+) -> None:
+    here = both_runtimes(profile(network, 10.0, 4.0), on_litert(network, 8.0, 2.0))
+    edge = both_runtimes(profile(network, 50.0, 40.0), on_litert(network, 24.0, 8.0))
+    costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1], LITERT)
+    assert (costs.pace("fp32"), costs.pace("int8")) == pytest.approx((3, 4))
+
+
+def test_a_device_without_onnx_runtime_has_costs_and_a_pace(
+    network: Network, sets: SampleSets
+) -> None:
+    edge = on_litert(network, 30.0, 8.0)
+    for here, pace in (
+        (profile(network, 10.0, 4.0), (3.0, 2.0)),
+        (both_runtimes(profile(network, 10.0, 4.0), on_litert(network, 6.0, 2.0)), (5.0, 4.0)),
+    ):
+        costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1], LITERT)
+        assert costs.device["int8"].sum() == pytest.approx(8)
+        assert (costs.pace("fp32"), costs.pace("int8")) == pytest.approx(pace)
+
+
+def test_a_machine_that_stands_for_the_device_has_the_pace_of_its_factor(
+    network: Network, sets: SampleSets
+) -> None:
+    here = both_runtimes(profile(network, 10.0, 4.0), on_litert(network, 5.0, 1.0))
+    config = replace(HERE_ALONE, edge_factor=3.0)
+    costs = node_costs(network, here, None, None, config, sets.fitted[:1], LITERT)
+    assert costs.device["int8"].sum() == pytest.approx(3)
+    assert costs.factor("int8") == pytest.approx(3 / 4)
+    assert costs.pace("int8") == pytest.approx(3)
+    whole = replace(HERE_ALONE, edge_network_ms=100.0)
+    costs = node_costs(network, here, None, None, whole, sets.fitted[:1], LITERT)
+    assert costs.device["int8"].sum() == pytest.approx(100)
+
+
+def test_int8_may_be_slower_than_fp32_on_every_runtime_of_a_device(
+    network: Network, sets: SampleSets
+) -> None:
+    here = profile(network, 10.0, 4.0)
+    edge = both_runtimes(profile(network, 20.0, 30.0), on_litert(network, 18.0, 24.0))
+    costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1], LITERT)
+    assert costs.device["int8"].sum() > costs.device["fp32"].sum()
 
 
 def test_a_device_without_the_head_is_named_with_what_it_has(

@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 from tests.partitioner.networks import Builder, pictures, residual, saved, two_branches
 
 from isthmus import BundleError, ConfigError, ModelError, TensorSpec, sha256_of
-from isthmus.profiles import INPUTS_NAME, KIT_NAME, Kit, decode_kit
+from isthmus.profiles import ANSWERS_NAME, INPUTS_NAME, KIT_NAME, Kit, decode_kit
 from isthmus_partitioner.graph.network import Network, load_model
 from isthmus_partitioner.graph.surgery import initialisers
 from isthmus_partitioner.profiles import kit as kit_module
@@ -50,6 +51,12 @@ def written(read: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def record(folder: Path) -> Kit:
     return decode_kit((folder / KIT_NAME).read_bytes(), KIT_NAME)
+
+
+def read_array(folder: Path, name: str) -> NDArray[np.generic]:
+    with np.load(folder / ANSWERS_NAME, allow_pickle=False) as arrays:
+        found: NDArray[np.generic] = arrays[name]
+    return found
 
 
 def test_prefixes_end_behind_a_layer_and_its_activation_a_quarter_of_the_work_apart(
@@ -136,6 +143,38 @@ def test_a_kit_names_its_model_and_holds_a_few_items(read: Network, written: Pat
     assert {file.path: file.sha256 for file in kit.files} == {
         path.name: sha256_of(path) for path in written.iterdir() if path.name != KIT_NAME
     }
+
+
+def test_a_kit_holds_what_each_network_answers_in_onnx_runtime(
+    read: Network, tmp_path: Path
+) -> None:
+    """Of the network in another precision, its own answers."""
+    other = onnx.ModelProto()
+    other.CopyFrom(read.model)
+    for tensor in other.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.5), tensor.name))
+    folder = write_kit(read, {"fp32": read.model, "int8": other}, samples(), tmp_path / "kit")
+    assert (record(folder).outputs, record(folder).answered) == (read.outputs, 4)
+    with np.load(folder / ANSWERS_NAME, allow_pickle=False) as arrays:
+        assert sorted(arrays) == ["answer_0_0", "answer_1_0"]
+        for name, model in (("answer_0_0", read.model), ("answer_1_0", other)):
+            session = ort.InferenceSession(model.SerializeToString())
+            wanted = session.run(None, {"picture": pictures(6)[:4]})[0]
+            np.testing.assert_allclose(arrays[name], wanted, rtol=1e-4, atol=1e-6)
+    assert (read_array(folder, "answer_0_0") != read_array(folder, "answer_1_0")).any()
+
+
+def test_of_large_answers_a_kit_holds_fewer(
+    read: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (output,) = read.outputs
+    for most, answered in ((2 * output.nbytes, 2), (1, 1)):
+        monkeypatch.setattr(kit_module, "_MOST_ANSWER_BYTES", most)
+        folder = write_kit(read, {"fp32": read.model}, samples(), tmp_path / "kit")
+        assert (record(folder).items, record(folder).answered) == (4, answered)
+        assert read_array(folder, "answer_0_0").shape == (answered, *output.shape)
 
 
 def test_equal_networks_make_equal_kits(read: Network, written: Path, tmp_path: Path) -> None:

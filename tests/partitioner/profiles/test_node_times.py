@@ -55,6 +55,7 @@ def made_up(network: Network, ms: float = 10.0, **prefixes_ms: float) -> DeviceP
         high_ms=ms,
         memory_bytes=1,
         drift=0.0,
+        error=0.0,
         kernels=KERNELS,
     )
     prefixes = [
@@ -137,6 +138,58 @@ def test_a_network_too_quick_for_the_profiler_still_takes_its_time(chain: Networ
     times = node_ms(msgspec.structs.replace(profile, networks=(quick,)), "fp32", chain.model.graph)
     assert np.ptp(times) == 0
     assert times.sum() == pytest.approx(10.0)
+
+
+def elsewhere(profile: DeviceProfile, ms: float) -> DeviceProfile:
+    """The same on LiteRT, which tells nothing of its kernels."""
+    networks = [
+        msgspec.structs.replace(network, runtime="litert", ms=ms, low_ms=ms, high_ms=ms, kernels=())
+        for network in profile.networks
+    ]
+    prefixes = [msgspec.structs.replace(each, runtime="litert") for each in profile.prefixes]
+    return msgspec.structs.replace(profile, networks=tuple(networks), prefixes=tuple(prefixes))
+
+
+def test_a_runtime_without_kernels_takes_the_shares_of_one_that_has_them(chain: Network) -> None:
+    here, there = made_up(chain, 10.0), elsewhere(made_up(chain), 5.0)
+    graph = chain.model.graph
+    shared = node_ms(there, "fp32", graph, "litert", here)
+    assert shared == pytest.approx(node_ms(here, "fp32", graph) / 2)
+    alone = node_ms(there, "fp32", graph, "litert")
+    assert np.ptp(alone) == 0
+    assert alone.sum() == pytest.approx(5.0)
+
+
+def test_shares_of_others_add_up_to_the_prefixes_that_were_timed_there(chain: Network) -> None:
+    there = elsewhere(made_up(chain, a_relu=1.0), 4.0)
+    times = node_ms(there, "fp32", chain.model.graph, "litert", made_up(chain, a_relu=7.0))
+    named = zip(chain.model.graph.node, times, strict=True)
+    found = {node.name: float(ms) for node, ms in named if ms}
+    assert found == pytest.approx({"a": 1.0, "b": 2.0, "logits": 1.0})
+
+
+def test_prefixes_on_another_runtime_do_not_count(chain: Network) -> None:
+    """Its own kernels are preferred to those of `shape`, too."""
+    onnx_alone, both = made_up(chain), made_up(chain, a_relu=9.0)
+    litert = elsewhere(both, 4.0)
+    mixed = msgspec.structs.replace(
+        both, networks=(*both.networks, *litert.networks), prefixes=litert.prefixes
+    )
+    graph = chain.model.graph
+    same = node_ms(mixed, "fp32", graph, "onnxruntime", litert)
+    assert np.array_equal(same, node_ms(onnx_alone, "fp32", graph))
+
+
+def test_the_fastest_runtime_counts_unless_one_is_named(chain: Network) -> None:
+    known = made_up(chain)
+    both = msgspec.structs.replace(
+        known, networks=(*known.networks, *elsewhere(known, 4.0).networks)
+    )
+    graph = chain.model.graph
+    assert node_ms(both, "fp32", graph).sum() == pytest.approx(4.0)
+    assert node_ms(both, "fp32", graph, "onnxruntime").sum() == pytest.approx(10.0)
+    with pytest.raises(ConfigError, match=r"'fp32' on tflite-runtime, it has: fp32 on onnx"):
+        node_ms(both, "fp32", graph, "tflite-runtime")
 
 
 def test_a_network_that_was_not_measured_is_named_with_those_that_were(chain: Network) -> None:

@@ -13,6 +13,7 @@ from tests.partitioner.workshop import made_up_costs
 from isthmus_partitioner import Network, Profile
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.profiles.profile import profile_of
+from isthmus_partitioner.profiles.runtime_choice import RuntimeNote
 
 
 def made(network: Network, costs: NodeCosts | None = None) -> Profile:
@@ -84,3 +85,18 @@ def test_a_profile_survives_json(network: Network) -> None:
     found = made(network)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Profile) == found
     assert np.isfinite([row.fp32_ms for row in found.nodes]).all()
+
+
+def test_a_profile_tells_of_every_runtime_and_counts_the_memory_of_the_one_that_runs(
+    network: Network,
+) -> None:
+    device = made_up(network)
+    (times,) = device.networks
+    other = msgspec.structs.replace(times, runtime="litert", memory_bytes=7, ms=99.0, high_ms=99.0)
+    both = msgspec.structs.replace(device, networks=(times, other))
+    note = RuntimeNote(network="fp32", runtime="litert", times=(), reason="told to")
+    costs = made_up_costs(network)
+    found = profile_of(network, costs, both, "a server", "int8", (note,))
+    assert found.runtimes == (note,)
+    assert found.memory_bytes == {"fp32": 7}
+    assert profile_of(network, costs, both, "a server", "int8").memory_bytes == {"fp32": 1}

@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.partitioner.conftest import Planned
+from tests.twinbundle import build_twin_bundle
 
 from isthmus import sha256_of
 from isthmus_partitioner import write_bundle
 from isthmus_partitioner.report.inspection import inspect_bundle, render_inspection
-from isthmus_partitioner.report.words import goals_words
+from isthmus_partitioner.report.words import bytes_words, goals_words
 
 PLAN = "record/plan.json"
 
@@ -74,3 +75,19 @@ def test_a_plan_that_is_too_large_is_not_read(
 ) -> None:
     monkeypatch.setattr("isthmus_partitioner.report.inspection._MOST_PLAN_BYTES", 100)
     assert inspect_bundle(bundle).goals is None
+
+
+def test_a_chain_is_shown_with_its_runtime_and_the_forms_of_its_segments(tmp_path: Path) -> None:
+    without = {"device/curved-2.onnx"}
+    inspection = inspect_bundle(build_twin_bundle(tmp_path / "twins", without))
+    (table,) = (t for t in render_inspection(inspection).split("\n\n") if t.startswith("Chains"))
+    rows = iter(table.splitlines()[3:])
+    sizes = {file.path: bytes_words(file.size_bytes) for file in inspection.files}
+    for chain in inspection.manifest.chains:
+        for index, segment in enumerate(chain.segments):
+            row, form = next(rows), segment.tflite
+            assert f" {segment.file} " in row
+            assert ("LiteRT" in row) is (index == 0)
+            assert (form is None) is (segment.file in without)
+            assert form is None or f" {sizes[form.file]} " in row
+    assert list(rows) == []

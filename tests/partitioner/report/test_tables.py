@@ -11,6 +11,7 @@ from isthmus import Encoding, Lossless, Picture, Raw, Symbols
 from isthmus_partitioner import Network, Plan, render_plan, render_profile
 from isthmus_partitioner.planning.records import TransformNote
 from isthmus_partitioner.profiles.profile import profile_of
+from isthmus_partitioner.profiles.runtime_choice import RuntimeNote, RuntimeTime
 from isthmus_partitioner.report.words import goals_words
 from isthmus_partitioner.wire.bottleneck import Verdict
 
@@ -168,3 +169,39 @@ def test_a_profile_shows_every_layer_that_takes_time(network: Network) -> None:
     small = made_up_costs(network, here_ms=1e-9)
     nothing = render_profile(profile_of(network, small, made_up(network), "a server", "mixed"))
     assert not any(line.startswith("inner ") for line in nothing.splitlines())
+
+
+NOTE = RuntimeNote(
+    network="head",
+    runtime="litert",
+    times=(RuntimeTime(runtime="litert", ms=4.0), RuntimeTime(runtime="onnxruntime", ms=8.4)),
+    reason="on the device LiteRT runs the int8 heads 2.1 times as fast as ONNX Runtime",
+)
+
+
+def test_each_network_is_shown_on_each_runtime_with_a_star_where_it_runs(
+    network: Network, planned: Planned
+) -> None:
+    plain = msgspec.structs.replace(
+        NOTE, network="fp32", runtime="onnxruntime", times=NOTE.times[1:]
+    )
+    costs = made_up_costs(network)
+    known = profile_of(network, costs, made_up(network), "a server", "mixed", (plain, NOTE))
+    shown = render_profile(known).splitlines()
+    assert f"{NOTE.reason}." in shown
+    plan = with_record(planned.plan, runtimes=(plain, NOTE), precision="mixed")
+    for lines in (shown, render_plan(plan).splitlines()):
+        (title,) = (line for line in lines if line.startswith("whole network (ms; * runs it)"))
+        assert title.split()[-3:] == ["ONNX", "Runtime", "LiteRT"]
+        assert ["fp32", "*8.40"] in [line.split() for line in lines]
+        assert ["mixed", "8.40", "*4.00"] in [line.split() for line in lines]
+
+
+def test_the_runtime_of_each_chain_is_shown(planned: Planned) -> None:
+    manifest = planned.plan.manifest
+    chains = tuple(msgspec.structs.replace(c, runtime="litert") for c in manifest.chains)
+    plan = msgspec.structs.replace(
+        planned.plan, manifest=msgspec.structs.replace(manifest, chains=chains)
+    )
+    (line,) = (row for row in render_plan(plan).splitlines() if row.startswith("Chains: "))
+    assert line == f"Chains: {', '.join(f'{chain.id} on LiteRT' for chain in chains)}."

@@ -86,6 +86,16 @@ def test_integers_that_only_move_stay_integers() -> None:
     assert kinds == {"RESHAPE", "TRANSPOSE", "GATHER"}
 
 
+def test_channels_are_put_in_order_as_planes() -> None:
+    kinds = [kind for kind, _ in operators(REALS["channels in another order"])]
+    assert kinds == ["CONV_2D", "TRANSPOSE", "GATHER"]
+
+
+def test_a_few_of_many_channels_are_taken_where_they_are() -> None:
+    kinds = [kind for kind, _ in operators(REALS["a few of many channels"])]
+    assert kinds == ["CONV_2D", "GATHER"]
+
+
 def test_a_bias_that_integers_would_round_is_added_to_reals() -> None:
     """Then the answer is that of ONNX Runtime to the bit, and not one step off now and then."""
     model = graph(

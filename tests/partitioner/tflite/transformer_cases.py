@@ -189,6 +189,12 @@ REALS: Mapping[str, onnx.ModelProto] = {
         w=weights(4, 3, 3, 3),
         places=numbers(2, 0, 3, 1),
     ),
+    "a few of many channels": graph(
+        """g (float[1,3,8,8] x) => (float y) {
+            c = Conv <pads=[1,1,1,1]> (x, w) y = Gather <axis=1> (c, places) }""",
+        w=weights(16, 3, 3, 3),
+        places=numbers(9, 0, 3),
+    ),
     "channels behind the height": graph(
         """g (float[1,3,8,8] x) => (float y) {
             c = Conv <pads=[1,1,1,1]> (x, w) y = Transpose <perm=[0,2,1,3]> (c) }""",

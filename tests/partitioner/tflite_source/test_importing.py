@@ -16,7 +16,7 @@ from tests.partitioner.tflite_source.tflites import (
     with_fields,
 )
 
-from isthmus import ModelError
+from isthmus import ModelError, sha256_of
 from isthmus_models import audio
 from isthmus_partitioner import load_model
 from isthmus_partitioner.runtime import AnyArray, open_session, run_one
@@ -198,6 +198,34 @@ def test_a_network_that_was_lowered_comes_back(file: Path, tmp_path: Path) -> No
         assert np.allclose(before.astype(np.float64), after, atol=1e-4)
 
 
-def test_the_reader_of_onnx_files_says_what_to_do_with_one_of_tflite(file: Path) -> None:
-    with pytest.raises(ModelError, match=r"a TFLite file; make an ONNX file of it with isthmus_"):
-        load_model(small_network().save(file))
+def test_a_tflite_file_is_a_network_like_any_other(file: Path) -> None:
+    network = load_model(small_network().save(file))
+    assert (network.path, network.sha256) == (file, sha256_of(file))
+    assert network.batches
+    assert network.notes[0].startswith("imported from TFLite, 7 operations")
+    image = np.random.default_rng(1).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    names = [spec.name for spec in network.outputs]
+    session = open_session(network.model, threads=1)
+    (found,) = run_one(session, {network.inputs[0].name: image}, names)
+    for item, answer in zip(image, found, strict=True):
+        (wanted,) = answers_of(file, [item[None]])
+        assert np.allclose(answer, wanted[0], atol=1e-5)
+
+
+def test_a_quantised_tflite_file_says_so_among_the_networks_notes(file: Path) -> None:
+    network = load_model(quantised_network().save(file))
+    assert network.inputs[0].data_type == "uint8"
+    assert [note.partition(":")[0] for note in network.notes[1:3]] == [
+        "the file is quantised",
+        "input 'in0' is int8 in the file",
+    ]
+
+
+def test_a_tflite_file_by_another_name_is_known(tmp_path: Path) -> None:
+    assert load_model(small_network().save(tmp_path / "model.bin")).inputs[0].shape == (8, 8, 3)
+
+
+def test_a_damaged_tflite_file_is_no_network(file: Path) -> None:
+    file.write_bytes(small_network().data()[:400])
+    with pytest.raises(ModelError, match=r"model\.tflite.*damaged"):
+        load_model(file)

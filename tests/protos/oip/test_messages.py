@@ -9,8 +9,9 @@ from tests.protos.oip.models import picture_of, raw_request
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from isthmus.oip.messages import health_pb, pb
-from isthmus.oip.wire import MAX_FIELDS, parsed
+from isthmus.oip.wire import MAX_FIELDS, MAX_SHAPE_BYTES, parsed
 
+InputTensor = pb.ModelInferRequest.InferInputTensor
 OURS = sorted(vars(pb))
 NOT_OURS = {"ModelTransactionPolicy"}
 
@@ -84,11 +85,43 @@ def test_fields_of_inner_messages_count_too() -> None:
     assert parsed(pb.ModelInferRequest, request.SerializeToString()) == request
 
 
-def test_packed_contents_count_as_one_field() -> None:
-    tensor = pb.ModelInferRequest.InferInputTensor()
-    tensor.contents.int_contents.extend(range(10 * MAX_FIELDS))
+@pytest.mark.parametrize(
+    "field",
+    [
+        "bool_contents",
+        "int_contents",
+        "int64_contents",
+        "uint_contents",
+        "uint64_contents",
+        "fp32_contents",
+        "fp64_contents",
+    ],
+)
+def test_packed_contents_are_one_field_of_as_many_numbers_as_are_allowed(field: str) -> None:
+    tensor = InputTensor()
+    getattr(tensor.contents, field).extend([0, 1] * MAX_FIELDS)
+    if field in {"int_contents", "int64_contents"}:
+        getattr(tensor.contents, field)[0] = -1  # ten bytes
     request = pb.ModelInferRequest(inputs=[tensor])
-    assert parsed(pb.ModelInferRequest, request.SerializeToString()) == request
+    raw = request.SerializeToString()
+    assert parsed(pb.ModelInferRequest, raw, 2 * MAX_FIELDS) == request
+    assert parsed(pb.ModelInferRequest, raw, 2 * MAX_FIELDS - 1) is None
+
+
+def test_all_packed_contents_of_a_message_count_together() -> None:
+    tensor = InputTensor()
+    tensor.contents.fp32_contents.extend([1.0] * 10)
+    raw = pb.ModelInferRequest(inputs=[tensor, tensor]).SerializeToString()
+    assert parsed(pb.ModelInferRequest, raw, 20) is not None
+    assert parsed(pb.ModelInferRequest, raw, 19) is None
+
+
+def test_a_shape_is_no_longer_than_any_tensor_has_dimensions() -> None:
+    """A dimension is one byte on the wire and eight in memory."""
+    for dimensions, is_taken in ((MAX_SHAPE_BYTES, True), (MAX_SHAPE_BYTES + 1, False)):
+        request = pb.ModelInferRequest(inputs=[InputTensor(shape=[1] * dimensions)])
+        found = parsed(pb.ModelInferRequest, request.SerializeToString(), 10**9)
+        assert (found == request) is is_taken
 
 
 def test_the_committed_descriptors_hold_both_files() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -29,9 +29,12 @@ from isthmus import (
     TensorSpec,
     WireError,
 )
-from isthmus.oip import Limits, RefusalError, Service
+from isthmus.oip import Limits, RefusalError, Reply, Service, Tensor
 from isthmus.oip.messages import pb
 from isthmus.oip.refusal import Status
+from isthmus.oip.responses import set_parameter
+from isthmus.oip.service import ENVELOPE_BYTES
+from isthmus.oip.streams import FINAL
 from isthmus.oip.wire import parsed
 
 RequestedOutput = pb.ModelInferRequest.InferRequestedOutputTensor
@@ -94,13 +97,51 @@ async def test_a_classification_holds_the_greatest_values_with_labels() -> None:
     assert response.raw_output_contents[0] == expected
 
 
+def classified(output: TensorSpec) -> RequestedOutput:
+    wanted = RequestedOutput(name=output.name)
+    wanted.parameters["classification"].int64_param = 2
+    return wanted
+
+
+@pytest.mark.parametrize(
+    ("inputs", "items", "shape"),
+    [((PICTURE,), 1, [1, 2]), ((PICTURE, GAIN), 1, [2]), ((PICTURE, GAIN), 2, [2, 2])],
+)
+async def test_a_classification_has_a_batch_dimension_where_the_model_has_one(
+    inputs: tuple[TensorSpec, ...], items: int, shape: list[int]
+) -> None:
+    request = raw_request(picture=picture_of(7, items))
+    if GAIN not in inputs:
+        without("gain")(request)
+    request.outputs.append(classified(SCORES))
+    response = await Service(Listed(FakeModel(inputs=inputs))).infer(request)
+    assert list(response.outputs[0].shape) == shape
+
+
+async def test_each_item_has_its_own_classes_wherever_the_batch_dimension_is() -> None:
+    last = TensorSpec(name="scores", data_type="float32", shape=(4,), batch_axis=1)
+    request = raw_request(picture=picture_of(7, 2))
+    request.outputs.append(classified(last))
+    response = await Service(Listed(Sideways(outputs=(last,)))).infer(request)
+    assert b"10.000000:3" in response.raw_output_contents[0]
+    assert b"11.000000:3" in response.raw_output_contents[0]
+
+
+class Sideways(FakeModel):
+    """Its scores are a column."""
+
+    def _reply(self, tensors: Mapping[str, Tensor]) -> Reply:
+        reply = super()._reply(tensors)
+        return Reply({"scores": reply.outputs["scores"].T}, {}, reply.labels)
+
+
 async def test_more_classes_than_there_are_become_all() -> None:
     request = raw_request(picture=picture_of(0))
     wanted = RequestedOutput(name="scores")
     wanted.parameters["classification"].int64_param = 2**62
     request.outputs.append(wanted)
     response = await Service(Listed(FakeModel())).infer(request)
-    assert list(response.outputs[0].shape) == [1, 4]
+    assert list(response.outputs[0].shape) == [4]
 
 
 async def test_the_shorter_of_timeout_and_deadline_is_the_items_deadline() -> None:
@@ -319,6 +360,7 @@ async def test_no_more_than_the_bound_is_answered_at_once() -> None:
 
 async def test_no_more_bytes_than_the_bound_are_held_at_once() -> None:
     request = raw_request(picture=picture_of(0))
+    request.parameters["note"].string_param = "x" * 1000  # larger than its answer
     size = request.ByteSize()
     model = FakeModel(gate=asyncio.Event())
     limits = Limits(max_bytes=2 * size - 1, max_message_bytes=size)
@@ -375,7 +417,38 @@ async def test_a_server_without_models_is_live_and_not_ready() -> None:
     assert (await service.model_ready(pb.ModelReadyRequest(name="fake"))).ready
 
 
-async def test_metadata_and_configuration_show_the_shapes_of_a_batch_of_one() -> None:
+async def test_an_answer_that_fits_into_no_message_is_refused_before_it_is_sent() -> None:
+    request = raw_request(picture=picture_of(0, 2))
+    size = (await Service(Listed(FakeModel())).infer(request)).ByteSize()
+    limits = Limits(max_message_bytes=size + ENVELOPE_BYTES)
+    assert await Service(Listed(FakeModel()), limits).infer(request)
+    service = Service(Listed(FakeModel()), Limits(max_message_bytes=size + ENVELOPE_BYTES - 1))
+    with pytest.raises(RefusalError, match="ask for fewer items") as refused:
+        await service.infer(request)
+    assert refused.value.status == "RESOURCE_EXHAUSTED"
+
+
+def test_the_envelope_of_a_stream_is_no_larger_than_is_thought() -> None:
+    response = pb.ModelInferResponse(raw_output_contents=[bytes(2**21)])
+    size = response.ByteSize()
+    set_parameter(response, FINAL, value=True)
+    enveloped = pb.ModelStreamInferResponse(infer_response=response)
+    assert enveloped.ByteSize() <= size + ENVELOPE_BYTES
+
+
+async def test_a_model_with_batches_in_front_says_how_many_and_what_is_a_picture() -> None:
+    service = Service(Listed(FakeModel(inputs=(PICTURE,))), Limits(max_items=5))
+    told = await service.model_metadata(pb.ModelMetadataRequest(name="fake"))
+    assert [list(each.shape) for each in told.inputs] == [[-1, 2, 2, 3]]
+    assert [list(each.shape) for each in told.outputs] == [[-1, 4], [-1]]
+    config = (await service.model_config(pb.ModelConfigRequest(name="fake"))).config
+    assert config.max_batch_size == 5
+    assert [list(each.dims) for each in config.input] == [[2, 2, 3]]
+    assert [list(each.dims) for each in config.output] == [[4], []]
+    assert [each.format for each in config.input] == [pb.ModelInput.FORMAT_NHWC]
+
+
+async def test_without_batches_in_front_the_shapes_are_those_of_a_batch_of_one() -> None:
     service = Service(Listed(FakeModel()))
     told = await service.model_metadata(pb.ModelMetadataRequest(name="fake"))
     assert (told.platform, list(told.versions)) == ("isthmus", ["1"])
@@ -387,6 +460,15 @@ async def test_metadata_and_configuration_show_the_shapes_of_a_batch_of_one() ->
     assert [list(each.dims) for each in config.input] == [[1, 2, 2, 3], []]
     assert [list(each.dims) for each in config.output] == [[1, 4], [1]]
     assert config.max_batch_size == 0
+    assert [each.format for each in config.input] == [pb.ModelInput.FORMAT_NONE] * 2
+
+
+def test_a_request_may_hold_as_many_numbers_as_the_largest_model_takes() -> None:
+    models = Listed()
+    service = Service(models, Limits(max_items=5))
+    assert service.most_elements == 0
+    models.models = [FakeModel(), FakeModel(inputs=(GAIN,))]
+    assert service.most_elements == 5 * (PICTURE.size + 1)
 
 
 async def test_what_was_answered_and_refused_is_counted() -> None:

@@ -10,7 +10,7 @@ FINGERPRINT = "f" * 64
 WINDOW = 3
 IDENTITY = Identity("one", FINGERPRINT)
 SILENCE_S = 1.5
-LIMITS = ServiceLimits(keep_bytes=100)
+LIMITS = ServiceLimits(keep_bytes=100, padding_bytes=64, stream_padding_bytes=160)
 
 
 def terms(window: int = WINDOW, fingerprint: str = FINGERPRINT) -> pb.Welcome:
@@ -57,8 +57,12 @@ def cancel(*sequences: int) -> pb.EdgeMessage:
     return pb.EdgeMessage(cancel=pb.Cancel(sequences=sequences))
 
 
-def beat(number: int = 1, settled_through: int = 0) -> pb.EdgeMessage:
-    return pb.EdgeMessage(heartbeat=pb.Heartbeat(id=number, settled_through=settled_through))
+def beat(number: int = 1, settled_through: int = 0, answer_bytes: int = 0) -> pb.EdgeMessage:
+    return pb.EdgeMessage(
+        heartbeat=pb.Heartbeat(
+            id=number, settled_through=settled_through, answer_bytes=answer_bytes
+        )
+    )
 
 
 def audit(sequence: int) -> pb.EdgeMessage:

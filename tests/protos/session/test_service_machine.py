@@ -41,6 +41,7 @@ class AnyDevice(RuleBasedStateMachine):
         self.engine: set[int] = set()
         self.asked: Counter[int] = Counter()  # frames of this stream, and those held for it
         self.told: Counter[int] = Counter()  # their Results and Errors
+        self.padded = 0  # bytes of answers, on this stream
         self.checking = False
         self.newest = 8
         self.settled = 0
@@ -60,6 +61,7 @@ class AnyDevice(RuleBasedStateMachine):
                 case Greet(message):
                     self.asked = Counter(message.welcome.held)
                     self.told.clear()
+                    self.padded = 0
                 case Reply(message):
                     assert self.connected
                     self.tell(message)
@@ -147,9 +149,14 @@ class AnyDevice(RuleBasedStateMachine):
         self.receive(say.cancel(*sequences))
         assert not self.connected or not self.engine & set(sequences)
 
-    @rule(settled=SETTLED)
-    def beat(self, settled: int) -> None:
-        self.receive(say.beat(4, settled))
+    @rule(settled=SETTLED, asked=st.integers(0, 99) | st.just(2**32 - 1))
+    def beat(self, settled: int, asked: int = 0) -> None:
+        for event in self.receive(say.beat(4, settled, asked)):
+            if isinstance(event, Reply):
+                given = event.message.heartbeat.answer_bytes
+                left = say.LIMITS.stream_padding_bytes - self.padded
+                assert given == min(asked, say.LIMITS.padding_bytes, left)
+                self.padded += given
 
     @rule()
     def ask_for_an_audit(self) -> None:
@@ -284,7 +291,9 @@ MOVES: dict[Move[AnyDevice], int] = {
     fail_one: 4,
     lambda machine, random: machine.come_back(some(machine, random)): 6,
     lambda machine, random: machine.cancel(some(machine, random)): 3,
-    lambda machine, random: machine.beat(machine.newest - random.randint(0, 8)): 3,
+    lambda machine, random: machine.beat(
+        machine.newest - random.randint(0, 8), random.choice((0, 1, 50, 2**32 - 1))
+    ): 3,
     lambda machine, random: machine.answer_what_was_given_up(random.randint(0, 8)): 1,
     lambda machine, _: machine.ask_for_an_audit(): 2,
     lambda machine, _: machine.checking and machine.tell_the_verdict(): 2,

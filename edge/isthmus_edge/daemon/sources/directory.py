@@ -3,8 +3,11 @@ says which are whole."""
 
 import os
 import queue
+import stat
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +22,9 @@ CHECK_S = 5.0  # how often to see whether the folder is still there, while nothi
 
 __all__ = ["DirectorySource", "Happening", "Watch", "open_directory"]
 
-Happening = tuple[str, Path]  # what (as watchdog calls it), and to which file; "stop" ends it
+# What (as watchdog calls it), and to which file; "gone" is for folders, "stop" ends it.
+Happening = tuple[str, Path]
+_Identity = tuple[int, int]  # device and inode of a folder
 
 
 class Watch(Protocol):
@@ -51,8 +56,9 @@ def _watching(events: Any, observer: Any, folder: Path) -> StartWatch:
         class Handler(events.FileSystemEventHandler):  # type: ignore[misc]
             def on_any_event(self, event: Any) -> None:
                 if event.is_directory:
-                    return
-                if event.event_type == "moved":
+                    if event.event_type == "deleted":
+                        tell(("gone", Path(os.fsdecode(event.src_path))))
+                elif event.event_type == "moved":
                     tell(("deleted", Path(os.fsdecode(event.src_path))))
                     tell(("renamed", Path(os.fsdecode(event.dest_path))))
                 else:
@@ -98,15 +104,22 @@ class DirectorySource:
         self._tell = tell
         self._watching = watching
         self._clock = clock
-        self._happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self._happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()  # of one opening
+        self._is_stopped = threading.Event()
         self._arrivals = Arrivals(section.settle_s)
         self._skip_what_is_there()
 
     def items(self) -> Generator[Item | None]:
         """Each picture, when all of it is there."""
+        self._happenings = queue.SimpleQueue()
+        if self._is_stopped.is_set():  # or `stop` finds the new queue
+            return
         folder = self._section.path
-        if not folder.is_dir():
-            raise SourceLostError(f"{folder}: no such folder; make it, or mount what holds it")
+        identity = _identity(folder)
+        if identity is None:
+            raise SourceLostError(
+                f"{folder}: no such folder that this user may see; make it, or mount what holds it"
+            )
         try:
             watch = self._watching(self._happenings.put)
         except OSError as error:
@@ -118,39 +131,48 @@ class DirectorySource:
             for path in self._pictures():
                 self._arrivals.appeared(path, self._clock())
             yield None
-            yield from self._as_they_come()
+            yield from self._as_they_come(identity)
         finally:
             watch.stop()
 
     def stop(self) -> None:
         """Give no further picture."""
+        self._is_stopped.set()
         self._happenings.put(("stop", self._section.path))
 
     def _skip_what_is_there(self) -> None:
         """Now, not when the thread gets to it: what comes in between is new."""
         section = self._section
         wanted = section.when_done != "keep" if section.existing is None else section.existing
-        if not wanted and section.path.is_dir():
+        if wanted:
+            return
+        with suppress(SourceLostError):  # `items` says it
             for path in self._pictures():
                 if version := _version(path):
                     self._arrivals.skip(path, version)
 
     def _pictures(self) -> list[Path]:
-        return sorted(path for path in self._section.path.iterdir() if _is_picture(path))
+        folder = self._section.path
+        try:
+            return sorted(path for path in folder.iterdir() if _is_picture(path))
+        except OSError as error:
+            raise SourceLostError(
+                f"{folder}: cannot be listed ({error.strerror}); see that this user may read it"
+            ) from error
 
-    def _as_they_come(self) -> Iterator[Item]:
+    def _as_they_come(self, identity: _Identity) -> Iterator[Item]:
         while True:
             try:
                 what, path = self._happenings.get(timeout=self._patience_s())
             except queue.Empty:
                 what, path = "", self._section.path
             if what == "stop":
-                self.stop()  # for good: the next call ends, too
                 return
             if _is_picture(path):
                 self._note(what, path)
-            if not self._section.path.is_dir():
-                raise SourceLostError(f"{self._section.path}: the folder is gone")
+            folder = self._section.path
+            if (what, path) == ("gone", folder) or _identity(folder) != identity:
+                raise SourceLostError(f"{folder}: the folder is gone, or another one by now")
             yield from self._whole_ones()
 
     def _patience_s(self) -> float:
@@ -175,14 +197,21 @@ class DirectorySource:
 
     def _whole_ones(self) -> Iterator[Item]:
         for path in self._arrivals.pending:
-            if self._arrivals.looked(path, _version(path), self._clock()):
-                yield Item(path.name, path, self._section.deadline_ms, _Settling(self, path))
+            version = _version(path)
+            if self._arrivals.looked(path, version, self._clock()) and version is not None:
+                settling = _Settling(self, path, version)
+                yield Item(path.name, path, self._section.deadline_ms, settling)
 
-    def settle(self, path: Path, fate: Fate) -> None:
-        """Move or delete what was answered; what has no answer that was written down stays."""
+    def settle(self, path: Path, version: Version, fate: Fate) -> None:
+        """Move or delete what was answered; what has no answer that was written down stays.
+
+        So does another version that came meanwhile: its turn is still to come.
+        """
         section = self._section
         target = {"answered": section.done, "unreadable": section.failed}.get(fate)
         try:
+            if _version(path) != version:
+                return
             if target is not None:
                 target.mkdir(parents=True, exist_ok=True)
                 path.rename(_free(target / path.name))
@@ -196,18 +225,28 @@ class DirectorySource:
 class _Settling:
     """What is to be done with one file in the end."""
 
-    __slots__ = ("_path", "_source")
+    __slots__ = ("_path", "_source", "_version")
 
-    def __init__(self, source: DirectorySource, path: Path) -> None:
+    def __init__(self, source: DirectorySource, path: Path, version: Version) -> None:
         self._source = source
         self._path = path
+        self._version = version
 
     def __call__(self, fate: Fate) -> None:
-        self._source.settle(self._path, fate)
+        self._source.settle(self._path, self._version, fate)
 
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+
+
+def _identity(folder: Path) -> _Identity | None:
+    """Which folder it is: a path may get another one, made anew or mounted over it."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
 
 
 def _version(path: Path) -> Version | None:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import os
 import select
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -32,22 +33,38 @@ class StdinSource:
     def __init__(self, section: StdinSection, descriptor: int = 0) -> None:
         self._section = section
         self._descriptor = descriptor
-        self._woken, self._wake = os.pipe()
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._wake: int | None = None  # writing to it wakes whoever waits for a line
 
     def items(self) -> Generator[Item | None]:
         """One for each line that is not empty; a line that says nothing sensible is unreadable."""
-        yield None
-        for number, line in enumerate(self._lines(), 1):
-            if line.strip():
-                yield item_of_line(line.strip(), number, self._section)
+        with self._lock:
+            if self._is_stopped:
+                return
+            woken, wake = os.pipe()
+            self._wake = wake
+        try:
+            yield None
+            for number, line in enumerate(self._lines(woken), 1):
+                if line.strip():
+                    yield item_of_line(line.strip(), number, self._section)
+        finally:
+            with self._lock:
+                os.close(wake)
+                os.close(woken)
+                self._wake = None
 
     def stop(self) -> None:
         """End, also while waiting for a line."""
-        os.write(self._wake, b"!")
+        with self._lock:
+            self._is_stopped = True
+            if self._wake is not None:
+                os.write(self._wake, b"!")
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, woken: int) -> Iterator[bytes]:
         rest = b""
-        while self._has_news():
+        while self._has_news(woken):
             chunk = os.read(self._descriptor, CHUNK_BYTES)
             if not chunk:
                 yield rest
@@ -56,11 +73,11 @@ class StdinSource:
             yield from whole
             if len(rest) > MAX_LINE_BYTES:
                 yield TOO_LONG
-                rest = yield from self._behind_the_line()
+                rest = yield from self._behind_the_line(woken)
 
-    def _behind_the_line(self) -> Generator[bytes, None, bytes]:
+    def _behind_the_line(self, woken: int) -> Generator[bytes, None, bytes]:
         """Drop the rest of a line; what has come of the next one."""
-        while self._has_news() and (chunk := os.read(self._descriptor, CHUNK_BYTES)):
+        while self._has_news(woken) and (chunk := os.read(self._descriptor, CHUNK_BYTES)):
             _, end, rest = chunk.partition(b"\n")
             if end:
                 *whole, rest = rest.split(b"\n")
@@ -68,9 +85,9 @@ class StdinSource:
                 return rest
         return b""
 
-    def _has_news(self) -> bool:
-        ready, _, _ = select.select([self._descriptor, self._woken], [], [])
-        return self._woken not in ready
+    def _has_news(self, woken: int) -> bool:
+        ready, _, _ = select.select([self._descriptor, woken], [], [])
+        return woken not in ready
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,7 +109,7 @@ def item_of_line(line: bytes, number: int, section: StdinSection) -> Item:
         return Item(text, Path(text), section.deadline_ms)
     try:
         asked = msgspec.json.decode(line, type=_Line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         reason = f"longer than {MAX_LINE_BYTES:,} bytes" if line == TOO_LONG else str(error)
         return Item(name, PictureError(f"{name}: {reason}; {_USAGE}"))
     name = name if asked.id is None else str(asked.id)

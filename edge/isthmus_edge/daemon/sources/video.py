@@ -99,6 +99,8 @@ class CameraSource:
         self._section = section
         self._open = open_frames
         self._slot = _Slot()
+        self._reader: threading.Thread | None = None
+        self._is_stopped = threading.Event()
         self._number = 0
         self._dropped = 0
 
@@ -109,25 +111,28 @@ class CameraSource:
 
     def items(self) -> Generator[Item | None]:
         """The newest frame, whenever somebody asks for one."""
-        if self._slot.is_closed:
-            return
         self._dropped, self._slot = self.dropped, _Slot()
-        reader = threading.Thread(
+        if self._is_stopped.is_set():  # or `stop` finds the new slot
+            return
+        if self._reader is not None and self._reader.is_alive():  # one that hangs, never two
+            raise SourceLostError("its driver still hangs; plug the camera in again")
+        self._reader = threading.Thread(
             target=_read_into, args=(self._slot, self._open), name=self._name, daemon=True
         )
-        reader.start()
+        self._reader.start()
         while (frame := self._slot.take(self._section.silence_s)) is not None:
             self._number += 1
             yield Item(f"{self._name}#{self._number}", frame, self._section.deadline_ms)
 
     def stop(self) -> None:
         """Give no further frame; the reader ends with the frame that it waits for."""
+        self._is_stopped.set()
         self._slot.close()
 
 
 @dataclass(slots=True)
 class _Slot:
-    """Room for one frame between the thread that reads and the one that asks."""
+    """Room for one frame between the thread that reads and the one that asks; for one opening."""
 
     dropped: int = 0
     is_closed: bool = False
@@ -156,14 +161,17 @@ class _Slot:
             self._changed.notify()
 
     def take(self, patience_s: float) -> Frame | None:
-        """The newest frame, None after `close`; SourceLostError when there will be none."""
+        """The newest frame, None after `close`; SourceLostError when there will be none.
+
+        Then the slot is closed, whatever the reader still hangs in.
+        """
         with self._changed:
-            came = self._changed.wait_for(self._is_news, patience_s)
+            self._changed.wait_for(self._is_news, patience_s)
             if self.is_closed:
                 return None
             frame, self._frame = self._frame, None
             if frame is None:
-                self.is_closed = not came  # whatever the reader still hangs in
+                self.is_closed = True
                 raise self._loss or SourceLostError(
                     f"no frame for {patience_s:g} s; see whether the camera works"
                 )

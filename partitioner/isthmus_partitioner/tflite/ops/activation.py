@@ -15,6 +15,7 @@ _CLIPS = {
     Activation.RELU6: Op.RELU6,
     Activation.RELU_N1_TO_1: Op.RELU_N1_TO_1,
 }
+_INTEGER_VERSIONS = {Op.RELU: 2, Op.RELU6: 2, Op.RELU_N1_TO_1: 1}
 # TFLite's integer kernels want these grids for what they make.
 _UNIT, _SIGNED_UNIT = Grid(1 / 256, -128), Grid(1 / 128, 0)
 _FLOAT_OPS = {
@@ -31,7 +32,7 @@ _FLOAT_OPS = {
 
 @lowers("Relu", "Clip", reads=Reads.SAME)
 def clip(step: Step) -> None:
-    """One operator where there is one; else a minimum and a maximum."""
+    """One operator where there is one; else a minimum and a maximum; nothing without bounds."""
     name = step.inputs[0]
     limits = bounds(step.node, step.source)
     if limits is None:
@@ -46,8 +47,12 @@ def clip(step: Step) -> None:
         return
     if code is not None:
         value = step.integer(name, layout) if result.grid is not None else step.real(name, layout)
-        version = 1 if result.grid is None else 2
+        version = 1 if result.grid is None else _INTEGER_VERSIONS[code]
         step.emit(code, version, [value], [step.make(result, layout)])
+        return
+    if limits == (-np.inf, np.inf):
+        step.values.native(name)
+        step.values.alias(step.outputs[0], name)
         return
     result = step.result(integer=False)
     value = step.real(name, layout)
@@ -112,15 +117,23 @@ def leaky_relu(step: Step) -> None:
 
 @lowers("PRelu", reads=Reads.SAME)
 def prelu(step: Step) -> None:
-    """x, or slope * x below zero, with a slope per channel; as reals."""
+    """x, or slope * x below zero, with a slope per channel; as reals.
+
+    Also a shared slope is written out along the last dimension: tflite-runtime's XNNPACK reads as
+    many as that dimension has, whatever the slope's own shape is.
+    """
     name = step.inputs[0]
     slope = step.constant(step.inputs[1], "slope")
-    rank = len(step.shape(name))
+    shape = step.shape(name)
     layout = step.layout(name)
-    slope = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
+    whole = slope.reshape((1,) * (len(shape) - slope.ndim) + slope.shape)
+    if len(shape) > 1 and whole.shape[0] != 1:
+        raise step.refused(f"a slope of {list(slope.shape)} differs from item to item")
     if layout is Layout.CHANNELS_LAST:
-        slope = slope.transpose(0, 2, 3, 1)
-    fixed = step.fixed(step.inputs[1], slope[0] if slope.ndim > 1 else slope)
+        whole = whole.transpose(0, 2, 3, 1)
+    channels = laid_out(shape, layout)[-1:]
+    sizes = (*whole.shape[1:-1], *channels)  # without the items
+    fixed = step.fixed(step.inputs[1], np.broadcast_to(whole, (1, *sizes)).reshape(sizes))
     out = step.make(step.result(integer=False), layout)
     step.emit(Op.PRELU, 1, [step.real(name, layout), fixed], [out])
 
@@ -141,8 +154,9 @@ def unary(step: Step) -> None:
 
 
 def _bounded(step: Step, value: Value, limits: tuple[float, float], out: Value) -> None:
-    sides = [(Op.MAXIMUM, limits[0]), (Op.MINIMUM, limits[1])]
-    sides = [(code, bound) for code, bound in sides if np.isfinite(bound)]
+    pairs = [(Op.MAXIMUM, limits[0]), (Op.MINIMUM, limits[1])]
+    open_sides = (-np.inf, np.inf)
+    sides = [side for side, idle in zip(pairs, open_sides, strict=True) if side[1] != idle]
     for number, (code, bound) in enumerate(sides):
         made = out if number == len(sides) - 1 else _like(step, value, "above")
         fixed = _scalar(step, f"bound{number}", bound)

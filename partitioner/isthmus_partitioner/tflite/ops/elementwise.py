@@ -7,7 +7,7 @@ from isthmus_partitioner.tflite.registry import lowers
 from isthmus_partitioner.tflite.schema import Op, options
 from isthmus_partitioner.tflite.step import Reads, Step
 
-__all__ = ["operand", "same_rank"]
+__all__ = ["operand", "same_rank", "whole_grids"]
 
 _FUSING = {
     "Add": (Op.ADD, "AddOptions"),
@@ -31,7 +31,7 @@ def fusing(step: Step) -> None:
     kind = step.node.op_type
     _require_numbers(step)
     can_integer = kind in _INTEGER and step.has_integers(*step.inputs)
-    result = step.result(integer=can_integer and _whole_grids(step), fuses=True)
+    result = step.result(integer=can_integer and whole_grids(step), fuses=True)
     is_integer = result.grid is not None
     layout = same_rank(step, *step.inputs)
     operands = [operand(step, name, layout, integer=is_integer) for name in step.inputs]
@@ -79,7 +79,7 @@ def _placed(array: AnyArray, layout: Layout) -> AnyArray:
     return last
 
 
-def _whole_grids(step: Step) -> bool:
+def whole_grids(step: Step) -> bool:
     """Whether no operand is a constant with a step per channel."""
     found = [step.stored(name) for name in step.inputs if step.source.is_constant(name)]
     grids: list[Grid | ChannelGrid] = [known[1] for known in found if known is not None]

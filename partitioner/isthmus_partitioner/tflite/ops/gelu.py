@@ -60,7 +60,8 @@ def _alone(step: Step, name: str, layout: Layout) -> None:
     above = _made(step, value, "above")
     limit = options("MaximumMinimumOptions")
     step.emit(Op.MAXIMUM, 1, [size, _number(step, "least", _LEAST)], [above], limit)
-    scaled = _times(step, above, "scaled", _ROOT_OF_TWO)
+    # Up to 6, where GELU is its argument: an infinite one would be divided by itself.
+    scaled = _times(step, above, "scaled", _ROOT_OF_TWO, Activation.RELU6)
     half = _made(step, value, "half")
     step.emit(Op.GELU, 1, [scaled], [half], options("GeluOptions", approximate=False))
     share = _made(step, value, "share")  # of 1, from 1/2 on

@@ -75,7 +75,7 @@ def _bias(step: Step, channels: int) -> NDArray[np.float32] | None:
     if not step.has_input(2):
         return None
     bias = step.constant(step.inputs[2], "bias").astype(np.float32)
-    if bias.size not in (1, channels) or bias.shape[-1:] not in ((), (1,), (channels,)):
+    if bias.size not in (1, channels) or bias.shape[-1:] not in ((), (bias.size,)):
         raise step.refused(f"a bias of {list(bias.shape)} is not one for each of its channels")
     whole = np.broadcast_to(bias.ravel(), (channels,))
     return (whole * np.float32(step.attribute("beta", 1.0))).astype(np.float32)

@@ -33,6 +33,9 @@ def resize(step: Step) -> None:
         raise step.refused(f"mode {mode!r} is not covered")
     if step.attribute("antialias", 0) or step.attribute("exclude_outside", 0):
         raise step.refused("antialias and exclude_outside are not covered")
+    policy = step.attribute("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        raise step.refused(f"sizes that keep an aspect ratio ({policy}) are not covered")
     shape, made = step.shape(step.inputs[0]), step.shape(step.outputs[0])
     if len(shape) != 4 or shape[:2] != made[:2]:
         raise step.refused("only height and width can be resized")
@@ -129,14 +132,15 @@ def _tflite_places(mode: str, flags: tuple[bool, bool], before: int, after: int)
 
 
 def _scale(step: Step, axis: int, before: int, after: int) -> float:
-    """ONNX's own scale, which need not be the quotient of the sizes."""
+    """ONNX's own scale of height or width, which need not be the quotient of the sizes."""
     place = 2 if step.node.op_type == "Resize" and step.source.opset >= 11 else 1
     scales = step.attribute("scales")
     if step.has_input(place):
         scales = step.constant(step.inputs[place], "scales").tolist()
     if not scales:
         return after / before
-    scale = float(scales[2 + axis])
+    axes = [named % 4 for named in step.attribute("axes", range(4))]
+    scale = float(dict(zip(axes, scales, strict=True)).get(2 + axis, 1.0))
     if not math.isfinite(scale) or scale <= 0:
         raise step.refused(f"a scale of {scale}")
     return scale

@@ -5,6 +5,7 @@ from typing import TypeVar
 import numpy as np
 
 from isthmus_partitioner.tflite.forms import Layout, Value, laid_out
+from isthmus_partitioner.tflite.ops.elementwise import whole_grids
 from isthmus_partitioner.tflite.padding import bordered
 from isthmus_partitioner.tflite.registry import lowers
 from isthmus_partitioner.tflite.schema import Op, options
@@ -30,14 +31,15 @@ def concat(step: Step) -> None:
     """All parts are put on one grid before."""
     layout = step.layout(*step.inputs)
     axis = _place(step, step.attribute("axis"), layout)
-    result = step.result(integer=step.has_integers(*step.inputs))
-    parts = [_part(step, name, layout) for name in step.inputs]
+    result = step.result(integer=step.has_integers(*step.inputs) and whole_grids(step))
     if result.grid is None:
         parts = [step.values.real(name, layout) for name in step.inputs]
     else:
         parts = [
-            step.values.requantised(part, result.grid, f"{result.names[0]};{number}")
-            for number, part in enumerate(parts)
+            step.values.requantised(
+                _part(step, name, layout), result.grid, f"{result.names[0]};{number}"
+            )
+            for number, name in enumerate(step.inputs)
         ]
     settings = options("ConcatenationOptions", axis=axis)
     version = 1 if result.grid is None else 2

@@ -29,7 +29,7 @@ def conv_transpose(step: Step) -> None:
     fixed = _fixed(step, reach)
     value = step.real(step.inputs[0], _LAST)
     is_whole = tuple(reach) == after
-    shape = (1, reach[0], reach[1], weights.shape[1])
+    shape = (result.shape[0], reach[0], reach[1], weights.shape[1])
     out = step.make(result, _LAST) if is_whole else _whole(step, shape)
     settings = options(
         "TransposeConvOptions", padding=Padding.VALID, strideH=strides[0], strideW=strides[1]
@@ -69,7 +69,8 @@ def _fixed(step: Step, reach: list[int]) -> tuple[Value, Value, Value]:
     bias = np.zeros(weights.shape[1], np.float32)
     if step.has_input(2):
         bias = step.constant(step.inputs[2], "bias").astype(np.float32)
-    sizes = np.asarray([1, *reach, weights.shape[1]], np.int32)
+    items = step.shape(step.inputs[0])[0]
+    sizes = np.asarray([items, *reach, weights.shape[1]], np.int32)
     kernel = np.ascontiguousarray(weights.transpose(1, 2, 3, 0))
     return (
         step.fixed(f"{name};sizes", sizes),

@@ -10,7 +10,6 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from isthmus_partitioner.tflite_source.drawing import Draw
-from isthmus_partitioner.tflite_source.records import AnyArray
 from isthmus_partitioner.tflite_source.scope import Scope
 
 __all__ = ["CONVOLUTIONS", "same_pads", "window_pads"]
@@ -39,30 +38,31 @@ def window_pads(
 def _convolution(scope: Scope) -> None:
     options = scope.options(schema.Conv2DOptionsT)
     weights, channels = _weights(scope), _channels(scope)
-    inner = weights.shape[3]
-    if channels % inner or weights.shape[0] % (channels // inner):
-        raise scope.wrong(f"has weights {list(weights.shape)} for {channels} channels")
-    _windowed(scope, options, weights.transpose(0, 3, 1, 2), channels // inner)
+    inner = weights[3]
+    if channels % inner or weights[0] % (channels // inner):
+        raise scope.wrong(f"has weights {list(weights)} for {channels} channels")
+    _windowed(scope, options, (0, 3, 1, 2), channels // inner)
 
 
 def _depthwise(scope: Scope) -> None:
     options = scope.options(schema.DepthwiseConv2DOptionsT)
     weights, channels = _weights(scope), _channels(scope)
-    if weights.shape[0] != 1 or weights.shape[3] % channels:
-        raise scope.wrong(f"has weights {list(weights.shape)} for {channels} channels")
-    _windowed(scope, options, weights.transpose(3, 0, 1, 2), channels)
+    if weights[0] != 1 or weights[3] % channels:
+        raise scope.wrong(f"has weights {list(weights)} for {channels} channels")
+    _windowed(scope, options, (3, 0, 1, 2), channels)
 
 
-def _windowed(scope: Scope, options: Any, weights: AnyArray, group: int) -> None:
+def _windowed(scope: Scope, options: Any, order: tuple[int, ...], group: int) -> None:
     strides = options.strideH, options.strideW
     dilations = options.dilationHFactor, options.dilationWFactor
-    height, width = weights.shape[2:]
+    weights = _weights(scope)
+    height, width = weights[1:3]
     kernel = (height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1
     if min(dilations) < 1:
         raise scope.wrong(f"has dilations {dilations}")
     scope.give(
         "Conv",
-        [scope.take(0, "first"), _stored(scope, weights, "weights"), *_bias(scope, len(weights))],
+        [scope.take(0, "first"), scope.weights(1, order), *_bias(scope, weights[order[0]])],
         "first",
         fused=options.fusedActivationFunction,
         kernel_shape=[height, width],
@@ -78,10 +78,10 @@ def _transposed(scope: Scope) -> None:
     options = scope.options(schema.TransposeConvOptionsT)
     weights = _weights(scope)
     image, result = scope.input(2), scope.output()
-    if image.rank != 4 or result.rank != 4 or weights.shape[3] != image.shape[3]:
-        raise scope.wrong(f"has weights {list(weights.shape)} for {list(image.shape)}")
+    if image.rank != 4 or result.rank != 4 or weights[3] != image.shape[3]:
+        raise scope.wrong(f"has weights {list(weights)} for {list(image.shape)}")
     strides = options.strideH, options.strideW
-    kernel = weights.shape[1:3]
+    kernel = weights[1:3]
     if min(strides) < 1:
         raise scope.wrong(f"has strides {strides}")
     before, after, more = [], [], []
@@ -91,10 +91,10 @@ def _transposed(scope: Scope) -> None:
         before.append(cut // 2 if options.padding == schema.Padding.SAME else 0)
         after.append(cut - before[-1])
         more.append(max(result.shape[axis + 1] - full, 0))
-    bias = _bias(scope, len(weights), number=3)
+    bias = _bias(scope, weights[0], number=3)
     scope.give(
         "ConvTranspose",
-        [scope.take(2, "first"), _stored(scope, weights.transpose(3, 0, 1, 2), "weights"), *bias],
+        [scope.take(2, "first"), scope.weights(1, (3, 0, 1, 2)), *bias],
         "first",
         fused=options.fusedActivationFunction,
         kernel_shape=list(kernel),
@@ -108,21 +108,21 @@ def _fully_connected(scope: Scope) -> None:
     options = scope.options(schema.FullyConnectedOptionsT)
     if options.weightsFormat != schema.FullyConnectedOptionsWeightsFormat.DEFAULT:
         raise scope.wrong("has shuffled weights")
-    weights = scope.needed(1, "weights")
-    if weights.ndim != 2:
-        raise scope.wrong(f"has weights {list(weights.shape)}")
+    weights = scope.sizes(1, "weights")
+    if len(weights) != 2:
+        raise scope.wrong(f"has weights {list(weights)}")
     rows, rank = scope.take(0), scope.input().rank
     fused = options.fusedActivationFunction
     if options.keepNumDims and rank > 2:
-        product = [rows, _stored(scope, weights.T, "weights")]
+        product = [rows, scope.weights(1, (1, 0))]
         if not scope.has(2):
             return scope.give("MatMul", product, fused=fused)
         inner = scope.node("MatMul", product)
-        return scope.give("Add", [inner, *_bias(scope, len(weights))], fused=fused)
-    if rank != 2 or scope.input().shape[1] != weights.shape[1]:
-        shape = scope.number([-1, weights.shape[1]], np.int64, "rows")
+        return scope.give("Add", [inner, *_bias(scope, weights[0])], fused=fused)
+    if rank != 2 or scope.input().shape[1] != weights[1]:
+        shape = scope.number([-1, weights[1]], np.int64, "rows")
         rows = scope.node("Reshape", [rows, shape])
-    inputs = [rows, _stored(scope, weights, "weights"), *_bias(scope, len(weights))]
+    inputs = [rows, scope.weights(1, (0, 1)), *_bias(scope, weights[0])]
     return scope.give("Gemm", inputs, fused=fused, transB=1)
 
 
@@ -130,10 +130,11 @@ def _product(scope: Scope) -> None:
     options = scope.options(schema.BatchMatMulOptionsT)
     names = []
     for number, is_turned in enumerate((options.adjX, options.adjY)):
-        value = scope.constant(number)
-        name = scope.take(number)
-        if value is not None:
-            name = _stored(scope, value, "matrix")
+        shape = scope.canvas.shape_of(scope.index(number))
+        if shape is None:
+            name = scope.take(number)
+        else:
+            name = scope.weights(number, tuple(range(len(shape))))
         if is_turned:
             order = list(range(scope.input(number).rank))
             order[-2:] = order[:-3:-1]
@@ -149,10 +150,11 @@ def _channels(scope: Scope) -> int:
     return shape[3]
 
 
-def _weights(scope: Scope) -> AnyArray:
-    weights = scope.needed(1, "weights")
-    if weights.ndim != 4:
-        raise scope.wrong(f"has weights {list(weights.shape)}")
+def _weights(scope: Scope) -> tuple[int, ...]:
+    """Their sizes."""
+    weights = scope.sizes(1, "weights")
+    if len(weights) != 4:
+        raise scope.wrong(f"has weights {list(weights)}")
     return weights
 
 
@@ -162,11 +164,7 @@ def _bias(scope: Scope, count: int, number: int = 2) -> list[str]:
     bias = scope.needed(number, "bias").reshape(-1)
     if bias.size != count:
         raise scope.wrong(f"has {bias.size} biases for {count} channels")
-    return [_stored(scope, bias, "bias")]
-
-
-def _stored(scope: Scope, value: AnyArray, what: str) -> str:
-    return scope.number(value.astype(np.float32), hint=what)
+    return [scope.number(bias.astype(np.float32), hint="bias")]
 
 
 CONVOLUTIONS: Mapping[str, Draw] = {

@@ -131,9 +131,9 @@ def _cast(scope: Scope) -> None:
 
 def _number_form(scope: Scope) -> None:
     """Quantise, dequantise, make dense: both sides are the same real numbers, but for rounding."""
-    value = scope.constant(0)
-    if scope.op.kind != "QUANTIZE" and value is not None:
-        scope.canvas.fold(scope.op.outputs[0], value)
+    is_constant = scope.canvas.shape_of(scope.index(0)) is not None
+    if scope.op.kind != "QUANTIZE" and is_constant:
+        scope.canvas.fold(scope.op.outputs[0], scope.index(0))
         return
     names, layout = alike(scope)
     scope.give("Identity", names, layout)

@@ -1,0 +1,75 @@
+"""What `isthmus edge check` looks at: all that a start looks at, and nothing is started."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from isthmus import (
+    AgentClosedError,
+    Bundle,
+    Manifest,
+    max_frame_bytes,
+    open_bundle,
+    require_formats,
+)
+from isthmus_edge.answer import Answer
+from isthmus_edge.audit.audits import raw_input_way
+from isthmus_edge.config import AgentConfig
+from isthmus_edge.daemon.output import open_sinks
+from isthmus_edge.daemon.parts import open_sources, require_pictures
+from isthmus_edge.daemon.sections import DaemonConfig
+from isthmus_edge.daemon.sources import Source
+from isthmus_edge.inputs import Inputs
+from isthmus_edge.oip import Endpoint
+from isthmus_edge.pins import pinned
+from isthmus_edge.runtimes import Runtimes, refusals, without_chains
+from isthmus_edge.stream.transport import GrpcTransport
+
+__all__ = ["Checked", "checked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a daemon with these settings would use."""
+
+    bundle: Bundle
+    sources: Mapping[str, Source]
+
+
+def checked(config: DaemonConfig) -> Checked:
+    """The IsthmusError of the first thing that would keep a daemon from starting, if there is one.
+
+    Not looked at: whether addresses are free and cameras there, whether the cloud answers, and how
+    much memory the networks take.
+    """
+    open_sinks(config.output)
+    sources = open_sources(config.sources, lambda *_, **__: None)
+    bundle = open_bundle(config.agent.bundle, "device")
+    if sources:
+        require_pictures(bundle.manifest)
+    _check_agent(config.agent, bundle)
+    settings = config.endpoint.config()
+    if settings is not None:
+        Endpoint(settings, _Nobody(bundle.manifest))
+    return Checked(bundle, sources)
+
+
+def _check_agent(config: AgentConfig, bundle: Bundle) -> None:
+    require_formats(bundle.manifest.kept)
+    if config.audit_share:
+        raw_input_way(bundle.manifest)
+    if config.cloud is not None:
+        GrpcTransport(config.cloud, config.tls_ca, max_frame_bytes(bundle.manifest))
+    refused = refusals(bundle.manifest, bundle.path, Runtimes(config.runtime))
+    if config.candidate is not None:
+        pinned(without_chains(bundle.manifest, refused), config.candidate, refused)
+
+
+class _Nobody:
+    """In place of an agent, which would load the networks."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def submit(self, frame: Inputs, deadline_ms: float | None = None) -> "Future[Answer]":
+        raise AgentClosedError("nothing is started to be looked over")

@@ -1,0 +1,55 @@
+"""What keeps a daemon from starting is found without starting one."""
+
+from pathlib import Path
+
+import pytest
+from tests.edge.daemon.files import write_config
+
+from isthmus import ConfigError, IsthmusError
+from isthmus_edge.daemon import checks, read_config
+from isthmus_edge.daemon.checks import Checked, checked
+
+ENDPOINT = '[endpoint]\nunix = "oip.sock"\n'
+
+
+def check(folder: Path, bundle: Path, agent: str = "", more: str = "") -> Checked:
+    return checked(read_config(write_config(folder, bundle, more, agent=agent)))
+
+
+def test_what_can_be_used_is_told(tiny_bundle: Path, tmp_path: Path) -> None:
+    agent = 'candidate = "local@0"\naudit_share = 0.5\ncloud = "127.0.0.1:1"'
+    found = check(tmp_path, tiny_bundle, agent, ENDPOINT)
+    assert found.bundle.path == tiny_bundle
+    assert list(found.sources) == ["directory"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.toml", "in"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "more", "words"),
+    [
+        ('candidate = "no-such-thing"', "", "no-such-thing"),
+        ('candidate = "local@7"', "", "has no rung '7'"),
+        ('cloud = "10.0.0.1:1"\ntls_ca = "none.pem"', "", r"none\.pem.*PEM"),
+        ("", f"{ENDPOINT}max_message_bytes = 1000", "max_message_bytes is 1000"),
+    ],
+)
+def test_what_the_agent_or_the_endpoint_would_refuse_is_refused(
+    tiny_bundle: Path, tmp_path: Path, agent: str, more: str, words: str
+) -> None:
+    with pytest.raises(IsthmusError, match=words):
+        check(tmp_path, tiny_bundle, agent, more)
+
+
+@pytest.mark.parametrize(
+    ("asked", "agent"),
+    [("raw_input_way", "audit_share = 0.5"), ("require_formats", ""), ("refusals", "")],
+)
+def test_audits_formats_and_runtimes_are_looked_at_as_the_agent_does(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, agent: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigError("not here")
+
+    monkeypatch.setattr(checks, asked, refuse)
+    with pytest.raises(ConfigError, match="not here"):
+        check(tmp_path, tiny_bundle, agent)

@@ -1,0 +1,110 @@
+"""What a plan says of the runtimes that its heads run on, and what a bundle has for them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.partitioner.conftest import QUICK, Planned, ignore
+from tests.partitioner.networks import Builder, saved
+from tests.partitioner.profiles.test_node_times import made_up
+from tests.partitioner.workshop import made_up_costs
+
+from isthmus import RuntimeName
+from isthmus_partitioner import ModelCard, Network, SampleSets, load_model, render_plan
+from isthmus_partitioner.agreement.metrics import metric_for
+from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.plan import Groundwork, make_plan
+from isthmus_partitioner.precision.front import Point
+from isthmus_partitioner.precision.search import Precision
+from isthmus_partitioner.profiles.profile import profile_of
+from isthmus_partitioner.profiles.runtime_choice import RuntimeNote, RuntimeTime
+
+PlanOf = Callable[..., Planned]
+
+
+def note(network: str, runtime: RuntimeName) -> RuntimeNote:
+    times = (RuntimeTime(runtime="litert", ms=4.0), RuntimeTime(runtime="onnxruntime", ms=8.4))
+    return RuntimeNote(network=network, runtime=runtime, times=times, reason=f"why {network}")
+
+
+LITERT: Mapping[str, RuntimeNote] = {"fp32": note("fp32", "litert")}
+
+
+def fp32_alone(network: Network) -> Precision:
+    point = Point(name="fp32", kind="fp32", fp32_groups=(), ms=1, divergence=0, agreement=1)
+    return Precision((point,), (point,), point, "told to", 0, None, network.model, 1.0, None)
+
+
+def planned(
+    network: Network,
+    sets: SampleSets,
+    folder: Path,
+    runtimes: Mapping[str, RuntimeNote],
+    costs: NodeCosts | None = None,
+) -> Planned:
+    costs = costs or made_up_costs(network, slower=4)
+    profile = profile_of(network, costs, made_up(network), "a cloud", "fp32")
+    metric = metric_for("classify", network.outputs)
+    precision = fp32_alone(network)
+    card = ModelCard("tiny")
+    known = Groundwork(network, precision, profile, costs, sets, metric, card, runtimes)
+    return Planned(make_plan(known, QUICK, folder, ignore), folder)
+
+
+def test_chains_run_on_what_was_chosen_and_the_device_has_both_forms(
+    network: Network, sets: SampleSets, tmp_path: Path
+) -> None:
+    """Networks that no chain of the bundle divides are not spoken of."""
+    both = {**LITERT, "int8": note("int8", "litert")}
+    made = planned(network, sets, tmp_path, both)
+    manifest, record = made.plan.manifest, made.plan.record
+    assert [chain.runtime for chain in manifest.chains] == ["litert"] * len(manifest.chains)
+    sides = {entry.path: entry.side for entry in manifest.files}
+    for segment in (segment for chain in manifest.chains for segment in chain.segments):
+        assert segment.tflite is not None
+        assert sides[segment.tflite.file] == sides[segment.file] == "device"
+    assert record.runtimes == tuple(both.values())
+    assert "why fp32" in record.why
+    assert "why int8" not in record.why
+    shown = render_plan(made.plan).splitlines()
+    assert "Chains: fp32 on LiteRT." in shown
+    (row,) = (line.split() for line in shown if line.startswith("fp32 ") and "8.40" in line)
+    assert row == ["fp32", "8.40", "*4.00"]
+
+
+def test_an_op_that_tflite_does_not_cover_leaves_the_chain_onnx_and_the_plan_says_so(
+    sets: SampleSets, tmp_path: Path
+) -> None:
+    build = Builder()
+    first = build.op("Relu", [build.conv(build.picture(), "a", (3, 8), stride=4)], "first")
+    build.op("Mish", [build.conv(first, "b", (8, 8))], "odd")
+    build.classes("odd", 8)
+    odd = load_model(saved(build.model(opset=18), tmp_path / "odd.onnx"))
+    made = planned(odd, sets, tmp_path / "parts", LITERT)
+    manifest = made.plan.manifest
+    assert {chain.runtime for chain in manifest.chains} == {"onnxruntime"}
+    assert not [entry.path for entry in manifest.files if entry.path.endswith(".tflite")]
+    assert not list((tmp_path / "parts").rglob("*.tflite"))
+    (told,) = (line for line in made.plan.record.notes if "ONNX Runtime alone" in line)
+    assert told.startswith(
+        "chain fp32 runs on ONNX Runtime alone, its times are those of LiteRT: device/fp32-"
+    )
+    assert "Mish" in told
+    assert f"Note: {told}" in render_plan(made.plan)
+
+
+@pytest.mark.parametrize(("pace", "is_free"), [(0.0, True), (1.0, False)])
+def test_encoding_takes_its_time_by_the_pace_of_the_device_and_not_by_its_runtime(
+    network: Network, sets: SampleSets, tmp_path: Path, pace: float, is_free: bool
+) -> None:
+    """A pace of nothing shows what is multiplied by it: encoding is, heads are not."""
+    known = made_up_costs(network, slower=4)
+    costs = replace(known, paces={"fp32": pace, "int8": pace})
+    made = planned(network, sets, tmp_path, LITERT, costs).plan
+    for candidate in made.candidates:
+        figures = candidate.figures
+        if candidate.encodings and candidate.id != "input-raw":
+            assert (figures.encode_ms == 0) is is_free
+        assert (figures.edge_ms > 0) is (candidate.precision != "none")
+    assert made.manifest.edge_factor == pace

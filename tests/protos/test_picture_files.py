@@ -1,0 +1,84 @@
+"""Pictures from files that somebody else wrote: damaged ones, and kinds that nobody promised."""
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from isthmus import PictureError, load_picture
+from isthmus.picture_files import UInt8Array, read_picture
+
+ORIENTATION, IMAGE_WIDTH, X_RESOLUTION = 0x0112, 0x0100, 0x011A
+SHORT, ASCII, UNDEFINED = 3, 2, 7
+
+Read = Callable[[bytes, Path], UInt8Array]
+
+
+def as_content(content: bytes, _: Path) -> UInt8Array:
+    return read_picture(content, 8)
+
+
+def as_file(content: bytes, folder: Path) -> UInt8Array:
+    (folder / "picture.jpg").write_bytes(content)
+    return load_picture(folder / "picture.jpg", 8)
+
+
+either_way = pytest.mark.parametrize("read", [as_content, as_file])
+
+
+def saved(kind: str, exif: bytes = b"") -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(target, kind, exif=exif)
+    return target.getvalue()
+
+
+def lying_on_its_side(tag: int, kind: int) -> bytes:
+    """A JPEG to be turned, whose EXIF block has one more entry, of a kind that its tag never is."""
+    entries = struct.pack("<HHIHH", ORIENTATION, SHORT, 1, 6, 0)
+    entries += struct.pack("<HHI4s", tag, kind, 4, b"abcd")
+    block = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+    return saved("jpeg", b"Exif\0\0" + block)
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("tag", "kind"), [(IMAGE_WIDTH, ASCII), (IMAGE_WIDTH, UNDEFINED), (X_RESOLUTION, UNDEFINED)]
+)
+def test_a_damaged_exif_block_is_an_error_of_the_picture(
+    read: Read, tag: int, kind: int, tmp_path: Path
+) -> None:
+    with pytest.raises(PictureError, match="cannot be decoded as a picture"):
+        read(lying_on_its_side(tag, kind), tmp_path)
+
+
+@either_way
+@pytest.mark.parametrize("kind", ["bmp", "jpeg", "png", "webp"])
+def test_the_four_kinds_are_read_whatever_the_file_is_called(
+    read: Read, kind: str, tmp_path: Path
+) -> None:
+    assert read(saved(kind), tmp_path).shape == (8, 8, 3)
+
+
+@either_way
+@pytest.mark.parametrize("kind", ["gif", "tiff", "eps", "ppm"])
+def test_other_kinds_are_not_tried(read: Read, kind: str, tmp_path: Path) -> None:
+    """EPS would start an interpreter of PostScript, where there is one."""
+    with pytest.raises(PictureError, match="give a whole JPEG, PNG, WebP or BMP"):
+        read(saved(kind), tmp_path)
+
+
+def test_bytes_changed_at_random_give_a_picture_or_an_error_of_it() -> None:
+    random = np.random.default_rng(0)
+    whole = lying_on_its_side(ORIENTATION, SHORT)
+    for _ in range(100):
+        content = bytearray(whole)
+        for place in random.integers(0, 60, 3):
+            content[place] = random.integers(0, 256)
+        try:
+            assert read_picture(bytes(content), 8).shape == (8, 8, 3)
+        except PictureError:
+            continue
