@@ -122,7 +122,7 @@ class _Judge:
 
 
 def _network_times(built: Built, times: Times) -> NetworkTimes:
-    nets = {"whole": built.whole, "chain": built.chain, "outside": built.outside}
+    nets = {"whole": built.whole, "chain": built.chain, "inside": built.inside}
     return NetworkTimes(**{name: times.ms.get(net.name) for name, net in nets.items()})
 
 

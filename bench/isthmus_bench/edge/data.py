@@ -103,7 +103,7 @@ def _measured(row: RuntimeRow) -> dict[str, Any]:
             f"{name}_ms": _median(times.whole),
             f"{name}_ms_spread": None if times.whole is None else times.whole.spread,
             f"{name}_chain_ms": _median(times.chain),
-            f"{name}_outside_chain_ms": _median(times.outside),
+            f"{name}_inside_chain_ms": _median(times.inside),
         }
     return figures | {
         "int8_vs_fp32": ratio,

@@ -107,7 +107,7 @@ class NetworkTimes:
 
     whole: Spread | None = None
     chain: Spread | None = None
-    outside: Spread | None = None
+    inside: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ def _arranged(
         for built in subject.built:
             for arrangement in built.arrangements:
                 # A .tflite file is mapped as it is: it has its weights inside, and page by page.
-                if arrangement.kind != "outside" or device.runtime == "onnxruntime":
+                if arrangement.kind not in {"mapped", "inside"} or device.runtime == "onnxruntime":
                     yield device, built.precision, arrangement
 
 
@@ -88,7 +88,7 @@ def _timed(built: Built, device: Device) -> Iterator[Net]:
     yield built.whole
     yield built.chain
     if device.runtime == "onnxruntime":
-        yield built.outside
+        yield built.inside
 
 
 def _order(subject: Subject, device: Device, **fields: Any) -> Order:

@@ -26,9 +26,9 @@ _KINDS = {
     "whole": "one network, undivided",
     "chain": "nested, one chain of segments",
     "prefixes": "baseline: a model each, and the whole",
-    "outside": "the chain, weights in a file",
+    "mapped": "undivided, weights mapped",
+    "inside": "the chain, weights inside",
 }
-_OUTSIDE_WHOLE = "undivided, weights in a file"
 
 
 def edge_lines(result: EdgeBenchResult) -> Iterator[str]:
@@ -89,9 +89,7 @@ def _ordered(model: ModelResult) -> list[MemoryRow]:
 
 
 def _memory_cells(model: ModelResult, row: MemoryRow) -> tuple[str, ...]:
-    is_undivided = row.kind == "outside" and row.candidates == 0
-    held = _OUTSIDE_WHOLE if is_undivided else _KINDS[row.kind]
-    named = (row.runtime, row.precision, held, str(row.candidates or _NONE))
+    named = (row.runtime, row.precision, _KINDS[row.kind], str(row.candidates or _NONE))
     if row.settled is None:
         return (*named, *[_NONE] * 6)
     ratio = model.ratio(row)

@@ -19,18 +19,18 @@ from isthmus_models import Model
 from isthmus_partitioner import Network, Samples, load_model
 from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.cuts.cut import NetworkCut
+from isthmus_partitioner.graph.files import save_model
 from isthmus_partitioner.parts.boundary import ChainCut, HeadGraph
 from isthmus_partitioner.parts.chains import ChainPlan, write_chain
 from isthmus_partitioner.parts.twins import with_twins
 from isthmus_partitioner.precision.bases import quantised_bases
 from isthmus_partitioner.precision.sensitivity import Judge
-from isthmus_partitioner.profiles.weights import with_weights_outside
 from isthmus_partitioner.samples import sets_of
 
 __all__ = ["Arrangement", "Built", "Kind", "Precision", "Subject", "make_subject"]
 
 Precision = Literal["fp32", "int8"]
-Kind = Literal["whole", "chain", "prefixes", "outside"]
+Kind = Literal["whole", "mapped", "chain", "prefixes", "inside"]
 Say = Callable[[str], None]
 
 
@@ -38,9 +38,11 @@ Say = Callable[[str], None]
 class Arrangement:
     """What is loaded together for so many candidates; 0: the undivided network.
 
-    "chain": nested segments, the last of which finishes the network. "prefixes": a model of its own
-    up to each cut, and the undivided network, which finishes a frame from its picture. "outside":
-    as "chain" or "whole", the larger weights page-aligned in one file beside them.
+    "chain": nested segments as a bundle has them, the last of which finishes the network; their
+    weights lie page-aligned beside them. "inside": the same with weights inside. "prefixes": a
+    model of its own up to each cut, and the undivided network, which finishes a frame from its
+    picture, weights inside. "whole" is the undivided network as anybody has it, weights inside;
+    "mapped" has them beside it.
     """
 
     kind: Kind
@@ -52,14 +54,14 @@ class Arrangement:
 class Built:
     """A network in one precision: what is loaded for how many candidates, and its longest chain.
 
-    `outside` is that chain with its weights in a file. `notes` say what has no TFLite form.
+    `inside` is that chain with its weights inside. `notes` say what has no TFLite form.
     """
 
     precision: Precision
     arrangements: tuple[Arrangement, ...]
     whole: Net
     chain: Net
-    outside: Net
+    inside: Net
     notes: tuple[str, ...]
 
 
@@ -139,36 +141,28 @@ class _Works:
             notes.extend(missing)
             return made
 
-        whole = self._net(twinned(self._chain(precision, "whole", head, ())))
+        mapped = self._net(self._chain(precision, "mapped", head, ()))
+        whole = self._net(twinned(self._inside(self._chain(precision, "whole", head, ()))))
         prefixes = [
             self._prefix(twinned, self._chain(precision, f"prefix-{index}", head, (cut,)))
             for index, cut in enumerate(at)
         ]
-        light = HeadGraph(self.network, self._light(precision, model))
-        outside_whole = self._net(self._chain(precision, "outside-whole", light, ()))
-        arrangements = [
-            Arrangement("whole", 0, (whole,)),
-            Arrangement("outside", 0, (outside_whole,)),
-        ]
+        arrangements = [Arrangement("whole", 0, (whole,)), Arrangement("mapped", 0, (mapped,))]
         for count in self.candidates:
             places = spread(count, len(at))
             some = tuple(at[place] for place in places)
             chain = self._net(twinned(self._chain(precision, f"chain-{count}", head, some)))
-            outside = self._net(
-                self._chain(precision, f"outside-{count}", light, self._divided(light, places))
-            )
+            plain = self._chain(precision, f"inside-{count}", head, some)
+            inside = self._net(self._inside(plain))
             arrangements += [
                 Arrangement("chain", count, (chain,)),
-                Arrangement("outside", count, (outside,)),
+                Arrangement("inside", count, (inside,)),
                 Arrangement("prefixes", count, (*(prefixes[p] for p in places), whole)),
             ]
-        return Built(precision, tuple(arrangements), whole, chain, outside, tuple(notes))
+        return Built(precision, tuple(arrangements), whole, chain, inside, tuple(notes))
 
-    def _divided(
-        self, head: HeadGraph, places: tuple[int, ...] | None = None
-    ) -> tuple[ChainCut, ...]:
-        cuts = self.cuts if places is None else tuple(self.cuts[place] for place in places)
-        found = (head.at(cut) for cut in cuts)
+    def _divided(self, head: HeadGraph) -> tuple[ChainCut, ...]:
+        found = (head.at(cut) for cut in self.cuts)
         return tuple(cut for cut in found if cut is not None)  # `nested_cuts` has looked
 
     def _chain(
@@ -179,14 +173,20 @@ class _Works:
 
     def _prefix(self, twinned: Callable[[Chain], Chain], divided: Chain) -> Net:
         first = msgspec.structs.replace(divided, segments=divided.segments[:1])
-        return Net(first.id, twinned(first))
+        return Net(first.id, twinned(self._inside(first)))
+
+    def _inside(self, chain: Chain) -> Chain:
+        """The same files with their weights inside."""
+        for segment in chain.segments:
+            path = self.folder / segment.file
+            model = onnx.load(path)
+            for weights in path.parent.glob(f"{path.name}.*"):
+                weights.unlink()
+            save_model(model, path)
+        return chain
 
     def _net(self, chain: Chain) -> Net:
         return Net(chain.id, chain, tuple(spec.name for spec in self.network.outputs))
-
-    def _light(self, precision: Precision, model: onnx.ModelProto) -> onnx.ModelProto:
-        weights = self.folder / "device" / f"{precision}.weights"
-        return with_weights_outside(model, self.network.path.parent, weights)
 
 
 def _int8(

@@ -70,7 +70,7 @@ def outside_weights(model: ModelResult) -> tuple[OutsideWeights, ...]:
     for precision in ("fp32", "int8"):
         count = max((row.candidates for row in model.memory), default=0)
         inside, outside = (
-            model.weighed("onnxruntime", precision, kind, count) for kind in ("chain", "outside")
+            model.weighed("onnxruntime", precision, kind, count) for kind in ("inside", "chain")
         )
         if inside is not None and outside is not None:
             found.append(_compared(model, inside, outside))
@@ -108,8 +108,8 @@ def _compared(model: ModelResult, inside: MemoryRow, outside: MemoryRow) -> Outs
     row = next(row for row in model.runtimes if row.runtime == "onnxruntime")
     times = row.fp32 if inside.precision == "fp32" else row.int8
     latency = None
-    if times is not None and times.chain is not None and times.outside is not None:
-        latency = times.outside.median / times.chain.median
+    if times is not None and times.chain is not None and times.inside is not None:
+        latency = times.chain.median / times.inside.median
     pairs = [
         (inside.settled, outside.settled),
         (inside.anonymous, outside.anonymous),

@@ -83,7 +83,7 @@ def model(result: EdgeBenchResult) -> ModelResult:
 def test_every_way_to_hold_candidates_is_weighed_on_every_runtime(model: ModelResult) -> None:
     held = {(r.runtime, r.precision, r.kind, r.candidates) for r in model.memory if r.settled}
     ways = [("whole", 0), ("chain", 1), ("chain", 2), ("prefixes", 1), ("prefixes", 2)]
-    mapped = [("outside", 0), ("outside", 1), ("outside", 2)]
+    mapped = [("mapped", 0), ("inside", 1), ("inside", 2)]
     for precision in ("fp32", "int8"):
         ours = {("onnxruntime", precision, *way) for way in (*ways, *mapped)}
         lites = {("litert", precision, *way) for way in ways[:-1]}
@@ -113,8 +113,8 @@ def test_each_runtime_has_its_times_agreement_and_integers(model: ModelResult) -
         assert row.fp32_agreement == 1
         assert row.int8_agreement is not None
         assert len(row.cuts) >= 1
-    assert ours.fp32.outside is not None
-    assert litert.fp32.outside is None
+    assert ours.fp32.inside is not None
+    assert litert.fp32.inside is None
     assert {(cut.mean_steps, cut.equal_share) for cut in ours.cuts} == {(0, 1)}
     assert [cut.share for cut in model.yardstick] == [cut.share for cut in ours.cuts]
 

@@ -42,7 +42,7 @@ def timed(fp32_ms: float, int8_ms: float, outside_ms: float = 10.0) -> RuntimeRo
         runtime="onnxruntime",
         fp32=NetworkTimes(whole=Spread(fp32_ms, 0)),
         int8=NetworkTimes(
-            whole=Spread(int8_ms, 0), chain=Spread(10.0, 0), outside=Spread(outside_ms, 0)
+            whole=Spread(int8_ms, 0), chain=Spread(outside_ms, 0), inside=Spread(10.0, 0)
         ),
     )
 
@@ -115,8 +115,8 @@ def test_weights_belong_outside_where_that_saves_memory_and_costs_no_time(
     settled_mb: float, outside_ms: float, words: str
 ) -> None:
     one = model(
-        weighed("chain", 8, 100),
-        weighed("outside", 8, settled_mb),
+        weighed("inside", 8, 100),
+        weighed("chain", 8, settled_mb),
         runtime=timed(10, 5, outside_ms),
     )
     (verdict,) = outside_weights(one)

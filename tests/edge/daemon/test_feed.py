@@ -336,3 +336,7 @@ def test_a_desk_whose_output_stalls_is_left_for_the_next_one_and_at_the_end() ->
     assert not next_one.close(0.0)
     with pytest.raises(AgentClosedError, match="takes no picture"):
         desk.place()
+    for output, promised in ((stalled, ROOM), (next_one, 1)):
+        for _ in range(promised):
+            output.put(lambda: b"", lambda _written: None)
+        assert output.close(PATIENCE_S)
