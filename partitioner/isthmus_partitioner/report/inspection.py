@@ -160,7 +160,7 @@ def _chains(manifest: Manifest) -> str:
             chain.precision if index == 0 else "",
             TITLES[chain.runtime] if index == 0 else "",
             plain(segment.file),
-            bytes_words(sizes.get(segment.file, 0)),
+            bytes_words(sizes.get(segment.file, 0) + sizes.get(f"{segment.file}.data", 0)),
             "" if segment.tflite is None else bytes_words(sizes.get(segment.tflite.file, 0)),
             ", ".join(map(tensor_words, segment.inputs)),
             ", ".join(map(tensor_words, segment.outputs)),
