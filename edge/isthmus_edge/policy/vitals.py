@@ -1,8 +1,9 @@
 """How the device is doing: load, heat, battery. What it does not tell changes nothing."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import psutil
 
@@ -13,6 +14,8 @@ LOADED = (1.5, 3.0)  # runnable processes a core: begins to count, counts in ful
 BATTERY_LOW, BATTERY_FINE = 0.10, 0.15  # shares: below the first save, above the second no longer
 _PROCESSORS = ("cpu", "core", "k10", "zen", "soc", "acpi")  # parts of their sensors' names
 _PLAUSIBLE_C = (0.0, 150.0)
+
+Reading = TypeVar("Reading")
 
 log = logging.getLogger("isthmus.edge")
 
@@ -102,19 +105,27 @@ class PsutilSensors:
 def read_vitals(sensors: Sensors | None = None) -> Vitals:
     """Ask the device; takes a few ms, so every few seconds is often enough.
 
-    A sensor that cannot be read counts as one that is not there: it goes to the debug log.
+    A sensor that cannot be read counts as one that is not there: it goes to the debug log. (In a
+    container without all of /sys, psutil fails to find a battery.)
     """
     source = PsutilSensors() if sensors is None else sensors
-    try:
-        hottest = max(map(_believed, source.temperatures()), key=_closeness, default=None)
-        load, battery_share = source.load(), source.battery_share()
-    except OSError as error:
-        log.debug("the device does not tell how it is: %s", error)
-        return Vitals()
+    readings = _told(source.temperatures) or []
+    hottest = max(map(_believed, readings), key=_closeness, default=None)
     temperature_c, limit_c = (None, LIMIT_C) if hottest is None else hottest
     return Vitals(
-        load=load, temperature_c=temperature_c, limit_c=limit_c, battery_share=battery_share
+        load=_told(source.load),
+        temperature_c=temperature_c,
+        limit_c=limit_c,
+        battery_share=_told(source.battery_share),
     )
+
+
+def _told(read: Callable[[], Reading]) -> Reading | None:
+    try:
+        return read()
+    except OSError as error:
+        log.debug("the device does not tell how it is: %s", error)
+        return None
 
 
 def _believed(reading: tuple[float, float | None]) -> tuple[float | None, float]:

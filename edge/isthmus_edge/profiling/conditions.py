@@ -45,7 +45,10 @@ def _text(path: Path) -> str | None:
 
 def _power() -> Literal["mains", "battery", "unknown"]:
     sensors = getattr(psutil, "sensors_battery", None)  # not on every system
-    battery = sensors() if sensors is not None else None
+    try:
+        battery = sensors() if sensors is not None else None
+    except OSError:  # psutil lists a folder that a container need not have
+        battery = None
     if battery is None or battery.power_plugged is None:
         return "unknown"
     return "mains" if battery.power_plugged else "battery"
@@ -54,6 +57,9 @@ def _power() -> Literal["mains", "battery", "unknown"]:
 def processor_temperature_c() -> float | None:
     """The warmest of the processor's own sensors, None where none tells."""
     sensors = getattr(psutil, "sensors_temperatures", None)  # not on every system
-    known = sensors() if sensors is not None else {}
+    try:
+        known = sensors() if sensors is not None else {}
+    except OSError:
+        known = {}
     readings = [entry.current for name in _SENSORS for entry in known.get(name, [])]
     return max(readings, default=None)

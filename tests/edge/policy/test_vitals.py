@@ -29,7 +29,7 @@ class FakeSensors:
 
 
 def test_a_device_that_tells_nothing_counts_as_well() -> None:
-    for silent in (FakeSensors(), FakeSensors(broken=True, share=0.01)):
+    for silent in (FakeSensors(), FakeSensors(broken=True)):
         assert read_vitals(silent) == Vitals()
     assert Vitals().device_weight == 1.0
     assert Vitals().words == ()
@@ -67,6 +67,11 @@ def test_a_crowded_processor_counts_like_a_hot_one_and_the_worse_of_both_wins() 
 
 def test_load_and_battery_are_passed_on() -> None:
     assert read_vitals(FakeSensors(runnable=0.4, share=0.6)) == Vitals(load=0.4, battery_share=0.6)
+
+
+def test_a_sensor_that_cannot_be_read_hides_no_other() -> None:
+    sensors = FakeSensors(readings=[(60.0, 85.0)], share=0.6, broken=True)
+    assert read_vitals(sensors) == Vitals(temperature_c=60.0, limit_c=85.0, battery_share=0.6)
 
 
 def test_this_machine_answers_whatever_it_has() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus_edge.profiling.conditions import conditions_now
+from isthmus_edge.profiling.conditions import conditions_now, processor_temperature_c
 from isthmus_edge.profiling.rounds import spread_of
 
 
@@ -29,3 +29,15 @@ def test_a_machine_without_a_name_is_described(tmp_path: Path) -> None:
     there = conditions_now(1, (), tmp_path)
     assert there.device == there.processor
     assert there.governor is None
+
+
+def test_a_container_without_all_of_sys_has_conditions_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lists_a_folder() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/sys/class/power_supply")
+
+    monkeypatch.setattr("psutil.sensors_battery", lists_a_folder)
+    monkeypatch.setattr("psutil.sensors_temperatures", lists_a_folder)
+    assert conditions_now(1, (), tmp_path).power == "unknown"
+    assert processor_temperature_c() is None
