@@ -4,7 +4,6 @@ from isthmus_edge.runtimes.choice import (
     RuntimeChoice,
     Runtimes,
     refusals,
-    runnable,
     without_chains,
 )
 from isthmus_edge.runtimes.installed import EXTRAS, FoundRuntime, found_runtimes
@@ -32,6 +31,5 @@ __all__ = [
     "Runtimes",
     "found_runtimes",
     "refusals",
-    "runnable",
     "without_chains",
 ]

@@ -17,7 +17,7 @@ from isthmus_edge.runtimes.seam import GraphFiles, Runtime, RuntimeName
 
 RuntimeChoice = Literal["auto", "onnxruntime", "litert", "tflite-runtime"]
 
-__all__ = ["RuntimeChoice", "Runtimes", "refusals", "runnable", "without_chains"]
+__all__ = ["RuntimeChoice", "Runtimes", "refusals", "without_chains"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,6 @@ def refusals(manifest: Manifest, folder: Path, runtimes: Runtimes) -> dict[str, 
     if local in refused:
         raise ModelError(refused[local])
     return refused
-
-
-def runnable(manifest: Manifest, folder: Path, runtimes: Runtimes) -> Manifest:
-    """The plan without candidates that no runtime here can run; ModelError if `local` is one."""
-    return without_chains(manifest, refusals(manifest, folder, runtimes))
 
 
 def without_chains(manifest: Manifest, refused: Mapping[str, str]) -> Manifest:

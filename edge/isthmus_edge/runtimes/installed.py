@@ -28,11 +28,6 @@ class FoundRuntime:
     runtime: Runtime | None
     problem: str | None
 
-    @property
-    def is_installed(self) -> bool:
-        """Whether its package is there, be it usable or not."""
-        return self.problem is None or "not installed" not in self.problem
-
 
 @cache
 def found_runtimes() -> tuple[FoundRuntime, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.twinbundle import build_twin_bundle
 
-from isthmus import Bundle, ConfigError, ModelError, open_bundle
+from isthmus import Bundle, ConfigError, Manifest, ModelError, open_bundle
 from isthmus_edge import Agent, AgentConfig
 from isthmus_edge.runtimes import (
     EXTRAS,
@@ -17,7 +17,8 @@ from isthmus_edge.runtimes import (
     RuntimeName,
     Runtimes,
     found_runtimes,
-    runnable,
+    refusals,
+    without_chains,
 )
 
 
@@ -57,6 +58,11 @@ def partly(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return open_bundle(build_twin_bundle(folder, without={"device/curved-2.onnx"}), "device")
 
 
+def able_with(bundle: Bundle, runtimes: Runtimes) -> Manifest:
+    """The plan as a device has it."""
+    return without_chains(bundle.manifest, refusals(bundle.manifest, bundle.path, runtimes))
+
+
 def names_of(bundle: Bundle, chain: int, runtimes: Runtimes) -> list[str]:
     record = bundle.manifest.chains[chain]
     return [runtimes.of(bundle.path, record, segment)[0].name for segment in record.segments]
@@ -87,7 +93,7 @@ def test_a_choice_that_is_not_installed_is_refused_with_what_to_install() -> Non
 
 
 def test_candidates_that_no_runtime_can_run_leave_the_plan_with_the_reason(partly: Bundle) -> None:
-    able = runnable(partly.manifest, partly.path, Runtimes("auto", installed("litert")))
+    able = able_with(partly, Runtimes("auto", installed("litert")))
     gone = {c.id: c.reason for c in able.candidates if not c.kept}
     assert set(gone) == {"curves"}
     assert "curved-2.onnx has no TFLite form" in gone["curves"]
@@ -95,7 +101,7 @@ def test_candidates_that_no_runtime_can_run_leave_the_plan_with_the_reason(partl
 
 
 def test_an_explicit_choice_says_how_to_take_it_back(partly: Bundle) -> None:
-    able = runnable(partly.manifest, partly.path, Runtimes("litert", installed("litert")))
+    able = able_with(partly, Runtimes("litert", installed("litert")))
     assert "--runtime auto" in able.candidate("curves").reason
 
 
@@ -103,7 +109,7 @@ def test_a_bundle_whose_own_answers_cannot_run_here_is_refused(tmp_path: Path) -
     path = build_twin_bundle(tmp_path / "bundle", without={"device/segment-2.onnx"})
     bundle = open_bundle(path, "device")
     with pytest.raises(ModelError, match=r"chain 'whole' cannot run here .*segment-2\.onnx"):
-        runnable(bundle.manifest, bundle.path, Runtimes("litert", installed("litert")))
+        able_with(bundle, Runtimes("litert", installed("litert")))
 
 
 def test_an_agent_offers_its_policy_only_what_it_can_run(partly: Bundle) -> None:
