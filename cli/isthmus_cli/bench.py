@@ -63,7 +63,7 @@ same run.
   edge   what a device needs: memory of 1, 4 and 8 candidates as a chain of segments, beside a
          model each and beside one undivided network; time to load; fp32 and int8 on every
          runtime that is installed, with agreement and the integers that cross; install size and
-         import time of each extra. Fifteen minutes; four with --quick --skip-install.
+         import time of each extra. Five minutes; one with --quick --skip-install.
 """
 EXAMPLES = """\
   isthmus bench wire

@@ -77,13 +77,16 @@ class Segment(Record, frozen=True):
 class Chain(Record, frozen=True):
     """The whole network as segments, from the model's inputs to its outputs, in one precision.
 
-    `runtime` was the fastest for it, of those that were measured on the plan's device.
+    `runtime` was the fastest for it, of those measured on the plan's device whose answers will do;
+    it is "onnxruntime" where the chain has no other form. Those of `unfit` answer otherwise than
+    the figures of the plan say: they run nothing, unless somebody insists.
     """
 
     id: str
     precision: Literal["fp32", "int8"]
     segments: tuple[Segment, ...]
     runtime: RuntimeName = "onnxruntime"
+    unfit: tuple[RuntimeName, ...] = ()
 
     def held(self, depth: int) -> tuple[str, ...]:
         """Names of the tensors made by the first `depth` segments that later ones still read."""

@@ -43,6 +43,8 @@ def chain_problems(manifest: Manifest) -> Iterator[str]:
 def _segment_problems(manifest: Manifest, chain: Chain) -> Iterator[str]:
     if not chain.segments:
         yield f"chain {chain.id!r} has no segments"
+    if chain.runtime in chain.unfit:
+        yield f"chain {chain.id!r} is for {chain.runtime}, which it calls unfit"
     known = _named(manifest.inputs)
     for segment in chain.segments:
         where = f"{segment.file} of chain {chain.id!r}"

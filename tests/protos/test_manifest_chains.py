@@ -67,6 +67,7 @@ CHAINS: list[tuple[Change, str]] = [
     (_again("outputs"), "output 'probabilities' stands in it twice"),
     (_again("chains"), "chain 'whole' stands in it twice"),
     (put("chains", OTHER, "segments", to=[]), "chain 'other' has no segments"),
+    (put("chains", OTHER, "unfit", to=["onnxruntime"]), "for onnxruntime, which it calls unfit"),
     (put("chains", OTHER, "precision", to="int4"), "Invalid enum value 'int4'"),
     (_segment(WHOLE, 2, "inputs", to=[]), "segment-2.onnx of chain 'whole' reads nothing"),
     (_segment(WHOLE, 0, "outputs", to=[]), "segment-0.onnx of chain 'whole' reads nothing or"),
