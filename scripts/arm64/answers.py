@@ -3,7 +3,7 @@
 Runs on both sides of `scripts/test-arm64`, so it may import nothing that a device does not have.
 FOLDER holds `bundle/` with `pictures.npz`, and `heads/NAME/` with a `segment.json`, its files and
 `feeds.npz`. Keys in OUT: ``agent/OUTPUT/I`` and ``RUNTIME/NAME/OUTPUT/I`` for input I.
-Fails if one of the RUNTIMEs named is not there.
+Fails if one of the RUNTIMEs named is not there, or cannot run one of the heads.
 """
 
 import platform
@@ -29,7 +29,7 @@ def main(folder: Path, out: Path, wanted: list[str]) -> None:
             continue
         print(f"   {found.runtime.describe()} on {platform.machine()}", flush=True)
         for head in sorted((folder / "heads").iterdir()):
-            answers |= dict(head_answers(found.runtime, head))
+            answers |= dict(head_answers(found.runtime, head, found.name in wanted))
     np.savez(out, **answers)
 
 
@@ -45,11 +45,14 @@ def agent_answers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
                 yield f"agent/{name}/{index}", value
 
 
-def head_answers(runtime, head: Path) -> Iterator[tuple[str, np.ndarray]]:
+def head_answers(runtime, head: Path, is_wanted: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Of one graph on one runtime, through the seam that the agent uses."""
     segment = msgspec.json.decode((head / "segment.json").read_bytes(), type=Segment)
     files = GraphFiles.of(head, segment)
-    if runtime.refusal(files) is not None:
+    refusal = runtime.refusal(files)
+    if refusal is not None:
+        if is_wanted:
+            sys.exit(f"{runtime.name} cannot run {head.name}: {refusal}")
         return
     graph = runtime.load(files, threads=1)
     wanted = [spec.name for spec in segment.outputs]

@@ -19,7 +19,8 @@ from isthmus_bench.edge.figures import (
     NetworkTimes,
     RuntimeRow,
 )
-from isthmus_bench.edge.install import EXTRAS, Install, InstallError, import_ms, installs
+from isthmus_bench.edge.importing import Import, Place, import_times
+from isthmus_bench.edge.install import EXTRAS, Install, InstallError, installed, wheel_of
 from isthmus_bench.edge.measuring import Times, memory_rows, times_of
 from isthmus_bench.edge.subject import Built, Precision, Subject, make_subject
 from isthmus_bench.starvation import StolenTime
@@ -28,6 +29,9 @@ from isthmus_models import Model, get_model
 __all__ = ["run_edge_bench"]
 
 Say = Callable[[str], None]
+_FRESH, _HERE = "fresh", "here"  # environments: of their own, and those of the devices
+_Imports = dict[RuntimeName, Import]
+_MODULES = {extra.runtime: extra.module for extra in EXTRAS}
 
 
 def run_edge_bench(config: EdgeBenchConfig, say: Say, ask: Ask = ask) -> EdgeBenchResult:
@@ -40,18 +44,20 @@ def run_edge_bench(config: EdgeBenchConfig, say: Say, ask: Ask = ask) -> EdgeBen
     devices = find_devices(config, ask)
     ready = [device for device in devices if device.problem is None]
     models = tuple(_Bench(config, ready, say, ask).model(get_model(name)) for name in config.models)
-    say("timing imports")
-    imports = {device.runtime: _import_ms(device, config.imports) for device in ready}
-    installed, missing = _installs(config, say)
+    with tempfile.TemporaryDirectory(prefix="isthmus-install-") as folder:
+        installs, missing = _installs(config, Path(folder), say)
+        say("timing imports")
+        fresh, here, problems = _imports(ready, installs, config.imports)
     return EdgeBenchResult(
         machine=describe_machine(),
         stolen_share=stolen.share(),
         config=config,
         devices=devices,
-        import_ms=imports,
         models=models,
-        installs=tuple(installed),
-        not_installed=missing,
+        imports=fresh,
+        imports_here=here,
+        installs=installs,
+        not_installed=missing | problems,
     )
 
 
@@ -126,29 +132,39 @@ def _network_times(built: Built, times: Times) -> NetworkTimes:
     return NetworkTimes(**{name: times.ms.get(net.name) for name, net in nets.items()})
 
 
-def _import_ms(device: Device, repeats: int) -> float:
-    module = next(extra.module for extra in EXTRAS if extra.runtime == device.runtime)
-    return import_ms(device.python, ["isthmus_edge", module], repeats)
+def _imports(
+    devices: Sequence[Device], installs: Sequence[Install], repeats: int
+) -> tuple[_Imports, _Imports, dict[RuntimeName, str]]:
+    """In the fresh environments, and where the devices are; and what cannot be imported."""
+    fresh = {(_FRESH, i.extra.runtime): Place(i.python, i.extra.module) for i in installs}
+    here = {(_HERE, d.runtime): Place(d.python, _MODULES[d.runtime]) for d in devices}
+    times, problems = import_times(fresh | here, repeats)
+    return (
+        {name: times[where, name] for where, name in fresh if (where, name) in times},
+        {name: times[where, name] for where, name in here if (where, name) in times},
+        {name: why for (_, name), why in problems.items()},
+    )
 
 
-def _installs(config: EdgeBenchConfig, say: Say) -> tuple[list[Install], dict[str, str]]:
-    """What was installed, and by runtime why others were not."""
-    if not config.install:
-        return [], {extra.runtime: "left out (--skip-install)" for extra in EXTRAS}
+def _installs(
+    config: EdgeBenchConfig, folder: Path, say: Say
+) -> tuple[tuple[Install, ...], dict[RuntimeName, str]]:
+    """What was installed below `folder`, and by runtime why others were not."""
     sources = checkout()
-    if sources is None:
-        return [], {extra.runtime: "needs the sources; run it in a checkout" for extra in EXTRAS}
+    if not config.install or sources is None:
+        why = "needs the sources; run it in a checkout" if config.install else "--skip-install"
+        return (), {extra.runtime: why for extra in EXTRAS}
     found: list[Install] = []
-    missing: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="isthmus-install-") as folder:
-        for extra in EXTRAS:
-            say(f"installing isthmus[{extra.name}] into a fresh environment")
-            try:
-                made = installs(sources, Path(folder), repeats=config.imports, extras=(extra,))
-            except InstallError as error:
-                missing[extra.runtime] = str(error)
-                continue
-            found += made
-            if not made:
-                missing[extra.runtime] = "it has no wheels for this version of Python"
-    return found, missing
+    missing: dict[RuntimeName, str] = {}
+    for extra in EXTRAS:
+        say(f"installing isthmus[{extra.name}] into a fresh environment")
+        try:
+            made = installed(extra, wheel_of(sources, folder), folder)
+        except InstallError as error:
+            missing[extra.runtime] = str(error)
+            continue
+        if made is None:
+            missing[extra.runtime] = "it has no wheels for this version of Python"
+        else:
+            found.append(made)
+    return tuple(found), missing

@@ -11,8 +11,9 @@ from isthmus_bench.edge.figures import (
     ModelResult,
     NetworkTimes,
     RuntimeRow,
-    Spread,
 )
+from isthmus_bench.edge.install import Install
+from isthmus_bench.edge.spread import Spread
 from isthmus_bench.edge.subject import Kind
 from isthmus_bench.edge.verdict import headline, misses, outside_weights
 
@@ -23,7 +24,9 @@ def edge_json(result: EdgeBenchResult) -> dict[str, Any]:
     """The figures; those of the first model stand at the top, too.
 
     `rss_…_mb` and `memory_ratio_…` are what stays of `memory_of`, int8 on ONNX Runtime where that
-    was measured; `memory` has all others. A figure that was not measured is null.
+    was measured; `memory` has all others. `import_ms` is of a fresh environment, `import_ms_here`
+    (and without `installs` both) of the Python in which the runtime was measured. A figure that was
+    not measured is null.
     """
     first = _model(result, result.models[0])
     config = asdict(result.config)
@@ -37,7 +40,7 @@ def edge_json(result: EdgeBenchResult) -> dict[str, Any]:
         **first,
         "install_mb": _installed(result, "onnxruntime"),
         "not_installed": result.not_installed,
-        "installs": [asdict(install) for install in result.installs],
+        "installs": [_install(install) for install in result.installs],
         "models": [first, *(_model(result, model) for model in result.models[1:])],
         "misses": list(misses(result)),
     }
@@ -80,14 +83,16 @@ def _first_figures(result: EdgeBenchResult, model: ModelResult) -> dict[str, Any
 
 
 def _runtime(result: EdgeBenchResult, device: Device, row: RuntimeRow | None) -> dict[str, Any]:
-    installed = next((i for i in result.installs if i.runtime == device.runtime), None)
-    here = result.import_ms.get(device.runtime)
+    here = result.imports_here.get(device.runtime)
+    times = result.imports.get(device.runtime, here)
     figures: dict[str, Any] = {
         "name": device.runtime,
         "version": device.version or None,
         "problem": device.problem,
-        "import_ms": here if installed is None else installed.times.with_runtime_ms,
-        "import_ms_here": here,
+        "import_ms": None if times is None else times.with_runtime_ms.median,
+        "import_ms_spread": None if times is None else times.with_runtime_ms.spread,
+        "import_edge_ms": None if times is None else times.edge_ms.median,
+        "import_ms_here": None if here is None else here.with_runtime_ms.median,
         "install_mb": _installed(result, device.runtime),
     }
     return figures | _measured(row or RuntimeRow(runtime=device.runtime))
@@ -118,11 +123,19 @@ def _measured(row: RuntimeRow) -> dict[str, Any]:
 
 
 def _memory(model: ModelResult, row: MemoryRow) -> dict[str, Any]:
-    return asdict(row) | {"ratio": model.ratio(row)}
+    ratios = {"ratio": model.ratio(row), "anonymous_ratio": model.anonymous_ratio(row)}
+    return asdict(row) | ratios
+
+
+def _install(install: Install) -> dict[str, Any]:
+    figures = asdict(install)
+    del figures["python"]
+    return figures | {"extra": install.extra.name, "runtime": install.extra.runtime}
 
 
 def _installed(result: EdgeBenchResult, runtime: str) -> float | None:
-    return next((each.install_mb for each in result.installs if each.runtime == runtime), None)
+    found = (each.install_mb for each in result.installs if each.extra.runtime == runtime)
+    return next(found, None)
 
 
 def _median(value: Spread | None) -> float | None:

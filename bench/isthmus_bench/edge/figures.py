@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from isthmus import RuntimeName
 from isthmus_bench.edge.config import EdgeBenchConfig
 from isthmus_bench.edge.devices import Device
+from isthmus_bench.edge.importing import Import
 from isthmus_bench.edge.install import Install
 from isthmus_bench.edge.orders import Memory
+from isthmus_bench.edge.spread import Spread
 from isthmus_bench.edge.subject import Kind, Precision
 
 __all__ = [
@@ -18,30 +19,17 @@ __all__ = [
     "ModelResult",
     "NetworkTimes",
     "RuntimeRow",
-    "Spread",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The median over processes, and largest - smallest, in one unit; None of a single one."""
-
-    median: float
-    spread: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Of one value or more."""
-        return cls(median(values), max(values) - min(values) if len(values) > 1 else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRow:
     """One way to hold so many candidates (0: the network undivided), in fresh processes.
 
-    MB are 10^6 bytes of resident memory beyond the process without a model: what stays when
-    everything has run, and at the highest. `anonymous` of what stays is in no file; None where the
-    system does not tell. `load_ms`: processor time, files in memory. Or the `problem`.
+    MB are 10^6 bytes of resident memory beyond the process in which the runtime has run a tiny
+    network: what stays when everything has run, and at the highest. `anonymous` of what stays is in
+    no file. None where the system does not tell. `load_ms`: processor time, files in memory. Or the
+    `problem`.
     """
 
     runtime: RuntimeName
@@ -72,13 +60,14 @@ class MemoryRow:
                 problem=problem or "nothing was weighed",
             )
         anonymous = [m.anonymous_mb for m in weighed if m.anonymous_mb is not None]
+        peaks = [m.peak_mb for m in weighed if m.peak_mb is not None]
         return cls(
             runtime=runtime,
             precision=precision,
             kind=kind,
             candidates=candidates,
             settled=Spread.of([m.settled_mb for m in weighed]),
-            peak=Spread.of([m.peak_mb for m in weighed]),
+            peak=Spread.of(peaks) if peaks else None,
             anonymous=Spread.of(anonymous) if anonymous else None,
             load_ms=Spread.of([m.load_ms for m in weighed]),
         )
@@ -101,8 +90,8 @@ class CutDifference:
 class NetworkTimes:
     """ms for one item on one thread: medians over processes of the medians of their turns.
 
-    Undivided, as the longest chain of segments, and as that with its weights in a file; None where
-    that was not timed.
+    Undivided, as the longest chain of segments, and as that with its weights inside the segments;
+    None where that was not timed.
     """
 
     whole: Spread | None = None
@@ -164,23 +153,33 @@ class ModelResult:
     def ratio(self, row: MemoryRow) -> float | None:
         """A row's memory to that of the undivided network of the same runtime and precision."""
         whole = self.weighed(row.runtime, row.precision, "whole", 0)
-        if whole is None or whole.settled is None or row.settled is None:
-            return None
-        return row.settled.median / whole.settled.median if whole.settled.median > 0 else None
+        return None if whole is None else _over(row.settled, whole.settled)
+
+    def anonymous_ratio(self, row: MemoryRow) -> float | None:
+        """The same of what is in no file."""
+        whole = self.weighed(row.runtime, row.precision, "whole", 0)
+        return None if whole is None else _over(row.anonymous, whole.anonymous)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeBenchResult:
     """All of one run. `not_installed` says, by runtime, why an extra is not among `installs`.
 
-    `import_ms`: processor time to import the device's room and the runtime, in its own Python here.
+    `imports` are those of the fresh environments, `imports_here` of the Pythons of `devices`.
     """
 
     machine: str
     stolen_share: float
     config: EdgeBenchConfig
     devices: tuple[Device, ...]
-    import_ms: dict[RuntimeName, float]
     models: tuple[ModelResult, ...]
+    imports_here: dict[RuntimeName, Import]
+    imports: dict[RuntimeName, Import]
     installs: tuple[Install, ...]
-    not_installed: dict[str, str]
+    not_installed: dict[RuntimeName, str]
+
+
+def _over(one: Spread | None, whole: Spread | None) -> float | None:
+    if one is None or whole is None or whole.median <= 0:
+        return None
+    return one.median / whole.median

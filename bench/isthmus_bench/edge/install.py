@@ -1,9 +1,8 @@
-"""What an extra of the device costs before a model is loaded: megabytes on disk, time to import.
+"""What an extra of the device weighs on disk.
 
 Each extra goes into a fresh environment, from this checkout's sources as a wheel, as a user would
 install it: not editable, without byte code (Python writes that later). Sizes are those of the
-files, MB are 10^6 bytes. Times are processor time of a fresh interpreter whose files are in memory:
-what a user waits on an idle board, and repeatable on a busy one.
+files, MB are 10^6 bytes.
 """
 
 import os
@@ -15,34 +14,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from statistics import median
 
-from isthmus import IsthmusError
+from isthmus import IsthmusError, RuntimeName
 
 __all__ = [
     "EXTRAS",
     "EdgeExtra",
-    "Import",
     "Install",
     "InstallError",
     "PackageSize",
-    "import_ms",
     "install_of",
-    "installs",
+    "installed",
     "package_sizes",
+    "said",
+    "wheel_of",
 ]
 
 INSTALL_S = 600.0
 IMPORT_S = 120.0
 # Of the environment itself; a board may do without them.
 _INSTALLERS = frozenset({"pip", "setuptools", "wheel"})
-_TIMED = """
-import sys, time
-begun_s = time.process_time()
-for name in sys.argv[1:]:
-    __import__(name)
-print(1e3 * (time.process_time() - begun_s))
-"""
 
 
 class InstallError(IsthmusError):
@@ -54,7 +45,7 @@ class EdgeExtra:
     """An extra, the runtime that it brings, and the module that an agent imports of it."""
 
     name: str
-    runtime: str
+    runtime: RuntimeName
     package: str
     module: str
     newest_python: tuple[int, int] | None = None
@@ -88,57 +79,55 @@ class PackageSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
-    """Medians over fresh interpreters, ms: of the device's room, and with the runtime behind it."""
-
-    edge_ms: float
-    with_runtime_ms: float
-    bare_ms: float  # Python's own start, which the others do not hold
-
-
-@dataclass(frozen=True, slots=True)
 class Install:
-    """One extra in an environment of its own.
+    """One extra in an environment of its own, whose interpreter is `python`.
 
     `install_mb` is all beyond Python, `with_pip_mb` with the installers of a new environment as
     well. `runtime_mb` is the part of the runtime's own package. `packages` are the largest first.
     """
 
-    extra: str
-    runtime: str
+    extra: EdgeExtra
+    python: Path
     install_mb: float
     with_pip_mb: float
     runtime_mb: float
-    times: Import
     packages: tuple[PackageSize, ...]
 
 
-def installs(
-    checkout: Path, folder: Path, *, repeats: int = 7, extras: Sequence[EdgeExtra] = EXTRAS
-) -> list[Install]:
-    """Each extra that this Python can have, one after the other.
+def installed(extra: EdgeExtra, wheel: Path, folder: Path) -> Install | None:
+    """The extra in a fresh environment below `folder`; None if this Python cannot have it.
 
-    `folder` (created if need be) takes the environments, 0.2 GB each; they stay there. Raises
-    InstallError where one cannot be installed or imported.
+    The environment takes 0.2 GB and stays there. InstallError where it cannot be made.
     """
-    wheel = _wheel(checkout, folder)
-    return [
-        _measured(extra, wheel, folder, repeats)
-        for extra in extras
-        if extra.newest_python is None or sys.version_info[:2] <= extra.newest_python
-    ]
+    if extra.newest_python is not None and sys.version_info[:2] > extra.newest_python:
+        return None
+    place = folder / extra.name
+    try:
+        venv.create(place, clear=True, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InstallError(
+            f"no environment at {place}: {error}; is there room, and Python's venv module?"
+        ) from error
+    python = place / "bin" / "python"
+    _run([*_installer(python), f"{wheel}[{extra.name}]"], f"isthmus[{extra.name}]")
+    site = Path(said(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    found = package_sizes(site)  # before any import: that writes byte code
+    if not any(each.name == extra.package for each in found):
+        raise InstallError(
+            f"isthmus[{extra.name}] brought no {extra.package}; see the extras of pyproject.toml"
+        )
+    return install_of(extra, python, found)
 
 
-def install_of(extra: EdgeExtra, found: Sequence[PackageSize], times: Import) -> Install:
+def install_of(extra: EdgeExtra, python: Path, found: Sequence[PackageSize]) -> Install:
     """The figures of one extra, from what was found where it was installed."""
     own = tuple(each for each in found if each.name not in _INSTALLERS)
     return Install(
-        extra=extra.name,
-        runtime=extra.runtime,
+        extra=extra,
+        python=python,
         install_mb=_total(own),
         with_pip_mb=_total(found),
         runtime_mb=_total([each for each in own if each.name == extra.package]),
-        times=times,
         packages=own,
     )
 
@@ -152,47 +141,19 @@ def package_sizes(site: Path) -> list[PackageSize]:
     return sorted(sizes, key=lambda size: (-size.size_mb, size.name))
 
 
-def import_ms(python: Path, modules: Sequence[str], repeats: int) -> float:
-    """Median processor time to import the modules in a fresh interpreter.
-
-    A first one is not counted: it brings the files into memory and writes byte code.
-    """
-    times = [float(_said(python, _TIMED, *modules)) for _ in range(repeats + 1)]
-    return median(times[1:])
-
-
-def _measured(extra: EdgeExtra, wheel: Path, folder: Path, repeats: int) -> Install:
-    place = folder / extra.name
-    venv.create(place, clear=True, with_pip=True)
-    python = place / "bin" / "python"
-    _run([*_installer(python), f"{wheel}[{extra.name}]"], f"isthmus[{extra.name}]")
-    site = Path(_said(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
-    found = package_sizes(site)  # before any import: that writes byte code
-    if not any(each.name == extra.package for each in found):
-        raise InstallError(
-            f"isthmus[{extra.name}] brought no {extra.package}; see the extras of pyproject.toml"
-        )
-    times = Import(
-        edge_ms=import_ms(python, ["isthmus_edge"], repeats),
-        with_runtime_ms=import_ms(python, ["isthmus_edge", extra.module], repeats),
-        bare_ms=_start_ms(python, repeats),
-    )
-    return install_of(extra, found, times)
-
-
-def _start_ms(python: Path, repeats: int) -> float:
-    """Python's own start, in processor time."""
-    program = "import time; print(1e3 * time.process_time())"
-    return median(float(_said(python, program)) for _ in range(repeats))
-
-
-def _wheel(checkout: Path, folder: Path) -> Path:
-    """The checkout as a wheel in `folder`."""
+def wheel_of(checkout: Path, folder: Path) -> Path:
+    """The checkout as a wheel in `folder`; InstallError if it is none."""
     wheels = folder / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     _run([*command, str(wheels), str(checkout)], f"the wheel of {checkout}")
     return next(wheels.glob("*.whl"))
+
+
+def said(python: Path, program: str, *arguments: str) -> str:
+    """What a program prints in a fresh interpreter; InstallError where it fails."""
+    environment = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
+    return _run([str(python), "-c", program, *arguments], "importing", IMPORT_S, environment)
 
 
 def _installer(python: Path) -> list[str]:
@@ -204,11 +165,6 @@ def _installer(python: Path) -> list[str]:
             "--no-compile-bytecode", "--python", str(python),
         ]  # fmt: skip
     return [str(python), "-m", "pip", "install", "--quiet", "--no-compile"]
-
-
-def _said(python: Path, program: str, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
-    return _run([str(python), "-c", program, *arguments], "importing", IMPORT_S, environment)
 
 
 def _run(

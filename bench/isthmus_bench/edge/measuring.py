@@ -7,8 +7,9 @@ from typing import Any
 
 from isthmus import RuntimeName
 from isthmus_bench.edge.devices import Ask, Device, ask
-from isthmus_bench.edge.figures import MemoryRow, Spread
+from isthmus_bench.edge.figures import MemoryRow
 from isthmus_bench.edge.orders import Memory, Net, Order
+from isthmus_bench.edge.spread import Spread
 from isthmus_bench.edge.subject import Arrangement, Built, Kind, Precision, Subject
 
 __all__ = ["Times", "memory_rows", "times_of"]

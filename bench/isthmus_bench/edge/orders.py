@@ -40,14 +40,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """By how much a process grew: MB of 10^6 bytes that stay resident, and at the highest.
 
     `anonymous_mb` of what stays belongs to this process alone and cannot be dropped by the kernel,
-    as pages of files can; None where the system does not say. `is_peak`: the highest is one.
-    `load_ms` is processor time.
+    as pages of files can. None where the system does not say. `load_ms` is processor time.
     """
 
     settled_mb: float
-    peak_mb: float
+    peak_mb: float | None
     anonymous_mb: float | None
-    is_peak: bool
     load_ms: float
 
 

@@ -12,8 +12,8 @@ from isthmus_bench.edge.figures import (
     MemoryRow,
     ModelResult,
     RuntimeRow,
-    Spread,
 )
+from isthmus_bench.edge.spread import Spread
 from isthmus_bench.edge.verdict import MEMORY_AIM, misses, outside_weights
 from isthmus_bench.starvation import STARVED
 from isthmus_edge.runtimes import RUNTIME_NAMES
@@ -50,7 +50,7 @@ def edge_lines(result: EdgeBenchResult) -> Iterator[str]:
             yield f"{device.runtime}: not measured: {device.problem}"
     for model in result.models:
         yield from ("", f"{model.model}", *(f"   note: {note}" for note in model.notes))
-        yield from ("", "a. Resident memory beyond the process without a model, MB")
+        yield from ("", "a. Resident memory beyond the process that has run a tiny network, MB")
         yield from _memory(model)
         yield from ("", "b. Weights in a file that is mapped, beside weights inside (ONNX Runtime)")
         yield from (f"   {each.sentence()}" for each in outside_weights(model))
@@ -68,7 +68,7 @@ def edge_lines(result: EdgeBenchResult) -> Iterator[str]:
 
 def _memory(model: ModelResult) -> Iterator[str]:
     headers = ("runtime", "network", "held as", "candidates", "stays", "±", "/ whole",
-               "in no file", "highest", "load ms")  # fmt: skip
+               "in no file", "/ whole", "highest", "load ms")  # fmt: skip
     yield from _table(headers, [_memory_cells(model, row) for row in _ordered(model)], left=3)
     problems = (f"{r.precision} on {r.runtime}: {r.problem}" for r in model.memory if r.problem)
     yield from (f"   not measured: {problem}" for problem in dict.fromkeys(problems))
@@ -91,14 +91,14 @@ def _ordered(model: ModelResult) -> list[MemoryRow]:
 def _memory_cells(model: ModelResult, row: MemoryRow) -> tuple[str, ...]:
     named = (row.runtime, row.precision, _KINDS[row.kind], str(row.candidates or _NONE))
     if row.settled is None:
-        return (*named, *[_NONE] * 6)
-    ratio = model.ratio(row)
+        return (*named, *[_NONE] * 7)
     return (
         *named,
         f"{row.settled.median:.1f}",
         _number(row.settled.spread, 1),
-        _NONE if ratio is None else f"{ratio:.2f}",
+        _number(model.ratio(row), 2),
         _median(row.anonymous, 1),
+        _number(model.anonymous_ratio(row), 2),
         _median(row.peak, 1),
         _median(row.load_ms, 0),
     )
@@ -168,25 +168,28 @@ def _integers(model: ModelResult) -> Iterator[str]:
 
 def _installs(result: EdgeBenchResult) -> Iterator[str]:
     for runtime, why in result.not_installed.items():
-        yield f"   {runtime}: install size not measured: {why}"
-    by_runtime = {install.runtime: install for install in result.installs}
+        yield f"   {runtime}: not installed or not imported: {why}"
+    by_runtime = {install.extra.runtime: install for install in result.installs}
     cells = []
     for device in result.devices:
         install = by_runtime.get(device.runtime)
-        here = result.import_ms.get(device.runtime)
+        times, here = (each.get(device.runtime) for each in (result.imports, result.imports_here))
         cells.append(
             (
                 device.runtime,
-                _NONE if install is None else f"isthmus[{install.extra}]",
-                _NONE if install is None else f"{install.install_mb:.0f}",
-                _NONE if install is None else f"{install.runtime_mb:.0f}",
-                _NONE if install is None else f"{install.times.with_runtime_ms:.0f}",
-                _NONE if here is None else f"{here:.0f}",
+                _NONE if install is None else f"isthmus[{install.extra.name}]",
+                _number(None if install is None else install.install_mb, 0),
+                _number(None if install is None else install.runtime_mb, 0),
+                _NONE if times is None else _spread(times.edge_ms, 0),
+                _NONE if times is None else _spread(times.with_runtime_ms, 0),
+                _NONE if here is None else _spread(here.with_runtime_ms, 0),
             )
         )
     headers = ("runtime", "extra", "MB beyond Python", "of these its own", "import ms",
-               "import ms here")  # fmt: skip
+               "with the runtime", "the same here")  # fmt: skip
     yield from _table(headers, cells, left=2)
+    yield "   Imports in fresh interpreters, all environments in turns, files in memory; here: in"
+    yield "   the Pythons that gave the figures above."
 
 
 def _missed(result: EdgeBenchResult) -> list[str]:
@@ -199,6 +202,10 @@ def _median(value: Spread | None, digits: int) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return _NONE if value is None else f"{value:.{digits}f}"
+
+
+def _spread(value: Spread, digits: int) -> str:
+    return f"{value.median:.{digits}f} ± {_number(value.spread, digits)}"
 
 
 def _ratio(one: Spread | None, other: Spread | None) -> str:

@@ -18,8 +18,10 @@ from isthmus_bench.edge.data import edge_json
 from isthmus_bench.edge.device import obey
 from isthmus_bench.edge.devices import Device
 from isthmus_bench.edge.figures import EdgeBenchResult, ModelResult
+from isthmus_bench.edge.importing import Import, Place
 from isthmus_bench.edge.orders import Order, Reply
 from isthmus_bench.edge.report import edge_lines
+from isthmus_bench.edge.spread import Spread
 from isthmus_models import MODELS, Model
 from isthmus_models.drawn import Part
 
@@ -59,8 +61,9 @@ def here(device: Device, order: Order) -> Reply:
     return obey(order)
 
 
-def no_time(*_: object) -> float:
-    return 7.0
+def no_times(places: Mapping[str, Place], _: int) -> tuple[dict[str, Import], dict[str, str]]:
+    times = Import(Spread(6.0, 0.5), Spread(7.0, None))
+    return dict.fromkeys(places, times), {}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def result() -> EdgeBenchResult:
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "get_model", tiny)
-        patch.setattr(bench, "import_ms", no_time)
+        patch.setattr(bench, "import_times", no_times)
         found = run_edge_bench(SMALL, lines.append, here)
     assert f"{NAME}: comparing answers to 4 evaluation items" in lines
     return found
@@ -145,7 +148,7 @@ def test_the_report_says_what_was_not_measured_and_why(result: EdgeBenchResult) 
     text = "\n".join(edge_lines(result))
     assert text.startswith("Measured on ")
     assert "tflite-runtime: not measured: tflite-runtime is not installed; pip install" in text
-    assert "onnxruntime: install size not measured: left out (--skip-install)" in text
+    assert "onnxruntime: not installed or not imported: --skip-install" in text
     for words in ("edge-only fp32", "unoptimised", "2 candidates"):
         assert words in text
     assert ("CAUTION" in text) == (result.stolen_share > 0.05)

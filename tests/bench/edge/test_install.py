@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from isthmus_bench.edge.importing import Place, import_times
 from isthmus_bench.edge.install import (
     EXTRAS,
-    Import,
     InstallError,
     PackageSize,
-    import_ms,
     install_of,
-    installs,
+    installed,
     package_sizes,
+    wheel_of,
 )
 
-TIMES = Import(edge_ms=1.0, with_runtime_ms=2.0, bare_ms=3.0)
+PYTHON = Path(sys.executable)
 
 
 def put_package(site: Path, name: str, files: dict[str, int]) -> None:
@@ -54,16 +54,26 @@ def test_installers_are_told_apart_from_what_was_installed() -> None:
         PackageSize("pip", "3", 15.0),
         PackageSize("setuptools", "4", 5.0),
     ]
-    install = install_of(EXTRAS[0], found, TIMES)
+    install = install_of(EXTRAS[0], PYTHON, found)
     assert (install.install_mb, install.with_pip_mb, install.runtime_mb) == (130.0, 150.0, 70.0)
     assert [each.name for each in install.packages] == ["onnxruntime", "numpy"]
 
 
-def test_a_module_that_is_not_there_is_an_error_that_names_it() -> None:
-    with pytest.raises(InstallError, match="no_such_module_of_ours"):
-        import_ms(Path(sys.executable), ["no_such_module_of_ours"], 1)
+def test_imports_take_turns_and_what_cannot_be_imported_is_said() -> None:
+    places = {"sound": Place(PYTHON, "json"), "broken": Place(PYTHON, "no_such_module_of_ours")}
+    times, problems = import_times(places, 2)
+    assert times.keys() == {"sound"}
+    assert times["sound"].with_runtime_ms.spread is not None
+    assert problems.keys() == {"broken"}
+    assert "no_such_module_of_ours" in problems["broken"]
 
 
-def test_what_is_no_checkout_cannot_be_installed(tmp_path: Path) -> None:
+def test_what_is_no_checkout_has_no_wheel(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match="the wheel of"):
-        installs(tmp_path / "nothing", tmp_path / "work", extras=EXTRAS[:1])
+        wheel_of(tmp_path / "nothing", tmp_path / "work")
+
+
+def test_an_environment_that_cannot_be_made_is_an_error_that_says_where(tmp_path: Path) -> None:
+    (tmp_path / "edge").write_text("in the way")
+    with pytest.raises(InstallError, match="no environment at"):
+        installed(EXTRAS[0], tmp_path / "a.whl", tmp_path)

@@ -1,18 +1,22 @@
 """What is said of figures: aims that are missed, int8 that is not used, weights in a file."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from isthmus import RuntimeName
 from isthmus_bench.edge.config import EdgeBenchConfig
 from isthmus_bench.edge.figures import (
+    CutDifference,
     EdgeBenchResult,
     MemoryRow,
     ModelResult,
     NetworkTimes,
     RuntimeRow,
-    Spread,
 )
-from isthmus_bench.edge.install import Import, Install
+from isthmus_bench.edge.install import EXTRAS, Install
+from isthmus_bench.edge.spread import Spread
 from isthmus_bench.edge.subject import Kind, Precision
 from isthmus_bench.edge.verdict import headline, misses, outside_weights
 
@@ -67,8 +71,9 @@ def said(one: ModelResult, *installs: Install) -> list[str]:
                 stolen_share=0.0,
                 config=EdgeBenchConfig(),
                 devices=(),
-                import_ms={},
                 models=(one,),
+                imports_here={},
+                imports={},
                 installs=installs,
                 not_installed={},
             )
@@ -94,10 +99,17 @@ def test_int8_that_is_slower_than_fp32_is_not_used() -> None:
     assert "2.50 times as long as fp32: not used here" in line
 
 
+@pytest.mark.parametrize(("steps", "is_missed"), [(1.0, False), (1.2, True)])
+def test_integers_that_are_far_from_the_reference_are_named(steps: float, is_missed: bool) -> None:
+    cuts = (CutDifference(0.1, 0.3, 0.9), CutDifference(0.2, steps, 0.5))
+    found = said(model(runtime=replace(timed(10, 5), cuts=cuts)))
+    assert [line for line in found if "at 20% of the work are 1.20 steps" in line] == found
+    assert bool(found) == is_missed
+
+
 @pytest.mark.parametrize(("install_mb", "is_missed"), [(135, False), (136, True)])
 def test_an_install_above_its_aim_is_named(install_mb: float, is_missed: bool) -> None:
-    times = Import(edge_ms=1.0, with_runtime_ms=2.0, bare_ms=3.0)
-    install = Install("edge-tflite", "tflite-runtime", install_mb, 150.0, 7.0, times, ())
+    install = Install(EXTRAS[2], Path("python"), install_mb, 150.0, 7.0, ())
     found = said(model(runtime=timed(10, 5)), install)
     assert [line for line in found if "isthmus[edge-tflite] takes 136 MB" in line] == found
     assert bool(found) == is_missed
