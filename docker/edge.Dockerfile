@@ -57,9 +57,10 @@ ENV HOME=/tmp \
 USER 10001:10001
 WORKDIR /data
 STOPSIGNAL SIGTERM
-# Asks the daemon as `isthmus edge status` does, without its second of imports every half minute.
+# Asks the daemon as `isthmus edge status` does, without its second of imports every half minute;
+# one whose agent hangs goes on listening, and says so.
 # A run over pictures ends by itself: give it `--no-healthcheck`.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
-    CMD ["python3", "-S", "-c", "import json, socket; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('/run/isthmus/control.sock'); s.sendall(b'{\"ask\": \"status\"}\\n'); raise SystemExit(json.loads(s.makefile().readline())['state'] not in ('running', 'reloading'))"]
+    CMD ["python3", "-S", "-c", "import json, socket; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('/run/isthmus/control.sock'); s.sendall(b'{\"ask\": \"status\"}\\n'); a = json.loads(s.makefile().readline()); raise SystemExit(not (a['state'] in ('running', 'reloading') and a['agent']['answers']))"]
 ENTRYPOINT ["isthmus", "edge"]
 CMD ["--help"]

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from isthmus_edge.daemon import read_config
 from isthmus_edge.daemon.checks import checked
+from isthmus_edge.runtimes import Runtimes, departures
 
 DESCRIPTION = """\
 Look over the TOML file of `isthmus edge --config`: every key and value, every byte of the
 bundle, the runtime, the candidate, the certificate, the libraries that its sources need,
 the folder of its output. Nothing is started, no camera opened, no socket made, no cloud
-asked. Ends with 0 if the daemon would start, with 1 and the reason if not.
+asked. Ends with 0 if the daemon would start, with 1 and the reason if not. What will run
+on another runtime than the plan chose is a warning.
 """
 EXAMPLES = """\
   isthmus edge check --config edge.toml
@@ -34,4 +36,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"endpoint  {', '.join(config.endpoint.listen) or 'none'}")
     for name, source in found.sources.items():
         print(f"source    {name}: {source.kind}")
+    runtimes = Runtimes(config.agent.runtime)
+    for text in departures(found.bundle.manifest, found.bundle.path, runtimes):
+        print(f"warning   {text}")
     return 0

@@ -95,8 +95,10 @@ class Agent:
         """
         if cloud is None or isinstance(cloud, str):
             address, transport = cloud, None
-        else:
+        elif callable(getattr(cloud, "connect", None)):
             address, transport = getattr(cloud, "address", None), cloud
+        else:
+            raise ConfigError(f"cloud = {cloud!r}: give HOST:PORT, or None to answer here alone")
         self._open(
             config_of(bundle, address, settings),
             FullPace(),
@@ -158,7 +160,7 @@ class Agent:
         self._open_futures = Promises(self._ledger)
         self._entrance = Entrance(config.max_queued, config.when_full)
         self._background = Background()
-        self._device = Device(bundle, config, pace)
+        self._device = Device(bundle, config, pace, events.add)
         self._bundle = replace(bundle, manifest=self._device.manifest)  # what this device can do
         self._pipeline = Pipeline(self._bundle, config, self._device, self._ledger, events)
         self._pipeline.on_begin = self._entrance.give_back
@@ -356,7 +358,7 @@ class Agent:
         self._pipeline.link_changed()
 
     async def _start(self) -> asyncio.Task[None]:
-        for text in self._device.left_out:
+        for text in self._device.notes:
             self._events.add(text)
         if self._config.heed_vitals:
             self._background.watch(read_vitals, self._pipeline.note_vitals)

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import ConfigError
 from isthmus_edge.audit.verdicts import AuditStats
 from isthmus_edge.events import Event
 from isthmus_edge.link import LinkEstimate
@@ -62,7 +63,12 @@ class Answer:
     timings: Timings = field(default_factory=Timings)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k greatest values of the first output with their labels, greatest first."""
+        """The k greatest values of the first output with their labels, greatest first.
+
+        Fewer if it has fewer. ConfigError unless k is at least 1.
+        """
+        if k < 1:
+            raise ConfigError(f"top({k}): ask for 1 or more")
         row = np.asarray(next(iter(self.outputs.values())), np.float64).reshape(-1)
         best = np.argsort(row, kind="stable")[::-1][:k]
         return [(self._label(int(i)), float(row[i])) for i in best]

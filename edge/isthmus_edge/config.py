@@ -46,9 +46,11 @@ class AgentConfig:
     QueueFullError, or "drop-oldest" (a camera: the stalest ends with StaleFrameError). Frames under
     way beyond the device are bounded by link, service and `max_held_bytes` of tensors kept here.
     `runtime` "auto" runs each head on the runtime that was fastest when it was measured, of those
-    that are installed; a name insists on one. Heads that do not fit into `max_memory_bytes`, which
-    is what all of them may take together, are left out of the plan (None: no limit but the
-    system's); the one that answers without a cloud never is.
+    that are installed and that the plan did not find unfit; a name insists on one. Heads that do
+    not fit into `max_memory_bytes`, which is what all of them may take together, are left out of
+    the plan (None: no limit but the system's), and a frame that is pinned to one of them has it
+    loaded in the place of others or ends with a ModelError; the one that answers without a cloud is
+    loaded even beyond that, which is told as an event.
     `power` "saver" prefers what costs this device least energy among what is in time. With
     `heed_vitals` a hot or crowded device, or one whose battery runs low, shifts work to the cloud.
     `audit_share` of the frames are also sent as raw input, for the cloud to compare answers with

@@ -17,16 +17,19 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
 )
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from pathlib import PurePath
 from queue import Empty, SimpleQueue
 
 from isthmus import ConfigError
 from isthmus_edge.answer import Answer
 from isthmus_edge.inputs import Inputs
 
+_SHOWN = 60  # characters of a wrong argument
 LEAVE_S = 2.0  # a camera's frame is there before
 
 __all__ = ["Answers", "Door", "Frames"]
@@ -58,6 +61,7 @@ class Answers:
     """
 
     def __init__(self, door: Door, frames: Frames, ahead: int) -> None:
+        _require_many(frames)
         self._door = door
         self._frames = frames
         self._ahead = ahead
@@ -96,6 +100,15 @@ class Answers:
         """End what was read with `async for`; idempotent."""
         if self._async is not None:
             await self._async.aclose()
+
+
+def _require_many(frames: object) -> None:
+    """ConfigError for what is one frame, or none at all."""
+    is_one = isinstance(frames, str | bytes | PurePath | Mapping)
+    if is_one or not isinstance(frames, Iterable | AsyncIterable):
+        got = repr(frames)
+        shown = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}…"
+        raise ConfigError(f"frames = {shown}: give an iterable of frames; [frame] if it is one")
 
 
 def _answers(door: Door, source: Iterator[Inputs], ahead: int) -> Generator[Answer, None, None]:

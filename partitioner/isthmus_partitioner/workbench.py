@@ -4,19 +4,22 @@ A workbench keeps what it made in a directory, so that `profile`, `plan` and `bu
 one by one; a result is used again only if model, inputs and settings are the same.
 
     precision.json, int8.onnx, head.onnx   the QDQ graph, the head's mix of precisions, the search
-    here.json                              what this machine took for them
+    here.json                              what this machine took for them, on its runtimes of then
     profile.json                           times of every layer on the plan's device
     plan.json, parts/                      the plan and the files of its bundle
 """
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 
@@ -28,16 +31,24 @@ from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.folders import whole_folder
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.build import INPUT_TAIL
+from isthmus_partitioner.parts.twins import TwinRefusedError
 from isthmus_partitioner.planning.listing import ModelCard
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
 from isthmus_partitioner.planning.records import Plan
 from isthmus_partitioner.precision.kept import known_precision, save_precision
+from isthmus_partitioner.precision.on_device import for_device
 from isthmus_partitioner.precision.search import Precision, search
 from isthmus_partitioner.profiles.costs import node_costs
 from isthmus_partitioner.profiles.kit import write_kit
 from isthmus_partitioner.profiles.profile import Profile, profile_of
-from isthmus_partitioner.profiles.runtime_choice import Rival, RuntimeNote, choose_runtimes
+from isthmus_partitioner.profiles.runtime_choice import (
+    NETWORKS,
+    Choice,
+    Rival,
+    RuntimeNote,
+    choose_runtimes,
+)
 from isthmus_partitioner.samples import Samples, SampleSets
 from isthmus_partitioner.store import load_record, save_record, writing
 
@@ -45,6 +56,8 @@ __all__ = ["Devices", "Workbench"]
 
 _LAYOUT = 4  # of the files in a work directory
 _SMALL_BYTES = 4096  # constants that sizes may have become
+# Under numpy 2, tflite-runtime is installed and cannot be used.
+_RUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +98,17 @@ class Workbench:
         self._devices, self._config = devices, config
         self._work, self._card, self._progress = work, card, progress
 
-    @cached_property
+    @property
     def precision(self) -> Precision:
-        """The int8 graph, and the chosen mix of precisions for heads."""
+        """The int8 graph, and the precisions that heads have on the plan's device."""
+        if self._devices.edge is None or self._config.integer_only:
+            return self._searched
+        budget = self._config.divergence_budget
+        return for_device(self._searched, self._network, self.runtimes, budget)
+
+    @cached_property
+    def _searched(self) -> Precision:
+        """The int8 graph, and the mix of precisions that is best in ONNX Runtime here."""
         with writing(self._work):
             known = known_precision(self._work, self._head_key)
             if known is None:
@@ -109,7 +130,7 @@ class Workbench:
     def with_edge(self, edge: DeviceProfile) -> "Workbench":
         """The same workbench for another device."""
         twin = copy(self)
-        for known in ("costs", "runtimes", "_plan_key"):
+        for known in ("costs", "_choice", "_plan_key"):
             vars(twin).pop(known, None)
         twin._devices = replace(self._devices, edge=edge)
         return twin
@@ -121,18 +142,25 @@ class Workbench:
     def measured_here(self) -> DeviceProfile:
         """What this machine takes for the network in every precision."""
         path = self._work / "here.json"
-        known = load_record(path, self._head_key, DeviceProfile)
+        known = load_record(path, self._here_key, DeviceProfile)
         if known is None:
             with writing(self._work), tempfile.TemporaryDirectory(dir=self._work) as folder:
                 kit = self.write_kit(Path(folder) / "kit")
                 self._progress(f"profiling {len(self._network.model.graph.node)} nodes")
                 known = self._devices.measure(kit)
-                save_record(path, self._head_key, known)
+                save_record(path, self._here_key, known)
         return known
 
+    @property
+    def runtimes(self) -> Mapping[str, RuntimeNote]:
+        """What the plan's device runs its heads on, by network of a profile.
+
+        ConfigError if nothing that was measured on it answers well.
+        """
+        return self._choice.notes
+
     @cached_property
-    def runtimes(self) -> dict[str, RuntimeNote]:
-        """What the plan's device runs its heads on, by network of a profile."""
+    def _choice(self) -> Choice:
         rival = Rival(
             self._network, self._sets.held_back, self._metric, self._config.agreement_floor
         )
@@ -153,6 +181,7 @@ class Workbench:
             self._config,
             items,
             {name: note.runtime for name, note in self.runtimes.items()},
+            self.precision.networks,
         )
 
     def profile(self) -> Profile:
@@ -163,28 +192,53 @@ class Workbench:
             cloud = devices.cloud.conditions.device
         head = self.precision.chosen.name
         runtimes = self.runtimes.values()
-        return profile_of(self._network, self.costs, self.measured(), cloud, head, runtimes)
+        found = profile_of(self._network, self.costs, self.measured(), cloud, head, runtimes)
+        unused = self._choice.refused.values()
+        return msgspec.structs.replace(found, notes=(*found.notes, *unused))
 
     def plan(self) -> Plan:
         """The measured plan, with the files of its bundle in the work directory."""
         path = self._work / "plan.json"
         known = load_record(path, self._plan_key, Plan)
         if known is None or not self._has_parts(known):
-            groundwork = Groundwork(
-                self._network,
-                self.precision,
-                self.profile(),
-                self.costs,
-                self._sets,
-                self._metric,
-                self._card,
-                self.runtimes,
-            )
+            known = self._planned()
             with writing(self._work):
-                with whole_folder(self._parts, INPUT_TAIL, "folder of parts") as parts:
-                    known = make_plan(groundwork, self._config, parts, self._progress)
                 save_record(path, self._plan_key, known)
         return known
+
+    def _planned(self) -> Plan:
+        """A plan of times on the runtimes that will run it.
+
+        Where chains turn out to have no TFLite form, it is made again with their network on ONNX
+        Runtime, for good: so it ends.
+        """
+        try:
+            return self._planned_once()
+        except TwinRefusedError as error:
+            what = NETWORKS[error.network]
+            self._progress(f"planning again without a TFLite form of {what}: {error}")
+            twin = copy(self)
+            vars(twin).pop("costs", None)
+            twin._choice = self._choice.without_twin(error.network, str(error))
+        return twin._planned()
+
+    def _planned_once(self) -> Plan:
+        groundwork = Groundwork(
+            self._network,
+            self.precision,
+            self.profile(),
+            self.costs,
+            self._sets,
+            self._metric,
+            self._card,
+            self.runtimes,
+            tuple(self._choice.refused.values()),
+        )
+        with (
+            writing(self._work),
+            whole_folder(self._parts, INPUT_TAIL, "folder of parts") as parts,
+        ):
+            return make_plan(groundwork, self._config, parts, self._progress)
 
     def build(self, out: Path) -> Path:
         """Write the bundle."""
@@ -195,7 +249,7 @@ class Workbench:
     @cached_property
     def _models(self) -> dict[str, onnx.ModelProto]:
         """The network in several precisions, by the names that profiles have for them."""
-        precision = self.precision
+        precision = self._searched
         models = {"fp32": self._network.model}
         if precision.int8 is not None:
             models["int8"] = precision.int8
@@ -209,7 +263,7 @@ class Workbench:
 
     @cached_property
     def _head_key(self) -> str:
-        """Stands for all that the head network and its profile are made from."""
+        """Stands for all that the head network is made from."""
         config = (self._config.divergence_budget, self._config.integer_only)
         sets = (self._sets.fitted, self._sets.held_back)
         metric = (type(self._metric).__name__, getattr(self._metric, "output", ""))
@@ -217,10 +271,15 @@ class Workbench:
         return _key(f"{network!r} {metric!r}", sets, config)
 
     @cached_property
+    def _here_key(self) -> str:
+        """And what measures it here."""
+        return _key(self._head_key, (), _runtimes_here())
+
+    @cached_property
     def _plan_key(self) -> str:
         devices = self._devices
         settings = (self._config, self._card, devices.edge, devices.cloud)
-        return _key(self._head_key, (self._sets.evaluation,), settings)
+        return _key(self._here_key, (self._sets.evaluation,), settings)
 
     def _has_parts(self, plan: Plan) -> bool:
         files = ((self._parts / entry.path, entry.sha256) for entry in plan.manifest.files)
@@ -246,6 +305,15 @@ def _graph_key(network: Network) -> str:
         if tensor.ByteSize() <= _SMALL_BYTES:
             digest.update(tensor.SerializeToString(deterministic=True))
     return digest.hexdigest()
+
+
+def _runtimes_here() -> dict[str, str]:
+    """Versions of the packages that run heads here, as far as they are installed."""
+    found = {}
+    for name in _RUNTIME_PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _key(before: str, sets: tuple[Samples, ...], settings: object) -> str:

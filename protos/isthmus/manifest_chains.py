@@ -35,6 +35,8 @@ def chain_problems(manifest: Manifest) -> Iterator[str]:
     by_file: dict[str, Segment] = {}
     for chain in manifest.chains:
         yield from _segment_problems(manifest, chain)
+        if chain.runtime in chain.unfit:
+            yield f"chain {chain.id!r} is for {chain.runtime}, which it calls unfit"
         for segment in chain.segments:
             if by_file.setdefault(segment.file, segment) != segment:
                 yield f"{segment.file} reads or gives other tensors in chain {chain.id!r}"
@@ -43,8 +45,6 @@ def chain_problems(manifest: Manifest) -> Iterator[str]:
 def _segment_problems(manifest: Manifest, chain: Chain) -> Iterator[str]:
     if not chain.segments:
         yield f"chain {chain.id!r} has no segments"
-    if chain.runtime in chain.unfit:
-        yield f"chain {chain.id!r} is for {chain.runtime}, which it calls unfit"
     known = _named(manifest.inputs)
     for segment in chain.segments:
         where = f"{segment.file} of chain {chain.id!r}"

@@ -125,9 +125,9 @@ class Conditions(_Record, frozen=True):
     """Under what conditions times were taken.
 
     `device` is the board's own name where it has one. `runtimes` gives the version of each that was
-    measured. `clock` is what `ms` means: the time of the
-    one thread that computed, or the time on the wall where several did. `governor` is the kernel's
-    power mode, None where there is none.
+    there to measure; only `networks` says what ran on which. `clock` is what `ms` means: the time
+    of the one thread that computed, or the time on the wall where several did. `governor` is the
+    kernel's power mode, None where there is none.
     """
 
     device: str

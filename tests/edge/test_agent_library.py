@@ -68,6 +68,17 @@ def test_a_bundle_that_is_no_path_is_an_error_of_ours() -> None:
         Agent(3)  # type: ignore[arg-type]
 
 
+def test_a_cloud_that_cannot_be_connected_to_is_named(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="cloud = 5: give HOST:PORT"):
+        Agent(tiny_bundle, cloud=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_fewer_than_one_answer_cannot_be_asked_for(tiny_bundle: Path, k: int) -> None:
+    with Agent(tiny_bundle) as agent, pytest.raises(ConfigError, match=f"top\\({k}\\)"):
+        agent.infer(PICTURES[0]).top(k)
+
+
 def test_a_cloud_may_be_a_transport_and_be_required(tiny_bundle: Path) -> None:
     with FakeCloud(tiny_bundle) as cloud:
         with Agent(tiny_bundle, cloud=cloud, require_cloud=True, candidate="cut-16") as agent:

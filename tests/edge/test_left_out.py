@@ -12,6 +12,7 @@ from tests.twinbundle import build_twin_bundle
 from isthmus import ConfigError, ModelError
 from isthmus_edge import Agent, AgentConfig
 from isthmus_edge.runtimes import Graph, GraphFiles, onnx_runtime
+from isthmus_edge.runtimes.tflite import TfliteRuntime
 
 ITEM = wide_item(tiny_pictures(1)[0])
 Load = Callable[[onnx_runtime.OnnxRuntime, GraphFiles, int], Graph]
@@ -68,9 +69,74 @@ def test_out_of_memory_at_load_is_told_and_the_agent_answers_with_the_rest(
 
 def test_what_does_not_fit_into_the_memory_that_is_allowed_is_told(wide_bundle: Path) -> None:
     with Agent(wide_bundle, max_memory_bytes=1) as agent:
+        left_out, too_much = texts(agent)
+    assert left_out.startswith("left out of the plan here: curves: chain 'curved' is not loaded: ")
+    assert "of the 0.0 KB allowed (max_memory_bytes, --max-memory)" in left_out
+    assert too_much.startswith("chain 'whole' answers without a cloud, so it is loaded: it takes ")
+
+
+def test_a_bound_that_the_only_chain_exceeds_is_told(tiny_bundle: Path) -> None:
+    with Agent(tiny_bundle, max_memory_bytes=1) as agent:
         (text,) = texts(agent)
-    assert text.startswith("left out of the plan here: curves: ")
-    assert "does not fit into 0 MB" in text
+    assert text.endswith("of the 0.0 KB allowed (max_memory_bytes, --max-memory)")
+
+
+def test_a_runtime_that_is_not_here_or_cannot_load_a_chain_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = build_twin_bundle(tmp_path / "bundle", runtime="tflite-runtime")
+    with Agent(bundle) as agent:
+        told = texts(agent)
+    assert [text.partition(": the plan's tflite-runtime is not here, ")[0] for text in told] == [
+        "chain 'whole'",
+        "chain 'curved'",
+    ]
+
+    def refuse(self: TfliteRuntime, files: GraphFiles, threads: int) -> Graph:
+        raise ModelError(f"{files.onnx}: too new")
+
+    monkeypatch.setattr(TfliteRuntime, "load", refuse)
+    with Agent(build_twin_bundle(tmp_path / "other")) as agent:
+        assert texts(agent) == [
+            "chain 'whole': litert cannot load 3 of its 3 segments, another runtime runs them: "
+            "device/segment-0.onnx: too new",
+            "chain 'curved': litert cannot load 3 of its 4 segments, another runtime runs them: "
+            "device/curved-1.onnx: too new",
+        ]
+
+
+def test_what_happens_when_a_chain_is_loaded_later_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here `curved` has no place at first, and litert does not take it by then."""
+    bundle = build_twin_bundle(tmp_path / "bundle")
+    is_late = False
+    load = TfliteRuntime.load
+
+    def moody(self: TfliteRuntime, files: GraphFiles, threads: int) -> Graph:
+        if "curved" in files.onnx:
+            raise ModelError("too new" if is_late else "bad allocation")
+        return load(self, files, threads)
+
+    monkeypatch.setattr(TfliteRuntime, "load", moody)
+    monkeypatch.setattr(onnx_runtime.OnnxRuntime, "load", moody_onnx(lambda: is_late))
+    config = AgentConfig(bundle=bundle, cloud="127.0.0.1:1")
+    with Agent.open(config, transport=FakeService()) as agent:
+        is_late = True
+        agent.infer(ITEM, candidate="curves")
+        *_, text = texts(agent)
+    assert text.startswith("chain 'curved': litert cannot load 3 of its 4 segments")
+
+
+def moody_onnx(is_late: Callable[[], bool]) -> Load:
+    load: Load = onnx_runtime.OnnxRuntime.load
+
+    def moody(self: onnx_runtime.OnnxRuntime, files: GraphFiles, threads: int) -> Graph:
+        if not is_late():
+            raise ModelError(f"{files.onnx}: bad allocation")
+        return load(self, files, threads)
+
+    return moody
 
 
 def test_what_the_runtime_cannot_run_is_told_with_the_way_out(partly: Path) -> None:

@@ -103,6 +103,12 @@ async def test_frames_that_come_asynchronously_are_not_for_a_plain_loop(agent: A
     assert agent.stats().accepted == 0
 
 
+@pytest.mark.parametrize("frames", [None, "photos", b"jpeg", {"picture": 1}, Path("photos")])
+def test_what_is_one_frame_or_none_is_no_stream(agent: Agent, frames: object) -> None:
+    with pytest.raises(ConfigError, match=r"frames = .*: give an iterable of frames"):
+        agent.stream(frames)  # type: ignore[arg-type]
+
+
 async def test_a_stream_is_read_in_one_way(agent: Agent) -> None:
     answers = agent.stream(PICTURES)
     next(answers)

@@ -25,8 +25,10 @@ from isthmus_partitioner import (
     Workbench,
     load_model,
 )
+from isthmus_partitioner import workbench as workbench_module
 from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.parts import build as build_module
+from isthmus_partitioner.precision.search import Precision
 
 
 class Desk:
@@ -38,7 +40,7 @@ class Desk:
         self.said: list[str] = []
         self.measured = 0
         self.kernels: tuple[KernelTime, ...] = ()
-        self.network, self.work = network, work
+        self.network, self.sets, self.work = network, sets, work
         self.bench = Workbench(
             network,
             sets,
@@ -163,6 +165,76 @@ def test_the_runtime_is_chosen_by_what_the_plans_device_measured(
     assert there.profile().fp32_ms == pytest.approx(200)
     assert there.profile().runtimes == tuple(notes.values())
     assert there.costs.pace("fp32") == pytest.approx(400)
+
+
+@pytest.fixture
+def _int8_is_slow_here(quantised: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search finds nothing faster than fp32."""
+    (fp32,) = (point for point in quantised.tried if point.kind == "fp32")
+    found = replace(quantised, chosen=fp32, reason="int8 is not faster here")
+    monkeypatch.setattr(workbench_module, "search", lambda *_, **__: found)
+
+
+def where_int8_is_quick(desk: Desk) -> Workbench:
+    """Its workbench for a device on which LiteRT runs int8 in a quarter of any other time."""
+    edge = desk.device("fp32", "int8", ms=800.0)
+    (int8,) = (times for times in edge.networks if times.name == "int8")
+    quick = msgspec.structs.replace(int8, runtime="litert", ms=200.0, low_ms=200.0)
+    return desk.bench.with_edge(msgspec.structs.replace(edge, networks=(*edge.networks, quick)))
+
+
+@pytest.mark.usefixtures("_int8_is_slow_here")
+def test_int8_that_is_faster_on_the_plans_device_alone_makes_its_heads(
+    network: Network, sets: SampleSets, tmp_path: Path
+) -> None:
+    config = replace(QUICK, edge_network_ms=None, divergence_budget=1e3)
+    desk = Desk(network, sets, tmp_path / "work", config)
+    there = where_int8_is_quick(desk)
+    plan = there.plan()
+    manifest, record = plan.manifest, plan.record
+    assert manifest.local.precision == "int8"
+    assert {chain.precision for chain in manifest.chains} == {"int8"}
+    assert {chain.runtime for chain in manifest.chains} == {"litert"}
+    assert record.precision.startswith("int8")
+    assert record.precision_reason.startswith("on the plan's device int8 throughout takes 200.00")
+    assert there.runtimes["int8"].reason in record.why
+    assert there.profile().int8_ms == pytest.approx(200)
+    assert manifest.edge_factor == pytest.approx(400)
+    assert desk.bench.precision.chosen.kind == "fp32"
+
+
+@pytest.mark.usefixtures("_int8_is_slow_here")
+def test_int8_that_is_faster_there_and_harms_too_much_is_told_and_not_used(
+    network: Network, sets: SampleSets, tmp_path: Path
+) -> None:
+    config = replace(QUICK, edge_network_ms=None, divergence_budget=1e-9)
+    there = where_int8_is_quick(Desk(network, sets, tmp_path / "work", config))
+    assert there.precision.chosen.kind == "fp32"
+    assert there.precision.reason.endswith(" is above 1e-09")
+    assert there.costs.device.keys() == {"fp32"}
+    assert there.profile().int8_ms is None
+
+
+def test_a_device_that_runs_no_int8_at_all_gets_fp32_heads_and_the_plan_says_why(
+    network: Network,
+    sets: SampleSets,
+    quantised: Precision,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has LiteRT alone, which covers only the fp32 network."""
+    int8 = next(point for point in quantised.tried if point.kind == "int8")
+    assert quantised.int8 is not None
+    found = replace(quantised, chosen=int8, head=quantised.int8)
+    monkeypatch.setattr(workbench_module, "search", lambda *_, **__: found)
+    desk = Desk(network, sets, tmp_path / "work", replace(QUICK, edge_network_ms=None))
+    edge = desk.device("fp32")
+    (fp32,) = edge.networks
+    on_litert = msgspec.structs.replace(fp32, runtime="litert")
+    there = desk.bench.with_edge(msgspec.structs.replace(edge, networks=(on_litert,)))
+    assert there.costs.device.keys() == {"fp32"}
+    assert there.precision.chosen.kind == "fp32"
+    assert f"no runtime that ran {int8.name} and answers well" in there.precision.reason
 
 
 def test_another_model_or_other_calibration_items_are_profiled_anew(

@@ -19,7 +19,7 @@ from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import Builder
 from isthmus_partitioner.planning.listing import cuts_of, manifest_of, write_chains, write_records
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
-from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.node_costs import ALL_INT8, NodeCosts
 from isthmus_partitioner.planning.trying import Tried, try_out
 from isthmus_partitioner.precision.bases import quantised_bases
 
@@ -38,10 +38,10 @@ def branched_sets(network: Network) -> SampleSets:
 def made_up_costs(
     network: Network, *, here_ms: float = 1000, slower: float = 1.0, cloud: float = 0.01
 ) -> NodeCosts:
-    """In proportion to the work: fp32 takes `here_ms`, int8 half of it, the cloud a share."""
+    """In proportion to the work: fp32 takes `here_ms`, any int8 half of it, the cloud a share."""
     share = np.asarray(network.macs, np.float64) + 1.0
     fp32 = here_ms * share / share.sum()
-    here = {"fp32": fp32, "int8": fp32 / 2}
+    here = {"fp32": fp32, "int8": fp32 / 2, ALL_INT8: fp32 / 2}
     device = {precision: ms * slower for precision, ms in here.items()}
     return NodeCosts(here, device, fp32 * cloud)
 

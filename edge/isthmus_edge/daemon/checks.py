@@ -15,15 +15,17 @@ from isthmus import (
 from isthmus_edge.answer import Answer
 from isthmus_edge.audit.audits import raw_input_way
 from isthmus_edge.config import AgentConfig
+from isthmus_edge.daemon.control import default_control
 from isthmus_edge.daemon.output import open_sinks
 from isthmus_edge.daemon.parts import open_sources, require_pictures
 from isthmus_edge.daemon.sections import DaemonConfig
-from isthmus_edge.daemon.sources import Source
+from isthmus_edge.daemon.sources import Source, StdinLines
 from isthmus_edge.inputs import Inputs
 from isthmus_edge.oip import Endpoint
 from isthmus_edge.pins import pinned
 from isthmus_edge.runtimes import Runtimes, refusals, without_chains
 from isthmus_edge.stream.transport import GrpcTransport
+from isthmus_edge.unix_sockets import UnixSocket
 
 __all__ = ["Checked", "checked"]
 
@@ -42,8 +44,11 @@ def checked(config: DaemonConfig) -> Checked:
     Not looked at: whether addresses are free and cameras there, whether the cloud answers, and how
     much memory the networks take.
     """
+    control = config.service.control or default_control()
+    if control is not None:
+        UnixSocket(control)
     open_sinks(config.output)
-    sources = open_sources(config.sources, lambda *_, **__: None)
+    sources = open_sources(config.sources, lambda *_, **__: None, StdinLines())
     bundle = open_bundle(config.agent.bundle, "device")
     if sources:
         require_pictures(bundle.manifest)

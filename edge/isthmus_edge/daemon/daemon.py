@@ -65,6 +65,7 @@ class Daemon:
         self._reloads = 0
         self._reload_fault: str | None = None
         self._asking: asyncio.Task[object] | None = None
+        self._is_agent_broken = False
         self._control: Control | None = None
         self._parts: Parts | None = None
 
@@ -99,8 +100,16 @@ class Daemon:
         """Whether the agent tells its figures in time; one question at a time waits for it."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(asyncio.to_thread(parts.serving.stats))
-        done, _ = await asyncio.wait({self._asking}, timeout=timeout_s)
-        return bool(done)
+        asking = self._asking
+        done, _ = await asyncio.wait({asking}, timeout=timeout_s)
+        if not done:
+            return False
+        error = asking.exception()
+        if error is not None and not self._is_agent_broken:
+            log.error("the agent cannot say how it is", exc_info=error)
+            self._tell("agent_broke", logging.ERROR, reason=repr(error))
+        self._is_agent_broken = error is not None
+        return error is None
 
     async def _startup(self) -> Parts:
         config = read_config(self._file)
@@ -175,6 +184,7 @@ class Daemon:
         while (period_s := self._notifier.watchdog_s) is not None:
             if await self.hears_agent(parts, period_s):
                 self._notifier.alive(self._summary(parts))
+            if self._asking is None or self._asking.done():  # else it is waited for once more
                 await asyncio.sleep(period_s)
 
     async def _status(self) -> Status:
@@ -219,7 +229,8 @@ class Daemon:
         feed.start(over)
 
     def _is_over(self, parts: Parts) -> bool:
-        return parts.endpoint is None and all(feed.is_over for feed in parts.feeds.values())
+        has_endpoint = bool(parts.config.endpoint.listen)
+        return not has_endpoint and all(feed.is_over for feed in parts.feeds.values())
 
     def _summary(self, parts: Parts) -> str:
         counts, stats = parts.serving.counts(), parts.serving.last_stats

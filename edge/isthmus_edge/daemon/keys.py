@@ -123,7 +123,7 @@ def _bounds(meta: object) -> list[str]:
     if not isinstance(meta, msgspec.Meta):
         return []
     words = {"of at least": meta.ge, "above": meta.gt, "of at most": meta.le}
-    return [f"{word} {bound:g}" for word, bound in words.items() if bound is not None]
+    return [f"{word} {bound:,}" for word, bound in words.items() if bound is not None]
 
 
 def _named_in(message: str, given: Mapping[str, object]) -> str:

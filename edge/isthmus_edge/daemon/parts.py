@@ -5,18 +5,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import psutil
-
 from isthmus import ConfigError, Manifest
 from isthmus.bundle import read_manifest
 from isthmus.memory import resident_bytes
 from isthmus_edge.config import AgentConfig
+from isthmus_edge.control_group import available_memory_bytes
 from isthmus_edge.daemon.feed import Desk, Feed
 from isthmus_edge.daemon.logs import Tell
 from isthmus_edge.daemon.output import Output, open_sinks
 from isthmus_edge.daemon.sections import DaemonConfig, SourceSection
 from isthmus_edge.daemon.serving import Answering, Serving
-from isthmus_edge.daemon.sources import Source, open_source
+from isthmus_edge.daemon.sources import Source, StdinLines, open_source
 from isthmus_edge.oip import Endpoint
 from isthmus_edge.unix_sockets import UnixSocket
 
@@ -36,12 +35,13 @@ __all__ = [
 
 @dataclass(slots=True)
 class Parts:
-    """The daemon's parts as they are now; a reload exchanges some of them."""
+    """The daemon's parts as they are now; a reload exchanges some of them, but never `stdin`."""
 
     config: DaemonConfig
     fingerprint: str
     serving: Serving
     desk: Desk
+    stdin: StdinLines
     endpoint: Endpoint | None = None
     feeds: dict[str, Feed] = field(default_factory=dict)
 
@@ -52,7 +52,8 @@ async def open_parts(config: DaemonConfig, open_agent: OpenAgent, tell: Tell) ->
     Raises the IsthmusError of what cannot be opened, having closed what was.
     """
     sinks = open_sinks(config.output)
-    sources = open_sources(config.sources, tell)
+    stdin = StdinLines()
+    sources = open_sources(config.sources, tell, stdin)
     fingerprint = await asyncio.to_thread(fingerprint_of, config.agent)
     agent = await asyncio.to_thread(open_agent, config.agent)
     try:
@@ -65,7 +66,7 @@ async def open_parts(config: DaemonConfig, open_agent: OpenAgent, tell: Tell) ->
         raise
     desk = Desk(serving, Output(sinks, tell), config.output)
     feeds = {name: Feed(name, source, desk, tell) for name, source in sources.items()}
-    return Parts(config, fingerprint, serving, desk, endpoint, feeds)
+    return Parts(config, fingerprint, serving, desk, stdin, endpoint, feeds)
 
 
 async def start_endpoint(config: DaemonConfig, serving: Serving) -> Endpoint | None:
@@ -81,9 +82,11 @@ async def start_endpoint(config: DaemonConfig, serving: Serving) -> Endpoint | N
     return endpoint
 
 
-def open_sources(sections: Mapping[str, SourceSection], tell: Tell) -> dict[str, Source]:
+def open_sources(
+    sections: Mapping[str, SourceSection], tell: Tell, stdin: StdinLines
+) -> dict[str, Source]:
     """The sources by their names; nothing of them is touched yet."""
-    return {name: open_source(section, name, tell) for name, section in sections.items()}
+    return {name: open_source(section, name, tell, stdin) for name, section in sections.items()}
 
 
 def fingerprint_of(config: AgentConfig) -> str:
@@ -105,10 +108,13 @@ def require_pictures(manifest: Manifest) -> None:
 
 
 def require_memory() -> None:
-    """ConfigError unless there is room for a second agent beside this one, which is then ended."""
+    """ConfigError unless there is room for a second agent beside this one, which is then ended.
+
+    A system that does not say how much room there is gets the benefit of the doubt.
+    """
     rss_bytes = resident_bytes()
-    free_bytes = psutil.virtual_memory().available
-    if free_bytes < rss_bytes:
+    free_bytes = available_memory_bytes()
+    if free_bytes is not None and free_bytes < rss_bytes:
         raise ConfigError(
             f"{free_bytes / 1e6:.0f} MB of memory are free, and a second agent beside this one "
             f"may take {rss_bytes / 1e6:.0f} MB; restart the daemon instead"

@@ -1,9 +1,10 @@
 """A reload: everything new is opened first; if any of it fails, all stays as it was."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
-from isthmus import ConfigError
+from isthmus import ConfigError, IsthmusError
 from isthmus_edge.daemon.feed import Feed
 from isthmus_edge.daemon.logs import Tell
 from isthmus_edge.daemon.output import Output, Sink, open_sinks
@@ -47,9 +48,7 @@ async def take_over(
     try:
         await _change_endpoint(parts, config)
     except BaseException:
-        if new.agent is not None and before is not None:
-            await asyncio.to_thread(parts.serving.change_back, before)
-            await asyncio.to_thread(parts.serving.retire, new.agent, parts.config.service.drain_s)
+        await _undo(parts, new.agent, before, tell)
         raise
     drain_s, parts.fingerprint = parts.config.service.drain_s, new.fingerprint
     started = await _change_feeds(parts, config, new.sources, tell)
@@ -66,7 +65,7 @@ async def _opened(parts: Parts, config: DaemonConfig, open_agent: OpenAgent, tel
         raise ConfigError("[service] control cannot change while the daemon runs; restart it")
     sinks = None if config.output == old.output else open_sinks(config.output)
     fresh = {n: s for n, s in config.sources.items() if old.sources.get(n) != s}
-    sources = open_sources(fresh, tell)
+    sources = open_sources(fresh, tell, parts.stdin)
     fingerprint = await asyncio.to_thread(fingerprint_of, config.agent)
     if config.agent == old.agent and fingerprint == parts.fingerprint:
         return _New(sinks, sources, None, fingerprint)
@@ -82,24 +81,36 @@ async def _opened(parts: Parts, config: DaemonConfig, open_agent: OpenAgent, tel
 
 
 async def _change_endpoint(parts: Parts, config: DaemonConfig) -> None:
-    """Its addresses, or only what it serves. Where both have an address, the old one goes first."""
+    """Its addresses, or only what it serves. Where both have an address, the old one goes first.
+
+    `parts.endpoint` is None where that one has gone and no other has come.
+    """
     old = parts.config
-    if config.endpoint == old.endpoint:
-        if parts.endpoint is not None:
-            parts.endpoint.use(parts.serving)
+    if config.endpoint == old.endpoint and parts.endpoint is not None:
+        parts.endpoint.use(parts.serving)
         return
     drain_s, before = old.service.drain_s, parts.endpoint
-    goes_first = not set(config.endpoint.listen).isdisjoint(old.endpoint.listen)
-    if before is not None and goes_first:
+    if before is not None and not set(config.endpoint.listen).isdisjoint(old.endpoint.listen):
         await before.stop(drain_s)
+        before = parts.endpoint = None
+    parts.endpoint = await start_endpoint(config, parts.serving)
+    if before is not None:
+        await before.stop(drain_s)
+
+
+async def _undo(
+    parts: Parts, agent: Answering | None, before: Answering | None, tell: Tell
+) -> None:
+    """The agent first: an endpoint serves the model that it finds when it is opened."""
+    if before is not None:
+        await asyncio.to_thread(parts.serving.change_back, before)
     try:
-        parts.endpoint = await start_endpoint(config, parts.serving)
-    except ConfigError:
-        if goes_first:
-            parts.endpoint = await start_endpoint(old, parts.serving)
-        raise
-    if before is not None and not goes_first:
-        await before.stop(drain_s)
+        if parts.endpoint is None:
+            parts.endpoint = await start_endpoint(parts.config, parts.serving)
+    except (IsthmusError, OSError) as error:
+        tell("endpoint_lost", logging.ERROR, reason=f"{error}; reload once it can be had again")
+    if agent is not None:
+        await asyncio.to_thread(parts.serving.retire, agent, parts.config.service.drain_s)
 
 
 async def _change_feeds(

@@ -9,8 +9,10 @@ from msgspec import Meta, Struct
 from isthmus import ConfigError
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.oip import EndpointConfig, Limits
+from isthmus_edge.unix_sockets import UnixSocket
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Milliseconds = Annotated[float, Meta(gt=0, le=86_400_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**40)]
 MessageBytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]  # gRPC counts in an int32
@@ -98,6 +100,13 @@ class ServiceSection(Struct, frozen=True, kw_only=True):
     control: Path | None = None
     drain_s: Seconds = 10.0
 
+    def __post_init__(self) -> None:
+        if self.control is not None:
+            try:
+                UnixSocket(self.control)
+            except ConfigError as error:
+                raise ConfigError(f"control: {error}") from error
+
 
 class DirectorySection(Struct, frozen=True, kw_only=True):
     """`[[source]]` of kind "directory": each picture file that is written there, once.
@@ -117,7 +126,7 @@ class DirectorySection(Struct, frozen=True, kw_only=True):
     failed: Path | None = None
     polling: bool = False
     settle_s: Seconds = 1.0
-    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+    deadline_ms: Milliseconds | None = None
 
     def __post_init__(self) -> None:
         if (self.when_done == "move") != (self.done is not None):
@@ -133,7 +142,7 @@ class VideoSection(Struct, frozen=True, kw_only=True):
     path: Path
     name: str = ""
     every: Count = 1
-    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+    deadline_ms: Milliseconds | None = None
 
 
 class CameraSection(Struct, frozen=True, kw_only=True):
@@ -149,7 +158,7 @@ class CameraSection(Struct, frozen=True, kw_only=True):
     format: str | None = None
     options: dict[str, str] = {}
     silence_s: Seconds = 10.0
-    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+    deadline_ms: Milliseconds | None = None
 
 
 class StdinSection(Struct, frozen=True, kw_only=True):
@@ -160,7 +169,7 @@ class StdinSection(Struct, frozen=True, kw_only=True):
 
     name: str = ""
     lines: Literal["auto", "base64"] = "auto"
-    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+    deadline_ms: Milliseconds | None = None
 
 
 SourceSection = DirectorySection | VideoSection | CameraSection | StdinSection

@@ -1,18 +1,16 @@
 """The chains of a bundle in the device's memory: what is loaded, and what there is room for."""
 
-import gc
-import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Iterator
 from itertools import count
 
-from isthmus import Bundle, Cut, ModelError, Segment
+from isthmus import Bundle, Cut, ModelError
 from isthmus import Chain as ChainRecord
-from isthmus_edge.device.chain import Chain, Link
-from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
+from isthmus_edge.device.chain import Chain
+from isthmus_edge.device.links import Links
+from isthmus_edge.runtimes import Runtimes
 
 __all__ = ["Chains"]
-
-log = logging.getLogger("isthmus.edge")
 
 
 class Chains:
@@ -22,7 +20,7 @@ class Chains:
     then those of the other candidates that the policy may choose, as long as they fit within
     `max_memory_bytes` and the system gives it. Candidates of chains that did not fit are
     `left_out`. A frame that is pinned to one of those has its chain loaded for it, in the place of
-    the one that was used least recently.
+    those that were used least recently, if it fits beside the chain of `local`.
     """
 
     def __init__(
@@ -32,21 +30,21 @@ class Chains:
         runtimes: Runtimes | None = None,
         max_memory_bytes: int | None = None,
     ) -> None:
-        self._bundle = bundle
-        self._threads = threads
-        self._runtimes = runtimes or Runtimes()
+        self._manifest = bundle.manifest
         self._most_bytes = max_memory_bytes
+        self._links = Links(bundle, threads, runtimes or Runtimes())
         self._loaded: dict[str, Chain] = {}
         self._turn = count()
         self._used_at: dict[str, int] = {}  # by chain: the turn of its last use
-        self._links: dict[Segment, Link] = {}
+        self._hopeless: set[str] = set()  # others went for them, in vain
+        self._news: deque[str] = deque()
         self.left_out: dict[str, str] = {}
         self._warm_up()
 
     @property
     def memory_bytes(self) -> int:
         """What all that is loaded takes: see `Graph.memory_bytes`."""
-        return sum(link.graph.memory_bytes for link in tuple(self._links.values()))
+        return self._links.memory_bytes
 
     def loaded(self, cut: Cut) -> Chain | None:
         """The chain of a cut, if it is loaded; from any thread."""
@@ -55,86 +53,101 @@ class Chains:
 
     def of(self, cut: Cut) -> Chain:
         """The chain of a cut; ModelError if it has to be loaded and cannot be. One thread loads."""
-        return self.loaded(cut) or self._make_room_for(self._bundle.manifest.chain_of(cut))
+        return self.loaded(cut) or self._make_room_for(self._manifest.chain_of(cut))
+
+    def news(self) -> Iterator[str]:
+        """What people should know of what was loaded, each once; from any thread."""
+        while self._news:
+            yield self._news.popleft()
+        yield from self._links.news()
 
     def _warm_up(self) -> None:
-        manifest = self._bundle.manifest
-        self._load(manifest.chain_of(manifest.cut_of(manifest.local)))
-        for candidate in manifest.kept:
-            record = manifest.chain_of(manifest.cut_of(candidate))
+        (local,) = self._records((self._local,))
+        self._load(local)
+        if not self._fits(local):
+            self._news.append(
+                f"chain {local.id!r} answers without a cloud, so it is loaded: it takes "
+                f"{_megabytes(self.memory_bytes)} of the {self._most}"
+            )
+        for candidate in self._manifest.kept:
+            record = self._manifest.chain_of(self._manifest.cut_of(candidate))
             if record.id in self._loaded or record.id in self.left_out:
                 continue
             try:
-                self._load(record)
+                self._load_within(record)
             except ModelError as error:
-                self._leave_out(record, str(error))
-                continue
-            if self._is_too_much():
-                self._drop(record.id)
-                self._leave_out(record, f"does not fit into {_megabytes(self._most_bytes)}")
-
-    def _leave_out(self, record: ChainRecord, reason: str) -> None:
-        self.left_out[record.id] = f"chain {record.id!r} is not loaded: {reason}"
+                self.left_out[record.id] = f"chain {record.id!r} is not loaded: {error}"
 
     def _make_room_for(self, record: ChainRecord) -> Chain:
-        """What has to go goes first: both might not fit."""
-        manifest = self._bundle.manifest
-        local = manifest.cut_of(manifest.local).chain
-        others = [name for name in self._loaded if name != local]
+        """What has to go goes first: both might not fit. Nothing goes where that is in vain."""
+        self._links.check(record)
+        self._require_room(record, (self._local,))
+        if record.id in self._hopeless:
+            chain = self._load_within(record)
+        else:
+            self._hopeless.add(record.id)  # unless it is loaded
+            chain = self._load_instead(record)
+        self._hopeless.remove(record.id)
+        return chain
+
+    def _load_instead(self, record: ChainRecord) -> Chain:
+        """In the place of those that were used least recently, and in the end of all others."""
+        others = [name for name in self._loaded if name != self._local]
         stalest_first = sorted(others, key=lambda name: self._used_at.get(name, -1))
-        if self._most_bytes is not None:
-            for name in stalest_first:
-                if self.memory_bytes + self._file_bytes(record) > self._most_bytes:
-                    self._drop(name)
+        for name in stalest_first:
+            if not self._fits(record, self._loaded):
+                self._drop(name)
         try:
-            return self._load(record)
+            return self._load_within(record)
         except ModelError:
             remaining = [name for name in stalest_first if name in self._loaded]
             if not remaining:
                 raise
-            for name in remaining:  # the system may have had no memory for it
-                self._drop(name)
-            return self._load(record)
+        for name in remaining:  # the system may have had no memory for it
+            self._drop(name)
+        return self._load_within(record)
 
-    def _file_bytes(self, record: ChainRecord) -> int:
-        """What a chain takes at least: its segments, and the weights that lie beside them."""
-        segments = tuple(segment.file for segment in record.segments)
-        files = self._bundle.manifest.files
-        return sum(entry.size_bytes for entry in files if entry.path.startswith(segments))
+    def _load_within(self, record: ChainRecord) -> Chain:
+        """Beside what is loaded; ModelError if there is no room for both, and it is not kept."""
+        self._require_room(record, self._loaded)
+        chain = self._load(record)
+        if not self._fits(record, self._loaded):
+            self._drop(record.id)
+            self._require_room(record, self._loaded)  # what it takes is known now
+        return chain
 
     def _load(self, record: ChainRecord) -> Chain:
-        """All segments or none."""
-        links = {}
-        for segment in record.segments:
-            runtimes = self._runtimes.of(self._bundle.path, record, segment)
-            links[segment] = self._links.get(segment) or self._linked(segment, runtimes)
-        self._links |= links
-        outputs = [spec.name for spec in self._bundle.manifest.outputs]
-        chain = Chain(record, [links[segment] for segment in record.segments], outputs)
+        outputs = [spec.name for spec in self._manifest.outputs]
+        chain = Chain(record, self._links.load(record), outputs)
         self._loaded[record.id] = chain
         return chain
 
-    def _linked(self, segment: Segment, runtimes: Sequence[Runtime]) -> Link:
-        """By the first runtime that can load it."""
-        files = GraphFiles.of(self._bundle.path, segment)
-        *others, last = runtimes
-        for runtime in others:
-            try:
-                return Link(segment, runtime.load(files, self._threads))
-            except ModelError as error:
-                log.warning("%s; the next runtime is tried", error)
-        return Link(segment, last.load(files, self._threads))
-
     def _drop(self, name: str) -> None:
         del self._loaded[name]
-        chains = self._bundle.manifest.chains
-        used = {s for chain in chains if chain.id in self._loaded for s in chain.segments}
-        self._links = {segment: link for segment, link in self._links.items() if segment in used}
-        gc.collect()  # the sessions' memory goes back now
+        self._links.keep_only(self._records(self._loaded))
 
-    def _is_too_much(self) -> bool:
-        return self._most_bytes is not None and self.memory_bytes > self._most_bytes
+    def _require_room(self, record: ChainRecord, beside: Collection[str]) -> None:
+        if not self._fits(record, beside):
+            takes = _megabytes(self._links.bytes_of((record, *self._records(beside))))
+            names = " and ".join((record.id, *beside))
+            raise ModelError(f"{names} would take {takes} of the {self._most}")
+
+    def _fits(self, record: ChainRecord, beside: Collection[str] = ()) -> bool:
+        if self._most_bytes is None:
+            return True
+        return self._links.bytes_of((record, *self._records(beside))) <= self._most_bytes
+
+    def _records(self, names: Collection[str]) -> list[ChainRecord]:
+        return [chain for chain in self._manifest.chains if chain.id in names]
+
+    @property
+    def _local(self) -> str:
+        return self._manifest.cut_of(self._manifest.local).chain
+
+    @property
+    def _most(self) -> str:
+        return f"{_megabytes(self._most_bytes or 0)} allowed (max_memory_bytes, --max-memory)"
 
 
-def _megabytes(count: int | None) -> str:
-    return f"{(count or 0) / 1e6:.0f} MB"
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} KB"

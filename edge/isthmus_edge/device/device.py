@@ -23,7 +23,7 @@ from isthmus_edge.device.chains import Chains
 from isthmus_edge.device.desk import REST_WAITS_S, Desk
 from isthmus_edge.device.pace import Pace
 from isthmus_edge.device.stages import Stages
-from isthmus_edge.runtimes import AnyArray, Runtimes, refusals, without_chains
+from isthmus_edge.runtimes import AnyArray, Runtimes, departures, refusals, without_chains
 from isthmus_edge.stream.frame import Frame
 
 Result = TypeVar("Result")
@@ -70,11 +70,15 @@ class Rest:
 class Device:
     """The computing half of an agent; its methods are called on the agent's event loop.
 
-    The rung of a frame is its candidate's `chosen`. `refused` says by chain why it cannot run here,
-    `left_out` in sentences which candidates that leaves out, and those there is no memory for.
+    The rung of a frame is its candidate's `chosen`. `refused` says by chain why it cannot run here.
+    `tell` is given what people should know of chains that are loaded later; `notes` has what there
+    is to tell at the opening: candidates that cannot run here or for which there is no memory, and
+    chains that run otherwise than the plan has it.
     """
 
-    def __init__(self, bundle: Bundle, config: AgentConfig, pace: Pace) -> None:
+    def __init__(
+        self, bundle: Bundle, config: AgentConfig, pace: Pace, tell: Callable[[str], None]
+    ) -> None:
         runtimes = Runtimes(config.runtime)
         self.refused = refusals(bundle.manifest, bundle.path, runtimes)
         able = without_chains(bundle.manifest, self.refused)
@@ -82,7 +86,12 @@ class Device:
             replace(bundle, manifest=able), config.threads, runtimes, config.max_memory_bytes
         )
         self._manifest = without_chains(able, self._chains.left_out)
-        self.left_out = tuple(_left_out(bundle.manifest, self._manifest))
+        self.notes = (
+            *_left_out(bundle.manifest, self._manifest),
+            *departures(self._manifest, bundle.path, runtimes),
+            *self._chains.news(),
+        )
+        self._tell = tell
         self._stages = Stages(bundle)
         self._encoder = FrameEncoder(video=config.video == "auto")
         self._pace = pace
@@ -176,7 +185,11 @@ class Device:
         loaded = self._chains.loaded(cut)
         if loaded is not None:
             return loaded
-        return await asyncio.wrap_future(self._desk.submit(partial(self._chains.of, cut)))
+        try:
+            return await asyncio.wrap_future(self._desk.submit(partial(self._chains.of, cut)))
+        finally:
+            for text in self._chains.news():
+                self._tell(text)
 
     async def _on_thread(self, kind: str, work: Callable[[], Result]) -> tuple[Result, float]:
         return await asyncio.wrap_future(self._begin(kind, work))

@@ -1,27 +1,29 @@
 """A bundle on this machine: whether it is whole, can be decoded, loaded, and held in memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from isthmus import Bundle, BundleError, IsthmusError, Manifest, Picture, PictureFormat
+from isthmus import Bundle, BundleError, Chain, IsthmusError, Manifest, Picture, PictureFormat
 from isthmus.bundle import open_bundle, read_manifest
 from isthmus.pictures import decode_picture, encode_picture
+from isthmus_edge.control_group import available_memory_bytes
 from isthmus_edge.doctor.child import ChildError
 from isthmus_edge.doctor.finding import Finding, fail, note, warn
-from isthmus_edge.doctor.memory import MIB, available_bytes
+from isthmus_edge.doctor.memory import MIB
 from isthmus_edge.doctor.runtimes import RuntimeTrials
 from isthmus_edge.doctor.surroundings import Surroundings
 from isthmus_edge.doctor.trial import Loading
-from isthmus_edge.runtimes import RuntimeName
+from isthmus_edge.runtimes import EXTRAS, RuntimeName
 
 _TRIED_SIDE, _TRIED_QUALITY = 32, 80
 _COPY = "copy the bundle again, or build it again with `isthmus build`"
 
 TryFormat = Callable[[PictureFormat], None]
+Uncovered = dict[tuple[Chain, str], str]  # why nothing here runs a segment of a chain, by its file
 
 __all__ = ["BundleLook", "try_format"]
 
@@ -61,6 +63,7 @@ class BundleLook:
         text += f", {len(manifest.kept)} candidates, fingerprint {bundle.fingerprint[:12]}"
         yield note("bundle.files", text, fingerprint=bundle.fingerprint)
         yield from self._formats(manifest)
+        yield from self._missed(manifest)
         memory = self._memory(manifest)
         yield memory
         if memory.state != "fail" and not self.is_quick:
@@ -96,53 +99,90 @@ class BundleLook:
     def _memory(self, manifest: Manifest) -> Finding:
         chain = manifest.chain_of(manifest.cut_of(manifest.local))
         sizes = {entry.path: entry.size_bytes for entry in manifest.files}
-        weights = sum(sizes[segment.file] for segment in chain.segments)
+        files = (segment.file for segment in chain.segments)
+        weights = sum(sizes[file] + sizes.get(f"{file}.data", 0) for file in files)
         measured = manifest.local.figures.memory_bytes
-        own, free = self.own_bytes(), available_bytes(self.around)
+        own, free = self.own_bytes(), available_memory_bytes(self.around)
         need = own + (measured or weights)
         source = "measured for the plan" if measured else "at least: the weights alone"
         text = (
             f"all heads and the rest take {(measured or weights) / MIB:,.1f} MiB ({source}), "
-            f"Python {own / MIB:,.0f}; {free / MIB:,.0f} MiB can be had"
+            f"Python {own / MIB:,.0f}; "
         )
         figures = {"needed_bytes": need, "available_bytes": free, "is_measured": measured > 0}
+        if free is None:
+            text += "this system does not tell what can be had"
+            return note("bundle.memory", text, **figures)
+        text += f"{free / MIB:,.0f} MiB can be had"
         way_out = (
             "give it more (MemoryMax=, docker --memory), end other programs, or let the agent "
             "take less: --max-memory"
         )
-        if free == 0:
-            return note("bundle.memory", f"{text}: this system does not tell", **figures)
         if need > free:
             return fail("bundle.memory", f"{text}: too little", way_out, **figures)
         if need > free / 2:
             return warn("bundle.memory", f"{text}: little is left for anything else", way_out)
         return note("bundle.memory", text, **figures)
 
-    def _segments(self, manifest: Manifest) -> Iterator[Finding]:
-        """Each runtime loads what it can; what none of them can load is a failure."""
-        files = {segment.file for chain in manifest.chains for segment in chain.segments}
+    @property
+    def _names(self) -> Sequence[RuntimeName]:
+        """The runtimes that are here, and work as far as that was tried."""
         names = self.trials.working
-        uncovered = dict.fromkeys(sorted(files), "no runtime is installed")
-        for name in self.trials.installed() if names is None else names:
+        return self.trials.installed() if names is None else names
+
+    def _missed(self, manifest: Manifest) -> Iterator[Finding]:
+        """Where the plan's times are those of a runtime that is not here, or does not work."""
+        names = self._names
+        used = {manifest.cut_of(each).chain for each in (manifest.local, *manifest.kept)}
+        for chain in manifest.chains:
+            if chain.id not in used or chain.runtime in names or not names:
+                continue
+            text = f"{chain.runtime} is not here, which the plan chose for chain {chain.id!r}: "
+            text += "another one runs it, and the times of the plan are not those of this device"
+            way_out = (
+                f"pip install '{EXTRAS[chain.runtime]}', or plan with a profile of this device"
+            )
+            yield warn("bundle.runtime", text, way_out, runtime=chain.runtime, chain=chain.id)
+
+    def _segments(self, manifest: Manifest) -> Iterator[Finding]:
+        """Each runtime loads what it can; what none of them can run is a failure."""
+        count = len({segment.file for chain in manifest.chains for segment in chain.segments})
+        uncovered: Uncovered = {
+            (chain, segment.file): "no runtime is installed"
+            for chain in manifest.chains
+            for segment in chain.segments
+        }
+        for name in self._names:
             try:
                 found = self.trials.child.ask(Loading, ["bundle", name, str(self.path)])
             except ChildError as error:
                 way_out = "look at the line `runtimes`; install another runtime"
                 yield fail("bundle.segments", f"{name} cannot load them: {error}", way_out)
                 continue
-            yield _loaded(name, found, len(files))
-            uncovered = {file: found.refused[file] for file in uncovered if file in found.refused}
+            yield _loaded(name, found, count)
+            reasons = {place: _reason(*place, name, found) for place in uncovered}
+            uncovered = {place: reason for place, reason in reasons.items() if reason is not None}
         if uncovered:
-            yield _unloaded(manifest, uncovered, len(files))
+            yield _unloaded(manifest, uncovered, count)
 
 
-def _unloaded(manifest: Manifest, reasons: dict[str, str], count: int) -> Finding:
-    """Some segments load nowhere: an agent goes without their chains, but not without `local`'s."""
-    file, reason = next(iter(reasons.items()))
-    text = f"{len(reasons)} of {count} segments are loaded by no runtime here; "
+def _reason(chain: Chain, file: str, name: RuntimeName, found: Loading) -> str | None:
+    """Why a runtime does not run a segment of a chain; None where it does."""
+    if file in found.refused:
+        return found.refused[file]
+    if name not in chain.unfit:
+        return None
+    unfit = "the plan found that its answers are not those of its figures"
+    return f"{name}: {unfit} (--runtime {name} insists)"
+
+
+def _unloaded(manifest: Manifest, reasons: Uncovered, count: int) -> Finding:
+    """Some segments run nowhere: an agent goes without their chains, but not without `local`'s."""
+    (_, file), reason = next(iter(reasons.items()))
+    text = f"{len({file for _, file in reasons})} of {count} segments are run by no runtime here; "
     text += reason if reason.startswith(file) else f"{file}: {reason}"
     way_out = "pip install 'isthmus[edge]', or build the bundle for the runtime that is here"
-    lame = {chain.id for chain in manifest.chains if any(s.file in reasons for s in chain.segments)}
+    lame = {chain.id for chain, _ in reasons}
     if manifest.cut_of(manifest.local).chain in lame:
         return fail("bundle.segments", text, way_out)
     left = [each for each in manifest.kept if manifest.cut_of(each).chain not in lame]

@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,7 +104,7 @@ class ClockLook:
     def _own(self) -> Finding:
         now = self.around.wall_s()
         said = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-        newest = max((path.stat().st_mtime for path in self.newer_than), default=0.0)
+        newest = self._newest_s()
         if now < newest - _DAY_S:
             return fail(
                 "clock",
@@ -121,6 +122,14 @@ class ClockLook:
         text = f"{said}, kept right within {known.most_s * 1e3:.0f} ms"
         offset_ms = round(known.offset_s * 1e3, 3)
         return note("clock", text, is_kept=True, offset_ms=offset_ms, most_ms=known.most_s * 1e3)
+
+    def _newest_s(self) -> float:
+        """When the last of the files was written that can be looked at; 0 without one."""
+        newest = 0.0
+        for path in self.newer_than:
+            with suppress(OSError):  # one that is not there says nothing of the clock
+                newest = max(newest, path.stat().st_mtime)
+        return newest
 
     def _compared(self, server: str) -> Finding:
         try:

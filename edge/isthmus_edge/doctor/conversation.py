@@ -70,8 +70,9 @@ class Conversation:
     def greet(self) -> str:
         """Hello; what runs the tails, as the service's Welcome says it."""
         self._connection.send(self._session.connect(self._clock_s()))
+        until_s = self._clock_s() + SILENCE_S
         while True:
-            for event, _ in self._events():
+            for event, _ in self._events("Welcome", until_s):
                 if isinstance(event, Welcomed):
                     return event.provider
 
@@ -102,7 +103,11 @@ class Conversation:
         return _bps(came, echoes[-1].back_s - echoes[0].back_s) if came else None
 
     def beats(self, count: int, padding_bytes: int = 0, answer_bytes: int = 0) -> list[Echo]:
-        """So many heartbeats at once, and their echoes in order."""
+        """So many heartbeats at once, and their echoes in order.
+
+        SILENCE_S is for each echo: a slow link may take its time for a burst, but signs of life are
+        no answer.
+        """
         sent: list[tuple[float, int]] = []
         for _ in range(count):
             now = self._clock_s()
@@ -110,9 +115,11 @@ class Conversation:
             sent.append((now, message.ByteSize()))
             self._connection.send(message)
         echoes: list[Echo] = []
+        until_s = self._clock_s() + SILENCE_S
         while len(echoes) < count:
-            for event, now in self._events():
+            for event, now in self._events("echo of a heartbeat", until_s):
                 if isinstance(event, Echoed):
+                    until_s = now + SILENCE_S
                     began, up_bytes = sent[len(echoes)]
                     padding = event.padding_bytes
                     echoes.append(
@@ -120,11 +127,14 @@ class Conversation:
                     )
         return echoes
 
-    def _events(self) -> Iterator[tuple[object, float]]:
+    def _events(self, awaited: str, until_s: float) -> Iterator[tuple[object, float]]:
+        """Of the next message; LinkError unless it came before `until_s`."""
         try:
-            now, item = self._inbox.get(timeout=SILENCE_S)
+            now, item = self._inbox.get(timeout=max(0.0, until_s - self._clock_s()))
         except queue.Empty as error:
-            raise LinkError(f"SILENT: nothing was said within {SILENCE_S:g} s") from error
+            raise LinkError(f"SILENT: no {awaited} within {SILENCE_S:g} s") from error
+        if now > until_s:
+            raise LinkError(f"SILENT: no {awaited} within {SILENCE_S:g} s")
         if isinstance(item, str):
             raise LinkError(item)
         for event in self._session.received(item, now):

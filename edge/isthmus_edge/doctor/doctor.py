@@ -99,8 +99,7 @@ def _clock(config: DoctorConfig, around: Surroundings) -> ClockLook:
     known = [Path(isthmus.__file__)]
     if config.bundle is not None:
         known.append(config.bundle)
-    newer_than = tuple(path for path in known if path.exists())
-    return ClockLook(around=around, newer_than=newer_than, server=config.time_server)
+    return ClockLook(around=around, newer_than=tuple(known), server=config.time_server)
 
 
 def _link(config: DoctorConfig, around: Surroundings) -> Iterator[Check]:

@@ -1,6 +1,6 @@
 """Runs checks one after another. A check that breaks is a finding itself, never a traceback."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -46,19 +46,18 @@ def examine(
     return findings
 
 
-def _found(check: Check) -> list[Finding]:
+def _found(check: Check) -> Iterator[Finding]:
+    """What it finds; where it breaks, what it had found by then, and why it broke."""
     try:
-        return list(check.look())
+        yield from check.look()
     except IsthmusError as error:
         text, _, way_out = str(error).rpartition("; ")
-        return [fail(check.id, text or way_out, way_out, error=type(error).__name__)]
+        yield fail(check.id, text or way_out, way_out, error=type(error).__name__)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is told as a failure)
         what = str(error).strip() or "no reason given"
-        return [
-            fail(
-                check.id,
-                f"the check itself failed: {type(error).__name__}: {what}",
-                "please report this with the output of `isthmus doctor --json`",
-                error=type(error).__name__,
-            )
-        ]
+        yield fail(
+            check.id,
+            f"the check itself failed: {type(error).__name__}: {what}",
+            "please report this with the output of `isthmus doctor --json`",
+            error=type(error).__name__,
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from isthmus import Candidate, LinkError, Manifest, PeerError, is_loopback
+from isthmus import BundleError, Candidate, LinkError, Manifest, PeerError, is_loopback
 from isthmus.bundle import read_manifest
 from isthmus_edge.doctor.conversation import Conversation
 from isthmus_edge.doctor.finding import Figure, Finding, fail, note, warn
@@ -16,6 +16,8 @@ from isthmus_edge.stream.transport import GrpcTransport, Transport
 
 ROUND_TRIPS, QUICK_ROUND_TRIPS = 20, 5
 _MOST_MESSAGE_BYTES = 1024 * 1024
+
+_NO_BUNDLE_WAY_OUT = "name the folder of a whole bundle, or none: then only the way is looked at"
 
 MakeTransport = Callable[[str, Path | None], Transport]
 
@@ -79,18 +81,25 @@ class LinkLook:
         )
 
     def _service(self, road: Road) -> Iterator[Finding]:
-        manifest, fingerprint = (None, "") if self.bundle is None else read_manifest(self.bundle)
         try:
+            manifest, fingerprint = self._plan()
             with Conversation(
                 self.transport(self.cloud, self.tls_ca), fingerprint, self.around.clock_s
             ) as talk:
                 provider = talk.greet()
                 yield note("link.service", f"welcome: tails run on {provider}", provider=provider)
                 yield from self._rates(talk, manifest)
+        except BundleError as error:
+            text = f"not asked, as the bundle cannot be read: {error}"
+            yield fail("link.service", text, _NO_BUNDLE_WAY_OUT, reason="no bundle")
         except PeerError as error:
             yield self._refused(error)
         except LinkError as error:
             yield self._unanswered(str(error), road)
+
+    def _plan(self) -> tuple[Manifest | None, str]:
+        """Manifest and fingerprint of the bundle; BundleError where there is none."""
+        return (None, "") if self.bundle is None else read_manifest(self.bundle)
 
     def _refused(self, error: PeerError) -> Finding:
         if error.code == "BUNDLE_MISMATCH" and self.bundle is None:

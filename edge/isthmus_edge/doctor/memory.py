@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from isthmus_edge.doctor.cgroup import memory_limit
+from isthmus_edge.control_group import available_memory_bytes, memory_figures, memory_limit
 from isthmus_edge.doctor.finding import Finding, fail, note, warn
 from isthmus_edge.doctor.surroundings import Surroundings
 
@@ -10,16 +10,17 @@ MIB = 1024 * 1024
 LEAST_BYTES = 64 * MIB  # Python with numpy and gRPC alone takes more
 LITTLE_BYTES = 256 * MIB
 
-__all__ = ["LEAST_BYTES", "LITTLE_BYTES", "MIB", "available_bytes", "look_at_memory"]
+__all__ = ["LEAST_BYTES", "LITTLE_BYTES", "MIB", "look_at_memory"]
 
 
 def look_at_memory(around: Surroundings) -> Iterator[Finding]:
     """All of it, what can be had, swap, and the control group's limit."""
-    told = _meminfo(around)
-    if "MemTotal" not in told:
+    told = memory_figures(around)
+    free = available_memory_bytes(around)
+    if free is None or "MemTotal" not in told:
         yield note("memory", "this system does not tell its memory")
         return
-    free, limit = available_bytes(around), memory_limit(around)
+    limit = memory_limit(around)
     swap, swap_free = told.get("SwapTotal", 0), told.get("SwapFree", 0)
     text = f"{free / MIB:,.0f} MiB of {told['MemTotal'] / MIB:,.0f} MiB can be had"
     text += f", swap {swap_free / MIB:,.0f} of {swap / MIB:,.0f} MiB free" if swap else ", no swap"
@@ -39,22 +40,3 @@ def look_at_memory(around: Surroundings) -> Iterator[Finding]:
         yield warn("memory", f"{text}: enough for small heads only", way_out, **figures)
     else:
         yield note("memory", text, **figures)
-
-
-def available_bytes(around: Surroundings) -> int:
-    """What one more program can take without swapping, by system and control group."""
-    told = _meminfo(around)
-    free = told.get("MemAvailable", told.get("MemFree", 0))
-    limit = memory_limit(around)
-    return free if limit is None else min(free, limit.left_bytes)
-
-
-def _meminfo(around: Surroundings) -> dict[str, int]:
-    """proc_meminfo(5), in bytes."""
-    found = {}
-    for line in (around.text("proc/meminfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        words = value.split()
-        if words and words[0].isdigit():
-            found[name] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
-    return found

@@ -40,7 +40,7 @@ class Network(Protocol):
     """How hosts are found and reached."""
 
     def resolve(self, host: str, port: int) -> list[Address]:
-        """All addresses of a host; OSError if its name is not known."""
+        """All addresses; OSError if the name is not known, UnicodeError if it cannot be one."""
         ...
 
     def connect(self, address: Address, longest_s: float) -> socket.socket:
@@ -83,8 +83,12 @@ def reach(network: Network, host: str, port: int) -> Iterator[Finding | Road]:
     try:
         addresses = network.resolve(host, port)
     except OSError as error:
-        why = error.strerror or str(error)
-        yield fail("link.name", f"{host}: {why}", _NAME_WAY_OUT, host=host)
+        yield fail("link.name", f"{host}: {_why(error)}", _NAME_WAY_OUT, host=host)
+        return
+    except UnicodeError as error:
+        yield fail(
+            "link.name", f"{host}: no host has such a name: {error}", _NAME_WAY_OUT, host=host
+        )
         return
     listed = [f"{each.ip} ({each.family})" for each in addresses]
     yield note("link.name", f"{host} is {', '.join(listed)}", addresses=listed)

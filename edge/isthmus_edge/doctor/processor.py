@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from isthmus_edge.doctor.cgroup import cpu_quota
-from isthmus_edge.doctor.finding import Finding, note, warn
+from isthmus_edge.control_group import CpuQuota, cpu_quota
+from isthmus_edge.doctor.finding import Figure, Finding, note, warn
 from isthmus_edge.doctor.surroundings import Surroundings
 
 _X86 = ("x86_64", "amd64", "i686", "i386")
@@ -12,6 +12,7 @@ _ARM32 = ("armv6l", "armv7l", "armv8l")
 _TOLD_X86 = ("avx", "avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
 _TOLD_ARM = ("asimd", "neon", "asimddp", "i8mm", "sve", "sve2")
 _LONG_PERIOD_MS = 20.0  # with a longer one, a layer is held back for many times what it takes
+_OFTEN_SHARE = 0.1  # of the periods; a start alone, with all its threads, makes a few percent
 _STEAL_SHARE, _STEAL_S = 0.05, 0.5
 
 __all__ = ["look_at_cores", "look_at_features", "look_at_load"]
@@ -91,18 +92,31 @@ def look_at_cores(around: Surroundings) -> Iterator[Finding]:
     if quota is None or quota.cpus >= cpus:
         yield note("cores", text, threads=cpus, usable_threads=around.affinity)
         return
+    figures: dict[str, Figure] = {"threads": cpus, "usable_threads": around.affinity}
+    yield _within(quota, text, figures)
+
+
+def _within(quota: CpuQuota, text: str, figures: dict[str, Figure]) -> Finding:
+    """What a quota does: a short one is bad by itself, any other if it is often used up."""
+    share = quota.throttled_share
+    figures |= {"quota_cpus": quota.cpus, "throttled_share": share}
     text += f"; its control group has {quota.cpus:.2f} CPUs, per {quota.period_ms:g} ms"
-    figures = {"threads": cpus, "usable_threads": around.affinity, "quota_cpus": quota.cpus}
+    if share is not None:
+        text += f", used up in {share:.0%} of them"
     if quota.cpus < 1 and quota.period_ms > _LONG_PERIOD_MS:
-        yield warn(
-            "cores",
-            f"{text}: whoever has used that up stands still until the period ends",
+        text += ": whoever has used that up stands still until the period ends"
+        way_out = (
             "give the container at least one CPU (docker --cpus, CPUQuota=), or shorten the period "
-            "to 10 ms (docker --cpu-period, CPUQuotaPeriodSec=)",
-            **figures,
+            "to 10 ms (docker --cpu-period, CPUQuotaPeriodSec=)"
         )
-    else:
-        yield note("cores", text, **figures)
+        return warn("cores", text, way_out, **figures)
+    if share is not None and share > _OFTEN_SHARE:
+        way_out = (
+            "give the container more CPU time (docker --cpus, CPUQuota=), or let fewer threads and "
+            "fewer programs run in it"
+        )
+        return warn("cores", f"{text}: it is held back often", way_out, **figures)
+    return note("cores", text, **figures)
 
 
 def look_at_load(around: Surroundings) -> Iterator[Finding]:

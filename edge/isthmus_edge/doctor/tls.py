@@ -1,7 +1,7 @@
 """TLS to the service: whether the certificate is trusted, meant for this name, and valid now.
 
-The verification is OpenSSL's own; if it refuses, a second handshake that looks away from just that
-fault tells what is in the certificate.
+The verification is OpenSSL's own; if it refuses name or dates, a second handshake that looks away
+from both tells what is in the certificate.
 """
 
 import ssl
@@ -49,21 +49,9 @@ class TlsLook:
 
     def _refused(self, error: ssl.SSLCertVerificationError) -> Finding:
         if error.verify_code in {_EXPIRED, _NOT_YET_VALID}:
-            lenient = self._context()
-            lenient.verify_flags |= _NO_CHECK_TIME
-            return self._out_of_time(self._certificate(lenient), error)
+            return self._out_of_time(self._shown(), error)
         if error.verify_code in _NAME_CODES:
-            lenient = self._context()
-            lenient.check_hostname = False
-            names = _names(self._certificate(lenient))
-            return fail(
-                "link.tls",
-                f"the certificate is not for {self.host}, but for {', '.join(names) or 'no name'}",
-                "give --cloud the name in the certificate, or make one with this name "
-                "(subjectAltName)",
-                reason="name",
-                names=names,
-            )
+            return self._misnamed(self._shown())
         return fail(
             "link.tls",
             f"{self.ca.name} does not vouch for the certificate: {error.verify_message}",
@@ -72,30 +60,58 @@ class TlsLook:
             reason="untrusted",
         )
 
-    def _out_of_time(self, found: dict[str, Any], error: ssl.SSLCertVerificationError) -> Finding:
-        begin, end = (ssl.cert_time_to_seconds(found[key]) for key in ("notBefore", "notAfter"))
-        now = self.wall_s()
-        if error.verify_code == _NOT_YET_VALID:
-            days = (begin - now) / _DAY_S
-            return fail(
-                "link.tls",
-                f"the certificate is valid from {found['notBefore']}, in {days:.0f} days by this "
-                "clock: most likely the clock here is too early",
-                "set the clock (timedatectl set-ntp true); see the line `clock`",
-                reason="not yet valid",
-                days_until_valid=round(days, 1),
-            )
+    def _shown(self) -> dict[str, Any]:
+        """What a trusted certificate says, whatever its name and dates; {} if it is kept back."""
+        lenient = self._context()
+        lenient.check_hostname = False
+        lenient.verify_flags |= _NO_CHECK_TIME
+        try:
+            return self._certificate(lenient)
+        except OSError:  # the first handshake said what is wrong
+            return {}
+
+    def _misnamed(self, found: dict[str, Any]) -> Finding:
+        names = _names(found)
+        text = f"the certificate is not for {self.host}"
+        if found:
+            text += f", but for {', '.join(names) or 'no name'}"
+            begin, end = _dates_s(found)
+            if not begin <= self.wall_s() <= end:
+                text += f"; nor is it valid now, but {found['notBefore']} to {found['notAfter']}"
         return fail(
             "link.tls",
-            f"the certificate or its issuer's has expired (its own: {found['notAfter']})",
-            "renew it and start the service again; if this clock is too late, set it",
-            reason="expired",
-            days_left=round((end - now) / _DAY_S, 1),
+            text,
+            "give --cloud the name in the certificate, or make one with this name (subjectAltName)",
+            reason="name",
+            names=names,
         )
 
+    def _out_of_time(self, found: dict[str, Any], error: ssl.SSLCertVerificationError) -> Finding:
+        begin, end = (None, None) if not found else _dates_s(found)
+        if error.verify_code == _NOT_YET_VALID:
+            days = None if begin is None else self._days_until(begin)
+            since = "" if days is None else f" (from {found['notBefore']}, in {days:.0f} days)"
+            return fail(
+                "link.tls",
+                f"the certificate is not valid yet{since}: most likely the clock here is too early",
+                "set the clock (timedatectl set-ntp true); see the line `clock`",
+                reason="not yet valid",
+                days_until_valid=days,
+            )
+        own = f" (its own: {found['notAfter']})" if found else ""
+        return fail(
+            "link.tls",
+            f"the certificate or its issuer's has expired{own}",
+            "renew it and start the service again; if this clock is too late, set it",
+            reason="expired",
+            days_left=None if end is None else self._days_until(end),
+        )
+
+    def _days_until(self, then_s: float) -> float:
+        return round((then_s - self.wall_s()) / _DAY_S, 1)
+
     def _judged(self, found: dict[str, Any]) -> Finding:
-        end = ssl.cert_time_to_seconds(found["notAfter"])
-        days = (end - self.wall_s()) / _DAY_S
+        days = self._days_until(_dates_s(found)[1])
         protocol = found["protocol"]
         text = f"{protocol}, trusted, for {self.host}, valid for {days:.0f} more days"
         if found["alpn"] != "h2":
@@ -103,8 +119,8 @@ class TlsLook:
             return fail("link.tls", f"{text}; but no HTTP/2", way_out, reason="no HTTP/2")
         if days < SOON_DAYS:
             way_out = "renew the certificate"
-            return warn("link.tls", text, way_out, days_left=round(days, 1))
-        return note("link.tls", text, days_left=round(days, 1), protocol=protocol)
+            return warn("link.tls", text, way_out, days_left=days)
+        return note("link.tls", text, days_left=days, protocol=protocol)
 
     def _context(self) -> ssl.SSLContext:
         try:
@@ -138,6 +154,12 @@ def speaks_tls(network: Network, address: Address) -> bool:
             return True
     except OSError:
         return False
+
+
+def _dates_s(found: dict[str, Any]) -> tuple[float, float]:
+    """From when until when, in seconds since 1970."""
+    begin, end = (ssl.cert_time_to_seconds(found[key]) for key in ("notBefore", "notAfter"))
+    return begin, end
 
 
 def _names(found: dict[str, Any]) -> list[str]:

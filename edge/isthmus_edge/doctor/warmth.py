@@ -141,13 +141,16 @@ def _trip_c(around: Surroundings, folder: str) -> float:
 
 
 def _chips(around: Surroundings) -> Iterator[tuple[float, float, str]]:
-    """The same of hardware monitors (sysfs hwmon interface)."""
+    """The same of hardware monitors (sysfs hwmon interface).
+
+    Their `_max` is no such limit: it is the fan's on Intel, and a fixed 70 degrees on AMD.
+    """
     for path, kind in around.texts("sys/class/hwmon/hwmon*/name").items():
         if not _PROCESSORS.search(kind):
             continue
         folder = path.rpartition("/")[0]
         for name, now in around.numbers(f"{folder}/temp*_input").items():
-            limit = around.number(name.replace("_input", "_max"))
+            limit = around.number(name.removesuffix("_input") + "_crit")
             known = limit is not None and _is_plausible(limit)
             if _is_plausible(now):
                 yield now / 1e3, limit / 1e3 if known and limit else LIMIT_C, kind

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from isthmus import ModelError
 from isthmus.profiles import (
     PROFILE_VERSION,
@@ -16,6 +14,7 @@ from isthmus.profiles import (
     NetworkTimes,
     PrefixTime,
 )
+from isthmus_edge.control_group import available_memory_bytes
 from isthmus_edge.profiling.conditions import conditions_now, processor_temperature_c
 from isthmus_edge.profiling.config import ProfilingConfig, Progress, silent
 from isthmus_edge.profiling.kept import Keeper, key_of
@@ -25,6 +24,8 @@ from isthmus_edge.profiling.session import Feed, Measured
 from isthmus_edge.profiling.subjects import Subject, refusals_of, subjects_of
 from isthmus_edge.profiling.trials import try_alone
 from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
+
+Part = tuple[Subject, str, GraphFiles]  # a network or a prefix, and its key
 
 __all__ = ["profile_kit"]
 
@@ -127,18 +128,25 @@ class _Run:
         if len(groups) > 1:
             self.notes.append("measured one after the other: memory is too short for taking turns")
         for number, group in enumerate(groups):
-            opened = dict(self._opened(group))
-            if opened:
-                self._rounds(opened, number, len(groups))
+            self._measure_group(group, number, len(groups))
+        if not any(s.key(s.network) in self.keeper.kept.times for s in subjects):
+            raise ModelError(
+                f"{self.kit.folder}: no network of it could be measured: {self.notes[-1]}"
+            )
+
+    def _measure_group(self, group: Iterable[Part], number: int, groups: int) -> None:
+        """What it loads has gone when it is done: before the next group is loaded."""
+        opened = dict(self._opened(group))
+        if opened:
+            self._rounds(opened, number, groups)
 
     def _fits(self, subjects: Iterable[Subject]) -> bool:
         trials = self.keeper.kept.trials
         wanted = sum(trials[s.name].memory_bytes * (1 + len(s.network.prefixes)) for s in subjects)
-        return wanted <= _SHARE_OF_MEMORY * psutil.virtual_memory().available
+        free_bytes = available_memory_bytes()
+        return free_bytes is None or wanted <= _SHARE_OF_MEMORY * free_bytes
 
-    def _opened(
-        self, parts: Iterable[tuple[Subject, str, GraphFiles]]
-    ) -> Iterator[tuple[str, Measured]]:
+    def _opened(self, parts: Iterable[Part]) -> Iterator[tuple[str, Measured]]:
         for subject, key, files in parts:
             try:
                 network = Measured(subject.runtime, files, self.config.threads)

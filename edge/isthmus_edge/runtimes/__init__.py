@@ -3,6 +3,7 @@
 from isthmus_edge.runtimes.choice import (
     RuntimeChoice,
     Runtimes,
+    departures,
     refusals,
     without_chains,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "RuntimeChoice",
     "RuntimeName",
     "Runtimes",
+    "departures",
     "found_runtimes",
     "refusals",
     "without_chains",

@@ -1,10 +1,11 @@
 """Which runtime runs which chain: the one that the plan measured as fastest, or the one asked for.
 
-"auto" takes for each segment the first that can run it: the chain's own, then the others. An
-explicit choice runs all of what it can and nothing else runs: what it cannot run is refused.
+"auto" takes for each segment the first that can run it: the chain's own, then the others, but none
+that the plan found unfit. An explicit choice runs all of what it can and nothing else runs: what it
+cannot run is refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,9 @@ from isthmus_edge.runtimes.seam import GraphFiles, Runtime, RuntimeName
 
 RuntimeChoice = Literal["auto", "onnxruntime", "litert", "tflite-runtime"]
 
-__all__ = ["RuntimeChoice", "Runtimes", "refusals", "without_chains"]
+_UNFIT = "the plan found that its answers are not those of its figures"
+
+__all__ = ["RuntimeChoice", "Runtimes", "departures", "refusals", "without_chains"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,13 @@ class Runtimes:
         comes.
         """
         files = GraphFiles.of(folder, segment)
-        runtimes = self._preferred(chain.runtime)
-        able = tuple(runtime for runtime in runtimes if runtime.refusal(files) is None)
+        problems = [(r, self._problem(r, files, chain)) for r in self._preferred(chain.runtime)]
+        able = tuple(runtime for runtime, problem in problems if problem is None)
         if able:
             return able
-        reasons = "; ".join(f"{each.name}: {each.refusal(files)}" for each in runtimes)
-        if self.choice == "auto":
-            way_out = f"install ONNX Runtime (pip install '{EXTRAS['onnxruntime']}')"
-        else:
-            way_out = 'leave the choice to Isthmus (--runtime auto, runtime = "auto")'
+        reasons = "; ".join(f"{runtime.name}: {problem}" for runtime, problem in problems)
+        unfit = [runtime.name for runtime, problem in problems if problem == _UNFIT]
+        way_out = self._way_out(chain, unfit)
         raise ModelError(f"chain {chain.id!r} cannot run here ({reasons}); {way_out}")
 
     def refusal(self, folder: Path, chain: Chain) -> str | None:
@@ -72,6 +73,37 @@ class Runtimes:
         except ModelError as error:
             return str(error)
         return None
+
+    def departure(self, folder: Path, chain: Chain) -> str | None:
+        """What people should know of a chain that runs here otherwise than the plan has it."""
+        names = tuple(dict.fromkeys(self.of(folder, chain, s)[0].name for s in chain.segments))
+        runs = " and ".join(names)
+        if any(name in chain.unfit for name in names):
+            return f"chain {chain.id!r}: {runs} runs it, as was asked for, although {_UNFIT}"
+        if self.choice != "auto" or any(each.name == chain.runtime for each in self.usable):
+            return None
+        problems = (each.problem for each in self.found if each.name == chain.runtime)
+        problem = next(problems, None) or f"pip install '{EXTRAS[chain.runtime]}'"
+        return (
+            f"chain {chain.id!r}: the plan's {chain.runtime} is not here, {runs} runs it: the "
+            f"times of the plan are not those of this device ({problem})"
+        )
+
+    def _problem(self, runtime: Runtime, files: GraphFiles, chain: Chain) -> str | None:
+        problem = runtime.refusal(files)
+        if self.choice != "auto" or runtime.name not in chain.unfit:
+            return problem
+        return _UNFIT if problem is None else f"{problem}, and {_UNFIT}"
+
+    def _way_out(self, chain: Chain, unfit: Sequence[RuntimeName]) -> str:
+        if self.choice != "auto":
+            return 'leave the choice to Isthmus (--runtime auto, runtime = "auto")'
+        if not unfit:
+            return f"install ONNX Runtime (pip install '{EXTRAS['onnxruntime']}')"
+        return (
+            f"install {chain.runtime}, which the plan chose (pip install "
+            f"'{EXTRAS[chain.runtime]}'), or insist (--runtime {unfit[0]})"
+        )
 
     def _preferred(self, first: RuntimeName) -> Sequence[Runtime]:
         return sorted(self.usable, key=lambda runtime: runtime.name != first)
@@ -88,6 +120,16 @@ def refusals(manifest: Manifest, folder: Path, runtimes: Runtimes) -> dict[str, 
     if local in refused:
         raise ModelError(refused[local])
     return refused
+
+
+def departures(manifest: Manifest, folder: Path, runtimes: Runtimes) -> Iterator[str]:
+    """A sentence for each chain in use that runs here otherwise than the plan has it."""
+    used = {manifest.cut_of(candidate).chain for candidate in (manifest.local, *manifest.kept)}
+    for chain in manifest.chains:
+        if chain.id in used and runtimes.refusal(folder, chain) is None:
+            text = runtimes.departure(folder, chain)
+            if text is not None:
+                yield text
 
 
 def without_chains(manifest: Manifest, refused: Mapping[str, str]) -> Manifest:

@@ -15,9 +15,9 @@ import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from isthmus import KeyFrameNeededError, LinkError, WireError
+from isthmus import ConfigError, KeyFrameNeededError, LinkError, WireError
 from isthmus.bundle import read_manifest
 from isthmus.session import (
     Answer,
@@ -127,7 +127,12 @@ class FakeCloud:
             self._changed.notify_all()
 
     def refuse(self, code: Refusal = "OVERLOADED") -> None:
-        """End every frame that comes with this error; the link stays up."""
+        """End every frame that comes with this error; the link stays up.
+
+        ConfigError for a code that no service has.
+        """
+        if code not in get_args(Refusal):
+            raise ConfigError(f"refuse({code!r}): there are {', '.join(get_args(Refusal))}")
         with self._changed:
             self._refusal = code
 

@@ -101,7 +101,7 @@ def _grown(order: _Order, feed: Feed) -> Iterator[int]:
 
 
 def _options() -> ort.SessionOptions:
-    """As the device runs them."""
+    """As the device runs them, but for its arena: there all sessions of an agent share one."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import onnx
 
-from isthmus import Chain, RuntimeName, Segment
+from isthmus import Chain, ModelError, RuntimeName, Segment
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.profiles.twins import write_twin
 from isthmus_partitioner.runtime import AnyArray, all_cores, open_session, run_one
@@ -15,9 +15,20 @@ from isthmus_partitioner.tflite import NotLoweredError
 
 _COMPARED = 3  # items
 
-__all__ = ["with_twins"]
+__all__ = ["TwinRefusedError", "with_twins"]
 
 Held = dict[str, AnyArray]
+
+
+class TwinRefusedError(ModelError):
+    """A chain has no TFLite form, and its network was to run on one; the message says why.
+
+    `network` is the profile's name of what the chain divides.
+    """
+
+    def __init__(self, network: str, problem: str) -> None:
+        super().__init__(problem)
+        self.network = network
 
 
 def with_twins(

@@ -11,18 +11,26 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FloatArray", "NodeCosts"]
+__all__ = ["ALL_INT8", "FloatArray", "NodeCosts", "cost_key"]
 
 FloatArray = NDArray[np.float64]
+
+ALL_INT8 = "all-int8"  # a chain: the network in int8 throughout, where heads are a mix
+
+
+def cost_key(chain: str, precision: str) -> str:
+    """What `NodeCosts` calls the network that a chain divides."""
+    return ALL_INT8 if chain == ALL_INT8 else precision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeCosts:
     """Times in ms by node of the network; `here` and `device` by precision of the head.
 
-    `cloud` is the fp32 network with all threads of the cloud. `memory_bytes` is what the whole
-    network takes on the device, by precision, `memory_here_bytes` what the same takes here. `paces`
-    compares the two on one runtime, by precision.
+    `ALL_INT8` stands beside the precisions: a network and a runtime of its own. `cloud` is the fp32
+    network with all threads of the cloud. `memory_bytes` is what the whole network takes on the
+    device, by precision, `memory_here_bytes` what the same takes here. `paces` compares the two on
+    one runtime, by precision.
     """
 
     here: Mapping[str, FloatArray]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus import Candidate, Chain, RuntimeName, answer_bytes
+from isthmus import Candidate, Chain, answer_bytes
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.cuts.cut import NetworkCut
@@ -15,7 +15,7 @@ from isthmus_partitioner.cuts.network_dag import NetworkDag, network_dag
 from isthmus_partitioner.graph.network import Network
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import INPUT, LOCAL, Builder
-from isthmus_partitioner.parts.twins import with_twins
+from isthmus_partitioner.parts.twins import TwinRefusedError, with_twins
 from isthmus_partitioner.planning.constraints import Goals, breaches_of
 from isthmus_partitioner.planning.envelope import LOCAL_ADVANTAGE, Offer
 from isthmus_partitioner.planning.explain import explain
@@ -28,7 +28,7 @@ from isthmus_partitioner.planning.listing import (
     write_records,
 )
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, Trial, as_candidate
-from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.node_costs import ALL_INT8, NodeCosts, cost_key
 from isthmus_partitioner.planning.probe import PROBED_STEPS, Probe
 from isthmus_partitioner.planning.propose import Forecast, Proposer
 from isthmus_partitioner.planning.records import Gap, GoalsRecord, Plan, PlanRecord, TransformNote
@@ -39,17 +39,18 @@ from isthmus_partitioner.planning.trying import Tried, TriedChain, try_out
 from isthmus_partitioner.precision.front import WORTH_IT
 from isthmus_partitioner.precision.search import Precision
 from isthmus_partitioner.profiles.profile import Profile
-from isthmus_partitioner.profiles.runtime_choice import TITLES, RuntimeNote
+from isthmus_partitioner.profiles.runtime_choice import TFLITE, TITLES, RuntimeNote
 from isthmus_partitioner.samples import SampleSets
 
 __all__ = ["ALL_INT8", "Groundwork", "local_chain", "make_plan"]
 
-ALL_INT8 = "all-int8"  # a chain
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groundwork:
-    """All that is known before a plan is made."""
+    """All that is known before a plan is made.
+
+    `unused` says why the device does not run some networks that it measured.
+    """
 
     network: Network
     precision: Precision
@@ -59,6 +60,7 @@ class Groundwork:
     metric: Metric
     card: ModelCard
     runtimes: Mapping[str, RuntimeNote] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
 
 def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Progress) -> Plan:
@@ -66,6 +68,7 @@ def make_plan(known: Groundwork, config: PlanConfig, folder: Path, progress: Pro
 
     What remains in `folder` are the files of the plan's manifest. A cut with no kept candidate
     leaves its chain again; the prefixes behind it keep the figures that were measured with it.
+    TwinRefusedError where a network cannot run on the runtime that `known` has its times of.
     """
     known.card.require_fit(known.network)
     evaluation = Evaluation(known.network, known.sets.evaluation, known.metric, progress)
@@ -132,9 +135,12 @@ def _heads(known: Groundwork, config: PlanConfig, exact: Collection[str]) -> dic
 
 
 def _all_int8(known: Groundwork) -> dict[str, HeadGraph]:
-    """The network in int8 throughout, where heads are a mix: it may do for answers made here."""
+    """The network in int8 throughout, where heads are a mix: it may do for answers made here.
+
+    None where the plan's device has not measured it.
+    """
     found = known.precision
-    if found.int8 is None or found.chosen.kind != "mixed":
+    if found.int8 is None or found.chosen.kind != "mixed" or ALL_INT8 not in known.costs.device:
         return {}
     return {ALL_INT8: HeadGraph(known.network, found.int8)}
 
@@ -174,7 +180,7 @@ def _decided(
     """Choose, write down why, and leave in the folder what is needed."""
     tried, floor = outcome.tried, config.agreement_floor
     local = local_chain(tried, floor)
-    factor = known.costs.pace(local.plan.precision)
+    factor = known.costs.pace(cost_key(local.plan.id, local.plan.precision))
     no_head = Surroundings(
         edge_ms=0.0,
         memory_bytes=0,
@@ -219,31 +225,37 @@ def _twinned(
     chains: list[Chain] = []
     notes: list[str] = []
     for chain in written.chains:
-        note = known.runtimes.get(_network_of(chain))
-        runtime = "onnxruntime" if note is None else note.runtime
-        made, why = with_twins(known.network, chain, runtime, folder, known.sets.held_back)
+        made, why = _with_runtime(known, chain, folder)
         chains.append(made)
         if why:
-            notes.append(_stays_onnx(made, runtime, why))
+            notes.append(f"chain {chain.id} runs on ONNX Runtime alone: {'; '.join(why)}")
     return WrittenChains(tuple(chains), written.depths), tuple(notes)
 
 
-def _network_of(chain: Chain) -> str:
+def _with_runtime(known: Groundwork, chain: Chain, folder: Path) -> tuple[Chain, tuple[str, ...]]:
+    """A chain with its twins, and why it has none."""
+    network, items = known.network, known.sets.held_back
+    note = known.runtimes.get(_network_of(known, chain))
+    if note is None:
+        return with_twins(network, chain, "onnxruntime", folder, items)
+    chain = msgspec.structs.replace(chain, unfit=note.unfit)
+    if set(TFLITE) <= set(note.unfit):
+        return chain, (f"{' and '.join(TITLES[name] for name in TFLITE)} are unfit for it",)
+    made, why = with_twins(network, chain, note.runtime, folder, items)
+    if why and note.runtime != "onnxruntime":
+        raise TwinRefusedError(note.network, why[0])
+    return made, why
+
+
+def _network_of(known: Groundwork, chain: Chain) -> str:
     """What profiles call the network that a chain divides."""
-    if chain.id == ALL_INT8:
-        return "int8"
-    return "head" if chain.precision == "int8" else "fp32"
+    return known.precision.networks[cost_key(chain.id, chain.precision)]
 
 
 def _runtime_words(known: Groundwork, chains: Iterable[Chain]) -> tuple[str, ...]:
     """Of the networks that the device has in the end."""
-    there = {_network_of(chain) for chain in chains}
+    there = {_network_of(known, chain) for chain in chains}
     return tuple(note.reason for note in known.runtimes.values() if note.network in there)
-
-
-def _stays_onnx(chain: Chain, runtime: RuntimeName, why: Sequence[str]) -> str:
-    planned = "" if runtime == "onnxruntime" else f", its times are those of {TITLES[runtime]}"
-    return f"chain {chain.id} runs on ONNX Runtime alone{planned}: {'; '.join(why)}"
 
 
 def _record(
@@ -270,7 +282,7 @@ def _record(
         layout=tried.layout,
         why=why,
         runtimes=tuple(known.runtimes.values()),
-        notes=(*known.network.notes, *sets.notes, *outcome.notes, *twin_notes),
+        notes=(*known.network.notes, *sets.notes, *outcome.notes, *known.unused, *twin_notes),
         precision=known.precision.chosen.name,
         precision_reason=known.precision.reason,
         calibration_items=len(sets.fitted) + len(sets.held_back),

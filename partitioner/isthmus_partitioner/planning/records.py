@@ -82,9 +82,9 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     `rejected` are measured candidates of cuts that the bundle does not have; `forecasts` every cut
     as predicted; `gaps` how far predictions were off where cuts were built; `front` the head
     precisions that were tried; `transforms` what became of each built cut's tensors before the
-    wire; `runtimes` what the device runs its networks on, and why; `layout` says how heads share
-    the device's memory; `why` explains the plan in sentences; `notes` what is to be known about
-    model and inputs.
+    wire; `runtimes` what the device runs its networks on, what must not run them, and why; `layout`
+    says how heads share the device's memory; `why` explains the plan in sentences; `notes` what is
+    to be known about model, inputs and device.
     """
 
     goals: GoalsRecord

@@ -22,7 +22,7 @@ from isthmus_partitioner.parts.chains import ChainPlan
 from isthmus_partitioner.parts.memory import chain_memory
 from isthmus_partitioner.parts.timing import ChainTimer, open_tails, time_tails
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
-from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.node_costs import NodeCosts, cost_key
 from isthmus_partitioner.precision.front import WORTH_IT
 
 __all__ = ["HeadTimes", "Tried", "TriedChain", "try_out"]
@@ -192,12 +192,12 @@ class _Tries:
         """Of the first i segments: measured here, by the ratio of the whole network's memory."""
         folder, feed = self._builder.folder, self._evaluation.first
         here = chain_memory(chain, folder, feed, self._progress)
-        factor = self._costs.memory_factor(chain.precision)
+        factor = self._costs.memory_factor(cost_key(chain.id, chain.precision))
         return tuple(round(taken * factor) for taken in here)
 
     def _factor(self, plan: ChainPlan, depth: int) -> float:
         head = plan.cuts[depth - 1].cut.head if 0 < depth <= len(plan.cuts) else None
-        return self._costs.factor(plan.precision, head)
+        return self._costs.factor(cost_key(plan.id, plan.precision), head)
 
     def measure(self, family: Sequence[ChainPlan]) -> None:
         """The preferred chain, then in the other those cuts for which it is no good."""
@@ -240,7 +240,7 @@ class _Tries:
         return Surroundings(
             edge_ms=tried.prefix_ms[depth],
             memory_bytes=tried.memory_bytes[depth],
-            factor=self._costs.pace(tried.plan.precision),
+            factor=self._costs.pace(cost_key(tried.plan.id, tried.plan.precision)),
             tail_ms=tail_ms,
             answer_bytes=returned,
         )

@@ -17,6 +17,7 @@ from isthmus import ModelError
 from isthmus.agreement.closeness import Metric
 from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.planning.node_costs import ALL_INT8
 from isthmus_partitioner.precision.bases import Base, quantised_bases
 from isthmus_partitioner.precision.front import (
     Kind,
@@ -44,6 +45,7 @@ class Precision:
     No point of `front` is beaten by another in both time and divergence; `tried` has all. `int8` is
     the QDQ graph of all ops, None where it could not be made; `head` is the chosen mix; `groups`
     says how many fused groups could be int8. Times in ms: whole network, one item, one thread.
+    `head_name` is what profiles call `head`, where it is not fp32.
     """
 
     front: tuple[Point, ...]
@@ -55,6 +57,17 @@ class Precision:
     head: onnx.ModelProto
     fp32_ms: float
     int8_ms: float | None
+    head_name: str = "head"
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """What profiles call the networks of a plan's chains, as `NodeCosts` knows them."""
+        names = {"fp32": "fp32"}
+        if self.chosen.kind != "fp32":
+            names["int8"] = self.head_name
+        if self.chosen.kind == "mixed" and self.int8 is not None:
+            names[ALL_INT8] = "int8"
+        return names
 
 
 def search(

@@ -1,7 +1,7 @@
 """Node costs of a network on the plan's device and in its cloud, from profiles."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 
@@ -9,7 +9,7 @@ from isthmus import ConfigError, RuntimeName
 from isthmus.profiles import DeviceProfile
 from isthmus_partitioner.config import PlanConfig
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.planning.node_costs import FloatArray, NodeCosts
+from isthmus_partitioner.planning.node_costs import ALL_INT8, FloatArray, NodeCosts
 from isthmus_partitioner.profiles.node_times import node_ms, require_same_model
 from isthmus_partitioner.runtime import all_cores, interleaved_ms, open_session
 from isthmus_partitioner.samples import Samples
@@ -17,7 +17,12 @@ from isthmus_partitioner.samples import Samples
 __all__ = ["node_costs"]
 
 _ROUNDS = 7
-_NETWORKS = {"fp32": "fp32", "int8": "head"}  # precision: the profile's name of the network
+# What profiles call the networks of chains.
+_NETWORKS: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "int8": "head", ALL_INT8: "int8"})
+_WAY_OUT = (
+    "install ONNX Runtime there (pip install 'isthmus[edge]'), which runs every network, and "
+    "measure again with `isthmus edge profile KIT -o FILE`"
+)
 
 
 def node_costs(  # noqa: PLR0913, PLR0917  what is planned, for whom, and what is known of them
@@ -28,14 +33,16 @@ def node_costs(  # noqa: PLR0913, PLR0917  what is planned, for whom, and what i
     config: PlanConfig,
     items: Samples,
     runtimes: Mapping[str, RuntimeName] = MappingProxyType({}),
+    networks: Mapping[str, str] = _NETWORKS,
 ) -> NodeCosts:
     """Costs for `edge` and `cloud`, or for this machine where one of them is None.
 
     Without a profile of the device it is `config.edge_factor` times slower than this machine. The
     cloud's default is this machine with all cores, in which the whole network is timed with the
     first of `items`. `runtimes` says what the device runs a network of a profile on: ONNX Runtime,
-    as here, if it is not there. ConfigError for profiles of another model, and for a profile with
-    a factor.
+    as here, if it is not there. `networks` are those of a profile, by precision and `ALL_INT8`; of
+    those only what was measured here. ConfigError for profiles of another model, for a profile with
+    a factor, and where the device has not measured what its heads run; `ALL_INT8` is left out then.
     """
     require_same_model(edge, cloud, network)
     if edge is not None and (config.edge_factor != 1 or config.edge_network_ms is not None):
@@ -44,11 +51,11 @@ def node_costs(  # noqa: PLR0913, PLR0917  what is planned, for whom, and what i
             "--edge-network-ms out, or --edge"
         )
     graph = network.model.graph
-    names = {p: name for p, name in _NETWORKS.items() if here.has(name)}
+    there = edge or here
+    names = dict(_known(networks, runtimes, here, there))
     chosen = {name: runtimes.get(name, "onnxruntime") for name in names.values()}
     times = {p: node_ms(here, name, graph, "onnxruntime") for p, name in names.items()}
-    there = edge or here
-    factor = _factor(config, here, chosen) if edge is None else 1.0
+    factor = _factor(config, here, names, chosen) if edge is None else 1.0
     device = {p: node_ms(there, n, graph, chosen[n], here) * factor for p, n in names.items()}
     there_bytes = {p: there.on(n, chosen[n]).memory_bytes for p, n in names.items()}
     here_bytes = {p: here.on(n, "onnxruntime").memory_bytes for p, n in names.items()}
@@ -57,10 +64,35 @@ def node_costs(  # noqa: PLR0913, PLR0917  what is planned, for whom, and what i
     return NodeCosts(times, device, in_cloud, there_bytes, here_bytes, paces)
 
 
-def _factor(config: PlanConfig, here: DeviceProfile, chosen: Mapping[str, RuntimeName]) -> float:
+def _known(
+    networks: Mapping[str, str],
+    runtimes: Mapping[str, RuntimeName],
+    here: DeviceProfile,
+    there: DeviceProfile,
+) -> Iterator[tuple[str, str]]:
+    """Those of `networks` that were measured here, and there on what shall run them."""
+    for key, name in networks.items():
+        runtime = runtimes.get(name, "onnxruntime")
+        is_there = any(times.runtime == runtime for times in there.on_runtimes(name))
+        if here.has(name) and is_there:
+            yield key, name
+        elif here.has(name) and key != ALL_INT8:
+            has = ", ".join(f"{network.name} on {network.runtime}" for network in there.networks)
+            raise ConfigError(
+                f"the profile of {there.conditions.device} has no network {name!r} on {runtime}, "
+                f"it has: {has}; {_WAY_OUT}"
+            )
+
+
+def _factor(
+    config: PlanConfig,
+    here: DeviceProfile,
+    names: Mapping[str, str],
+    chosen: Mapping[str, RuntimeName],
+) -> float:
     if config.edge_network_ms is None:
         return config.edge_factor
-    name = "head" if here.has("head") else "fp32"
+    name = names.get("int8", "fp32")
     return config.edge_network_ms / here.on(name, chosen[name]).ms
 
 

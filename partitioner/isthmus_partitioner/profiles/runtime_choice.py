@@ -3,10 +3,11 @@
 Answers are judged here, where LiteRT runs a network's .tflite form on inputs that calibration has
 not seen. tflite-runtime takes the same file and rounds otherwise: for it, the device's own profile
 has to say besides that its answers were no further from ONNX Runtime's than rounding explains.
+All that a device measured is judged, not only what is fastest: another device may have only that.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 import onnx
 
-from isthmus import RuntimeName
+from isthmus import ConfigError, RuntimeName
 from isthmus.profiles import DeviceProfile, NetworkTimes
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.graph.network import Network
@@ -28,6 +29,7 @@ TITLES: Mapping[RuntimeName, str] = {
     "litert": "LiteRT",
     "tflite-runtime": "tflite-runtime",
 }
+TFLITE: tuple[RuntimeName, ...] = ("litert", "tflite-runtime")  # what runs .tflite files
 NETWORKS: Mapping[str, str] = {
     "fp32": "the fp32 heads",
     "head": "the int8 heads",
@@ -36,7 +38,16 @@ NETWORKS: Mapping[str, str] = {
 _NOTHING_LOST = 1e-9
 _LEAST_RATIO = 1.05  # less is no difference
 
-__all__ = ["NETWORKS", "TITLES", "Rival", "RuntimeNote", "RuntimeTime", "choose_runtimes"]
+__all__ = [
+    "NETWORKS",
+    "TFLITE",
+    "TITLES",
+    "Choice",
+    "Rival",
+    "RuntimeNote",
+    "RuntimeTime",
+    "choose_runtimes",
+]
 
 
 class RuntimeTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +58,20 @@ class RuntimeTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuntimeNote(msgspec.Struct, frozen=True, kw_only=True):
-    """The choice for one network ("fp32", "head": the mix of precisions, "int8"), and why."""
+    """The choice for one network ("fp32", "head": the mix of precisions, "int8"), and why.
+
+    `unfit` are those whose answers will not do, as far as that is known: measured, or running the
+    same file as one that was.
+    """
 
     network: str
     runtime: RuntimeName
     times: tuple[RuntimeTime, ...]
     reason: str
+    unfit: tuple[RuntimeName, ...] = ()
+
+
+_Times = Sequence[NetworkTimes] | Sequence[RuntimeTime]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,22 +119,62 @@ class Rival:
         return whole, answers
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a device runs each network on; `refused` says why it runs some of them on nothing.
+
+    `where` says in words what the device is.
+    """
+
+    where: str
+    notes: Mapping[str, RuntimeNote] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def without_twin(self, network: str, problem: str) -> "Choice":
+        """The next choice for a network whose chains have no TFLite form after all.
+
+        ConfigError where the fp32 network then runs on nothing.
+        """
+        notes = dict(self.notes)
+        times = notes.pop(network).times
+        rest = Choice(self.where, notes, self.refused)
+        return rest.with_network(network, times, dict.fromkeys(TFLITE, problem))
+
+    def with_network(
+        self, network: str, times: _Times, unfit: Mapping[RuntimeName, str]
+    ) -> "Choice":
+        """And one more, on the fastest whose answers will do; `times` are the fastest first.
+
+        ConfigError where there is none for the fp32 network: no plan does without it.
+        """
+        chosen = next((time for time in times if time.runtime not in unfit), None)
+        if chosen is not None:
+            note = _note(network, chosen, times, unfit, self.where)
+            return replace(self, notes={**self.notes, network: note})
+        problem = _none_fit(network, times, unfit, self.where)
+        if network == "fp32":
+            raise ConfigError(problem)
+        return replace(self, refused={**self.refused, network: problem})
+
+
 def choose_runtimes(
     device: DeviceProfile,
     models: Mapping[str, onnx.ModelProto],
     rival: Rival,
     where: str = "on the device",
-) -> dict[str, RuntimeNote]:
+) -> Choice:
     """For each of the networks `models` that was measured on `device`, its runtime.
 
-    `where` says in words what `device` is.
+    `where` says in words what `device` is. ConfigError if nothing that was measured answers well
+    for the fp32 network.
     """
-    notes = {}
+    choice = Choice(where)
     for name, model in models.items():
         times = device.on_runtimes(name)
         if times:
-            notes[name] = _chosen(name, model, times, rival, where)
-    return notes
+            unfit = _Judge(rival, model, where).unfit(times)
+            choice = choice.with_network(name, times, unfit)
+    return choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,56 +185,57 @@ class _Judge:
     model: onnx.ModelProto
     where: str
 
-    def problem(self, time: NetworkTimes) -> str | None:
-        """Why the answers of a runtime will not do; None where they will."""
-        if time.runtime == "onnxruntime":
-            return None
-        if self._shortfall is not None or time.runtime == "litert":
-            return self._shortfall
-        if time.error <= MOST_RELATIVE or time.error <= self._most_error:
-            return None
-        return (
-            f"{self.where} its answers were {time.error:.1%} off ONNX Runtime's, rounding explains "
+    def unfit(self, times: Sequence[NetworkTimes]) -> dict[RuntimeName, str]:
+        """Those that must not answer, and why; all that run .tflite files, where it is the file."""
+        errors = {time.runtime: time.error for time in times if time.runtime in TFLITE}
+        if not errors:
+            return {}
+        shortfall = self.rival.shortfall(self.model)
+        if shortfall is not None:
+            return dict.fromkeys(TFLITE, shortfall)
+        error = errors.get("tflite-runtime", 0.0)
+        if error <= MOST_RELATIVE or error <= self._most_error:
+            return {}
+        problem = (
+            f"{self.where} its answers were {error:.1%} off ONNX Runtime's, rounding explains "
             f"{self._most_error:.1%}"
         )
-
-    @cached_property
-    def _shortfall(self) -> str | None:
-        return self.rival.shortfall(self.model)
+        return {"tflite-runtime": problem}
 
     @cached_property
     def _most_error(self) -> float:
         return self.rival.most_error(self.model)
 
 
-def _chosen(
+def _note(
     name: str,
-    model: onnx.ModelProto,
-    times: tuple[NetworkTimes, ...],
-    rival: Rival,
+    chosen: NetworkTimes | RuntimeTime,
+    times: _Times,
+    unfit: Mapping[RuntimeName, str],
     where: str,
 ) -> RuntimeNote:
-    """The fastest whose answers will do; if none will, the fastest of all."""
-    judge = _Judge(rival, model, where)
-    unfit: dict[RuntimeName, str] = {}
-    for time in times:
-        problem = judge.problem(time)
-        if problem is None:
-            break
-        unfit[time.runtime] = problem
-    chosen = times[0] if len(unfit) == len(times) else times[len(unfit)]
     return RuntimeNote(
         network=name,
         runtime=chosen.runtime,
         times=tuple(RuntimeTime(runtime=time.runtime, ms=time.ms) for time in times),
         reason=f"{where} {_compared(NETWORKS[name], chosen, times)}"
-        f"{_judged(chosen, where, unfit)}{_but(unfit, chosen, times)}",
+        f"{_judged(chosen, where)}{_but(unfit, chosen, times)}",
+        unfit=tuple(unfit),
     )
 
 
-def _judged(chosen: NetworkTimes, where: str, unfit: Mapping[RuntimeName, str]) -> str:
+def _none_fit(name: str, times: _Times, unfit: Mapping[RuntimeName, str], where: str) -> str:
+    problems = "; ".join(f"{TITLES[time.runtime]}: {unfit[time.runtime]}" for time in times)
+    return (
+        f"no runtime that was measured {where} may answer for {NETWORKS[name]} ({problems}); "
+        "install ONNX Runtime there (pip install 'isthmus[edge]') and measure again; where "
+        "agreement is what falls short, a lower --min-agreement will do, too"
+    )
+
+
+def _judged(chosen: NetworkTimes | RuntimeTime, where: str) -> str:
     """What its agreement rests on where that could not be tried here."""
-    if chosen.runtime in {"onnxruntime", "litert", *unfit}:
+    if chosen.runtime != "tflite-runtime" or not isinstance(chosen, NetworkTimes):
         return ""
     most = max(1, ceil(chosen.error * 1e3)) / 1e3
     return (
@@ -184,45 +244,49 @@ def _judged(chosen: NetworkTimes, where: str, unfit: Mapping[RuntimeName, str]) 
     )
 
 
-def _compared(what: str, chosen: NetworkTimes, times: tuple[NetworkTimes, ...]) -> str:
+def _compared(what: str, chosen: NetworkTimes | RuntimeTime, times: _Times) -> str:
     """Beside those that it is faster than."""
     mine = f"{TITLES[chosen.runtime]} runs {what}"
     slower = [t for t in times if t.runtime != chosen.runtime and t.ms >= chosen.ms > 0]
     beside = " and ".join(
-        f"{_times_as_fast(time.ms / chosen.ms)} as {TITLES[time.runtime]}" for time in slower
+        f"{_times_as_fast(time.ms, chosen.ms)} as {TITLES[time.runtime]}" for time in slower
     )
     return " ".join(filter(None, (mine, beside, f"({chosen.ms:.2f} ms in all)")))
 
 
 def _but(
-    unfit: Mapping[RuntimeName, str], chosen: NetworkTimes, times: tuple[NetworkTimes, ...]
+    unfit: Mapping[RuntimeName, str], chosen: NetworkTimes | RuntimeTime, times: _Times
 ) -> str:
-    """What is faster and must not answer, or answers all the same."""
-    if chosen.runtime in unfit:
-        return f", although {unfit[chosen.runtime]}: ONNX Runtime was not measured there"
+    """What was measured, too, and must not answer."""
     if len(times) == 1:
         return "; no other runtime was measured"
-    return "".join(
-        f"; {_faster(problem, unfit, chosen, times)}, but is not used: {problem}"
-        for problem in dict.fromkeys(unfit.values())
-    )
+    problems = dict.fromkeys(unfit[time.runtime] for time in times if time.runtime in unfit)
+    return "".join(f"; {_unused(problem, unfit, chosen, times)}: {problem}" for problem in problems)
 
 
-def _faster(
+def _unused(
     problem: str,
     unfit: Mapping[RuntimeName, str],
-    chosen: NetworkTimes,
-    times: tuple[NetworkTimes, ...],
+    chosen: NetworkTimes | RuntimeTime,
+    times: _Times,
 ) -> str:
-    """Those with this problem."""
-    return " and ".join(
-        f"{TITLES[time.runtime]} is {_times_as_fast(chosen.ms / time.ms)}"
-        for time in times
-        if unfit.get(time.runtime) == problem
+    """Those with this problem; where some are faster, these alone."""
+    those = [time for time in times if unfit.get(time.runtime) == problem]
+    faster = " and ".join(
+        f"{TITLES[time.runtime]} is {_times_as_fast(chosen.ms, time.ms)}"
+        for time in those
+        if time.ms <= chosen.ms
     )
+    if faster:
+        return f"{faster}, but is not used"
+    return f"{' and '.join(TITLES[time.runtime] for time in those)} must not answer"
 
 
-def _times_as_fast(ratio: float) -> str:
+def _times_as_fast(slow_ms: float, fast_ms: float) -> str:
+    """A runtime may have taken no time that the clock could tell."""
+    if fast_ms <= 0:
+        return "faster" if slow_ms > 0 else "as fast"
+    ratio = slow_ms / fast_ms
     return f"{ratio:.1f} times as fast" if ratio >= _LEAST_RATIO else "as fast"
 
 

@@ -10,12 +10,12 @@ from tabulate import tabulate
 from isthmus import Candidate, Cut, Manifest, sha256_of
 from isthmus.bundle import read_manifest
 from isthmus_partitioner.planning.records import GoalsRecord
-from isthmus_partitioner.profiles.runtime_choice import TITLES
 from isthmus_partitioner.report.words import (
     bytes_words,
     encodings_words,
     goals_words,
     plain,
+    runtime_words,
     tensor_words,
 )
 
@@ -158,7 +158,7 @@ def _chains(manifest: Manifest) -> str:
         (
             plain(chain.id) if index == 0 else "",
             chain.precision if index == 0 else "",
-            TITLES[chain.runtime] if index == 0 else "",
+            runtime_words(chain) if index == 0 else "",
             plain(segment.file),
             bytes_words(sizes.get(segment.file, 0) + sizes.get(f"{segment.file}.data", 0)),
             "" if segment.tflite is None else bytes_words(sizes.get(segment.tflite.file, 0)),

@@ -36,18 +36,19 @@ def render_profile(profile: Profile) -> str:
 
 
 def _runtimes(notes: Sequence[RuntimeNote], head_name: str) -> Iterable[str]:
-    """What each network takes on each runtime; * runs it."""
+    """What each network takes on each runtime; * runs it, ! must not."""
     if not notes:
         return
     names = {"head": head_name, "int8": "int8 throughout"}
     measured = [name for name in TITLES if any(t.runtime == name for n in notes for t in n.times)]
     rows = []
     for note in notes:
-        took = {time.runtime: f"{time.ms:.2f}" for time in note.times}
-        marked = took | {note.runtime: f"*{took[note.runtime]}"}
+        marks = {note.runtime: "*"} | dict.fromkeys(note.unfit, "!")
+        took = {t.runtime: f"{marks.get(t.runtime, '')}{t.ms:.2f}" for t in note.times}
         label = names.get(note.network, note.network)
-        rows.append((label, *(marked.get(name, "") for name in measured)))
-    headers = ("whole network (ms; * runs it)", *(TITLES[name] for name in measured))
+        rows.append((label, *(took.get(name, "") for name in measured)))
+    key = "* runs it, ! is unfit" if any(note.unfit for note in notes) else "* runs it"
+    headers = (f"whole network (ms; {key})", *(TITLES[name] for name in measured))
     yield ""
     yield _table(headers, rows, "l" + "r" * len(measured))
 

@@ -24,6 +24,7 @@ __all__ = [
     "encodings_words",
     "goals_words",
     "plain",
+    "runtime_words",
     "runtimes_words",
     "tensor_words",
 ]
@@ -79,8 +80,14 @@ def tensor_words(tensor: TensorSpec) -> str:
 
 
 def runtimes_words(chains: Iterable[Chain]) -> str:
-    """Which runtime the device prefers for each chain."""
-    return ", ".join(f"{plain(chain.id)} on {TITLES[chain.runtime]}" for chain in chains)
+    """Which runtime the device prefers for each chain, and which must not run it."""
+    return ", ".join(f"{plain(chain.id)} on {runtime_words(chain)}" for chain in chains)
+
+
+def runtime_words(chain: Chain) -> str:
+    """That of a chain as `LiteRT (unfit: tflite-runtime)`."""
+    unfit = ", ".join(TITLES[name] for name in chain.unfit)
+    return f"{TITLES[chain.runtime]} (unfit: {unfit})" if unfit else TITLES[chain.runtime]
 
 
 def bytes_words(size: float) -> str:

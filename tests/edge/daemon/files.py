@@ -1,19 +1,26 @@
 """Configuration files of daemons, and the daemon as a process of its own."""
 
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
-from tests.commands import Command, until
+from tests.commands import PATIENCE_S, Command, until
 from tests.tinybundle import tiny_pictures
 
 from isthmus import LinkError
-from isthmus_edge import Stats
+from isthmus_edge import Agent, AgentConfig, Stats
 from isthmus_edge.daemon import Status, ask_status
+from isthmus_edge.daemon.serving import Answering
 
 CONFIG = "edge.toml"
 CONTROL = "control.sock"
 ANSWERS = "answers.jsonl"
+ENDPOINT = '[endpoint]\nunix = "oip.sock"\n'
+FROM_STDIN = ('kind = "directory"\npath = "in"', 'kind = "stdin"')  # in place of the folder
 
 
 def write_config(folder: Path, bundle: Path, more: str = "", *, agent: str = "") -> Path:
@@ -74,6 +81,37 @@ class RunningDaemon(Command):
             return self.status().state == "running"
         except LinkError:
             return False
+
+
+def tell(event: str, level: int = 0, **fields: Any) -> None:
+    """Nobody listens."""
+
+
+def open_agent(config: AgentConfig) -> Answering:
+    return Agent.open(config)
+
+
+async def until_soon(happened: Callable[[], object], what: str) -> None:
+    """As `until`, while the loop goes on."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not happened():  # noqa: ASYNC110 - a file of another thread has no event
+            await asyncio.sleep(0)
+    assert happened(), what
+
+
+@contextmanager
+def own_stdin() -> Iterator[BinaryIO]:
+    """What is written here comes by descriptor 0."""
+    pipe, end = os.pipe()
+    saved = os.dup(0)
+    os.dup2(pipe, 0)
+    try:
+        with os.fdopen(end, "wb", buffering=0) as writing:
+            yield writing
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(pipe)
 
 
 def stats_of(**counts: Any) -> Stats:

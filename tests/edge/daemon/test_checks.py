@@ -1,11 +1,15 @@
 """What keeps a daemon from starting is found without starting one."""
 
+import shutil
+from argparse import Namespace
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.edge.daemon.files import write_config
 
-from isthmus import ConfigError, IsthmusError
+from isthmus import ConfigError, IsthmusError, encode_manifest, open_bundle
+from isthmus_cli import edge_check
 from isthmus_edge.daemon import checks, read_config
 from isthmus_edge.daemon.checks import Checked, checked
 
@@ -53,3 +57,32 @@ def test_audits_formats_and_runtimes_are_looked_at_as_the_agent_does(
     monkeypatch.setattr(checks, asked, refuse)
     with pytest.raises(ConfigError, match="not here"):
         check(tmp_path, tiny_bundle, agent)
+
+
+def test_the_control_socket_that_nobody_named_is_looked_at_too(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, tiny_bundle)
+    config.write_text(config.read_text().replace('control = "control.sock"', ""))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"/{'x' * 120}")
+    with pytest.raises(ConfigError, match="107 bytes"):
+        checked(read_config(config))
+
+
+def test_what_will_run_otherwise_than_planned_is_told_and_no_reason_to_refuse(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = tmp_path / "planned.bundle"
+    shutil.copytree(tiny_bundle, planned)
+    manifest = open_bundle(planned, "device").manifest
+    chains = tuple(msgspec.structs.replace(c, runtime="tflite-runtime") for c in manifest.chains)
+    elsewhere = encode_manifest(msgspec.structs.replace(manifest, chains=chains))
+    (planned / "bundle.json").write_bytes(elsewhere)
+    warnings = []
+    for bundle in (tiny_bundle, planned):
+        assert edge_check.run(Namespace(config=write_config(tmp_path, bundle))) == 0
+        lines = capsys.readouterr().out.splitlines()
+        warnings.append([line for line in lines if line.startswith("warning")])
+    assert warnings[0] == []
+    (warning,) = warnings[1]
+    assert "chain 'whole': the plan's tflite-runtime is not here, onnxruntime runs it" in warning

@@ -29,6 +29,7 @@ unix = "oip.sock"
 [output]
 stdout = true
 """
+LONG_CONTROL = f"[service]\ncontrol = '{'x' * 120}'"
 
 
 def parsed(folder: Path, old: str = "", new: str = "") -> DaemonConfig:
@@ -81,6 +82,8 @@ def test_every_setting_of_an_agent_is_a_key(tmp_path: Path, name: str) -> None:
         ('path = "in"', 'path = "in"\nwhen_done = "move"', ("line 8", "when_done", "done")),
         ('path = "in"', 'path = "in"\nfailed = "in"', ("failed", "is watched")),
         ('path = "in"', 'path = "in"\nsettle_s = 0', ("line 8", "settle_s", "above 0")),
+        ('path = "in"', 'path = "in"\ndeadline_ms = inf', ("line 8", "deadline_ms", "at most")),
+        ("[output]", f"{LONG_CONTROL}\n[output]", ("line 17", "control:", "107 bytes")),
         ('unix = "oip.sock"', 'loopback = "0.0.0.0:1"', ("line 14", "0.0.0.0:1", "other machines")),
         ('unix = "oip.sock"', "socket_mode = 0o660", ("line 14", "432", "'0600' or '0660'")),
         ("[output]", "max_bytes = 9\n[output]", ("line 16", "max_bytes", "max_message_bytes")),

@@ -3,13 +3,14 @@
 import base64
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from isthmus import PictureError
 from isthmus_edge.daemon.sections import StdinSection
-from isthmus_edge.daemon.sources import Item, stdin
+from isthmus_edge.daemon.sources import Item, StdinLines, stdin, stdin_lines
 from isthmus_edge.daemon.sources.stdin import StdinSource, item_of_line
 
 CONTENT = b"\x89PNG and more"
@@ -27,7 +28,7 @@ def given(pipe: tuple[int, int], text: bytes, section: StdinSection) -> list[Ite
     reading, writing = pipe
     os.write(writing, text)
     os.close(writing)
-    return [item for item in StdinSource(section, reading).items() if item is not None]
+    return [item for item in StdinSource(section, StdinLines(reading)).items() if item is not None]
 
 
 def test_a_line_is_a_path_and_the_last_needs_no_end(pipe: tuple[int, int]) -> None:
@@ -76,15 +77,49 @@ def test_a_line_without_end_takes_no_more_memory_than_allowed(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stdin, "MAX_LINE_BYTES", 100)
-    monkeypatch.setattr(stdin, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(stdin_lines, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(stdin_lines, "CHUNK_BYTES", 64)
     items = given(pipe, b"x" * 1000 + b"\na.png\nb.png\n", StdinSection())
     assert [isinstance(item.picture, PictureError) for item in items] == [True, False, False]
     assert "longer than 100 bytes" in str(items[0].picture)
     assert [item.picture for item in items[1:]] == [Path("a.png"), Path("b.png")]
 
 
+def test_a_source_goes_on_at_the_line_where_another_was_stopped(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    lines = StdinLines(reading)
+    before = StdinSource(StdinSection(), lines)
+    os.write(writing, b"a.png\nb.png\nc.p")
+    items = before.items()
+    assert [getattr(next(items), "picture", None) for _ in range(2)] == [None, Path("a.png")]
+    before.stop()
+    items.close()
+    os.write(writing, b"ng\n{}\n")
+    os.close(writing)
+    after = StdinSource(StdinSection(deadline_ms=5), lines)
+    rest = [item for item in after.items() if item is not None]
+    assert [item.name for item in rest] == ["b.png", "c.png", "line 4"]
+    assert rest[0].deadline_ms == 5
+
+
+def test_the_rest_of_a_line_that_is_too_long_is_nobody_s_line(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdin_lines, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(stdin_lines, "CHUNK_BYTES", 64)
+    reading, writing = pipe
+    lines = StdinLines(reading)
+    os.write(writing, b"x" * 200 + b"\na.png")
+    os.close(writing)
+    items = StdinSource(StdinSection(), lines).items()
+    assert isinstance(getattr(list(islice(items, 2))[1], "picture", None), PictureError)
+    items.close()
+    rest = [item for item in StdinSource(StdinSection(), lines).items() if item is not None]
+    assert [item.picture for item in rest] == [Path("a.png")]
+
+
 def test_it_can_be_stopped_while_it_waits_for_a_line(pipe: tuple[int, int]) -> None:
-    source = StdinSource(StdinSection(), pipe[0])
+    source = StdinSource(StdinSection(), StdinLines(pipe[0]))
     items = source.items()
     assert next(items) is None
     source.stop()
@@ -104,7 +139,7 @@ def test_it_holds_no_descriptor_but_while_it_reads(
         return made
 
     monkeypatch.setattr(os, "pipe", counted)
-    source = StdinSource(StdinSection(), pipe[0])
+    source = StdinSource(StdinSection(), StdinLines(pipe[0]))
     assert held == []
     items = source.items()
     next(items)

@@ -106,6 +106,17 @@ class SilentCloud(FakeCloud):
         """Say nothing."""
 
 
+class ChattyCloud(FakeCloud):
+    """Gives signs of life, one a second, and answers after a hundred of them."""
+
+    def send(self, message: pb.EdgeMessage) -> None:
+        """Talk, then answer."""
+        if message.HasField("heartbeat"):
+            for second in range(100):
+                self._bring(pb.CloudMessage(heartbeat=pb.Heartbeat()), self.clock.now + second)
+        super().send(message)
+
+
 def refusal(code: pb.ErrorCode, text: str) -> pb.CloudMessage:
     """An Error about the stream."""
     return pb.CloudMessage(error=pb.Error(code=code, message=text))

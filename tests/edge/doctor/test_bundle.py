@@ -5,13 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.edge.doctor.machine import a_machine, assert_bad, states
 from tests.edge.doctor.test_memory import limit, meminfo
 from tests.edge.doctor.test_runtimes import FakeChild
 from tests.twinbundle import build_twin_bundle
 
-from isthmus import ConfigError, PictureFormat
+from isthmus import (
+    ConfigError,
+    FileEntry,
+    Manifest,
+    PictureFormat,
+    RuntimeName,
+    encode_manifest,
+    sha256_of,
+)
+from isthmus.bundle import read_manifest
 from isthmus_edge.doctor.bundle import BundleLook, try_format
 from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.memory import MIB
@@ -127,8 +137,87 @@ def test_memory_below_the_need_is_found_before_anything_is_loaded(
     assert_bad(found[-1], "fail", "too little", "50 MiB can be had")
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_control_group_that_is_used_up_holds_no_bundle(
+    look: Look, tiny_bundle: Path, version: int
+) -> None:
+    memory = meminfo(2000) | limit(version, 100, 100)
+    found = look(tiny_bundle, memory=memory, answers={})
+    assert found[-1].id == "bundle.memory"
+    assert_bad(found[-1], "fail", "too little", "0 MiB can be had")
+
+
+def test_a_system_that_does_not_tell_its_memory_is_no_fault(look: Look, tiny_bundle: Path) -> None:
+    found = look(tiny_bundle, memory={"proc/uptime": "1"}, is_quick=True)[-1]
+    assert (found.state, found.figures["available_bytes"]) == ("ok", None)
+    assert found.text.endswith("this system does not tell what can be had")
+
+
 def test_memory_that_is_nearly_all_needed_is_a_warning(look: Look, tiny_bundle: Path) -> None:
     assert states(look(tiny_bundle, memory=meminfo(100)))["bundle.memory"] == "warn"
+
+
+def test_weights_that_lie_beside_the_segments_count(
+    look: Look, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = with_manifest(tiny_bundle, tmp_path, weigh)
+    found = look(bundle, memory=meminfo(100), answers={})
+    assert_bad(found[-1], "fail", "too little", "(at least: the weights alone)")
+
+
+def weigh(bundle: Path, manifest: Manifest) -> Manifest:
+    """One segment's weights take 60 MiB, and nobody has measured the memory of `local`."""
+    data = bundle / f"{SEGMENTS[1]}.data"
+    with data.open("wb") as file:
+        file.truncate(60 * MIB)  # a hole: it takes no room on the disk
+    entry = FileEntry(
+        path=f"{SEGMENTS[1]}.data",
+        side="device",
+        size_bytes=60 * MIB,
+        sha256=sha256_of(data),
+    )
+    return msgspec.structs.replace(manifest, files=(*manifest.files, entry))
+
+
+def with_manifest(bundle: Path, folder: Path, change: Callable[[Path, Manifest], Manifest]) -> Path:
+    """A copy with another manifest."""
+    copy = folder / "changed.bundle"
+    shutil.copytree(bundle, copy)
+    manifest, _ = read_manifest(copy)
+    (copy / "bundle.json").write_bytes(encode_manifest(change(copy, manifest)))
+    return copy
+
+
+def judged(runtime: RuntimeName, *unfit: RuntimeName) -> Callable[[Path, Manifest], Manifest]:
+    def change(_bundle: Path, manifest: Manifest) -> Manifest:
+        chains = (msgspec.structs.replace(c, runtime=runtime, unfit=unfit) for c in manifest.chains)
+        return msgspec.structs.replace(manifest, chains=tuple(chains))
+
+    return change
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_a_plan_for_a_runtime_that_is_not_here_is_a_warning(
+    look: Look, tiny_bundle: Path, tmp_path: Path, is_quick: bool
+) -> None:
+    bundle = with_manifest(tiny_bundle, tmp_path, judged("tflite-runtime"))
+    (bad,) = (each for each in look(bundle, is_quick=is_quick) if each.state != "ok")
+    assert bad.id == "bundle.runtime"
+    assert_bad(bad, "warn", "tflite-runtime", "chain 'whole'")
+    assert "isthmus[edge-tflite]" in str(bad.way_out)
+    there = with_manifest(tiny_bundle, tmp_path / "there", judged("litert"))
+    assert "bundle.runtime" not in states(look(there, is_quick=is_quick))
+
+
+def test_what_only_unfit_runtimes_load_runs_nowhere(
+    look: Look, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    answers = {"onnxruntime": loading(*SEGMENTS), "litert": loading()}
+    assert look(tiny_bundle, answers)[-1].state == "ok"
+    unfit = with_manifest(tiny_bundle, tmp_path, judged("onnxruntime", "litert"))
+    bad = look(unfit, answers)[-1]
+    assert_bad(bad, "fail", "2 of 2", "the plan found that its answers are not those of its")
+    assert "--runtime" in bad.text
 
 
 def test_quick_loads_nothing(look: Look, tiny_bundle: Path) -> None:

@@ -43,6 +43,15 @@ def test_a_clock_before_the_files_were_written_is_wrong(tmp_path: Path) -> None:
     assert finding.figures["days_early"] == 9
 
 
+@pytest.mark.parametrize("name", ["none.bundle", "x" * 300], ids=["missing", "too long"])
+def test_a_file_that_cannot_be_looked_at_says_nothing_of_the_clock(
+    tmp_path: Path, name: str
+) -> None:
+    newer_than = (tmp_path / name, tmp_path)
+    look = ClockLook(around=a_machine(tmp_path, {}), newer_than=newer_than, kernel=lambda: KEPT)
+    assert the_only(look.look()).state == "ok"
+
+
 def test_the_kernel_can_be_asked_here() -> None:
     known = kernel_clock()
     assert known is None or known.most_s >= 0

@@ -23,8 +23,9 @@ CHECKS = [Check("alpha", "a?", fine), Check("beta", "b?", broken, is_long=True)]
 
 def test_a_check_that_raises_is_a_failure_with_its_reason_and_hides_no_other() -> None:
     findings = examine([CHECKS[1], CHECKS[0]])
-    assert [(finding.id, finding.state) for finding in findings] == [("beta", "fail"), ("a", "ok")]
-    assert "ZeroDivisionError: of all things" in findings[0].text
+    told = [(finding.id, finding.state) for finding in findings]
+    assert told == [("b", "ok"), ("beta", "fail"), ("a", "ok")]
+    assert "ZeroDivisionError: of all things" in findings[1].text
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,15 @@ def test_the_user_can_interrupt_a_check() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         examine([Check("gamma", "?", look)])
+
+
+def test_what_was_found_before_a_mistake_was_met_is_told() -> None:
+    def look() -> Iterator[Finding]:
+        yield note("link.name", "found")
+        raise ConfigError("ca.pem: No such file; --tls-ca takes a PEM file")
+
+    found = examine([Check("link", "?", look)])
+    assert [finding.id for finding in found] == ["link.name", "link"]
 
 
 def test_a_check_may_find_several_things() -> None:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from msgspec.structs import replace
 from tests.edge.doctor.certificates import Listener, make_certificate
-from tests.edge.doctor.clouds import FakeCloud, FakeNetwork, SilentCloud, refusal
+from tests.edge.doctor.clouds import ChattyCloud, FakeCloud, FakeNetwork, SilentCloud, refusal
 from tests.edge.doctor.machine import assert_bad, states
 
 from isthmus import ConfigError, encode_manifest
@@ -164,7 +164,40 @@ def test_a_service_that_is_full_is_found(tiny_bundle: Path) -> None:
 def test_a_silent_service_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversation, "SILENCE_S", 0.001)
     network = FakeNetwork([HERE], {})
-    assert_bad(look(SilentCloud(), network)[-1], "fail", "nothing was said")
+    assert_bad(look(SilentCloud(), network)[-1], "fail", "no Welcome within")
+
+
+def test_a_service_that_talks_and_never_answers_is_found(tiny_bundle: Path) -> None:
+    """Signs of life come every second, the echo after a hundred."""
+    cloud = ChattyCloud()
+    found = look(cloud, bundle=tiny_bundle)[-1]
+    assert found.id == "link.service"
+    assert_bad(found, "fail", "SILENT", "heartbeat")
+    assert cloud.is_closed
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_slow_link_may_take_its_time_for_a_whole_burst(direction: str) -> None:
+    """Sixteen kilobytes at 10 kbit/s are 13 s, and 1.6 s a heartbeat."""
+    cloud = FakeCloud(up_bps=10e3, down_bps=10e3)
+    with conversation.Conversation(cloud, "", cloud.clock) as talk:
+        talk.greet()
+        found = talk.up_bps() if direction == "up" else talk.down_bps()
+    assert found == pytest.approx(10e3, rel=0.05)
+
+
+@pytest.mark.parametrize("host", ["foo..bar", "x" * 64 + ".example"])
+def test_what_can_be_no_name_is_found(host: str) -> None:
+    (finding,) = LinkLook(cloud=f"{host}:1").look()
+    assert finding.id == "link.name"
+    assert_bad(finding, "fail", host)
+
+
+def test_a_bundle_that_is_not_there_ends_the_look_at_the_service(tmp_path: Path) -> None:
+    found = look(bundle=tmp_path / "none.bundle")
+    assert [finding.id for finding in found[:3]] == ["link.name", "link.tcp", "link.tls"]
+    assert found[-1].id == "link.service"
+    assert_bad(found[-1], "fail", "none.bundle")
 
 
 def test_a_name_that_nobody_knows_is_found() -> None:

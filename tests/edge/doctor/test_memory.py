@@ -2,7 +2,7 @@
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -76,11 +76,17 @@ def test_a_limit_above_what_the_machine_has_changes_nothing(tmp_path: Path) -> N
 class FakeDisk:
     free: int = 10_000 * MIB
     error: OSError | None = None
+    may_be_written: bool = True
+    written: list[Path] = field(default_factory=list)
 
     def free_bytes(self, folder: Path) -> int:
         return self.free
 
+    def may_write(self, folder: Path) -> bool:
+        return self.may_be_written
+
     def try_to_write(self, folder: Path) -> None:
+        self.written.append(folder)
         if self.error is not None:
             raise self.error
 
@@ -94,7 +100,6 @@ def os_error(number: int) -> OSError:
     [
         (FakeDisk(), "ok", "can be written"),
         (FakeDisk(error=os_error(errno.EROFS)), "fail", "Read-only"),
-        (FakeDisk(error=os_error(errno.ENOSPC)), "fail", "No space"),
         (FakeDisk(error=os_error(errno.EACCES)), "fail", "Permission denied"),
         (FakeDisk(free=1 * MIB), "fail", "full"),
         (FakeDisk(free=100 * MIB), "warn", "nearly full"),
@@ -106,8 +111,38 @@ def test_a_disk_that_cannot_be_written_is_found(disk: FakeDisk, state: str, word
     assert (finding.way_out is None) == (state == "ok")
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_not_to_be_mounted_but_to_be_emptied(number: int) -> None:
+    disk = FakeDisk(error=os_error(number))
+    finding = the_only(look_at_storage(disk, [Folder(Path("state"), "state")]))
+    assert_bad(finding, "fail", os.strerror(number))
+    assert "delete" in str(finding.way_out)
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_into_a_bundle_nothing_is_written(is_writable: bool) -> None:
+    disk = FakeDisk(may_be_written=is_writable)
+    folder = Folder(Path("a.bundle"), "bundle", is_written=False)
+    finding = the_only(look_at_storage(disk, [folder]))
+    assert (finding.state, finding.figures["is_writable"]) == ("ok", is_writable)
+    assert disk.written == []
+
+
+def test_a_bundle_that_is_missing_is_not_to_be_made_with_mkdir(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "no.bundle", "bundle", is_written=False)
+    finding = the_only(look_at_storage(SystemDisk(), [folder]))
+    assert_bad(finding, "fail", "No such file")
+    assert "mkdir" not in str(finding.way_out)
+
+
+def test_a_name_that_no_disk_takes_is_not_to_be_made(tmp_path: Path) -> None:
+    finding = the_only(look_at_storage(SystemDisk(), [Folder(tmp_path / ("x" * 300), "state")]))
+    assert_bad(finding, "fail", "too long")
+    assert "mkdir" not in str(finding.way_out)
+
+
 def test_a_bundle_may_lie_on_a_read_only_disk_that_is_full() -> None:
-    disk = FakeDisk(free=0, error=os_error(errno.EROFS))
+    disk = FakeDisk(free=0, may_be_written=False)
     folder = Folder(Path("a.bundle"), "bundle", is_written=False)
     assert the_only(look_at_storage(disk, [folder])).state == "ok"
 

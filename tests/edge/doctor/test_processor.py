@@ -101,6 +101,33 @@ def test_the_quota_of_a_group_further_up_counts(tmp_path: Path) -> None:
     assert (finding.state, finding.figures["quota_cpus"]) == ("ok", 1.5)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("throttled", "state", "said"), [(0, "ok", "0%"), (90, "ok", "9%"), (400, "warn", "40%")]
+)
+def test_a_quota_that_is_used_up_again_and_again_is_found(
+    tmp_path: Path, version: int, throttled: int, state: str, said: str
+) -> None:
+    files = {"proc/cpuinfo": cpus(GOOD_X86)} | quota_files(version, "200000", 100_000)
+    folder = next(name for name in files if "quota" in name or "max" in name).rpartition("/")[0]
+    files[f"{folder}/cpu.stat"] = f"nr_periods 1000\nnr_throttled {throttled}"
+    finding = the_only(look_at_cores(a_machine(tmp_path, files)))
+    assert (finding.state, finding.figures["throttled_share"]) == (state, throttled / 1000)
+    assert f"used up in {said} of them" in finding.text
+    assert (finding.way_out is None) == (state == "ok")
+
+
+@pytest.mark.parametrize("told", [None, "nr_periods 0\nnr_throttled 0", "usage_usec 5"])
+def test_a_quota_may_be_told_without_how_often_it_was_used_up(
+    tmp_path: Path, told: str | None
+) -> None:
+    files = {"proc/cpuinfo": cpus(GOOD_X86)} | quota_files(2, "200000", 100_000)
+    if told is not None:
+        files["sys/fs/cgroup/system.slice/edge.service/cpu.stat"] = told
+    finding = the_only(look_at_cores(a_machine(tmp_path, files)))
+    assert (finding.state, finding.figures["throttled_share"]) == ("ok", None)
+
+
 @pytest.mark.parametrize(
     ("load", "steal", "state", "word"),
     [("0.40", 0, "ok", "0%"), ("0.40", 50, "warn", "stolen"), ("9.00", 0, "warn", "load 2.2")],

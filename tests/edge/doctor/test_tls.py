@@ -1,11 +1,15 @@
 """What the doctor says of certificates, by real handshakes on the loopback."""
 
+import errno
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.edge.doctor.certificates import (
+    LASTING,
     OVER,
     TO_COME,
     Certificate,
@@ -16,7 +20,7 @@ from tests.edge.doctor.machine import assert_bad
 
 from isthmus import ConfigError
 from isthmus_edge.doctor.finding import Finding
-from isthmus_edge.doctor.network import Address, SystemNetwork
+from isthmus_edge.doctor.network import Address, Network, SystemNetwork
 from isthmus_edge.doctor.tls import TlsLook, speaks_tls
 
 END_S = 4102444800  # of certificates that last: 2100-01-01
@@ -28,10 +32,15 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 def look(
-    listener: Listener, ca: Path, host: str = "localhost", wall_s: Callable[[], float] = time.time
+    listener: Listener,
+    ca: Path,
+    host: str = "localhost",
+    wall_s: Callable[[], float] = time.time,
+    network: Network | None = None,
 ) -> Finding:
     address = Address("IPv4", "127.0.0.1", listener.port)
-    return TlsLook(network=SystemNetwork(), address=address, host=host, ca=ca, wall_s=wall_s).look()
+    made = network or SystemNetwork()
+    return TlsLook(network=made, address=address, host=host, ca=ca, wall_s=wall_s).look()
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -68,6 +77,50 @@ def test_a_wrong_name_is_found_and_the_right_ones_are_told(tmp_path: Path) -> No
         finding = look(listener, other.pem)
     assert_bad(finding, "fail", "localhost", "cloud.example")
     assert finding.figures["reason"] == "name"
+
+
+@pytest.mark.parametrize(
+    ("dates", "told"), [(OVER, "2021"), (TO_COME, "2099")], ids=["expired", "not yet valid"]
+)
+def test_a_wrong_name_and_a_wrong_date_are_both_told(
+    tmp_path: Path, dates: tuple[str, str], told: str
+) -> None:
+    other = make_certificate(tmp_path / "other", dates, names="DNS:cloud.example")
+    with Listener(other) as listener:
+        finding = look(listener, other.pem)
+    assert_bad(finding, "fail", "localhost", "cloud.example", told)
+    assert finding.figures["reason"] == "name"
+
+
+@dataclass
+class ClosingNetwork(SystemNetwork):
+    """Connects once, and then never again."""
+
+    left: int = 1
+
+    def connect(self, address: Address, longest_s: float) -> socket.socket:
+        self.left -= 1
+        if self.left < 0:
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+        return super().connect(address, longest_s)
+
+
+@pytest.mark.parametrize(
+    ("dates", "names", "reason"),
+    [
+        (OVER, "DNS:localhost", "expired"),
+        (TO_COME, "DNS:localhost", "not yet valid"),
+        (LASTING, "DNS:cloud.example", "name"),
+    ],
+)
+def test_a_refused_certificate_is_found_though_it_is_not_shown_again(
+    tmp_path: Path, dates: tuple[str, str], names: str, reason: str
+) -> None:
+    made = make_certificate(tmp_path / "made", dates, names)
+    with Listener(made) as listener:
+        finding = look(listener, made.pem, network=ClosingNetwork())
+    assert_bad(finding, "fail")
+    assert finding.figures["reason"] == reason
 
 
 def test_a_stranger_is_not_trusted(lasting: Certificate, tmp_path: Path) -> None:

@@ -65,14 +65,30 @@ def test_a_hot_processor_is_found(
     assert (finding.way_out is None) == (state == "ok")
 
 
-def test_a_hot_chip_of_a_hardware_monitor_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "now_c", "crit_c", "state"),
+    [
+        ("coretemp", 101, 100, "fail"),
+        ("coretemp", 90, 100, "warn"),
+        ("coretemp", 82, 100, "ok"),
+        ("k10temp", 72, None, "warn"),
+        ("k10temp", 69, None, "ok"),
+    ],
+)
+def test_a_hot_chip_is_judged_by_where_it_slows_down_and_not_by_where_its_fan_turns_up(
+    tmp_path: Path, kind: str, now_c: int, crit_c: int | None, state: str
+) -> None:
+    """`temp1_max` is the fan's on Intel, and always 70 on AMD."""
     folder = "sys/class/hwmon/hwmon1"
-    files = {
-        f"{folder}/name": "coretemp",
-        f"{folder}/temp1_input": 101_000,
-        f"{folder}/temp1_max": 100_000,
+    files: dict[str, object] = {
+        f"{folder}/name": kind,
+        f"{folder}/temp1_input": now_c * 1000,
+        f"{folder}/temp1_max": 70_000,
     }
-    assert the_only(look_at_temperature(a_machine(tmp_path, files))).state == "fail"
+    if crit_c is not None:
+        files[f"{folder}/temp1_crit"] = crit_c * 1000
+    finding = the_only(look_at_temperature(a_machine(tmp_path, files)))
+    assert (finding.state, finding.figures["limit_c"]) == (state, crit_c or 85)
 
 
 def test_a_warm_disk_says_nothing_of_the_processor(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A kit with TFLite twins is measured on every runtime that is installed, or on the one named."""
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from tests.edge.kits import add_twins, build_kit, layers, rehash, seal
 from isthmus import BundleError, ConfigError, DeviceProfile, ModelError
 from isthmus_edge.profiling import ProfilingConfig, profile_kit
 from isthmus_edge.profiling import runner as runner_module
+from isthmus_edge.profiling.session import Feed, Measured
 from isthmus_edge.profiling.trials import Trial
-from isthmus_edge.runtimes import FoundRuntime, Runtimes, found_runtimes
+from isthmus_edge.runtimes import FoundRuntime, GraphFiles, Runtime, Runtimes, found_runtimes
 
 QUICK = ProfilingConfig(rounds=4, kernel_runs=2)
 LITERT = ProfilingConfig(rounds=4, kernel_runs=2, runtime="litert")
@@ -109,6 +111,43 @@ def test_what_has_no_twin_is_measured_on_onnx_runtime_and_a_note_says_so(kit: Pa
 def test_a_kit_of_which_the_named_runtime_takes_nothing_is_refused(tmp_path: Path) -> None:
     kit = build_kit(tmp_path / "kit")
     with pytest.raises(ModelError, match=r"no network of it runs here: .*has no TFLite form"):
+        profile_kit(kit, LITERT)
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_where_memory_is_short_no_two_networks_are_held_at_once(
+    kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: weakref.WeakSet[Measured] = weakref.WeakSet()
+    most = 0
+
+    class Counted(Measured):
+        def run(self, feed: Feed) -> None:
+            nonlocal most
+            held.add(self)
+            most = max(most, len(held))
+            super().run(feed)
+
+    monkeypatch.setattr(runner_module, "Measured", Counted)
+    for share, expected in ((1.0, 4), (1e-9, 1)):
+        most = 0
+        monkeypatch.setattr(runner_module, "_SHARE_OF_MEMORY", share)
+        profile_kit(kit, QUICK)
+        assert most == expected
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_a_kit_of_which_nothing_can_be_loaded_any_more_is_refused_with_a_reason(
+    kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone in a process each of them ran; the memory may have gone since."""
+
+    class Starved(Measured):
+        def __init__(self, runtime: Runtime, files: GraphFiles, threads: int) -> None:
+            raise ModelError("bad allocation")
+
+    monkeypatch.setattr(runner_module, "Measured", Starved)
+    with pytest.raises(ModelError, match=r"could be measured: .*bad allocation"):
         profile_kit(kit, LITERT)
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.twinbundle import build_twin_bundle
 
-from isthmus import Bundle, ConfigError, Manifest, ModelError, open_bundle
+from isthmus import Bundle, Chain, ConfigError, Manifest, ModelError, open_bundle
 from isthmus_edge import Agent, AgentConfig
 from isthmus_edge.runtimes import (
     EXTRAS,
@@ -16,6 +17,7 @@ from isthmus_edge.runtimes import (
     GraphFiles,
     RuntimeName,
     Runtimes,
+    departures,
     found_runtimes,
     refusals,
     without_chains,
@@ -78,6 +80,84 @@ def test_another_one_takes_its_place_where_it_is_not(partly: Bundle) -> None:
     assert names_of(partly, 0, Runtimes("auto", installed("onnxruntime"))) == ["onnxruntime"] * 3
     old = Runtimes("auto", installed("tflite-runtime"))
     assert names_of(partly, 0, old) == ["tflite-runtime"] * 3
+
+
+def judged(bundle: Bundle, runtime: RuntimeName, *unfit: RuntimeName) -> Manifest:
+    """The plan chose `runtime` for every chain, and found others unfit."""
+
+    def with_verdict(chain: Chain) -> Chain:
+        return msgspec.structs.replace(chain, runtime=runtime, unfit=unfit)
+
+    manifest = bundle.manifest
+    return msgspec.structs.replace(manifest, chains=tuple(map(with_verdict, manifest.chains)))
+
+
+def first_of(bundle: Bundle, manifest: Manifest, runtimes: Runtimes) -> list[str]:
+    """Those that may run the first segment of the first chain, the preferred one first."""
+    chain = manifest.chains[0]
+    return [each.name for each in runtimes.of(bundle.path, chain, chain.segments[0])]
+
+
+def test_a_runtime_that_the_plan_found_unfit_takes_nobodys_place(partly: Bundle) -> None:
+    here = Runtimes("auto", installed("onnxruntime", "litert"))
+    planned = judged(partly, "tflite-runtime", "litert")
+    assert first_of(partly, planned, here) == ["onnxruntime"]
+    assert first_of(partly, judged(partly, "tflite-runtime"), here) == ["onnxruntime", "litert"]
+
+
+def test_a_device_with_unfit_runtimes_alone_is_refused_with_both_ways_out(partly: Bundle) -> None:
+    here = Runtimes("auto", installed("litert"))
+    reason = refused_by(partly, judged(partly, "onnxruntime", "litert"), here)
+    assert "litert: the plan found that its answers are not those of its figures" in reason
+    assert "pip install 'isthmus[edge]'" in reason
+    assert "--runtime litert" in reason
+    reason = refused_by(partly, judged(partly, "tflite-runtime", "litert"), here)
+    assert "pip install 'isthmus[edge-tflite]'" in reason
+
+
+def test_nobody_is_told_to_insist_on_what_cannot_run_it(partly: Bundle) -> None:
+    planned = judged(partly, "onnxruntime", "litert")
+    here, chain = Runtimes("auto", installed("litert")), planned.chains[1]
+    with pytest.raises(ModelError, match=r"has no TFLite form, and the plan found") as caught:
+        here.of(partly.path, chain, chain.segments[2])
+    assert "--runtime" not in str(caught.value)
+
+
+def refused_by(bundle: Bundle, manifest: Manifest, runtimes: Runtimes) -> str:
+    with pytest.raises(ModelError) as caught:
+        refusals(manifest, bundle.path, runtimes)
+    return str(caught.value)
+
+
+def test_who_insists_on_an_unfit_runtime_has_it_and_is_warned(partly: Bundle) -> None:
+    asked = Runtimes("litert", installed("onnxruntime", "litert"))
+    planned = judged(partly, "onnxruntime", "litert")
+    assert first_of(partly, planned, asked) == ["litert"]
+    (text,) = departures(planned, partly.path, asked)
+    assert text.startswith("chain 'whole': litert runs it, as was asked for, although the plan")
+
+
+def test_a_plan_whose_runtime_is_not_here_is_told_who_takes_its_place(partly: Bundle) -> None:
+    here = Runtimes("auto", installed("onnxruntime"))
+    whole, curved = departures(partly.manifest, partly.path, here)
+    assert whole == (
+        "chain 'whole': the plan's litert is not here, onnxruntime runs it: the times of the plan "
+        "are not those of this device (litert is not installed; pip install 'isthmus[edge-litert]')"
+    )
+    assert curved.startswith("chain 'curved': the plan's litert is not here")
+
+
+def test_nothing_is_told_where_all_runs_as_planned_or_as_asked_for(partly: Bundle) -> None:
+    both = installed("onnxruntime", "litert")
+    for choice in ("auto", "onnxruntime"):
+        assert list(departures(partly.manifest, partly.path, Runtimes(choice, both))) == []
+
+
+def test_of_chains_that_run_nothing_nothing_is_told(partly: Bundle) -> None:
+    """`curved` cannot be tflite-runtime throughout."""
+    old = Runtimes("auto", installed("tflite-runtime"))
+    (text,) = departures(able_with(partly, old), partly.path, old)
+    assert text.startswith("chain 'whole': the plan's litert is not here, tflite-runtime runs it")
 
 
 def test_an_explicit_choice_is_honoured(partly: Bundle) -> None:

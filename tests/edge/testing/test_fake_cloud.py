@@ -139,6 +139,11 @@ def test_outputs_that_are_not_the_models_are_refused_at_once(
         FakeCloud(tiny_bundle, answer)  # type: ignore[arg-type]
 
 
+def test_a_code_that_no_service_has_is_no_refusal(cloud: FakeCloud) -> None:
+    with pytest.raises(ConfigError, match="there are OVERLOADED"):
+        cloud.refuse("OVRLOADED")  # type: ignore[arg-type]
+
+
 def test_it_refuses_a_device_that_holds_other_weights(
     tiny_bundle: Path, other_bundle: Path
 ) -> None:

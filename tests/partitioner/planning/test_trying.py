@@ -18,7 +18,8 @@ from isthmus import Chain
 from isthmus_partitioner import Goals, Network
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.planning import trying
-from isthmus_partitioner.planning.plan import ALL_INT8, local_chain
+from isthmus_partitioner.planning.node_costs import ALL_INT8
+from isthmus_partitioner.planning.plan import local_chain
 from isthmus_partitioner.planning.trying import Tried
 from isthmus_partitioner.runtime import open_session, run_items
 
@@ -229,6 +230,28 @@ def test_the_device_alone_takes_the_network_in_int8_throughout_where_that_gains_
     (head,) = shop.heads("int8").values()
     result = shop.tried([], shop.heads("int8", "fp32"), wholes={ALL_INT8: head})
     assert local_chain(result, 0.0).plan.id == chosen
+
+
+def test_the_network_in_int8_throughout_is_priced_by_its_own_times_on_its_own_runtime(
+    shop: Workshop, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteRT makes heads much faster than here; this network's twin is unfit, so it stays ONNX."""
+    clock({"int8": (4,), "fp32": (8,), "all-int8": (3,)})
+    monkeypatch.setattr(trying, "chain_memory", lambda *_: (0, 10))
+    known = made_up_costs(shop.network)
+    costs = replace(
+        known,
+        device={**known.here, "int8": known.here["int8"] * 0.5, ALL_INT8: known.here[ALL_INT8] * 2},
+        memory_here_bytes={"int8": 1, ALL_INT8: 1},
+        memory_bytes={"int8": 1, ALL_INT8: 3},
+    )
+    (head,) = shop.heads("int8").values()
+    result = shop.tried([], shop.heads("int8", "fp32"), costs, wholes={ALL_INT8: head})
+    times = {name: chain.prefix_ms[-1] for name, chain in result.chains.items()}
+    assert times == {"int8": 2, "fp32": 8, "all-int8": 6}
+    assert local_chain(result, 0.0).plan.id == "int8"
+    memory = {name: chain.memory_bytes[-1] for name, chain in result.chains.items()}
+    assert memory == {"int8": 10, "fp32": 10, "all-int8": 30}
 
 
 def test_without_cuts_there_is_one_segment_in_each_precision(shop: Workshop, clock: Clock) -> None:

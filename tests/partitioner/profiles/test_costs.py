@@ -11,7 +11,7 @@ from tests.partitioner.workshop import made_up_costs
 
 from isthmus import ConfigError, DeviceProfile, RuntimeName
 from isthmus_partitioner import Network, SampleSets
-from isthmus_partitioner.planning.node_costs import NodeCosts
+from isthmus_partitioner.planning.node_costs import ALL_INT8, NodeCosts
 from isthmus_partitioner.profiles.costs import node_costs
 
 HERE_ALONE = replace(QUICK, edge_network_ms=None)
@@ -141,12 +141,54 @@ def test_int8_may_be_slower_than_fp32_on_every_runtime_of_a_device(
     assert costs.device["int8"].sum() > costs.device["fp32"].sum()
 
 
-def test_a_device_without_the_head_is_named_with_what_it_has(
+def test_a_device_without_the_head_is_named_with_what_it_has_and_the_way_out(
     network: Network, sets: SampleSets
 ) -> None:
     here, edge = profile(network, 10.0, 4.0), profile(network, 50.0)
-    with pytest.raises(ConfigError, match=r"no network 'head' on onnxruntime, it has: fp32"):
+    way_out = (
+        r"no network 'head' on onnxruntime, it has: fp32 on onnxruntime; install ONNX Runtime there"
+    )
+    with pytest.raises(ConfigError, match=way_out):
         node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1])
+
+
+def with_int8(known: DeviceProfile, ms: float, runtime: RuntimeName) -> DeviceProfile:
+    """The network in int8 throughout, too."""
+    changes = {"name": "int8", "ms": ms, "high_ms": ms, "runtime": runtime}
+    int8 = msgspec.structs.replace(known.networks[0], low_ms=ms, memory_bytes=7, **changes)
+    return msgspec.structs.replace(known, networks=(*known.networks, int8))
+
+
+def test_the_network_in_int8_throughout_has_costs_of_its_own_on_its_own_runtime(
+    network: Network, sets: SampleSets
+) -> None:
+    here = with_int8(profile(network, 10.0, 4.0), 2.0, "onnxruntime")
+    edge = with_int8(on_litert(network, 30.0, 8.0), 12.0, "onnxruntime")
+    costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1], LITERT)
+    assert (costs.factor("int8"), costs.factor(ALL_INT8)) == pytest.approx((2, 6))
+    assert (costs.pace("int8"), costs.pace(ALL_INT8)) == pytest.approx((2, 6))
+    assert costs.memory_factor(ALL_INT8) == 1.0
+    assert (costs.memory_bytes["int8"], costs.memory_bytes[ALL_INT8]) == (5, 7)
+
+
+def test_a_device_on_which_nothing_runs_int8_throughout_has_no_costs_of_it(
+    network: Network, sets: SampleSets
+) -> None:
+    """Not measured, or measured on what must not answer: then no runtime was chosen."""
+    here = with_int8(profile(network, 10.0, 4.0), 2.0, "onnxruntime")
+    edge = profile(network, 50.0, 40.0)
+    for there in (edge, with_int8(edge, 5.0, "litert")):
+        costs = node_costs(network, here, there, None, HERE_ALONE, sets.fitted[:1])
+        assert costs.device.keys() == {"fp32", "int8"}
+
+
+def test_heads_may_be_another_network_of_the_profile(network: Network, sets: SampleSets) -> None:
+    here = with_int8(profile(network, 10.0, 4.0), 2.0, "onnxruntime")
+    edge = with_int8(profile(network, 50.0), 5.0, "onnxruntime")
+    names = {"fp32": "fp32", "int8": "int8"}
+    costs = node_costs(network, here, edge, None, HERE_ALONE, sets.fitted[:1], {}, names)
+    assert costs.device["int8"].sum() == pytest.approx(5)
+    assert costs.factor("int8") == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("changes", [{"edge_factor": 2.0}, {"edge_network_ms": 100.0}])

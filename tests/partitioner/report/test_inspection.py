@@ -77,6 +77,15 @@ def test_a_plan_that_is_too_large_is_not_read(
     assert inspect_bundle(bundle).goals is None
 
 
+def test_a_chain_is_shown_with_what_must_not_run_it(tmp_path: Path) -> None:
+    inspection = inspect_bundle(build_twin_bundle(tmp_path / "twins"))
+    manifest = inspection.manifest
+    chains = (msgspec.structs.replace(c, unfit=("tflite-runtime",)) for c in manifest.chains)
+    known = msgspec.structs.replace(manifest, chains=tuple(chains))
+    shown = render_inspection(msgspec.structs.replace(inspection, manifest=known))
+    assert shown.count(" LiteRT (unfit: tflite-runtime) ") == len(manifest.chains)
+
+
 def test_a_chain_is_shown_with_its_runtime_and_the_forms_of_its_segments(tmp_path: Path) -> None:
     without = {"device/curved-2.onnx"}
     inspection = inspect_bundle(build_twin_bundle(tmp_path / "twins", without))

@@ -197,6 +197,13 @@ def test_each_network_is_shown_on_each_runtime_with_a_star_where_it_runs(
         assert ["mixed", "8.40", "*4.00"] in [line.split() for line in lines]
 
 
+def test_what_must_not_run_a_network_is_marked(planned: Planned) -> None:
+    unfit = msgspec.structs.replace(NOTE, runtime="onnxruntime", unfit=("litert",))
+    shown = render_plan(with_record(planned.plan, runtimes=(unfit,), precision="mixed"))
+    assert "whole network (ms; * runs it, ! is unfit)" in shown
+    assert ["mixed", "*8.40", "!4.00"] in [line.split() for line in shown.splitlines()]
+
+
 def test_the_runtime_of_each_chain_is_shown(planned: Planned) -> None:
     manifest = planned.plan.manifest
     chains = tuple(msgspec.structs.replace(c, runtime="litert") for c in manifest.chains)

@@ -2,5 +2,6 @@
 
 from isthmus_edge.daemon.sources.item import Fate, Item, Source, SourceLostError
 from isthmus_edge.daemon.sources.opening import open_source
+from isthmus_edge.daemon.sources.stdin_lines import StdinLines
 
-__all__ = ["Fate", "Item", "Source", "SourceLostError", "open_source"]
+__all__ = ["Fate", "Item", "Source", "SourceLostError", "StdinLines", "open_source"]

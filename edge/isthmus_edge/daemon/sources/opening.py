@@ -11,13 +11,18 @@ from isthmus_edge.daemon.sections import (
 from isthmus_edge.daemon.sources.directory import open_directory
 from isthmus_edge.daemon.sources.item import Source
 from isthmus_edge.daemon.sources.stdin import StdinSource
+from isthmus_edge.daemon.sources.stdin_lines import StdinLines
 from isthmus_edge.daemon.sources.video import open_camera, open_video
 
 __all__ = ["open_source"]
 
 
-def open_source(section: SourceSection, name: str, tell: Tell) -> Source:
+def open_source(
+    section: SourceSection, name: str, tell: Tell, stdin: StdinLines | None = None
+) -> Source:
     """The source; no device is touched before its items are asked for.
+
+    `stdin` is what an earlier source may have begun to read.
 
     ConfigError if a library is missing, with the extra that brings it.
     """
@@ -29,4 +34,4 @@ def open_source(section: SourceSection, name: str, tell: Tell) -> Source:
         case CameraSection():
             return open_camera(section, name)
         case StdinSection():
-            return StdinSource(section)
+            return StdinSource(section, stdin or StdinLines())

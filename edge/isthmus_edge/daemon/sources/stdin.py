@@ -3,9 +3,8 @@
 import base64
 import binascii
 import os
-import select
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
@@ -13,10 +12,7 @@ import msgspec
 from isthmus import PictureError
 from isthmus_edge.daemon.sections import StdinSection
 from isthmus_edge.daemon.sources.item import Item
-
-MAX_LINE_BYTES = 64 * 1024 * 1024
-CHUNK_BYTES = 1024 * 1024
-TOO_LONG = b"{too long}"
+from isthmus_edge.daemon.sources.stdin_lines import MAX_LINE_BYTES, TOO_LONG, StdinLines
 
 __all__ = ["StdinSource", "item_of_line"]
 
@@ -24,15 +20,15 @@ _USAGE = 'a line is a path, or {"path": …} or {"base64": …} with "id" and "d
 
 
 class StdinSource:
-    """Lines of a file descriptor until its end."""
+    """Lines until their end. Where it is stopped, another source of the same lines may go on."""
 
     kind = "stdin"
     comes_back = False
     dropped = 0
 
-    def __init__(self, section: StdinSection, descriptor: int = 0) -> None:
+    def __init__(self, section: StdinSection, lines: StdinLines) -> None:
         self._section = section
-        self._descriptor = descriptor
+        self._lines = lines
         self._lock = threading.Lock()
         self._is_stopped = False
         self._wake: int | None = None  # writing to it wakes whoever waits for a line
@@ -46,7 +42,7 @@ class StdinSource:
             self._wake = wake
         try:
             yield None
-            for number, line in enumerate(self._lines(woken), 1):
+            for number, line in self._lines.until(woken):
                 if line.strip():
                     yield item_of_line(line.strip(), number, self._section)
         finally:
@@ -61,33 +57,6 @@ class StdinSource:
             self._is_stopped = True
             if self._wake is not None:
                 os.write(self._wake, b"!")
-
-    def _lines(self, woken: int) -> Iterator[bytes]:
-        rest = b""
-        while self._has_news(woken):
-            chunk = os.read(self._descriptor, CHUNK_BYTES)
-            if not chunk:
-                yield rest
-                return
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
-            if len(rest) > MAX_LINE_BYTES:
-                yield TOO_LONG
-                rest = yield from self._behind_the_line(woken)
-
-    def _behind_the_line(self, woken: int) -> Generator[bytes, None, bytes]:
-        """Drop the rest of a line; what has come of the next one."""
-        while self._has_news(woken) and (chunk := os.read(self._descriptor, CHUNK_BYTES)):
-            _, end, rest = chunk.partition(b"\n")
-            if end:
-                *whole, rest = rest.split(b"\n")
-                yield from whole
-                return rest
-        return b""
-
-    def _has_news(self, woken: int) -> bool:
-        ready, _, _ = select.select([self._descriptor, woken], [], [])
-        return woken not in ready
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
