@@ -27,9 +27,9 @@ class Recorder:
             yardstick=(), notes=(),
         )  # fmt: skip
         return EdgeBenchResult(
-            machine="a machine", stolen_share=0.0, config=config, imports={}, imports_here={}, models=(model,),
+            machine="a machine", stolen_share=0.0, config=config, models=(model,),
             devices=(Device("litert", Path("python"), problem="litert is not installed"),),
-            installs=(), not_installed={},
+            imports={}, imports_here={}, installs=(), not_installed={},
         )  # fmt: skip
 
 

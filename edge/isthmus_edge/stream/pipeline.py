@@ -224,7 +224,7 @@ class Pipeline:
         try:
             flight: Flight | None = self._send(frame, message)
         except (LinkError, SessionError) as error:
-            log.info("frame %d: %s: the device finishes it", frame.sequence, error)
+            log.debug("frame %d: %s: the device finishes it", frame.sequence, error)
             flight = None
         self._under_way += 1
         self._held_bytes += frame.held_bytes

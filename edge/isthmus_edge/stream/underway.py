@@ -163,5 +163,5 @@ class Underway:
 
     async def _rescue(self, why: str) -> None:
         if self._rest is None:
-            log.info("frame %d: %s: the device finishes it", self._frame.sequence, why)
+            log.debug("frame %d: %s: the device finishes it", self._frame.sequence, why)
             self._rest = await self._means.finish(self._frame)
