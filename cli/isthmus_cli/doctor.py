@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from isthmus import ConfigError
 from isthmus_cli.console import print_json
 from isthmus_cli.progress import ProgressLine
 from isthmus_edge.doctor import (
@@ -24,7 +25,8 @@ Look at this machine as a device or a server: processor, clock rate and heat, me
 disks, packages, the runtimes that are installed (each is tried in a process of its own)
 and how fast they are in int8 and fp32. With BUNDLE, whether it is whole, loads and fits;
 with --cloud, the way there: name, connection, certificate, service, round trip, rates.
-Each line is ok, warn or fail, with the way out. Status 1 if anything fails.
+Each line is ok, warn or fail, with the way out. Status 1 if anything fails,
+2 for wrong usage.
 """
 EXAMPLES = """\
   isthmus doctor
@@ -38,7 +40,8 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags."""
+    """Declare the flags; `run` finds the parser again."""
+    parser.set_defaults(parser=parser)
     add = parser.add_argument
     add("bundle", type=Path, nargs="?", metavar="BUNDLE", help="look at this bundle, too")
     add("--cloud", metavar="HOST:PORT", help="look at the way to this service, too")
@@ -51,18 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CHECK[,CHECK]",
-        help="nothing but these checks (the word at the beginning of each line)",
+        help="nothing but these checks (the first word of each line, up to the dot)",
     )
     add("--quick", action="store_true", help="leave out what takes more than a moment")
     add("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, tell, and end with status 1 if anything fails."""
-    config = _config(options)
-    with ProgressLine(quiet=options.json or not sys.stderr.isatty()) as progress:
-        findings = diagnose(config, _Steps(progress).begin)
-        progress(1.0, "done")
+    """Look, tell, and end with status 1 if anything fails, 2 if there is nothing of that name."""
+    try:
+        findings = _findings(options)
+    except ConfigError as error:  # in the words of the command: all else is a finding
+        options.parser.error(str(error))
     summary = summarise(findings)
     if options.json:
         found = [msgspec.to_builtins(finding) for finding in findings]
@@ -70,6 +73,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         _tell(findings, summary)
     return summary.status
+
+
+def _findings(options: argparse.Namespace) -> list[Finding]:
+    config = _config(options)
+    with ProgressLine(quiet=options.json or not sys.stderr.isatty()) as progress:
+        findings = diagnose(config, _Steps(progress).begin)
+        progress(1.0, "done")
+    return findings
 
 
 def _config(options: argparse.Namespace) -> DoctorConfig:

@@ -66,7 +66,8 @@ def status_lines(status: Status) -> Iterator[str]:
     for source in status.sources:
         counts = (
             f"{source.taken} taken, {source.answered} answered, {source.errors} errors, "
-            f"{source.unreadable} unreadable, {source.dropped} dropped"
+            f"{source.unreadable} unreadable, {source.unwritten} not written, "
+            f"{source.dropped} dropped"
         )
         detail = f": {source.detail}" if source.detail else ""
         yield f"source    {source.name} ({source.kind}) {source.state}{detail}; {counts}"
@@ -87,7 +88,9 @@ def _agent_lines(status: Status) -> Iterator[str]:
     rate = "" if link.bandwidth_bps is None else f", {link.bandwidth_bps / 1e6:.2f} Mbit/s"
     trip = "" if link.rtt_ms is None else f", round trip {link.rtt_ms:.1f} ms"
     yield f"link      {link.state}{rate}{trip}"
-    yield f"candidate {agent.candidate or 'none yet'}, {agent.switches} switches"
+    is_pinned = agent.candidate is not None and agent.switches == 0  # else it came by a switch
+    how = " (pinned)" if is_pinned else f", {agent.switches} switches"
+    yield f"candidate {agent.candidate or 'none yet'}{how}"
     yield (
         f"frames    {counts.accepted} accepted, {counts.answered_cloud} answered by the cloud, "
         f"{counts.answered_device} by the device, {counts.errors} errors, {counts.pending} pending"

@@ -166,9 +166,10 @@ class Agent:
         self._pipeline.on_begin = self._entrance.give_back
         self._own = OwnLoop("isthmus-agent", self._device.close)
         self._heads = self._own.run(self._start())
+        self._pinned: Candidate | None = None
         try:
             if config.candidate is not None:
-                pinned(self.manifest, config.candidate, self._device.refused)
+                self._pinned = pinned(self.manifest, config.candidate, self._device.refused)
             if transport is not None:
                 self._own.run(self._connect(transport))
         except BaseException:
@@ -276,7 +277,8 @@ class Agent:
 
     def stats(self) -> Stats:
         """The running figures; after `close` the last ones."""
-        return self._own.ask(partial(figures, self._ledger, self._pipeline, self._events))
+        kept = self._ledger, self._pipeline, self._events, self._pinned
+        return self._own.ask(partial(figures, *kept))
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Accept nothing more, bring every accepted frame to its end, release everything.

@@ -98,12 +98,14 @@ class Stats:
     agent itself tried to end again: callers notice nothing, but above 0 it is a defect. `connects`
     counts streams, `sent_again` frames that were sent a second time.
 
-    `candidate` and `rung` are those of the last frame that was not pinned, `switches` the last 256
-    changes of that candidate. `rate_advice` says what would suit the link better while no rung
-    that the agreement floor allows fits it. `audits` counts the answers that were compared with the
-    unsplit model's (`AgentConfig.audit_share`), `events` are the last 256 things that people should
-    know of: rungs whose agreement has drifted below the floor, candidates that this device cannot
-    run or has no memory for. `rss_bytes` is what the whole process holds in memory.
+    `candidate` and `rung` are those of the last frame that was not pinned, None before it, and
+    `switches` the last 256 changes of that candidate; where `AgentConfig.candidate` pins every
+    frame they are what it names, from the start on and without switches. `rate_advice` says what
+    would suit the link better while no rung that the agreement floor allows fits it. `audits`
+    counts the answers that were compared with the unsplit model's (`AgentConfig.audit_share`),
+    `events` are the last 256 things that people should know of: rungs whose agreement has drifted
+    below the floor, candidates that this device cannot run or has no memory for. `rss_bytes` is
+    what the whole process holds in memory.
     """
 
     accepted: int

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import psutil
+
 from isthmus_edge.kernel_files import KernelFiles
 
 _MOUNT = "sys/fs/cgroup"
@@ -64,13 +66,23 @@ def available_memory_bytes(files: KernelFiles = _SYSTEM) -> int | None:
     """How many bytes this process can still have without swapping, 0 or more.
 
     The lesser of what the machine has left and what the control groups of this process leave it.
-    None where neither is told, which is so on every system but Linux; 0 means that nothing is left.
+    Systems other than Linux have no such files: there psutil tells. None where nothing is told;
+    0 means that nothing is left.
     """
     told = memory_figures(files)
     limit = memory_limit(files)
     left = [] if limit is None else [limit.left_bytes]
     free = told.get("MemAvailable", told.get("MemFree"))  # the former since Linux 3.14
+    if free is None and files.root == _SYSTEM.root:  # else it is no machine that psutil knows
+        free = _by_psutil()
     return min(left if free is None else [*left, free], default=None)
+
+
+def _by_psutil() -> int | None:
+    try:
+        return int(psutil.virtual_memory().available)
+    except OSError:  # on Linux psutil reads the same files, which may be closed
+        return None
 
 
 def memory_figures(files: KernelFiles = _SYSTEM) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """An agent's running figures, gathered from where they are kept."""
 
+from isthmus import Candidate
 from isthmus.memory import resident_bytes
 from isthmus_edge.answer import Stats
 from isthmus_edge.events import Events
@@ -9,8 +10,13 @@ from isthmus_edge.stream.pipeline import Pipeline
 __all__ = ["figures"]
 
 
-def figures(ledger: Ledger, pipeline: Pipeline, events: Events) -> Stats:
-    """As they are now; asked on the agent's own loop, or when that has ended."""
+def figures(
+    ledger: Ledger, pipeline: Pipeline, events: Events, pin: Candidate | None = None
+) -> Stats:
+    """As they are now; asked on the agent's own loop, or when that has ended.
+
+    `pin` is what the agent's settings pin every frame to.
+    """
     uplink = pipeline.uplink
     stale, cancelled = ledger.settled("stale"), ledger.settled("cancelled")
     return Stats(
@@ -25,8 +31,8 @@ def figures(ledger: Ledger, pipeline: Pipeline, events: Events) -> Stats:
         sent_again=pipeline.sent_again,
         link_state="none" if uplink is None else uplink.state,
         link=None if uplink is None else uplink.estimate(),
-        candidate=pipeline.in_use,
-        rung=pipeline.rung,
+        candidate=pipeline.in_use if pin is None else pin.id,
+        rung=pipeline.rung if pin is None else pin.chosen,
         rate_advice=pipeline.rate_advice,
         device_scale=pipeline.device_scale,
         switches=tuple(pipeline.switches),

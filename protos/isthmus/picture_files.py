@@ -4,12 +4,14 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isthmus.errors import PictureError
+from isthmus.regular_files import open_regular
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, which only warns
@@ -18,6 +20,7 @@ CROP_MARGIN = 32  # the centre is size/(size+32) of what there is, as in Efficie
 __all__ = ["fit_picture", "load_picture", "picture_files", "read_picture"]
 
 _KINDS = ("BMP", "JPEG", "PNG", "WEBP")  # Pillow would try dozens, some with other programs
+_BEGINNINGS = (b"BM", b"\xff\xd8", b"\x89PNG", b"RIFF")
 
 UInt8Array = NDArray[np.uint8]
 
@@ -25,10 +28,20 @@ UInt8Array = NDArray[np.uint8]
 def load_picture(path: Path, height: int, width: int | None = None) -> UInt8Array:
     """The picture as uint8 RGB [height,width,3], square if there is no width: its centre, resized.
 
-    Only the kinds of `PICTURE_SUFFIXES` are read, whatever the file is called. Raises PictureError
-    for what is missing, damaged, no such picture, or too large to decode.
+    Only regular files are read, and of them the kinds of `PICTURE_SUFFIXES`, whatever they are
+    called. Raises PictureError for what is missing, damaged, no such picture, or too large to
+    decode.
     """
-    return _fitted(_decoded(path, str(path)), height, width)
+    try:
+        with open_regular(path) as file:
+            return _fitted(_decoded(file, str(path)), height, width)
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file; give a picture or a folder") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PictureError(
+            f"{path}: cannot be read ({reason}); give a picture's file that this user may read"
+        ) from error
 
 
 def read_picture(content: bytes, height: int, width: int | None = None) -> UInt8Array:
@@ -45,7 +58,7 @@ def fit_picture(picture: UInt8Array, height: int, width: int | None = None) -> U
     return _fitted(Image.fromarray(picture), height, width)
 
 
-def _decoded(source: Path | io.BytesIO, name: str) -> Image.Image:
+def _decoded(source: BinaryIO, name: str) -> Image.Image:
     try:
         with _opened(source) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -54,21 +67,35 @@ def _decoded(source: Path | io.BytesIO, name: str) -> Image.Image:
                     f"{MAX_PIXELS:,}; scale the picture down first"
                 )
             return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError as error:
-        raise PictureError(f"{name}: no such file; give a picture or a folder") from error
     except PictureError:
         raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{name}: {error}; scale the picture down first") from error
     except Exception as error:  # of a damaged file Pillow raises struct.error, TypeError and more
         raise PictureError(
-            f"{name}: cannot be decoded as a picture ({error}); give a whole JPEG, PNG, WebP or BMP"
+            f"{name}: cannot be decoded as a picture ({_reason(error, source)}); "
+            "give a whole JPEG, PNG, WebP or BMP"
         ) from error
 
 
-def _opened(source: Path | io.BytesIO) -> Image.Image:
+def _opened(source: BinaryIO) -> Image.Image:
     with warnings.catch_warnings():
         # Our own limit, checked next, is an error that says what to do.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(source, formats=_KINDS)
+
+
+def _reason(error: Exception, source: BinaryIO) -> str:
+    """Pillow names what it does not know by the address of a Python object."""
+    if not isinstance(error, UnidentifiedImageError):
+        return f"it is damaged or incomplete: {error}"
+    source.seek(0)
+    beginning = source.read(max(map(len, _BEGINNINGS)))
+    if not beginning:
+        return "it is empty"
+    if beginning.startswith(_BEGINNINGS):
+        return "it is damaged or incomplete"
+    return "it is of another kind, or damaged from its beginning"
 
 
 def _fitted(upright: Image.Image, height: int, width: int | None) -> UInt8Array:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.cli.test_usage import in_fresh_python
-from tests.commands import Cloud, assert_explained
+from tests.commands import Cloud
 from tests.edge.doctor.certificates import make_certificate
 
 QUICK_AND_SURE = "features,cores,memory,packages"  # what no busy machine makes fail
@@ -103,15 +103,23 @@ def test_the_way_to_a_cloud_with_tls_is_looked_at(
     ("arguments", "words"),
     [
         (("--only", "memori"), ("'memori'", "'memory'")),
-        (("--only", "link"), ("'link'",)),
+        (("--only", "memory,", "--json"), ("''", "memory, storage")),
+        (("--only", "link"), ("'link'", "give --cloud HOST:PORT")),
+        (("--only", "memory,bundle", "--quick"), ("'bundle'", "give BUNDLE")),
         (("--cloud", "nowhere"), ("'nowhere'", "HOST:PORT")),
+        (("none.bundle", "--cloud", "127.0.0.1"), ("'127.0.0.1'", "HOST:PORT")),
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_looked_at_is_named(
+def test_what_cannot_be_looked_at_is_wrong_usage(
     isthmus: Isthmus, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    assert_explained(isthmus("doctor", *arguments), "isthmus doctor", *words)
+    ended = isthmus("doctor", *arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("usage: isthmus doctor")
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("isthmus doctor: error: ")
+    assert [word for word in words if word not in last] == []
 
 
 def test_a_device_looks_at_itself_with_nothing_but_its_extra() -> None:

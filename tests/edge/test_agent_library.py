@@ -188,7 +188,7 @@ def gif(_: Path) -> bytes:
     ("damaged", "words"),
     [
         (lambda photo: photo.parent / "gone.png", "gone.png: no such file"),
-        (lambda photo: photo.parent, "cannot be decoded as a picture"),
+        (lambda photo: photo.parent, "it is a folder and no regular file"),
         (lambda photo: photo.read_bytes()[:-40], "a picture of .* B: cannot be decoded"),
         (lambda photo: b"no picture", "a picture of 10 B: cannot be decoded"),
         (lambda photo: b"", "a picture of 0 B"),

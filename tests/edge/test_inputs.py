@@ -1,16 +1,20 @@
 """What a caller may hand in, and the words for what he may not."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from isthmus import TensorSpec, WireError
+from isthmus import PictureError, TensorSpec, WireError
 from isthmus_edge import Inputs
 from isthmus_edge.inputs import checked_inputs
 
 AUDIO = TensorSpec(name="audio", data_type="float32", shape=(4, 3), batch_axis=1)
 RATE = TensorSpec(name="rate", data_type="int64", shape=(), batch_axis=None)
 BOTH = (AUDIO, RATE)
+PICTURE = TensorSpec(name="picture", data_type="uint8", shape=(8, 8, 3), batch_axis=0)
 SOUND: NDArray[np.float32] = np.arange(12, dtype=np.float32).reshape(4, 3)
 HERTZ = np.array(16_000, np.int64)
 
@@ -62,3 +66,10 @@ def test_what_is_taken_is_no_longer_the_callers(sound: NDArray[np.float32]) -> N
     taken = checked_inputs({"audio": buffer, "rate": HERTZ}, BOTH)
     buffer[:] = 0
     np.testing.assert_array_equal(taken["audio"].reshape(4, 3), SOUND)
+
+
+def test_a_path_of_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.jpg")
+    for path, kind in ((tmp_path / "fifo.jpg", "FIFO"), (Path("/dev/zero"), "device")):
+        with pytest.raises(PictureError, match=kind):
+            checked_inputs(path, (PICTURE,))

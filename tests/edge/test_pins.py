@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tests.edge.fakes import FakeService, wide_item
+from tests.tinybundle import tiny_pictures
 
 from isthmus import ConfigError, Manifest, open_bundle
+from isthmus_edge import Agent, AgentConfig
 from isthmus_edge.pins import pinned
 
 
@@ -39,3 +42,24 @@ def test_a_rung_that_is_not_there_is_refused_with_those_that_are(
 def test_an_unknown_candidate_is_refused_with_the_known_ones(manifest: Manifest, name: str) -> None:
     with pytest.raises(ConfigError, match="it has: local, input, floats, pair"):
         pinned(manifest, name)
+
+
+@pytest.mark.parametrize(("name", "rung"), [("floats", 2), ("floats@3", 3), ("local", 0)])
+def test_the_figures_of_an_agent_name_what_every_frame_is_pinned_to(
+    wide_bundle: Path, name: str, rung: int
+) -> None:
+    """From the start on; a frame that is pinned otherwise is no news."""
+    config = AgentConfig(bundle=wide_bundle, cloud="127.0.0.1:1", candidate=name)
+    with Agent.open(config, transport=FakeService()) as agent:
+        before = agent.stats()
+        agent.infer(wide_item(tiny_pictures(1)[0]), candidate="pair")
+        after = agent.stats()
+    for stats in (before, after, agent.stats()):
+        assert (stats.candidate, stats.rung) == (name.partition("@")[0], rung)
+        assert stats.switches == ()
+
+
+def test_a_frame_that_is_pinned_alone_names_nothing(wide_bundle: Path) -> None:
+    with Agent.open(AgentConfig(bundle=wide_bundle)) as agent:
+        agent.infer(wide_item(tiny_pictures(1)[0]), candidate="local")
+        assert (agent.stats().candidate, agent.stats().rung) == (None, None)

@@ -1,6 +1,9 @@
 """Pictures from files that somebody else wrote: damaged ones, and kinds that nobody promised."""
 
 import io
+import os
+import re
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -82,3 +85,67 @@ def test_bytes_changed_at_random_give_a_picture_or_an_error_of_it() -> None:
             assert read_picture(bytes(content), 8).shape == (8, 8, 3)
         except PictureError:
             continue
+
+
+@either_way
+@pytest.mark.parametrize("kind", ["bmp", "jpeg", "png", "webp"])
+def test_a_picture_that_was_cut_off_is_called_incomplete(
+    read: Read, kind: str, tmp_path: Path
+) -> None:
+    whole = saved(kind)
+    for size in (4, 12, len(whole) // 2):
+        with pytest.raises(PictureError, match=r"\(it is damaged or incomplete") as caught:
+            read(whole[:size], tmp_path)
+        assert " at 0x" not in str(caught.value)
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "it is empty"), (b"not a picture", "it is of another kind")]
+)
+def test_what_is_no_picture_is_told_without_an_address_of_python_s(
+    read: Read, content: bytes, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(PictureError, match=re.escape(f"as a picture ({words}")) as caught:
+        read(content, tmp_path)
+    assert " at 0x" not in str(caught.value)
+
+
+def irregular_files(folder: Path) -> dict[str, Path]:
+    """By what each is called; nobody writes into the FIFO, so that opening it would wait."""
+    os.mkfifo(folder / "fifo.jpg")
+    (folder / "folder.jpg").mkdir()
+    (folder / "device.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "socket.jpg"))
+    return {
+        "a FIFO (named pipe)": folder / "fifo.jpg",
+        "a folder": folder / "folder.jpg",
+        "a character device": folder / "device.jpg",
+        "a socket": folder / "socket.jpg",
+    }
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    for words, path in irregular_files(tmp_path).items():
+        told = re.escape(f"{path}: cannot be read (it is {words} and no regular file); give")
+        with pytest.raises(PictureError, match=told):
+            load_picture(path, 8)
+
+
+def test_a_fifo_that_takes_a_picture_s_place_at_the_last_moment_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(saved("jpeg"))
+    look = Path.stat
+
+    def replaced(asked: Path) -> os.stat_result:
+        found = look(asked)
+        path.unlink()
+        os.mkfifo(path)
+        return found
+
+    monkeypatch.setattr(Path, "stat", replaced)
+    with pytest.raises(PictureError, match="it is a FIFO"):
+        load_picture(path, 8)

@@ -1,6 +1,7 @@
 """The daemon's life: startup, main loop, shutdown; and what it is told meanwhile.
 
-SIGTERM and SIGINT end it in order, a second one at once. SIGHUP reloads its file.
+SIGTERM and SIGINT end it in order, a second one at once; what follows within `SAME_S` is the first,
+which `timeout` sends to the child and to its group. SIGHUP reloads its file.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -35,6 +36,8 @@ log = logging.getLogger("isthmus.daemon")
 
 STATS_S = 2.0  # how long `isthmus edge status` waits for the agent's own thread
 
+SAME_S = 0.5  # nobody loses patience sooner
+
 Call = Literal["stop", "reload", "over"]
 
 __all__ = ["Daemon", "run_daemon"]
@@ -53,15 +56,21 @@ def run_daemon(file: Path, log_format: Literal["auto", "text", "json"] | None = 
 class Daemon:
     """One daemon. `run` must be called on the main thread's loop, for the signals."""
 
-    def __init__(self, file: Path, log_format: Literal["auto", "text", "json"] | None = None):
+    def __init__(
+        self,
+        file: Path,
+        log_format: Literal["auto", "text", "json"] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._file = file
         self._log_format = log_format
         self._tell = Journal()
         self._notifier = Notifier()
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._state: State = "starting"
-        self._istold_to_stop = False
-        self._began_s = time.monotonic()
+        self._clock = clock
+        self._told_to_stop_s: float | None = None
+        self._began_s = clock()
         self._reloads = 0
         self._reload_fault: str | None = None
         self._asking: asyncio.Task[object] | None = None
@@ -90,11 +99,13 @@ class Daemon:
         return status
 
     def told_to_stop(self, kind: signal.Signals) -> None:
-        """End in order; at once if that was said before."""
-        if self._istold_to_stop:
+        """End in order; at once if that was said before, unless that was in the same breath."""
+        now_s = self._clock()
+        if self._told_to_stop_s is None:
+            self._told_to_stop_s = now_s
+            self._calls.put_nowait("stop")
+        elif now_s - self._told_to_stop_s > SAME_S:
             self._end_now(kind)
-        self._istold_to_stop = True
-        self._calls.put_nowait("stop")
 
     async def hears_agent(self, parts: Parts, timeout_s: float) -> bool:
         """Whether the agent tells its figures in time; one question at a time waits for it."""
@@ -196,7 +207,7 @@ class Daemon:
             pid=os.getpid(),
             state=self._state,
             config=str(self._file.absolute()),
-            uptime_s=round(time.monotonic() - self._began_s, 3),
+            uptime_s=round(self._clock() - self._began_s, 3),
             bundle=None if parts is None else bundle_status(parts),
             agent=None if parts is None else agent_status(parts.serving.last_stats, hears),
             counts=None if parts is None else parts.serving.counts(),

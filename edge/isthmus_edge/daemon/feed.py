@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
@@ -60,7 +61,8 @@ class Feed:
         self._retry_s = retry_s
         self._state: SourceState = "starting"
         self._detail = ""
-        self._taken = self._answered = self._errors = self._unreadable = self._stale = 0
+        self._taken = self._stale = 0
+        self._fates: Counter[Fate] = Counter()
         self._counting = threading.Condition()
         self._is_stopped = threading.Event()
         self._is_over = threading.Event()
@@ -97,9 +99,10 @@ class Feed:
                 state=self._state,
                 detail=self._detail,
                 taken=self._taken,
-                answered=self._answered,
-                errors=self._errors,
-                unreadable=self._unreadable,
+                answered=self._fates["answered"],
+                errors=self._fates["failed"],
+                unreadable=self._fates["unreadable"],
+                unwritten=self._fates["unwritten"],
                 dropped=self._source.dropped + self._stale,
             )
 
@@ -186,17 +189,16 @@ class Feed:
         output.put(partial(error_line, head, end), partial(self._count, item, fate))
 
     def _count(self, item: Item, fate: Fate, is_written: bool) -> None:
+        end: Fate = fate if is_written else "unwritten"
         try:
-            item.settled(fate if is_written else "unwritten")
+            item.settled(end)
         finally:
             with self._counting:
-                self._answered += fate == "answered"
-                self._unreadable += fate == "unreadable"
-                self._errors += fate == "failed"
+                self._fates[end] += 1
                 self._counting.notify_all()
 
     def _have_all_ended(self) -> bool:
-        return self._taken == self._answered + self._unreadable + self._errors
+        return self._taken == self._fates.total()
 
     def _become(self, state: SourceState, detail: str = "", level: int = logging.INFO) -> None:
         with self._counting:

@@ -30,7 +30,10 @@ class Place:
     turn: int = 0
 
     def of(self, key: str) -> str:
-        """Where a key of this table stands, for people: the line where it can be found."""
+        """Where a key of this table stands, for people: the line where it can be found.
+
+        For "" that of the table's own header.
+        """
         number = self._line(key)
         line = "" if number is None else f", line {number}"
         table = f", {self.header}" if self.header else ""
@@ -42,7 +45,8 @@ class Place:
             if found := re.match(r"\s*(\[+[^\]]*\]+)", line):
                 header = re.sub(r"\s", "", found[1])
                 seen += header == self.header
-                if not self.header and header.strip("[]") == key:
+                is_ours = header == self.header and seen == self.turn
+                if (is_ours and not key) or (not self.header and header.strip("[]") == key):
                     return number
             elif header == self.header and seen == self.turn and _is_of(line, key):
                 return number

@@ -51,7 +51,7 @@ class Output:
         self._sinks = sinks
         self._tell = tell
         self._faults: dict[str, str] = {}
-        self._written = self._unwritten = 0
+        self._came = self._written = self._unwritten = 0
         self._changing = threading.Condition()
         self._promised = 0  # lines that will come, or wait to be written
         self._is_closing = False
@@ -68,7 +68,14 @@ class Output:
 
     def put(self, line: Line, written: Written) -> None:
         """Write a line soon; `written` is called from the thread that does. Never waits."""
+        with self._changing:
+            self._came += 1
         self._lines.put((line, written))
+
+    @property
+    def owes_nothing(self) -> bool:
+        """Whether every line that came had its end, though others may be promised."""
+        return self._came == self._written + self._unwritten
 
     def close(self, timeout_s: float) -> bool:
         """Write what was promised, and end; False if it was not done in time.

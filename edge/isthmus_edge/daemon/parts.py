@@ -19,6 +19,8 @@ from isthmus_edge.daemon.sources import Source, StdinLines, open_source
 from isthmus_edge.oip import Endpoint
 from isthmus_edge.unix_sockets import UnixSocket
 
+LAST_S = 1.0  # beyond `drain_s`, for what only has to be written down
+
 OpenAgent = Callable[[AgentConfig], Answering]
 
 __all__ = [
@@ -132,15 +134,24 @@ async def close_parts(parts: Parts, tell: Tell) -> None:
         await asyncio.to_thread(feed.join, _left_s(last_s))
     stats = await asyncio.to_thread(parts.serving.close, _left_s(last_s))
     for feed in parts.feeds.values():
-        await asyncio.to_thread(feed.join, 1.0)
-    if not await asyncio.to_thread(parts.desk.output.close, _left_s(last_s) + 1.0):
-        tell("output_hangs", 40, reason="what is not written yet is lost")
+        await asyncio.to_thread(feed.join, LAST_S)
+    if not await asyncio.to_thread(parts.desk.output.close, _left_s(last_s) + LAST_S):
+        _tell_what_hangs(parts, tell)
     tell(
         "agent_closed",
         accepted=stats.accepted,
         answered=stats.answered_cloud + stats.answered_device,
         errors=stats.errors,
     )
+
+
+def _tell_what_hangs(parts: Parts, tell: Tell) -> None:
+    """The output, or a source that was promised room and never came back with a line."""
+    if not parts.desk.output.owes_nothing:
+        tell("output_hangs", 40, reason="what is not written yet is lost")
+        return
+    names = [name for name, feed in parts.feeds.items() if not feed.join(0.0)]
+    tell("source_hangs", 40, sources=names, reason="what it was handing in has no answer")
 
 
 def _left_s(last_s: float) -> float:

@@ -1,10 +1,12 @@
 """The daemon's file: read, checked and typed before anything is opened."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 from isthmus import ConfigError
+from isthmus.manifest import MANIFEST_NAME
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.daemon.keys import Place, nearest, section_of
 from isthmus_edge.daemon.sections import (
@@ -40,7 +42,10 @@ __all__ = ["parse_config", "read_config"]
 
 
 def read_config(file: Path) -> DaemonConfig:
-    """The settings in a TOML file; ConfigError that names what cannot be used and what can."""
+    """The settings in a TOML file; ConfigError that names what cannot be used and what can.
+
+    The bundle must be there; what is in it is looked at where it is opened.
+    """
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{file}: larger than any configuration; give the daemon's TOML file")
@@ -51,7 +56,15 @@ def read_config(file: Path) -> DaemonConfig:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is no text in UTF-8 ({error.reason})") from error
-    return parse_config(text, file)
+    config = parse_config(text, file)
+    manifest = config.agent.bundle / MANIFEST_NAME
+    if not os.path.exists(manifest):  # noqa: PTH110 - False, too, behind a folder that is closed
+        raise ConfigError(
+            f"{Place(file, text, '[agent]').of('bundle')}: bundle = {str(config.agent.bundle)!r}: "
+            f"no bundle here (no {MANIFEST_NAME} that this user may see); make one with `isthmus "
+            "build MODEL.onnx --out DIR`, or copy it there"
+        )
+    return config
 
 
 def parse_config(text: str, file: Path) -> DaemonConfig:

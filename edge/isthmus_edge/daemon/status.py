@@ -61,7 +61,11 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
-    """One source. `dropped` frames were stale before anybody asked for them."""
+    """One source: taken = answered + errors + unreadable + unwritten + what is under way.
+
+    `unwritten` are answers and errors that no output could take; a directory gives their pictures
+    again. `dropped` frames were stale before anybody asked for them.
+    """
 
     name: str
     kind: str
@@ -71,6 +75,7 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
     answered: int
     errors: int
     unreadable: int
+    unwritten: int = 0
     dropped: int
 
 

@@ -8,7 +8,7 @@ from isthmus import Bundle, BundleError, FileEntry, ModelError, RuntimeName, Seg
 from isthmus import Chain as ChainRecord
 from isthmus.files import check_file
 from isthmus_edge.device.chain import Link
-from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
+from isthmus_edge.runtimes import GraphFiles, Runtimes
 
 # What two chains share is loaded once, unless the plan lets other runtimes run it in one of them.
 Key = tuple[Segment, tuple[RuntimeName, ...]]
@@ -33,9 +33,8 @@ class Links:
         """All of a chain or none; ModelError if none of its runtimes can load one."""
         links: dict[Key, Link] = {}
         failures: list[tuple[RuntimeName, ModelError]] = []
-        for segment, runtimes in self._places(record):
-            key = _key(segment, runtimes)
-            links[key] = self._held.get(key) or self._linked(segment, runtimes, failures)
+        for key in self._keys(record):
+            links[key] = self._held.get(key) or self._linked(record, key[0], failures)
         self._held |= links
         self._taken_bytes |= {key: link.graph.memory_bytes for key, link in links.items()}
         self._tell(record, failures)
@@ -49,10 +48,9 @@ class Links:
 
     def bytes_of(self, records: Iterable[ChainRecord]) -> int:
         """What chains take together: what was seen of it, and at least their files."""
-        places = {_key(*place): place for record in records for place in self._places(record)}
         return sum(
-            self._taken_bytes[key] if key in self._taken_bytes else self._file_bytes(*place)
-            for key, place in places.items()
+            self._taken_bytes[key] if key in self._taken_bytes else self._file_bytes(*key)
+            for key in {key for record in records for key in self._keys(record)}
         )
 
     @property
@@ -62,38 +60,33 @@ class Links:
 
     def check(self, record: ChainRecord) -> None:
         """ModelError if a file of a chain that is not loaded is not what the bundle had."""
-        for segment, runtimes in self._places(record):
-            if _key(segment, runtimes) in self._held:
-                continue
-            for entry in self._entries_of(segment, {runtime.name for runtime in runtimes}):
-                self._check(record, entry)
+        for key in self._keys(record):
+            if key not in self._held:
+                for entry in self._entries_of(*key):
+                    self._check(record, entry)
 
     def news(self) -> Iterator[str]:
         """What people should know, each once; from any thread."""
         while self._news:
             yield self._news.popleft()
 
-    def _places(self, record: ChainRecord) -> Iterator[tuple[Segment, tuple[Runtime, ...]]]:
-        for segment in record.segments:
-            yield segment, self._runtimes.of(self._bundle.path, record, segment)
-
     def _keys(self, record: ChainRecord) -> Iterator[Key]:
-        return (_key(segment, runtimes) for segment, runtimes in self._places(record))
+        for segment in record.segments:
+            yield segment, self._runtimes.names(self._bundle.path, record, segment)
 
     def _linked(
         self,
+        record: ChainRecord,
         segment: Segment,
-        runtimes: Sequence[Runtime],
         failures: list[tuple[RuntimeName, ModelError]],
     ) -> Link:
         files = GraphFiles.of(self._bundle.path, segment)
-        *others, last = runtimes
-        for runtime in others:
+        for runtime in self._runtimes.of(self._bundle.path, record, segment):
             try:
                 return Link(segment, runtime.load(files, self._threads))
             except ModelError as error:
                 failures.append((runtime.name, error))
-        return Link(segment, last.load(files, self._threads))
+        raise failures[-1][1]
 
     def _tell(
         self, record: ChainRecord, failures: Sequence[tuple[RuntimeName, ModelError]]
@@ -106,10 +99,9 @@ class Links:
                 f"{len(record.segments)} segments, another runtime runs them: {error}"
             )
 
-    def _file_bytes(self, segment: Segment, runtimes: Sequence[Runtime]) -> int:
+    def _file_bytes(self, segment: Segment, runtimes: Sequence[RuntimeName]) -> int:
         """In the form that the preferred one takes."""
-        entries = self._entries_of(segment, {runtimes[0].name})
-        return sum(entry.size_bytes for entry in entries)
+        return sum(entry.size_bytes for entry in self._entries_of(segment, runtimes[:1]))
 
     def _entries_of(
         self, segment: Segment, runtimes: Collection[RuntimeName]
@@ -130,7 +122,3 @@ class Links:
                 f"chain {record.id!r} cannot be loaded: the bundle has changed since it was "
                 f"opened: {error}"
             ) from error
-
-
-def _key(segment: Segment, runtimes: Sequence[Runtime]) -> Key:
-    return segment, tuple(runtime.name for runtime in runtimes)

@@ -8,11 +8,11 @@ import numpy as np
 import psutil
 
 from isthmus import Bundle, BundleError, Chain, IsthmusError, Manifest, Picture, PictureFormat
-from isthmus.bundle import open_bundle, read_manifest
+from isthmus.bundle import open_bundle
 from isthmus.pictures import decode_picture, encode_picture
 from isthmus_edge.control_group import available_memory_bytes
 from isthmus_edge.doctor.child import ChildError
-from isthmus_edge.doctor.finding import Finding, fail, note, warn
+from isthmus_edge.doctor.finding import Finding, fail, note, told_apart, warn
 from isthmus_edge.doctor.memory import MIB
 from isthmus_edge.doctor.runtimes import RuntimeTrials
 from isthmus_edge.doctor.surroundings import Surroundings
@@ -20,7 +20,9 @@ from isthmus_edge.doctor.trial import Loading
 from isthmus_edge.runtimes import EXTRAS, RuntimeName
 
 _TRIED_SIDE, _TRIED_QUALITY = 32, 80
+_BUILD = "build the bundle again"
 _COPY = "copy the bundle again, or build it again with `isthmus build`"
+_OPEN = "let this user read it: chown, or chmod -R a+rX"
 
 TryFormat = Callable[[PictureFormat], None]
 Uncovered = dict[tuple[Chain, str], str]  # why nothing here runs a segment of a chain, by its file
@@ -54,14 +56,13 @@ class BundleLook:
     def look(self) -> Iterator[Finding]:
         """Findings in the order in which an agent would need them."""
         try:
-            bundle = self._opened()
+            bundle = open_bundle(self.path, "device")
+            closed = self._closed_tails(bundle.manifest)
         except BundleError as error:
-            yield fail("bundle.files", str(error), _COPY)
+            yield _unread(error)
             return
         manifest = bundle.manifest
-        text = f"{manifest.model_name}: whole, {len(manifest.files)} files"
-        text += f", {len(manifest.kept)} candidates, fingerprint {bundle.fingerprint[:12]}"
-        yield note("bundle.files", text, fingerprint=bundle.fingerprint)
+        yield _whole(bundle, closed)
         yield from self._formats(manifest)
         yield from self._missed(manifest)
         memory = self._memory(manifest)
@@ -69,14 +70,22 @@ class BundleLook:
         if memory.state != "fail" and not self.is_quick:
             yield from self._segments(manifest)
 
-    def _opened(self) -> Bundle:
-        """The device's part must be whole; that of the cloud too, if any of it is here."""
-        manifest, _ = read_manifest(self.path)
-        bundle = open_bundle(self.path, "device")
-        tails = [entry.path for entry in manifest.files if entry.side == "cloud"]
-        if any((self.path / name).exists() for name in tails):
-            open_bundle(self.path, "cloud")
-        return bundle
+    def _closed_tails(self, manifest: Manifest) -> str | None:
+        """The cloud's part must be whole, too, if any of it is here: BundleError if it is not.
+
+        A device has no need of it, so it may be closed to this user: then why it cannot be read.
+        """
+        tails = [self.path / entry.path for entry in manifest.files if entry.side == "cloud"]
+        try:
+            if any(map(_is_there, tails)):
+                open_bundle(self.path, "cloud")
+        except PermissionError as error:
+            return f"{error.filename}: {error.strerror}"
+        except BundleError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            return told_apart(error)[0]
+        return None
 
     def _formats(self, manifest: Manifest) -> Iterator[Finding]:
         encodings = {
@@ -137,18 +146,20 @@ class BundleLook:
         for chain in manifest.chains:
             if chain.id not in used or chain.runtime in names or not names:
                 continue
-            text = f"{chain.runtime} is not here, which the plan chose for chain {chain.id!r}: "
+            is_here = chain.runtime in self.trials.installed()
+            what = "does not work" if is_here else "is not"
+            text = f"{chain.runtime} {what} here, which the plan chose for chain {chain.id!r}: "
             text += "another one runs it, and the times of the plan are not those of this device"
-            way_out = (
-                f"pip install '{EXTRAS[chain.runtime]}', or plan with a profile of this device"
-            )
+            install = f"pip install '{EXTRAS[chain.runtime]}'"
+            way_out = "look at the line `runtimes`" if is_here else install
+            way_out += ", or plan with a profile of this device"
             yield warn("bundle.runtime", text, way_out, runtime=chain.runtime, chain=chain.id)
 
     def _segments(self, manifest: Manifest) -> Iterator[Finding]:
         """Each runtime loads what it can; what none of them can run is a failure."""
         count = len({segment.file for chain in manifest.chains for segment in chain.segments})
         uncovered: Uncovered = {
-            (chain, segment.file): "no runtime is installed"
+            (chain, segment.file): "no runtime that works is here"
             for chain in manifest.chains
             for segment in chain.segments
         }
@@ -163,7 +174,44 @@ class BundleLook:
             reasons = {place: _reason(*place, name, found) for place in uncovered}
             uncovered = {place: reason for place, reason in reasons.items() if reason is not None}
         if uncovered:
-            yield _unloaded(manifest, uncovered, count)
+            yield _unloaded(manifest, uncovered, count, self._cover)
+
+    @property
+    def _cover(self) -> str:
+        """The way out where segments run nowhere; never a second wheel of ONNX Runtime."""
+        install = f"pip install '{EXTRAS['onnxruntime']}'"
+        if "onnxruntime" in self.trials.installed():
+            install = "install a newer release of the runtime that is here"
+        return f"{install}, or build the bundle for the runtime that is here"
+
+
+def _is_there(path: Path) -> bool:
+    """PermissionError if this user may not know."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _unread(error: BundleError) -> Finding:
+    text, way_out = told_apart(error)
+    if isinstance(error.__cause__, PermissionError):
+        way_out = _OPEN
+    elif way_out == _BUILD:  # what cannot be read at all: most often a copy that was cut off
+        way_out = _COPY
+    return fail("bundle.files", text, way_out)
+
+
+def _whole(bundle: Bundle, closed_tails: str | None) -> Finding:
+    manifest, fingerprint = bundle.manifest, bundle.fingerprint
+    text = f", {len(manifest.kept)} candidates, fingerprint {fingerprint[:12]}"
+    if closed_tails is None:
+        text = f"{manifest.model_name}: whole, {len(manifest.files)} files{text}"
+        return note("bundle.files", text, fingerprint=fingerprint)
+    text = f"{manifest.model_name}: the device's part is whole{text}; {closed_tails}"
+    text += ": a device does without the tails, a service does not"
+    return warn("bundle.files", text, _OPEN, fingerprint=fingerprint)
 
 
 def _reason(chain: Chain, file: str, name: RuntimeName, found: Loading) -> str | None:
@@ -176,12 +224,11 @@ def _reason(chain: Chain, file: str, name: RuntimeName, found: Loading) -> str |
     return f"{name}: {unfit} (--runtime {name} insists)"
 
 
-def _unloaded(manifest: Manifest, reasons: Uncovered, count: int) -> Finding:
+def _unloaded(manifest: Manifest, reasons: Uncovered, count: int, way_out: str) -> Finding:
     """Some segments run nowhere: an agent goes without their chains, but not without `local`'s."""
     (_, file), reason = next(iter(reasons.items()))
     text = f"{len({file for _, file in reasons})} of {count} segments are run by no runtime here; "
     text += reason if reason.startswith(file) else f"{file}: {reason}"
-    way_out = "pip install 'isthmus[edge]', or build the bundle for the runtime that is here"
     lame = {chain.id for chain, _ in reasons}
     if manifest.cut_of(manifest.local).chain in lame:
         return fail("bundle.segments", text, way_out)

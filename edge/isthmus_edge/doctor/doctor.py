@@ -21,6 +21,9 @@ from isthmus_edge.doctor.storage import Folder, SystemDisk, look_at_storage
 from isthmus_edge.doctor.surroundings import Surroundings
 from isthmus_edge.doctor.warmth import look_at_governor, look_at_temperature, look_at_throttling
 
+# Checks that are there only where something is named, and how to name it.
+_NEEDS = {"bundle": "give BUNDLE", "link": "give --cloud HOST:PORT"}
+
 __all__ = ["DoctorConfig", "checks", "diagnose"]
 
 
@@ -55,8 +58,9 @@ class DoctorConfig:
 def diagnose(
     config: DoctorConfig, progress: Callable[[Check], None] = lambda _: None
 ) -> list[Finding]:
-    """Look at everything that `config` asks for; ConfigError for a check that does not exist."""
-    chosen = chosen_checks(checks(config, Surroundings()), config.only, quick=config.quick)
+    """Look at everything that `config` asks for; ConfigError for a check that is not there."""
+    possible = checks(config, Surroundings())
+    chosen = chosen_checks(possible, config.only, quick=config.quick, needs=_NEEDS)
     return examine(chosen, progress)
 
 

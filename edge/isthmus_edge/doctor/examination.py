@@ -1,11 +1,11 @@
 """Runs checks one after another. A check that breaks is a finding itself, never a traceback."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from isthmus import ConfigError, IsthmusError
-from isthmus_edge.doctor.finding import Finding, fail
+from isthmus_edge.doctor.finding import Finding, fail, told_apart
 
 Look = Callable[[], Iterable[Finding]]
 
@@ -22,14 +22,28 @@ class Check:
     is_long: bool = False
 
 
-def chosen_checks(checks: Sequence[Check], only: Sequence[str], *, quick: bool) -> list[Check]:
-    """Those that are asked for; ConfigError for a name that no check has, with the nearest."""
-    known = [check.id for check in checks]
+def chosen_checks(
+    checks: Sequence[Check],
+    only: Sequence[str],
+    *,
+    quick: bool,
+    needs: Mapping[str, str] | None = None,
+) -> list[Check]:
+    """Those that are asked for; ConfigError for a name that no check has, with the nearest.
+
+    `needs` says of checks that are there only where something is named, how to name it.
+    """
+    needs = needs or {}
+    here = [check.id for check in checks]
     for name in only:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"no check {name!r} here; {hint}there are: {', '.join(known)}")
+        if name in here:
+            continue
+        if name in needs:
+            raise ConfigError(f"the check {name!r} has nothing to look at; {needs[name]}")
+        known = list(dict.fromkeys([*here, *needs]))
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"no check {name!r}; {hint}there are: {', '.join(known)}")
     if only:
         return [check for check in checks if check.id in only]
     return [check for check in checks if not (quick and check.is_long)]
@@ -51,8 +65,8 @@ def _found(check: Check) -> Iterator[Finding]:
     try:
         yield from check.look()
     except IsthmusError as error:
-        text, _, way_out = str(error).rpartition("; ")
-        yield fail(check.id, text or way_out, way_out, error=type(error).__name__)
+        text, way_out = told_apart(error)
+        yield fail(check.id, text, way_out, error=type(error).__name__)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is told as a failure)
         what = str(error).strip() or "no reason given"
         yield fail(

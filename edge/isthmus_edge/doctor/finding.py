@@ -5,10 +5,24 @@ from typing import Literal
 
 import msgspec
 
+from isthmus import IsthmusError
+
 State = Literal["ok", "warn", "fail"]
 Figure = bool | int | float | str | list[str] | None
 
-__all__ = ["Figure", "Finding", "State", "Summary", "fail", "note", "summarise", "warn"]
+_NO_WAY_OUT = "put right what is named there, and look again"
+
+__all__ = [
+    "Figure",
+    "Finding",
+    "State",
+    "Summary",
+    "fail",
+    "note",
+    "summarise",
+    "told_apart",
+    "warn",
+]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +64,12 @@ def warn(name: str, text: str, way_out: str, **figures: Figure) -> Finding:
 def fail(name: str, text: str, way_out: str, **figures: Figure) -> Finding:
     """It does not work."""
     return Finding(id=name, state="fail", text=text, way_out=way_out, figures=figures)
+
+
+def told_apart(error: IsthmusError) -> tuple[str, str]:
+    """What was wrong, and the way out: what the message says behind its last semicolon."""
+    text, _, way_out = str(error).rpartition("; ")
+    return (text, way_out) if text else (way_out, _NO_WAY_OUT)
 
 
 def summarise(findings: Iterable[Finding]) -> Summary:

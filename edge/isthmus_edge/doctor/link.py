@@ -110,7 +110,8 @@ class LinkLook:
             "PROTOCOL": "install the same version of Isthmus on both sides",
         }
         way_out = ways_out.get(error.code, "look at the service's log")
-        return fail("link.service", f"refused: {error}", way_out, reason=error.code)
+        text = f"refused: {error}".removesuffix(f"; {way_out}")
+        return fail("link.service", text, way_out, reason=error.code)
 
     def _unanswered(self, reason: str, road: Road) -> Finding:
         text = f"no Isthmus service answers: {reason}"

@@ -17,19 +17,17 @@ def look_at_memory(around: Surroundings) -> Iterator[Finding]:
     """All of it, what can be had, swap, and the control group's limit."""
     told = memory_figures(around)
     free = available_memory_bytes(around)
-    if free is None or "MemTotal" not in told:
+    if free is None:
         yield note("memory", "this system does not tell its memory")
         return
     limit = memory_limit(around)
-    swap, swap_free = told.get("SwapTotal", 0), told.get("SwapFree", 0)
-    text = f"{free / MIB:,.0f} MiB of {told['MemTotal'] / MIB:,.0f} MiB can be had"
-    text += f", swap {swap_free / MIB:,.0f} of {swap / MIB:,.0f} MiB free" if swap else ", no swap"
+    text = f"{_among_all(free, told)} can be had{_swap(told)}"
     if limit is not None:
         text += f", the control group may take {limit.limit_bytes / MIB:,.0f} MiB"
     figures = {
-        "total_bytes": told["MemTotal"],
+        "total_bytes": told.get("MemTotal"),
         "available_bytes": free,
-        "swap_bytes": swap,
+        "swap_bytes": told.get("SwapTotal"),
         "limit_bytes": None if limit is None else limit.limit_bytes,
     }
     way_out = "end other programs, raise the limit (MemoryMax=, docker --memory) or add swap (zram)"
@@ -40,3 +38,15 @@ def look_at_memory(around: Surroundings) -> Iterator[Finding]:
         yield warn("memory", f"{text}: enough for small heads only", way_out, **figures)
     else:
         yield note("memory", text, **figures)
+
+
+def _among_all(free: int, told: dict[str, int]) -> str:
+    total = f" of {told['MemTotal'] / MIB:,.0f} MiB" if "MemTotal" in told else ""
+    return f"{free / MIB:,.0f} MiB{total}"
+
+
+def _swap(told: dict[str, int]) -> str:
+    if "SwapTotal" not in told:
+        return ""
+    total, free = told["SwapTotal"], told.get("SwapFree", 0)
+    return f", swap {free / MIB:,.0f} of {total / MIB:,.0f} MiB free" if total else ", no swap"

@@ -52,8 +52,12 @@ class RuntimeTrials:
         return [name for name in RUNTIME_NAMES if self._version(name) is not None]
 
     def _version(self, name: RuntimeName) -> str | None:
-        found = (self.version_of(each) for each in _DISTRIBUTIONS[name])
-        return next((version for version in found if version is not None), None)
+        return self.version_of(self._package(name))
+
+    def _package(self, name: RuntimeName) -> str:
+        """What pip calls it, which need not be what Isthmus does."""
+        names = _DISTRIBUTIONS[name]
+        return next((each for each in names if self.version_of(each) is not None), names[0])
 
     def _tried(self, name: RuntimeName) -> Finding:
         try:
@@ -61,7 +65,7 @@ class RuntimeTrials:
         except ChildError as error:
             text = f"{name} {self._version(name)} is installed and does not work: {error}"
             return fail("runtimes", text, self._mend(name), runtime=name)
-        finding = _judged(name, trial)
+        finding = _judged(name, self._package(name), trial)
         if finding.state != "fail":
             assert self.working is not None  # `look` has begun
             self.working.append(name)
@@ -74,10 +78,13 @@ class RuntimeTrials:
                 f"it was built for numpy 1 and here is numpy {numpy}: pip install 'numpy<2', or "
                 f"use its successor: pip install '{EXTRAS['litert']}'"
             )
-        return f"pip install --force-reinstall '{EXTRAS[name]}', or remove it: pip uninstall {name}"
+        package = self._package(name)
+        # The extra would put its own package beside another one of the same module.
+        again = f"'{EXTRAS[name]}'" if package == _DISTRIBUTIONS[name][0] else package
+        return f"pip install --force-reinstall {again}, or remove it: pip uninstall {package}"
 
 
-def _judged(name: RuntimeName, trial: Trial) -> Finding:
+def _judged(name: RuntimeName, package: str, trial: Trial) -> Finding:
     ratio = trial.fp32_ms / trial.int8_ms
     text = (
         f"{name} {trial.version}: imports in {trial.import_ms:.0f} ms; tiny network on one thread "
@@ -92,7 +99,7 @@ def _judged(name: RuntimeName, trial: Trial) -> Finding:
         "agreement": round(trial.agreement, 5),
     }
     if trial.agreement < _LEAST_AGREEMENT:
-        way_out = f"do not use int8 on it; pip install --upgrade '{EXTRAS[name]}'"
+        way_out = f"do not use int8 on it; pip install --upgrade {package}"
         wrong = f"{text}; int8 computes something else (cosine {trial.agreement:.3f})"
         return fail("runtimes", wrong, way_out, **figures)
     if ratio < 1 - _NOISE:

@@ -126,9 +126,12 @@ class TlsLook:
         try:
             context = ssl.create_default_context(cafile=str(self.ca))
         except ssl.SSLError as error:
-            raise ConfigError(f"{self.ca}: no certificates in PEM format in it") from error
+            raise ConfigError(
+                f"{self.ca}: no certificates in PEM format in it; give --tls-ca the file with the "
+                "certificate (BEGIN CERTIFICATE) that signed the service's, and not a key"
+            ) from error
         except OSError as error:
-            raise ConfigError(f"{self.ca}: {error.strerror}; --tls-ca takes a PEM file") from error
+            raise ConfigError(f"{self.ca}: {error.strerror}; {_PEM_WAY_OUT}") from error
         context.set_alpn_protocols(["h2"])
         return context
 
@@ -177,6 +180,7 @@ def _reason(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).replace("_", " ").lower()
 
 
+_PEM_WAY_OUT = "give --tls-ca a PEM file that is there and that this user may read"
 _PLAIN_WAY_OUT = (
     "does the service serve plain text? start it with --tls-cert and --tls-key, or trust the "
     "network and give --insecure in place of --tls-ca"

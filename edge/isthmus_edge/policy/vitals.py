@@ -87,7 +87,7 @@ class PsutilSensors:
         read = getattr(psutil, "sensors_temperatures", None)
         found = {} if read is None else read()
         return [
-            (sensor.current, sensor.high)
+            (sensor.current, _limit_c(sensor.high, sensor.critical))
             for chip, sensors in found.items()
             if any(part in chip.lower() for part in _PROCESSORS)
             for sensor in sensors
@@ -100,6 +100,16 @@ class PsutilSensors:
         if battery is None or battery.power_plugged:
             return None
         return float(battery.percent) / 100
+
+
+def _limit_c(high_c: float | None, critical_c: float | None) -> float | None:
+    """Where a processor slows itself down, of what psutil has of its hardware monitor.
+
+    `high` (temp*_max) is no such limit: it is the fan's on Intel, and a fixed 70 degrees on AMD.
+    Where there is no `critical` (temp*_crit), psutil writes `high` there.
+    """
+    is_copied = critical_c == high_c and (critical_c or 0.0) < LIMIT_C
+    return None if is_copied else critical_c
 
 
 def read_vitals(sensors: Sensors | None = None) -> Vitals:

@@ -19,7 +19,7 @@ from isthmus_edge.profiling.kit import read_kit
 from isthmus_edge.profiling.session import Measured
 from isthmus_edge.profiling.subjects import subjects_of
 from isthmus_edge.profiling.trials import Trial
-from isthmus_edge.runtimes import Runtimes
+from isthmus_edge.runtimes import RuntimeName, Runtimes
 
 __all__ = ["main"]
 
@@ -28,21 +28,24 @@ def main(arguments: Sequence[str]) -> int:
     """Load and run it on every item; the trial goes to stdout."""
     folder, network, runtime, threads = arguments
     try:
-        trial = _tried(Path(folder), f"{network} on {runtime}", int(threads))
+        runtimes = Runtimes(msgspec.convert(runtime, RuntimeName))
+        trial = _tried(Path(folder), network, runtimes, int(threads))
     except IsthmusError as error:
         trial = Trial(problem=str(error))
     sys.stdout.write(msgspec.json.encode(trial).decode())
     return 0
 
 
-def _tried(folder: Path, name: str, threads: int) -> Trial:
+def _tried(folder: Path, name: str, runtimes: Runtimes, threads: int) -> Trial:
     kit = read_kit(folder)  # its sums were checked by whoever started this
     items = kit.items()
-    (subject,) = (s for s in subjects_of(kit, Runtimes().usable) if s.name == name)
+    subjects = subjects_of(kit, runtimes.installed)
+    (subject,) = (each for each in subjects if each.network.name == name)
+    runtime = subject.runtime.ready()
     wanted = kit.answers(subject.network)
     _, whole = next(subject.parts(kit))
     growth = MemoryGrowth()
-    network = Measured(subject.runtime, whole, threads)
+    network = Measured(runtime, whole, threads)
     for item in items:
         network.run(item)
     memory_bytes = growth.bytes_now()  # from here on, what is compared takes memory, too

@@ -11,14 +11,16 @@ import psutil
 
 from isthmus import describe_machine
 from isthmus.profiles import Conditions
-from isthmus_edge.runtimes import Runtime
+from isthmus_edge.runtimes import FoundRuntime
 
 __all__ = ["conditions_now", "processor_temperature_c"]
 
 _SENSORS = ("cpu_thermal", "cpu-thermal", "soc_thermal", "coretemp", "k10temp", "zenpower")
 
 
-def conditions_now(threads: int, runtimes: Sequence[Runtime], root: Path = Path("/")) -> Conditions:
+def conditions_now(
+    threads: int, runtimes: Sequence[FoundRuntime], root: Path = Path("/")
+) -> Conditions:
     """What a profile says of its device; no host name, no path. `root` holds /proc and /sys."""
     return Conditions(
         device=_text(root / "proc/device-tree/model") or describe_machine(),
@@ -26,7 +28,7 @@ def conditions_now(threads: int, runtimes: Sequence[Runtime], root: Path = Path(
         system=platform.platform(),
         python=platform.python_version(),
         numpy=np.__version__,
-        runtimes={runtime.name: runtime.version for runtime in runtimes},
+        runtimes={each.name: each.version for each in runtimes if each.version is not None},
         isthmus=version("isthmus"),
         threads=threads,
         clock="thread CPU time" if threads == 1 else "wall time",

@@ -23,7 +23,7 @@ from isthmus_edge.profiling.rounds import clock_of, run_rounds, spread_of
 from isthmus_edge.profiling.session import Feed, Measured
 from isthmus_edge.profiling.subjects import Subject, refusals_of, subjects_of
 from isthmus_edge.profiling.trials import try_alone
-from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes
+from isthmus_edge.runtimes import FoundRuntime, GraphFiles, Runtimes
 
 Part = tuple[Subject, str, GraphFiles]  # a network or a prefix, and its key
 
@@ -51,7 +51,7 @@ def profile_kit(
     """
     config = config or ProfilingConfig()
     kit = open_kit(folder)
-    runtimes = Runtimes(config.runtime).usable
+    runtimes = Runtimes(config.runtime).installed
     conditions = conditions_now(config.threads, runtimes)
     keeper = Keeper(partial, key_of(kit.sha256, conditions))
     for network in kit.kit.networks:
@@ -68,7 +68,7 @@ class _Run:
 
     kit: OpenKit
     items: tuple[Feed, ...]
-    runtimes: tuple[Runtime, ...]
+    runtimes: tuple[FoundRuntime, ...]
     config: ProfilingConfig
     progress: Progress
     keeper: Keeper
@@ -149,7 +149,7 @@ class _Run:
     def _opened(self, parts: Iterable[Part]) -> Iterator[tuple[str, Measured]]:
         for subject, key, files in parts:
             try:
-                network = Measured(subject.runtime, files, self.config.threads)
+                network = Measured(subject.runtime.ready(), files, self.config.threads)
                 network.run(self.items[0])
             except ModelError as error:
                 self.notes.append(f"{key} was not measured: {error}")

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from isthmus.profiles import KitGraph, KitNetwork
 from isthmus_edge.profiling.kit import OpenKit
-from isthmus_edge.runtimes import GraphFiles, Runtime
+from isthmus_edge.runtimes import FoundRuntime, GraphFiles
 
 __all__ = ["Subject", "refusals_of", "subjects_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One network on one runtime."""
+    """One network on one runtime, which is not imported for it: its import may crash."""
 
     network: KitNetwork
-    runtime: Runtime
+    runtime: FoundRuntime
 
     @property
     def name(self) -> str:
@@ -27,7 +27,7 @@ class Subject:
         graphs: list[KitGraph] = [self.network, *self.network.prefixes]
         for part in graphs:
             files = _files(kit, part)
-            if self.runtime.refusal(files) is None:
+            if files.refused_by(self.runtime.name) is None:
                 yield self.key(part), files
 
     def key(self, part: KitGraph) -> str:
@@ -35,19 +35,19 @@ class Subject:
         return f"{part.file} on {self.runtime.name}"
 
 
-def subjects_of(kit: OpenKit, runtimes: Sequence[Runtime]) -> Iterator[Subject]:
+def subjects_of(kit: OpenKit, runtimes: Sequence[FoundRuntime]) -> Iterator[Subject]:
     """Every network on every runtime that takes it."""
     for network in kit.kit.networks:
         for runtime in runtimes:
-            if runtime.refusal(_files(kit, network)) is None:
+            if _files(kit, network).refused_by(runtime.name) is None:
                 yield Subject(network, runtime)
 
 
-def refusals_of(kit: OpenKit, runtimes: Sequence[Runtime]) -> Iterator[str]:
+def refusals_of(kit: OpenKit, runtimes: Sequence[FoundRuntime]) -> Iterator[str]:
     """Which networks some runtimes do not take, and why, in words."""
     for network in kit.kit.networks:
         for runtime in runtimes:
-            reason = runtime.refusal(_files(kit, network))
+            reason = _files(kit, network).refused_by(runtime.name)
             if reason is not None:
                 yield f"{network.name} on {runtime.name} was not measured: {reason}"
 

@@ -2,7 +2,7 @@
 
 "auto" takes for each segment the first that can run it: the chain's own, then the others, but none
 that the plan found unfit. An explicit choice runs all of what it can and nothing else runs: what it
-cannot run is refused.
+cannot run is refused. What is not needed is not imported.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,67 +31,96 @@ class Runtimes:
     found: Sequence[FoundRuntime] = field(default_factory=found_runtimes)
 
     def __post_init__(self) -> None:
-        if not self.usable:
-            problems = "; ".join(
-                found.problem
-                for found in self.found
-                if found.problem is not None and self.choice in {"auto", found.name}
-            )
-            what = "no runtime for heads" if self.choice == "auto" else f"runtime {self.choice!r}"
-            raise ConfigError(f"{what}: {problems}")
+        if not self.installed:
+            raise self._nothing()
+
+    @property
+    def installed(self) -> tuple[FoundRuntime, ...]:
+        """Those that may be used, in the order of preference; none is imported for it."""
+        return tuple(each for each in self._allowed if each.version is not None)
 
     @property
     def usable(self) -> tuple[Runtime, ...]:
-        """Those that may be used, in the order of preference."""
+        """Those of them that work, all imported; ConfigError if none does."""
+        usable = tuple(each.runtime for each in self.installed if each.runtime is not None)
+        if not usable:
+            raise self._nothing()
+        return usable
+
+    def names(self, folder: Path, chain: Chain, segment: Segment) -> tuple[RuntimeName, ...]:
+        """Whom `of` may give if all that is installed works; none is imported for it."""
+        files = GraphFiles.of(folder, segment)
         return tuple(
-            found.runtime
-            for found in self.found
-            if found.runtime is not None and self.choice in {"auto", found.name}
+            found.name
+            for found in self._preferred(chain.runtime)
+            if self._problem(found, files, chain) is None
         )
 
-    def of(self, folder: Path, chain: Chain, segment: Segment) -> tuple[Runtime, ...]:
+    def of(self, folder: Path, chain: Chain, segment: Segment) -> Iterator[Runtime]:
         """Those for a segment of a chain, the preferred first; ModelError says why there is none.
 
-        An older version may fail to load a file that has the right form: then the next one's turn
-        comes.
+        Each is imported when its turn comes. An older version may fail to load a file that has the
+        right form: then the next one is asked for.
         """
         files = GraphFiles.of(folder, segment)
-        problems = [(r, self._problem(r, files, chain)) for r in self._preferred(chain.runtime)]
-        able = tuple(runtime for runtime, problem in problems if problem is None)
-        if able:
-            return able
-        reasons = "; ".join(f"{runtime.name}: {problem}" for runtime, problem in problems)
-        unfit = [runtime.name for runtime, problem in problems if problem == _UNFIT]
-        way_out = self._way_out(chain, unfit)
-        raise ModelError(f"chain {chain.id!r} cannot run here ({reasons}); {way_out}")
+        reasons: list[str] = []
+        unfit: list[RuntimeName] = []
+        preferred = self._preferred(chain.runtime)
+        for found in preferred:
+            problem = self._problem(found, files, chain)
+            reason = found.problem if problem is None else f"{found.name}: {problem}"
+            if reason is None:
+                yield found.ready()
+                continue
+            reasons.append(reason)
+            if problem == _UNFIT:
+                unfit.append(found.name)
+        if len(reasons) == len(preferred):
+            way_out = self._way_out(chain, unfit)
+            raise ModelError(
+                f"chain {chain.id!r} cannot run here ({'; '.join(reasons)}); {way_out}"
+            )
 
     def refusal(self, folder: Path, chain: Chain) -> str | None:
         """Why a chain cannot run here; None where it can."""
         try:
             for segment in chain.segments:
-                self.of(folder, chain, segment)
+                next(self.of(folder, chain, segment))
         except ModelError as error:
             return str(error)
         return None
 
     def departure(self, folder: Path, chain: Chain) -> str | None:
         """What people should know of a chain that runs here otherwise than the plan has it."""
-        names = tuple(dict.fromkeys(self.of(folder, chain, s)[0].name for s in chain.segments))
+        firsts = (next(self.of(folder, chain, segment)) for segment in chain.segments)
+        names = tuple(dict.fromkeys(runtime.name for runtime in firsts))
         runs = " and ".join(names)
         if any(name in chain.unfit for name in names):
             return f"chain {chain.id!r}: {runs} runs it, as was asked for, although {_UNFIT}"
-        if self.choice != "auto" or any(each.name == chain.runtime for each in self.usable):
+        if self.choice != "auto" or chain.runtime in names:
             return None
         problems = (each.problem for each in self.found if each.name == chain.runtime)
-        problem = next(problems, None) or f"pip install '{EXTRAS[chain.runtime]}'"
+        problem = next(problems, f"pip install '{EXTRAS[chain.runtime]}'")
+        if problem is None:
+            return None
         return (
             f"chain {chain.id!r}: the plan's {chain.runtime} is not here, {runs} runs it: the "
             f"times of the plan are not those of this device ({problem})"
         )
 
-    def _problem(self, runtime: Runtime, files: GraphFiles, chain: Chain) -> str | None:
-        problem = runtime.refusal(files)
-        if self.choice != "auto" or runtime.name not in chain.unfit:
+    @property
+    def _allowed(self) -> Sequence[FoundRuntime]:
+        return [each for each in self.found if self.choice in {"auto", each.name}]
+
+    def _nothing(self) -> ConfigError:
+        problems = "; ".join(each.problem for each in self._allowed if each.problem is not None)
+        what = "no runtime for heads" if self.choice == "auto" else f"runtime {self.choice!r}"
+        return ConfigError(f"{what}: {problems}")
+
+    def _problem(self, found: FoundRuntime, files: GraphFiles, chain: Chain) -> str | None:
+        """What is against it, as far as that can be said without importing it."""
+        problem = files.refused_by(found.name)
+        if self.choice != "auto" or found.name not in chain.unfit:
             return problem
         return _UNFIT if problem is None else f"{problem}, and {_UNFIT}"
 
@@ -105,8 +134,8 @@ class Runtimes:
             f"'{EXTRAS[chain.runtime]}'), or insist (--runtime {unfit[0]})"
         )
 
-    def _preferred(self, first: RuntimeName) -> Sequence[Runtime]:
-        return sorted(self.usable, key=lambda runtime: runtime.name != first)
+    def _preferred(self, first: RuntimeName) -> Sequence[FoundRuntime]:
+        return sorted(self.installed, key=lambda found: found.name != first)
 
 
 def refusals(manifest: Manifest, folder: Path, runtimes: Runtimes) -> dict[str, str]:

@@ -62,6 +62,12 @@ class GraphFiles:
         """Those of a segment of a bundle in `folder`."""
         return cls(folder, segment.file, segment.tflite, segment.inputs, segment.outputs)
 
+    def refused_by(self, runtime: RuntimeName) -> str | None:
+        """Why a runtime cannot take it, as far as that can be said without loading it."""
+        if runtime == "onnxruntime" or self.tflite is not None:
+            return None
+        return f"{self.onnx} has no TFLite form"
+
 
 class Graph(Protocol):
     """A graph that is loaded. One thread runs it at a time."""

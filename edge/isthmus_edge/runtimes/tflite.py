@@ -35,7 +35,7 @@ class TfliteRuntime:
 
     def refusal(self, files: GraphFiles) -> str | None:
         """A graph whose operators TFLite does not cover stays ONNX."""
-        return None if files.tflite is not None else f"{files.onnx} has no TFLite form"
+        return files.refused_by(self.name)
 
     def load(self, files: GraphFiles, threads: int) -> Graph:
         """An interpreter of its own over the mapped file; ModelError if it is no model for it."""

@@ -174,8 +174,8 @@ class Service:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(model.infer(item, work.parameters, until_s))
-                    for item in work.items
+                    group.create_task(_one_of(work, index, model, until_s))
+                    for index in range(len(work.items))
                 ]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
@@ -201,6 +201,16 @@ class Service:
                 return model
         wanted = f"{quoted(name)} version {version[:16]}" if version else quoted(name)
         raise RefusalError("NOT_FOUND", f"Request for unknown model: {wanted} is not found")
+
+
+async def _one_of(work: Work, index: int, model: Model, until_s: float | None) -> Reply:
+    """The answer to one item of several; what it is refused for is told with its number."""
+    try:
+        return await model.infer(work.items[index], work.parameters, until_s)
+    except IsthmusError as error:
+        refusal = refusal_of(error)
+        where = f"item {index} (of {len(work.items)}, counted from 0)"
+        raise RefusalError(refusal.status, f"{where}: {refusal}") from error
 
 
 _NO_LOADING = (

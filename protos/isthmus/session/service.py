@@ -267,8 +267,8 @@ class ServiceSession:
             ours = self._terms.bundle_fingerprint[:SHORT]
             theirs = hello.bundle_fingerprint[:SHORT] or "none"
             text = (
-                f"the device holds bundle {theirs}, this service {ours}: their weights differ; "
-                "copy the same bundle to both sides"
+                f"the device holds bundle {theirs}, this service another bundle, {ours}: model, "
+                "plan or weights differ; copy the same bundle to both sides"
             )
             self.close()
             return [Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, text))]

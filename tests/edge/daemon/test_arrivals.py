@@ -69,3 +69,16 @@ def test_a_file_that_is_gone_again_is_forgotten() -> None:
     arrivals.gone(FILE)
     arrivals.renamed(FILE, 10)
     assert arrivals.looked(FILE, WHOLE, 10), "put there again, it is another one"
+
+
+def test_a_version_whose_answer_is_lost_is_taken_again_unless_it_has_changed() -> None:
+    arrivals = Arrivals(settle_s=1)
+    arrivals.renamed(FILE, 0)
+    assert arrivals.looked(FILE, HALF, 0)
+    arrivals.again(FILE, HALF)
+    assert arrivals.looked(FILE, HALF, 0)
+    arrivals.again(FILE, HALF)
+    assert not arrivals.looked(FILE, WHOLE, 5), "somebody writes to it"
+    assert arrivals.looked(FILE, WHOLE, 6)
+    arrivals.again(FILE, HALF)
+    assert arrivals.pending == [], "that version is gone"

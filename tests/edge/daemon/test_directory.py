@@ -1,7 +1,10 @@
 """A watched folder: what is given, when, and what becomes of the files."""
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +45,11 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def source_of(teller: Teller, folder: Path, **settings: Any) -> DirectorySource:
+def source_of(
+    teller: Teller, folder: Path, clock: Callable[[], float] = time.monotonic, **settings: Any
+) -> DirectorySource:
     section = DirectorySection(path=folder, settle_s=SETTLE_S, **settings)
-    return DirectorySource("tray", section, teller.note, teller)
+    return DirectorySource("tray", section, teller.note, teller, clock)
 
 
 def items_of(source: DirectorySource) -> Iterator[Item]:
@@ -120,6 +125,79 @@ def test_a_file_without_an_answer_that_was_written_down_stays(folder: Path, fate
     (folder / "a.png").write_bytes(b"x")
     settle(source, folder / "a.png", fate)
     assert (folder / "a.png").exists()
+
+
+def test_a_file_whose_answer_was_not_written_is_given_again(folder: Path) -> None:
+    now_s, teller = [0.0], Teller()
+    source = source_of(teller, folder, lambda: now_s[0], when_done="delete")
+    in_time = threading.Timer(PATIENCE_S, source.stop)
+    in_time.start()
+    items = items_of(source)
+    for name in ("a.png", "b.png", "c.png"):
+        put(folder / name, b"x")
+        teller.tell(("renamed", folder / name))
+    for item in list(islice(items, 3)):
+        item.settled("unwritten")
+    now_s[0] = 1.0
+    again = next(items)
+    assert again.name == "a.png", "one, to see whether it helps"
+    again.settled("answered")
+    rest = list(islice(items, 2))
+    assert [item.name for item in rest] == ["b.png", "c.png"]
+    for item in rest:
+        item.settled("answered")
+    assert list(folder.iterdir()) == []
+    source.stop()
+    assert list(items) == []
+    in_time.cancel()
+
+
+def test_a_file_whose_answer_was_not_written_waits_for_its_pause(folder: Path) -> None:
+    now_s, teller = [0.0], Teller()
+    source = source_of(teller, folder, lambda: now_s[0], when_done="delete")
+    items = items_of(source)
+    put(folder / "a.png", b"x")
+    teller.tell(("renamed", folder / "a.png"))
+    next(items).settled("unwritten")
+    now_s[0] = 0.9
+    teller.tell(("", folder))
+    source.stop()
+    assert list(items) == []
+    assert (folder / "a.png").exists()
+
+
+def test_what_is_no_regular_file_is_told_once_and_the_next_picture_given(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Nobody writes into the FIFO: whoever opened it to read would wait for ever."""
+    teller = Teller()
+    os.mkfifo(folder / "b.png")
+    failed = tmp_path / "failed"
+    source = source_of(teller, folder, existing=True, failed=failed)
+    (folder / "a.png").mkdir()
+    (folder / "z.png").symlink_to("/dev/zero")
+    put(folder / "c.png", b"x")
+    in_time = threading.Timer(PATIENCE_S, source.stop)
+    in_time.start()
+    items = items_of(source)
+    assert next(items).name == "c.png"
+    for happening in ("modified", "opened", "closed"):
+        teller.tell((happening, folder / "b.png"))
+    put(folder / "d.png", b"x")
+    teller.tell(("renamed", folder / "d.png"))
+    assert next(items).name == "d.png"
+    in_time.cancel()
+    for name in ("a.png", "z.png"):
+        teller.tell(("closed", folder / name))
+    source.stop()
+    assert list(items) == []
+    assert {(event, fields["file"]) for event, fields in teller.told} == {
+        ("file_ignored", str(folder / name)) for name in ("a.png", "b.png", "z.png")
+    }
+    assert len(teller.told) == 3, "once each"
+    reasons = {fields["reason"] for _, fields in teller.told}
+    assert "it is a FIFO (named pipe) and no regular file" in reasons
+    assert not failed.exists()
 
 
 def test_a_file_that_cannot_be_moved_is_told(folder: Path, tmp_path: Path) -> None:

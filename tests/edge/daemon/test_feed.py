@@ -1,5 +1,6 @@
 """A source at work: losses, pictures that are none, agents that are replaced."""
 
+import errno
 import json
 import os
 import queue
@@ -75,8 +76,11 @@ class ListSink:
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
+        self.room = 1_000_000
 
     def write(self, line: bytes) -> None:
+        if len(self.lines) == self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.lines.append(json.loads(line))
 
     def close(self) -> None:
@@ -209,6 +213,18 @@ def test_a_picture_that_is_none_is_told_counted_and_the_next_one_answered() -> N
     status = house.feed.status()
     assert (status.unreadable, status.answered, status.errors) == (1, 1, 0)
     assert "frame_failed" in house.told
+
+
+def test_an_answer_that_no_output_takes_is_not_counted_as_one() -> None:
+    fates: list[Fate] = []
+    torn = Item("torn", PictureError("torn.jpg: cannot be decoded"), settled=fates.append)
+    house = House(Script(picture("a", fates), torn, picture("b", fates)), FakeAgent())
+    house.sink.room = 0
+    house.run()
+    assert fates == ["unwritten"] * 3
+    status = house.feed.status()
+    assert (status.state, status.taken, status.unwritten) == ("ended", 3, 3)
+    assert (status.answered, status.unreadable, status.errors) == (0, 0, 0)
 
 
 def test_a_frame_that_ends_in_an_error_is_reported() -> None:

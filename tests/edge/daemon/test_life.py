@@ -17,13 +17,14 @@ from tests.edge.daemon.files import (
     FROM_STDIN,
     open_agent,
     own_stdin,
+    put_picture,
     tell,
     until_soon,
     write_config,
 )
 
-from isthmus import ConfigError
-from isthmus_edge.daemon import Daemon, Status, ask_status, daemon, read_config
+from isthmus import ConfigError, PictureError
+from isthmus_edge.daemon import Daemon, Status, ask_status, daemon, parts, read_config
 from isthmus_edge.daemon.parts import Parts, close_parts, open_parts
 from isthmus_edge.daemon.serving import Serving
 
@@ -65,12 +66,17 @@ async def test_the_second_signal_ends_it_at_once_and_leaves_no_socket(
 
     monkeypatch.setattr(os, "_exit", end)
     config = write_config(tmp_path, tiny_bundle, ENDPOINT)
-    running = Daemon(config)
+    now_s = [100.0]
+    running = Daemon(config, clock=lambda: now_s[0])
     life = asyncio.create_task(running.run())
     await until_soon(lambda: running.state == "running", "it runs")
     assert (tmp_path / "control.sock").exists()
     assert (tmp_path / "oip.sock").exists()
     running.told_to_stop(signal.SIGTERM)
+    now_s[0] += 0.4
+    running.told_to_stop(signal.SIGTERM)  # as `timeout` tells a child and its group
+    now_s[0] += 0.2
+    assert statuses == []
     with pytest.raises(Ended):
         running.told_to_stop(signal.SIGTERM)
     assert statuses == [143]
@@ -181,6 +187,32 @@ async def test_a_reload_that_breaks_is_refused_and_the_daemon_goes_on(
     assert running.state == "running"
     running.told_to_stop(signal.SIGTERM)
     assert await life == 0
+
+
+async def test_a_source_that_hangs_is_not_blamed_on_the_output(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network file system whose server is gone."""
+    monkeypatch.setattr(parts, "LAST_S", 0.01)
+    config = read_config(write_config(tmp_path, tiny_bundle, "drain_s = 0.01"))
+    opened = await open_parts(config, open_agent, tell)
+    is_in, may_go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> NoReturn:
+        is_in.set()
+        may_go_on.wait(PATIENCE_S)
+        raise PictureError("gone")
+
+    monkeypatch.setattr(opened.serving, "submit", hang)
+    opened.feeds["directory"].start()
+    await until_soon(lambda: opened.feeds["directory"].status().state == "running", "it watches")
+    put_picture(tmp_path / "in", "a.png")
+    await until_soon(is_in.is_set, "it is handed in")
+    told: list[tuple[str, object]] = []
+    await close_parts(opened, lambda event, *_, **more: told.append((event, more.get("sources"))))
+    assert told == [("source_hangs", ["directory"]), ("agent_closed", None)]
+    may_go_on.set()
+    assert opened.feeds["directory"].join(PATIENCE_S)
 
 
 async def test_sources_need_a_model_that_takes_a_picture(wide_bundle: Path, tmp_path: Path) -> None:

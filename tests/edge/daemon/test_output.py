@@ -86,6 +86,7 @@ def test_closing_waits_for_the_lines_that_were_promised() -> None:
     output = Output([sink], Told())
     assert output.reserve()
     assert not output.close(0.0)
+    assert output.owes_nothing, "what it waits for has not come"
     assert not output.reserve(), "nobody new"
     output.put(lambda: LINE, lambda _: None)
     assert output.close(30)

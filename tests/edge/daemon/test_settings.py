@@ -75,10 +75,12 @@ def test_every_setting_of_an_agent_is_a_key(tmp_path: Path, name: str) -> None:
         ("threads = 2", "rate_control = 1", ("rate_control", "true or false")),
         ("threads = 2", "objective = 'glory'", ("'glory'", "'latency' or 'throughput'")),
         ("threads = 2", "cloud = 'nowhere'", ("line 3", "'nowhere'", "HOST:PORT")),
-        ('bundle = "x.bundle"', "", ("[agent]", "bundle", "missing")),
+        ('bundle = "x.bundle"', "", ("line 1, [agent]", "bundle", "missing")),
         ('bundle = "x.bundle"', "bundle = 3", ("line 2", "bundle", "a path in quotes")),
-        ('kind = "camera"', "", ("[[source]]", "kind is missing", "'stdin'")),
+        ('kind = "camera"', "", ("line 9, [[source]]", "kind is missing", "'stdin'")),
         ('kind = "camera"', "kind = 'cam'", ("line 10", "'cam'", "'camera'")),
+        ('path = "in"', "", ("line 5, [[source]]", "path is missing")),
+        ('device = "/dev/video0"', "", ("line 9, [[source]]", "device is missing")),
         ('path = "in"', 'path = "in"\nwhen_done = "move"', ("line 8", "when_done", "done")),
         ('path = "in"', 'path = "in"\nfailed = "in"', ("failed", "is watched")),
         ('path = "in"', 'path = "in"\nsettle_s = 0', ("line 8", "settle_s", "above 0")),
@@ -145,6 +147,19 @@ def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_daemon_that_nobody_could_ask_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\[endpoint\].*\[\[source\]\]"):
         parse_config('[agent]\nbundle = "x"\n', tmp_path / "edge.toml")
+
+
+def test_a_bundle_that_is_not_there_is_named_with_its_line(tmp_path: Path) -> None:
+    path, bundle = tmp_path / "edge.toml", tmp_path / "x.bundle"
+    path.write_text(TEXT, encoding="utf-8")
+    words = r"edge\.toml, line 2, \[agent\]: bundle = '/.*x\.bundle': no bundle here"
+    with pytest.raises(ConfigError, match=words):
+        read_config(path)
+    bundle.mkdir()
+    with pytest.raises(ConfigError, match=words):
+        read_config(path)
+    (bundle / "bundle.json").touch()
+    assert read_config(path).agent.bundle == bundle
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:

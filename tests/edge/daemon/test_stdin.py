@@ -2,6 +2,7 @@
 
 import base64
 import os
+import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -116,6 +117,38 @@ def test_the_rest_of_a_line_that_is_too_long_is_nobody_s_line(
     items.close()
     rest = [item for item in StdinSource(StdinSection(), lines).items() if item is not None]
     assert [item.picture for item in rest] == [Path("a.png")]
+
+
+def test_a_long_line_that_comes_in_pieces_is_copied_a_few_times_and_not_once_a_piece(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted is the memory that is asked for between one read and the next."""
+    monkeypatch.setattr(stdin_lines, "CHUNK_BYTES", 512)
+    reading, writing = pipe
+    long = b"x" * 60_000
+    os.write(writing, long + b"\na.png\n")
+    os.close(writing)
+    asked_bytes, before_bytes = 0, 0
+    read = os.read
+
+    def counted(descriptor: int, most: int) -> bytes:
+        nonlocal asked_bytes, before_bytes
+        asked_bytes += tracemalloc.get_traced_memory()[1] - before_bytes
+        tracemalloc.reset_peak()
+        before_bytes = tracemalloc.get_traced_memory()[0]
+        return read(descriptor, most)
+
+    monkeypatch.setattr(os, "read", counted)
+    woken, wake = os.pipe()
+    tracemalloc.start()
+    try:
+        lines = [line for _, line in StdinLines(reading).until(woken)]
+    finally:
+        tracemalloc.stop()
+        os.close(woken)
+        os.close(wake)
+    assert lines[:2] == [long, b"a.png"]
+    assert asked_bytes < 8 * len(long)
 
 
 def test_it_can_be_stopped_while_it_waits_for_a_line(pipe: tuple[int, int]) -> None:

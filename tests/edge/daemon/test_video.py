@@ -1,5 +1,6 @@
 """Videos and cameras: a file loses no frame, a camera gives its newest."""
 
+import os
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -54,18 +55,27 @@ def test_a_film_may_be_thinned_out(film: Path) -> None:
     assert [item.name for item in items if item] == ["film.avi#0", "film.avi#3", "film.avi#6"]
 
 
-@pytest.mark.parametrize("content", [None, b"no film at all"], ids=["missing", "damaged"])
-def test_a_film_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "film.avi"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(SourceLostError, match=r"film\.avi: cannot be read"):
-        list(open_video(VideoSection(path=path), "film").items())
+def test_a_film_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceLostError, match=r"film\.avi: cannot be read \(No such file"):
+        list(open_video(VideoSection(path=tmp_path / "film.avi"), "film").items())
+
+
+def test_a_film_that_is_damaged_is_called_so_and_not_missing(film: Path) -> None:
+    film.write_bytes(film.read_bytes()[:40])
+    with pytest.raises(SourceLostError, match=r"film\.avi.*damaged, incomplete or no") as caught:
+        list(open_video(VideoSection(path=film), "film").items())
+    assert "see that it is there" not in str(caught.value)
+
+
+def test_a_film_that_is_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "film.avi")
+    with pytest.raises(SourceLostError, match=r"film\.avi: cannot be read \(it is a FIFO"):
+        list(open_video(VideoSection(path=tmp_path / "film.avi"), "film").items())
 
 
 def test_a_camera_that_is_not_there_is_named() -> None:
     source = open_camera(CameraSection(device="/dev/no-such-camera"), "camera")
-    with pytest.raises(SourceLostError, match="/dev/no-such-camera: cannot be read"):
+    with pytest.raises(SourceLostError, match=r"/dev/no-such-camera: cannot be read .*see that"):
         next(source.items())
 
 

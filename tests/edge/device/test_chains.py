@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests.edge.found import found
 from tests.reference import Reference
 from tests.widebundle import ORDERS, wide_items
 
 from isthmus import Bundle, Candidate, Cut, Manifest, ModelError, open_bundle
 from isthmus_edge import Chains
-from isthmus_edge.runtimes import FoundRuntime, Graph, GraphFiles, Runtime, Runtimes
+from isthmus_edge.runtimes import Graph, GraphFiles, Runtime, Runtimes
 from isthmus_edge.runtimes.onnx_runtime import OnnxRuntime
 
 INPUTS = {"picture", "gain"}
@@ -34,7 +35,7 @@ def reference(wide_bundle: Path) -> Reference:
 
 
 def only(runtime: Runtime) -> Runtimes:
-    return Runtimes(found=(FoundRuntime(runtime.name, runtime, None),))
+    return Runtimes(found=(found(runtime),))
 
 
 def cut_of(bundle: Bundle, name: str) -> Cut:

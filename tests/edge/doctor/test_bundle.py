@@ -1,5 +1,7 @@
 """What the doctor says of bundles: whole ones, half ones, and those that do not fit."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ from isthmus import (
     sha256_of,
 )
 from isthmus.bundle import read_manifest
+from isthmus.manifest import FORMAT_VERSION
 from isthmus_edge.doctor.bundle import BundleLook, try_format
 from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.memory import MIB
@@ -31,6 +34,7 @@ from isthmus_edge.runtimes import Runtime, found_runtimes
 
 SEGMENTS = ("device/segment-0.onnx", "device/segment-1.onnx")
 RUNTIMES = [found.runtime for found in found_runtimes() if found.runtime is not None]
+OF_RUNTIMES = ("bundle.runtime", "bundle.segments")
 BOTH = {"onnxruntime": "1.31.1", "ai-edge-litert": "2.3.0"}
 
 
@@ -107,6 +111,68 @@ def test_a_device_needs_no_tails(look: Look, tiny_bundle: Path, tmp_path: Path) 
 def test_no_bundle_at_all_is_found(look: Look, tmp_path: Path) -> None:
     (finding,) = look(tmp_path / "none.bundle")
     assert_bad(finding, "fail", "no bundle here")
+
+
+def test_a_bundle_of_another_format_is_not_to_be_copied_again(
+    look: Look, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "old.bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    manifest = bundle / "bundle.json"
+    data = manifest.read_bytes()
+    now = f'"format_version": {FORMAT_VERSION}'.encode()
+    assert now in data
+    manifest.write_bytes(data.replace(now, b'"format_version": 1'))
+    (finding,) = look(bundle)
+    assert_bad(finding, "fail", "bundle format 1")
+    mend = "build the bundle again, or install the version that made it"
+    assert finding.way_out == mend
+    assert mend not in finding.text
+
+
+@pytest.mark.parametrize("file", ["bundle.json", SEGMENTS[0]])
+def test_a_bundle_that_is_cut_off_is_to_be_copied_again(
+    look: Look, tiny_bundle: Path, tmp_path: Path, file: str
+) -> None:
+    bundle = tmp_path / "half.bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / file).write_bytes((bundle / file).read_bytes()[:100])
+    (finding,) = look(bundle)
+    assert str(finding.way_out).startswith("copy the bundle again")
+    assert "again" not in finding.text
+
+
+def close(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As for a user who may not enter `folder`; a mode would not keep out the superuser."""
+    stat = Path.stat
+
+    def closed(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if folder in path.parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", closed)
+
+
+def test_tails_that_are_closed_to_this_user_are_told_and_do_not_fail_a_device(
+    look: Look, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(monkeypatch, tiny_bundle / "cloud")
+    found = look(tiny_bundle)
+    assert_bad(found[0], "warn", "cloud", "Permission denied", "a device does without")
+    assert "let this user read" in str(found[0].way_out)
+    assert found[0].figures["fingerprint"]
+    assert {finding.state for finding in found[1:]} == {"ok"}
+
+
+@pytest.mark.parametrize("folder", ["device", "."])
+def test_a_bundle_that_is_closed_to_this_user_is_not_to_be_copied_again(
+    look: Look, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    close(monkeypatch, tiny_bundle / folder)
+    (finding,) = look(tiny_bundle)
+    assert_bad(finding, "fail", "Permission denied")
+    assert str(finding.way_out).startswith("let this user read")
 
 
 def test_a_picture_format_that_is_not_built_in_is_found(look: Look, tiny_bundle: Path) -> None:
@@ -209,6 +275,23 @@ def test_a_plan_for_a_runtime_that_is_not_here_is_a_warning(
     assert "bundle.runtime" not in states(look(there, is_quick=is_quick))
 
 
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxruntime-gpu"])
+def test_a_runtime_that_is_here_and_does_not_work_is_not_to_be_installed(
+    tiny_bundle: Path, tmp_path: Path, package: str
+) -> None:
+    """A second wheel of ONNX Runtime would overwrite the first."""
+    versions = {package: "1.31.1", "ai-edge-litert": "2.3.0"}
+    child = FakeChild({"litert": loading(*SEGMENTS)})
+    trials = RuntimeTrials(child=child, version_of=versions.get, working=["litert"])
+    bundle = with_manifest(tiny_bundle, tmp_path, judged("onnxruntime"))
+    found = BundleLook(path=bundle, trials=trials, own_bytes=lambda: 0).look()
+    missed, _, segments = (each for each in found if each.id in OF_RUNTIMES)
+    assert_bad(missed, "warn", "onnxruntime does not work here", "chain 'whole'")
+    assert "the line `runtimes`" in str(missed.way_out)
+    assert_bad(segments, "fail", "2 of 2")
+    assert "pip install" not in f"{missed.way_out} {segments.way_out}"
+
+
 def test_what_only_unfit_runtimes_load_runs_nowhere(
     look: Look, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -234,6 +317,8 @@ def test_a_runtime_that_dies_over_a_bundle_is_found(look: Look, tiny_bundle: Pat
     found = [finding for finding in look(tiny_bundle, answers) if finding.id == "bundle.segments"]
     assert [finding.state for finding in found] == ["fail", "ok"]
     assert_bad(found[0], "fail", "SIGKILL")
+    dead = dict.fromkeys(answers, "it crashed (SIGKILL)")
+    assert_bad(look(tiny_bundle, dead)[-1], "fail", "2 of 2", "no runtime that works is here")
 
 
 def test_a_real_runtime_loads_every_segment(tiny_bundle: Path) -> None:

@@ -83,6 +83,16 @@ def test_a_mistake_in_the_flags_is_told_with_its_own_way_out() -> None:
     assert (finding.text, finding.way_out) == ("ca.pem: No such file", "--tls-ca takes a PEM file")
 
 
+def test_an_error_that_names_no_way_out_is_not_told_twice() -> None:
+    def look() -> Iterator[Finding]:
+        raise ConfigError("this and that is wrong")
+
+    (finding,) = examine([Check("link", "?", look)])
+    assert finding.text == "this and that is wrong"
+    assert finding.way_out
+    assert finding.text not in finding.way_out
+
+
 def test_progress_hears_of_each_check_before_it_begins() -> None:
     heard: list[str] = []
     examine(CHECKS, lambda check: heard.append(check.id))
@@ -98,6 +108,15 @@ def test_quick_leaves_out_what_takes_long_unless_it_was_asked_for() -> None:
 def test_an_unknown_check_is_named_with_the_nearest_and_all_others() -> None:
     with pytest.raises(ConfigError, match=r"'alpa'.*did you mean 'alpha'.*alpha, beta"):
         chosen_checks(CHECKS, ("alpa",), quick=False)
+
+
+def test_a_check_of_what_was_not_named_says_what_to_name() -> None:
+    needs = {"link": "give --cloud HOST:PORT", "alpha": "give nothing"}
+    with pytest.raises(ConfigError, match=r"'link' has nothing to look at; give --cloud HOST:PORT"):
+        chosen_checks(CHECKS, ("alpha", "link"), quick=False, needs=needs)
+    with pytest.raises(ConfigError, match=r"'lnk'.*did you mean 'link'.*alpha, beta, link"):
+        chosen_checks(CHECKS, ("lnk",), quick=False, needs=needs)
+    assert chosen_checks(CHECKS, ("alpha",), quick=False, needs=needs) == CHECKS[:1]
 
 
 def test_warnings_leave_the_status_at_0_and_a_failure_makes_it_1() -> None:

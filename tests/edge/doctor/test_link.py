@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from tests.edge.doctor.certificates import Listener, make_certificate
 from tests.edge.doctor.clouds import ChattyCloud, FakeCloud, FakeNetwork, SilentCloud, refusal
 from tests.edge.doctor.machine import assert_bad, states
+from tests.protos.session import messages as say
 
 from isthmus import ConfigError, encode_manifest
 from isthmus.bundle import read_manifest
+from isthmus.session import ServiceSession
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.doctor import conversation
 from isthmus_edge.doctor.finding import Finding
@@ -154,6 +156,20 @@ def test_a_service_that_refuses_this_device_is_found(
     assert_bad(found, "fail", "not you")
     assert found.figures["reason"] == name
     assert cloud.is_closed
+
+
+def test_a_service_with_another_bundle_says_that_it_is_another_one(tiny_bundle: Path) -> None:
+    """It knows no more than the fingerprints: the model may be another, too."""
+    session = ServiceSession(say.terms(), say.LIMITS, 0.0)
+    _, fingerprint = read_manifest(tiny_bundle)
+    hello = say.hello()
+    hello.hello.bundle_fingerprint = fingerprint
+    (greeting,) = say.sent_out(session.received(hello, 0.0, 0))
+    found = look(FakeCloud(greeting=greeting), bundle=tiny_bundle)[-1]
+    assert_bad(found, "fail", fingerprint[:12], say.FINGERPRINT[:12], "another bundle")
+    assert_bad(found, "fail", "model, plan or weights differ")
+    assert found.way_out == "copy the same bundle to both sides"
+    assert found.way_out not in found.text
 
 
 def test_a_service_that_is_full_is_found(tiny_bundle: Path) -> None:

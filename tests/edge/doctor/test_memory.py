@@ -5,11 +5,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.edge.doctor.machine import a_machine, assert_bad, the_only
 
+from isthmus_edge.control_group import available_memory_bytes
 from isthmus_edge.doctor.memory import MIB, look_at_memory
 from isthmus_edge.doctor.storage import Folder, SystemDisk, look_at_storage
+from isthmus_edge.doctor.surroundings import Surroundings
 
 
 def meminfo(available_mib: int, swap_mib: int = 0) -> dict[str, object]:
@@ -70,6 +73,47 @@ def test_version_1_says_with_a_huge_number_that_there_is_no_limit(tmp_path: Path
 def test_a_limit_above_what_the_machine_has_changes_nothing(tmp_path: Path) -> None:
     files = meminfo(2000) | limit(2, limit_mib=9000, used_mib=0)
     assert the_only(look_at_memory(a_machine(tmp_path, files))).state == "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TacitKernel(Surroundings):
+    """This machine, if it were no Linux."""
+
+    def text(self, name: str) -> str | None:
+        return None
+
+
+def test_a_system_without_the_kernels_files_is_asked_by_psutil() -> None:
+    total = psutil.virtual_memory().total
+    available = available_memory_bytes(TacitKernel())
+    assert available is not None
+    assert 0 < available <= total
+    finding = the_only(look_at_memory(TacitKernel()))
+    told = finding.figures["available_bytes"]
+    assert isinstance(told, int)
+    assert 0 < told <= total
+    assert "MiB can be had" in finding.text
+
+
+def test_a_system_that_nobody_can_ask_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psutil reads /proc, too, and fails where it is closed."""
+
+    def closed() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", closed)
+    for around in (TacitKernel(), a_machine(tmp_path, {})):
+        assert available_memory_bytes(around) is None
+        finding = the_only(look_at_memory(around))
+        assert (finding.state, finding.text) == ("ok", "this system does not tell its memory")
+
+
+def test_a_limit_is_told_where_the_machine_tells_nothing(tmp_path: Path) -> None:
+    finding = the_only(look_at_memory(a_machine(tmp_path, limit(2, limit_mib=256, used_mib=206))))
+    assert_bad(finding, "fail", "50 MiB can be had", "256 MiB")
+    assert finding.figures["total_bytes"] is None
 
 
 @dataclass

@@ -104,6 +104,27 @@ def test_the_way_out_of_tflite_runtime_under_numpy_2_is_another_numpy() -> None:
     assert "numpy<2" in str(finding.way_out)
 
 
+@pytest.mark.parametrize(
+    ("package", "runtime", "reinstall"),
+    [
+        ("onnxruntime", "onnxruntime", "--force-reinstall 'isthmus[edge]'"),
+        ("onnxruntime-gpu", "onnxruntime", "--force-reinstall onnxruntime-gpu"),
+        ("ai-edge-litert", "litert", "--force-reinstall 'isthmus[edge-litert]'"),
+        ("tflite-runtime", "tflite-runtime", "--force-reinstall 'isthmus[edge-tflite]'"),
+    ],
+)
+def test_the_way_out_of_a_crash_names_the_package_that_is_installed(
+    package: str, runtime: str, reinstall: str
+) -> None:
+    """The extra of ONNX Runtime would put a second wheel over that for GPUs."""
+    installed = {package: "1.0", "numpy": "1.26.4"}
+    finding = the_only(trials(installed, {runtime: "it crashed (SIGSEGV)"}).look())
+    mend = f"pip install {reinstall}, or remove it: pip uninstall {package}"
+    assert finding.way_out == mend
+    wrong = the_only(trials(installed, {runtime: trial(agreement=0.3)}).look())
+    assert str(wrong.way_out).endswith(f"pip install --upgrade {package}")
+
+
 BROKEN = {
     "cannot be imported": ("raise ImportError('libwrong.so: no such file')", "libwrong.so"),
     "crashes the process": ("import os; os.kill(os.getpid(), 11)", "it crashed (SIGSEGV)"),

@@ -19,6 +19,7 @@ from tests.edge.doctor.certificates import (
 from tests.edge.doctor.machine import assert_bad
 
 from isthmus import ConfigError
+from isthmus_edge.doctor.examination import Check, examine
 from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.network import Address, Network, SystemNetwork
 from isthmus_edge.doctor.tls import TlsLook, speaks_tls
@@ -153,6 +154,14 @@ def test_a_file_without_certificates_is_a_mistake_in_the_flags(
         ca.write_text(text, encoding="ascii")
     with Listener(lasting) as listener, pytest.raises(ConfigError, match=r"ca\.pem"):
         look(listener, ca)
+
+
+def test_a_key_in_place_of_a_certificate_has_a_way_out_of_its_own(lasting: Certificate) -> None:
+    with Listener(lasting) as listener:
+        check = Check("link", "?", lambda: [look(listener, lasting.key)])
+        (finding,) = examine([check])
+    assert_bad(finding, "fail", "key.pem", "no certificate")
+    assert str(finding.way_out).startswith("give --tls-ca the file with the certificate")
 
 
 def test_whether_a_service_speaks_tls_can_be_tried(lasting: Certificate) -> None:

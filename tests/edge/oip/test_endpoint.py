@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 from tests.edge.oip.fakes import Client, FakeAgent, idle, plain_picture, request_for
 
-from isthmus import ConfigError, Manifest, QueueFullError, open_bundle
+from isthmus import ConfigError, Manifest, PictureError, QueueFullError, open_bundle
 from isthmus.oip import Limits
 from isthmus.oip.messages import pb
 from isthmus_edge import Agent, AgentConfig
@@ -82,6 +82,21 @@ async def test_a_batch_is_as_many_frames(client: Client, agent: FakeAgent) -> No
     assert list(response.outputs[0].shape) == [2, 10]
     assert sorted(set(np.frombuffer(response.raw_output_contents[0], np.float32))) == [7, 9]
     assert len(agent.frames) == 2
+
+
+async def test_a_batch_with_a_bad_item_is_refused_with_its_number(
+    client: Client, agent: FakeAgent
+) -> None:
+    def second_is_bad() -> None:
+        if agent.frames:
+            raise PictureError("a picture of 3 B: cannot be decoded")
+
+    agent.handed_in = second_is_bad
+    with pytest.raises(grpc.RpcError) as caught:
+        await client.infer(request_for([b"four", b"bad"]))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    told = "item 1 (of 2, counted from 0): a picture of 3 B: cannot be decoded"
+    assert caught.value.details() == told
 
 
 async def test_an_encoded_picture_goes_to_the_agent_as_it_is(

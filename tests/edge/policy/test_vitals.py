@@ -1,6 +1,7 @@
 """What a device tells of itself, and what it leaves out."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 
@@ -72,6 +73,34 @@ def test_load_and_battery_are_passed_on() -> None:
 def test_a_sensor_that_cannot_be_read_hides_no_other() -> None:
     sensors = FakeSensors(readings=[(60.0, 85.0)], share=0.6, broken=True)
     assert read_vitals(sensors) == Vitals(temperature_c=60.0, limit_c=85.0, battery_share=0.6)
+
+
+class Sensed(NamedTuple):
+    """As psutil has it, which writes each of both limits into the other one where that is none."""
+
+    label: str
+    current: float
+    high: float | None
+    critical: float | None
+
+
+@pytest.mark.parametrize(
+    ("high", "critical", "limit_c"),
+    [
+        (70.0, 70.0, 85.0),  # AMD: `high` stands alone, at a fixed 70
+        (80.0, 100.0, 100.0),  # Intel: `high` is where its fan turns up
+        (100.0, 100.0, 100.0),
+        (70.0, 80.0, 80.0),
+        (None, None, 85.0),
+    ],
+)
+def test_a_processor_is_hot_where_it_slows_down_and_not_where_its_fan_does(
+    monkeypatch: pytest.MonkeyPatch, high: float | None, critical: float | None, limit_c: float
+) -> None:
+    sensed = {"k10temp": [Sensed("Tctl", 66.0, high, critical)], "nvme": [Sensed("", 99.0, 1, 1)]}
+    monkeypatch.setattr("psutil.sensors_temperatures", lambda: sensed, raising=False)
+    told = read_vitals(PsutilSensors())
+    assert (told.temperature_c, told.limit_c) == (66.0, limit_c)
 
 
 def test_this_machine_answers_whatever_it_has() -> None:

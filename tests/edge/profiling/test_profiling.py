@@ -184,7 +184,7 @@ def test_a_process_that_the_kernel_ends_is_told_from_one_that_fails(
     for script, word in (("kill -9 $$", "want of memory"), ("echo oh dear >&2; exit 3", "oh dear")):
         program.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
         program.chmod(0o755)
-        (subject,) = subjects_of(opened, Runtimes("onnxruntime").usable)
+        (subject,) = subjects_of(opened, Runtimes("onnxruntime").installed)
         assert word in (try_alone(opened, subject, 1).problem or "")
 
 

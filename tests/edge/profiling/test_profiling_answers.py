@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.edge.found import found
 from tests.edge.kits import (
     ANSWER,
     ITEMS,
@@ -34,7 +35,6 @@ from isthmus_edge.profiling.trials import Trial
 from isthmus_edge.runtimes import (
     AnyArray,
     CallOffLike,
-    FoundRuntime,
     Graph,
     GraphFiles,
     Runtime,
@@ -100,8 +100,7 @@ def profiled(kit: Path, change: Change, monkeypatch: pytest.MonkeyPatch) -> Devi
     real = {each.name: each.runtime for each in found_runtimes()}
     assert real["onnxruntime"] is not None
     assert real["litert"] is not None
-    strange = StrangeRuntime(real["litert"], change)
-    found = [FoundRuntime(each.name, each, None) for each in (real["onnxruntime"], strange)]
+    both = found(real["onnxruntime"]), found(StrangeRuntime(real["litert"], change))
 
     def try_here(opened: OpenKit, subject: Subject, threads: int) -> Trial:
         with redirect_stdout(io.StringIO()) as said:
@@ -109,8 +108,8 @@ def profiled(kit: Path, change: Change, monkeypatch: pytest.MonkeyPatch) -> Devi
             assert alone.main([str(opened.folder), *names, str(threads)]) == 0
         return msgspec.json.decode(said.getvalue(), type=Trial)
 
-    monkeypatch.setattr(alone, "Runtimes", lambda: Runtimes("auto", found))
-    monkeypatch.setattr(runner_module, "Runtimes", lambda name: Runtimes(name, found))
+    for module in (alone, runner_module):
+        monkeypatch.setattr(module, "Runtimes", lambda name: Runtimes(name, both))
     monkeypatch.setattr(runner_module, "try_alone", try_here)
     return profile_kit(kit, QUICK)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from tests.edge.found import missing
 from tests.edge.kits import add_twins, build_kit, layers, rehash, seal
 
 from isthmus import BundleError, ConfigError, DeviceProfile, ModelError
@@ -14,7 +15,7 @@ from isthmus_edge.profiling import ProfilingConfig, profile_kit
 from isthmus_edge.profiling import runner as runner_module
 from isthmus_edge.profiling.session import Feed, Measured
 from isthmus_edge.profiling.trials import Trial
-from isthmus_edge.runtimes import FoundRuntime, GraphFiles, Runtime, Runtimes, found_runtimes
+from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes, found_runtimes
 
 QUICK = ProfilingConfig(rounds=4, kernel_runs=2)
 LITERT = ProfilingConfig(rounds=4, kernel_runs=2, runtime="litert")
@@ -75,9 +76,10 @@ def test_a_runtime_that_is_named_is_measured_alone(kit: Path) -> None:
 def test_a_runtime_that_is_named_and_not_installed_is_refused(
     kit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = FoundRuntime("litert", None, "litert is not installed; pip install 'x'")
     others = tuple(each for each in found_runtimes() if each.name != "litert")
-    monkeypatch.setattr(runner_module, "Runtimes", lambda name: Runtimes(name, (*others, gone)))
+    monkeypatch.setattr(
+        runner_module, "Runtimes", lambda name: Runtimes(name, (*others, missing("litert")))
+    )
     with pytest.raises(ConfigError, match="runtime 'litert': litert is not installed"):
         profile_kit(kit, LITERT)
 

@@ -1,20 +1,22 @@
 """Which runtime runs a chain: the plan's, the one asked for, or none, with the reason."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.edge.found import broken, found, missing
 from tests.twinbundle import build_twin_bundle
 
 from isthmus import Bundle, Chain, ConfigError, Manifest, ModelError, open_bundle
 from isthmus_edge import Agent, AgentConfig
 from isthmus_edge.runtimes import (
-    EXTRAS,
     RUNTIME_NAMES,
     FoundRuntime,
     Graph,
     GraphFiles,
+    Runtime,
     RuntimeName,
     Runtimes,
     departures,
@@ -45,12 +47,7 @@ class Pretended:
 
 
 def installed(*names: RuntimeName) -> Sequence[FoundRuntime]:
-    return [
-        FoundRuntime(name, Pretended(name), None)
-        if name in names
-        else FoundRuntime(name, None, f"{name} is not installed; pip install '{EXTRAS[name]}'")
-        for name in RUNTIME_NAMES
-    ]
+    return [found(Pretended(name)) if name in names else missing(name) for name in RUNTIME_NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +64,7 @@ def able_with(bundle: Bundle, runtimes: Runtimes) -> Manifest:
 
 def names_of(bundle: Bundle, chain: int, runtimes: Runtimes) -> list[str]:
     record = bundle.manifest.chains[chain]
-    return [runtimes.of(bundle.path, record, segment)[0].name for segment in record.segments]
+    return [next(runtimes.of(bundle.path, record, each)).name for each in record.segments]
 
 
 def test_the_plans_runtime_comes_first_where_it_is_installed(partly: Bundle) -> None:
@@ -119,7 +116,7 @@ def test_nobody_is_told_to_insist_on_what_cannot_run_it(partly: Bundle) -> None:
     planned = judged(partly, "onnxruntime", "litert")
     here, chain = Runtimes("auto", installed("litert")), planned.chains[1]
     with pytest.raises(ModelError, match=r"has no TFLite form, and the plan found") as caught:
-        here.of(partly.path, chain, chain.segments[2])
+        next(here.of(partly.path, chain, chain.segments[2]))
     assert "--runtime" not in str(caught.value)
 
 
@@ -172,6 +169,44 @@ def test_a_choice_that_is_not_installed_is_refused_with_what_to_install() -> Non
         Runtimes("auto", installed())
 
 
+def test_one_that_cannot_be_imported_leaves_its_place_to_the_next_with_the_reason(
+    partly: Bundle,
+) -> None:
+    here = Runtimes("auto", (found(Pretended("onnxruntime")), broken("litert")))
+    assert names_of(partly, 0, here) == ["onnxruntime"] * 3
+    text, _ = departures(partly.manifest, partly.path, here)
+    assert "the plan's litert is not here, onnxruntime runs it" in text
+    assert "(litert is installed but cannot be imported (libfoo.so: no such file); pip" in text
+
+
+def test_where_none_can_be_imported_the_bundle_is_refused_with_the_reason(partly: Bundle) -> None:
+    for choice in ("auto", "litert"):
+        here = Runtimes(choice, (missing("onnxruntime"), broken("litert")))
+        reason = refused_by(partly, partly.manifest, here)
+        assert "chain 'whole' cannot run here (litert is installed but cannot be imp" in reason
+        with pytest.raises(ConfigError, match=r"litert is installed but cannot be imported"):
+            assert here.usable
+
+
+def test_each_is_loaded_when_it_is_asked_for_and_once(partly: Bundle) -> None:
+    loaded: list[RuntimeName] = []
+
+    def load(name: RuntimeName) -> Runtime:
+        loaded.append(name)
+        return Pretended(name)
+
+    names: list[RuntimeName] = ["onnxruntime", "litert"]
+    here = Runtimes("auto", [FoundRuntime(name, "0", partial(load, name)) for name in names])
+    chain = partly.manifest.chains[1]
+    assert here.names(partly.path, chain, chain.segments[0]) == ("litert", "onnxruntime")
+    assert loaded == []
+    assert names_of(partly, 0, here) == ["litert"] * 3
+    assert loaded == ["litert"]
+    assert list(departures(partly.manifest, partly.path, here)) == []
+    assert names_of(partly, 1, here)[2] == "onnxruntime"
+    assert loaded == ["litert", "onnxruntime"]
+
+
 def test_candidates_that_no_runtime_can_run_leave_the_plan_with_the_reason(partly: Bundle) -> None:
     able = able_with(partly, Runtimes("auto", installed("litert")))
     gone = {c.id: c.reason for c in able.candidates if not c.kept}
@@ -199,9 +234,9 @@ def test_an_agent_offers_its_policy_only_what_it_can_run(partly: Bundle) -> None
 
 
 def test_what_is_found_here_is_named_or_has_a_problem_with_a_way_out() -> None:
-    found = {each.name: each for each in found_runtimes()}
-    assert list(found) == list(RUNTIME_NAMES)
-    for each in found.values():
+    here = {each.name: each for each in found_runtimes()}
+    assert list(here) == list(RUNTIME_NAMES)
+    for each in here.values():
         assert (each.runtime is None) == (each.problem is not None)
         if each.problem is not None:
             assert "pip install" in each.problem

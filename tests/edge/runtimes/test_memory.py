@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.edge.fakes import FakeService, wide_item
+from tests.edge.found import found
 from tests.tinybundle import _entry, tiny_pictures
 from tests.twinbundle import build_twin_bundle
 from tests.widebundle import build_wide_bundle, wide_items
@@ -20,7 +21,6 @@ from isthmus_edge import Agent, AgentConfig, Chains
 from isthmus_edge.runtimes import (
     AnyArray,
     CallOffLike,
-    FoundRuntime,
     Graph,
     GraphFiles,
     Runtime,
@@ -91,7 +91,7 @@ def cut_of(bundle: Bundle, name: str) -> Cut:
 
 
 def only(runtime: Runtime) -> Runtimes:
-    return Runtimes(found=(FoundRuntime(runtime.name, runtime, None),))
+    return Runtimes(found=(found(runtime),))
 
 
 def files_bytes(bundle: Bundle, *names: str) -> int:
@@ -194,8 +194,7 @@ def test_an_agent_with_little_memory_answers_with_what_it_has(wide_bundle: Path)
 def test_a_runtime_that_cannot_load_a_file_leaves_it_to_the_next(tmp_path: Path) -> None:
     """An older LiteRT may lack an operator's version."""
     bundle = open_bundle(build_twin_bundle(tmp_path / "bundle"), "device")
-    runtimes: list[Runtime] = [OnnxRuntime(), Older()]
-    older = [FoundRuntime(runtime.name, runtime, None) for runtime in runtimes]
+    older = [found(OnnxRuntime()), found(Older())]
     local = Chains(bundle, 1, Runtimes("auto", older)).of(cut_of(bundle, "local"))
     assert list(local.finish(wide_items(1)[0], 0)) == ["probabilities", "tone"]
     with pytest.raises(ModelError, match="too new"):
@@ -303,7 +302,7 @@ def test_a_bundle_that_was_replaced_gives_nobody_a_strange_head(tmp_path: Path, 
     """The other half of the head, and the manifest, are those of the bundle that was opened."""
     bundle = open_bundle(build_twin_bundle(tmp_path / "bundle"), "device")
     weighty = Weighty()
-    both = tuple(FoundRuntime(each.name, each, None) for each in (weighty, named(Weighty())))
+    both = (found(weighty), found(named(Weighty())))
     chains = Chains(bundle, 1, Runtimes("auto", both), max_memory_bytes=BOTH - 1)
     path = bundle.file(f"device/{file}")
     path.unlink()  # as a rename does: what is mapped stays
@@ -326,7 +325,7 @@ def test_a_segment_that_two_chains_share_is_run_as_each_of_them_allows(tmp_path:
     curved = msgspec.structs.replace(curved, runtime="onnxruntime", unfit=("litert",))
     manifest = msgspec.structs.replace(bundle.manifest, chains=(whole, curved))
     onnx, litert = Weighty(), named(Weighty())
-    both = tuple(FoundRuntime(each.name, each, None) for each in (onnx, litert))
+    both = (found(onnx), found(litert))
     Chains(replace(bundle, manifest=manifest), 1, Runtimes("auto", both))
     assert litert.loaded == dict.fromkeys(("segment-0", "segment-1", "segment-2"), 1)
     assert onnx.loaded == dict.fromkeys(("segment-0", "curved-1", "curved-2", "curved-3"), 1)

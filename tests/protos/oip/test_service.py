@@ -323,12 +323,14 @@ async def test_an_unknown_model_is_not_found(name: str, version: str, words: str
         (ModelError("wrong"), "INTERNAL"),
     ],
 )
-@pytest.mark.parametrize("items", [1, 2])
+@pytest.mark.parametrize(
+    ("items", "where"), [(1, ""), (2, r"item [01] \(of 2, counted from 0\): ")]
+)
 async def test_an_error_of_the_house_is_told_with_its_status(
-    error: Exception, status: Status, items: int
+    error: Exception, status: Status, items: int, where: str
 ) -> None:
     service = Service(Listed(FakeModel(error=error)))
-    with pytest.raises(RefusalError, match=r"^wrong$") as refused:
+    with pytest.raises(RefusalError, match=rf"^{where}wrong$") as refused:
         await service.infer(raw_request(picture=picture_of(0, items)))
     assert refused.value.status == status
 

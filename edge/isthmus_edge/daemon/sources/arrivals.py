@@ -6,6 +6,7 @@ size and time have stood still for `settle_s` and nobody has it open.
 """
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 Version = tuple[int, int, int]  # inode, size, time of the last change: another one, another picture
@@ -63,6 +64,12 @@ class Arrivals:
     def skip(self, path: Path, version: Version) -> None:
         """This version was there before, and is not to be answered."""
         self._taken[path] = version
+
+    def again(self, path: Path, version: Version) -> None:
+        """The answer of this version is lost; it is whole unless it has changed since."""
+        if self._taken.get(path) == version:
+            del self._taken[path]
+            self._pending.setdefault(path, _Pending(version, -inf))
 
     def looked(self, path: Path, version: Version | None, now_s: float) -> bool:
         """A look at a pending file (None: there is none): whether to answer it, and now."""

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from isthmus.picture_files import PICTURE_SUFFIXES
+from isthmus.regular_files import irregular
 from isthmus_edge.daemon.logs import Tell
 from isthmus_edge.daemon.sections import DirectorySection
+from isthmus_edge.daemon.sources.again import Again
 from isthmus_edge.daemon.sources.arrivals import Arrivals, Version
 from isthmus_edge.daemon.sources.item import Fate, Item, SourceLostError
 from isthmus_edge.daemon.sources.optional import required
 
+NO_SIZE = -1  # of what is no regular file
 CHECK_S = 5.0  # how often to see whether the folder is still there, while nothing happens
 
 __all__ = ["DirectorySource", "Happening", "Watch", "open_directory"]
@@ -84,7 +87,8 @@ class _Started:
 class DirectorySource:
     """One folder, not those in it. Names that begin with a dot are somebody's unfinished business.
 
-    A file that gets other content, or is put there again, is another picture.
+    A file that gets other content, or is put there again, is another picture. One whose answer no
+    output took is given again (`again.py`). What is no regular file is told, and not opened.
     """
 
     kind = "directory"
@@ -107,6 +111,7 @@ class DirectorySource:
         self._happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()  # of one opening
         self._is_stopped = threading.Event()
         self._arrivals = Arrivals(section.settle_s)
+        self._again = Again()
         self._skip_what_is_there()
 
     def items(self) -> Generator[Item | None]:
@@ -177,7 +182,8 @@ class DirectorySource:
 
     def _patience_s(self) -> float:
         """While files are pending, look after them in time."""
-        return min(CHECK_S, self._section.settle_s) if self._arrivals.pending else CHECK_S
+        is_idle = self._again.is_empty and not self._arrivals.pending
+        return CHECK_S if is_idle else min(CHECK_S, self._section.settle_s)
 
     def _note(self, what: str, path: Path) -> None:
         now_s = self._clock()
@@ -196,18 +202,37 @@ class DirectorySource:
                 pass
 
     def _whole_ones(self) -> Iterator[Item]:
+        for path, version in self._again.due(self._clock()):
+            self._arrivals.again(path, version)
         for path in self._arrivals.pending:
-            version = _version(path)
-            if self._arrivals.looked(path, version, self._clock()) and version is not None:
-                settling = _Settling(self, path, version)
+            found = _version(path)
+            if not self._arrivals.looked(path, found, self._clock()) or found is None:
+                continue
+            if found[1] == NO_SIZE:
+                self._tell_irregular(path)
+            else:
+                settling = _Settling(self, path, found)
                 yield Item(path.name, path, self._section.deadline_ms, settling)
+
+    def _tell_irregular(self, path: Path) -> None:
+        with suppress(OSError):  # gone meanwhile
+            if (what := irregular(path.stat().st_mode)) is not None:
+                reason = f"it is {what}"
+                self._tell("file_ignored", 30, source=self._name, file=str(path), reason=reason)
 
     def settle(self, path: Path, version: Version, fate: Fate) -> None:
         """Move or delete what was answered; what has no answer that was written down stays.
 
-        So does another version that came meanwhile: its turn is still to come.
+        So does another version that came meanwhile: its turn is still to come. What has neither
+        an answer nor an error that was written down is given again.
         """
+        if fate == "unwritten":
+            self._again.unwritten(path, version, self._clock())
+            return
+        self._again.written()
         section = self._section
+        if not self._again.is_empty:
+            self._happenings.put(("", section.path))
         target = {"answered": section.done, "unreadable": section.failed}.get(fate)
         try:
             if _version(path) != version:
@@ -254,6 +279,8 @@ def _version(path: Path) -> Version | None:
         found = path.stat()
     except OSError:
         return None
+    if irregular(found.st_mode) is not None:  # its times say nothing of what it is
+        return found.st_ino, NO_SIZE, 0
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

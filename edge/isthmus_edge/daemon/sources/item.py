@@ -28,7 +28,8 @@ def _nothing(_: Fate) -> None:
 class Item:
     """One picture: a file, the bytes of one, a frame uint8 [h,w,3], or why it is none.
 
-    `settled` is called once, on any thread, when its answer or error was written down.
+    `settled` is called once, on any thread, when its answer or error was written down or could not
+    be.
     """
 
     name: str

@@ -18,7 +18,7 @@ class StdinLines:
     def __init__(self, descriptor: int = 0) -> None:
         self._descriptor = descriptor
         self._whole: deque[bytes] = deque()
-        self._torn = b""
+        self._torn = bytearray()  # grows in place: a long line comes in thousands of pieces
         self._is_skipping = False  # until the end of a line that is too long
         self._given = 0
 
@@ -39,14 +39,23 @@ class StdinLines:
     def _read(self) -> bool:
         """Whether there may be more; the last line needs no end."""
         chunk = os.read(self._descriptor, CHUNK_BYTES)
-        *whole, self._torn = (self._torn + (chunk or b"\n")).split(b"\n")
-        if self._is_skipping and whole:
-            self._is_skipping = False
-            del whole[0]
-        self._whole.extend(whole)
-        if self._is_skipping:
-            self._torn = b""
-        elif len(self._torn) > MAX_LINE_BYTES:
+        *ends, rest = (chunk or b"\n").split(b"\n")
+        for end in ends:
+            self._end_line(end)
+        if not self._is_skipping:
+            self._torn.extend(rest)
+        if len(self._torn) > MAX_LINE_BYTES:
             self._whole.append(TOO_LONG)
-            self._torn, self._is_skipping = b"", True
+            self._torn, self._is_skipping = bytearray(), True
         return bool(chunk)
+
+    def _end_line(self, end: bytes) -> None:
+        """The rest of the line that is torn."""
+        if self._is_skipping:
+            self._is_skipping = False
+        elif self._torn:
+            self._torn.extend(end)
+            self._whole.append(bytes(self._torn))
+            self._torn = bytearray()
+        else:
+            self._whole.append(end)

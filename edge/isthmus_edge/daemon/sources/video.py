@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.regular_files import open_regular
 from isthmus_edge.daemon.sections import CameraSection, VideoSection
 from isthmus_edge.daemon.sources.item import Item, SourceLostError
 from isthmus_edge.daemon.sources.optional import required
@@ -27,7 +28,12 @@ __all__ = ["CameraSource", "VideoSource", "open_camera", "open_video"]
 def open_video(section: VideoSection, name: str) -> "VideoSource":
     """The frames of a file; ConfigError if PyAV is not installed."""
     av = required("av", "PyAV (av)", f"the source {name!r}, a video,")
-    return VideoSource(name, section, lambda: _frames(av, str(section.path), None, {}, None))
+
+    def frames() -> Generator[Frame]:
+        _must_be_regular(section.path)
+        yield from _frames(av, str(section.path), None, {}, None)
+
+    return VideoSource(name, section, frames)
 
 
 def open_camera(section: CameraSection, name: str) -> "CameraSource":
@@ -54,10 +60,28 @@ def _frames(
                 yield frame.to_ndarray(format="rgb24")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        raise SourceLostError(f"{where}: cannot be read ({reason}); {_way_out(where)}") from error
+
+
+def _must_be_regular(film: Path) -> None:
+    """FFmpeg would wait for whoever writes into a FIFO."""
+    try:
+        open_regular(film).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise SourceLostError(
-            f"{where}: cannot be read ({reason}); see that it is there, that this user may read "
-            "it, and that no other program holds it"
+            f"{film}: cannot be read ({reason}); give a film's file that this user may read"
         ) from error
+
+
+def _way_out(where: str) -> str:
+    try:
+        open_regular(Path(where)).close()
+    except (OSError, ValueError):  # a camera or an address, or not there
+        return (
+            "see that it is there, that this user may read it, and that no other program holds it"
+        )
+    return "the file is there, but damaged, incomplete or no video; give a whole one"
 
 
 class VideoSource:
