@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from isthmus import ConfigError, TensorSpec
+from isthmus.regular_files import open_regular
 from isthmus_edge.runtimes import AnyArray
 
 __all__ = ["read_rows"]
@@ -32,7 +33,7 @@ def read_rows(path: Path, inputs: Sequence[TensorSpec]) -> Iterator[dict[str, An
     integers to wider ones. Raises ConfigError that says what the model wants.
     """
     try:
-        with zipfile.ZipFile(path) as archive, ExitStack() as stack:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive, ExitStack() as stack:
             columns = _columns(archive, inputs, stack)
             for _ in range(_count(columns)):
                 yield {name: column.next_row() for name, column in columns.items()}

@@ -1,5 +1,6 @@
 """Items from .npz files: rows by name, and one clear message for every file that has none."""
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,9 @@ def test_a_member_that_is_no_array_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.npz: cannot be read \(No such file"):
         list(read_rows(tmp_path / "none.npz", INPUTS))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.npz")
+    with pytest.raises(ConfigError, match="FIFO"):
+        next(read_rows(tmp_path / "rows.npz", INPUTS))
