@@ -244,7 +244,7 @@ async def test_many_callers_who_wait_for_a_place_take_up_no_threads(
     before = threading.active_count()
     async with asyncio.timeout(GUARD_S):
         waiting = [asyncio.create_task(agent.infer_async(PICTURES[0])) for _ in range(40)]
-        await until(lambda: len(cloud.received) == 4)
+        await until(lambda: bool(cloud.received))
         assert threading.active_count() == before
         cloud.release()
         assert {answer.place for answer in await asyncio.gather(*waiting)} == {"cloud"}
