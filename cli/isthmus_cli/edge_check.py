@@ -5,7 +5,6 @@ from pathlib import Path
 
 from isthmus_edge.daemon import read_config
 from isthmus_edge.daemon.checks import checked
-from isthmus_edge.runtimes import Runtimes, departures
 
 DESCRIPTION = """\
 Look over the TOML file of `isthmus edge --config`: every key and value, every byte of the
@@ -36,7 +35,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"endpoint  {', '.join(config.endpoint.listen) or 'none'}")
     for name, source in found.sources.items():
         print(f"source    {name}: {source.kind}")
-    runtimes = Runtimes(config.agent.runtime)
-    for text in departures(found.bundle.manifest, found.bundle.path, runtimes):
+    for text in found.departures:
         print(f"warning   {text}")
     return 0

@@ -154,12 +154,16 @@ def _installs(
     if not config.install or sources is None:
         why = "needs the sources; run it in a checkout" if config.install else "--skip-install"
         return (), {extra.runtime: why for extra in EXTRAS}
+    try:
+        wheel = wheel_of(sources, folder)
+    except InstallError as error:
+        return (), {extra.runtime: str(error) for extra in EXTRAS}
     found: list[Install] = []
     missing: dict[RuntimeName, str] = {}
     for extra in EXTRAS:
         say(f"installing isthmus[{extra.name}] into a fresh environment")
         try:
-            made = installed(extra, wheel_of(sources, folder), folder)
+            made = installed(extra, wheel, folder)
         except InstallError as error:
             missing[extra.runtime] = str(error)
             continue

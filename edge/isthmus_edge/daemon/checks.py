@@ -23,7 +23,7 @@ from isthmus_edge.daemon.sources import Source, StdinLines
 from isthmus_edge.inputs import Inputs
 from isthmus_edge.oip import Endpoint
 from isthmus_edge.pins import pinned
-from isthmus_edge.runtimes import Runtimes, refusals, without_chains
+from isthmus_edge.runtimes import Runtimes, departures, refusals, without_chains
 from isthmus_edge.stream.transport import GrpcTransport
 from isthmus_edge.unix_sockets import UnixSocket
 
@@ -32,10 +32,11 @@ __all__ = ["Checked", "checked"]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a daemon with these settings would use."""
+    """What a daemon with these settings would use; `departures` from the plan, in sentences."""
 
     bundle: Bundle
     sources: Mapping[str, Source]
+    departures: tuple[str, ...]
 
 
 def checked(config: DaemonConfig) -> Checked:
@@ -52,20 +53,21 @@ def checked(config: DaemonConfig) -> Checked:
     bundle = open_bundle(config.agent.bundle, "device")
     if sources:
         require_pictures(bundle.manifest)
-    _check_agent(config.agent, bundle)
+    runtimes = Runtimes(config.agent.runtime)
+    _check_agent(config.agent, bundle, runtimes)
     settings = config.endpoint.config()
     if settings is not None:
         Endpoint(settings, _Nobody(bundle.manifest))
-    return Checked(bundle, sources)
+    return Checked(bundle, sources, tuple(departures(bundle.manifest, bundle.path, runtimes)))
 
 
-def _check_agent(config: AgentConfig, bundle: Bundle) -> None:
+def _check_agent(config: AgentConfig, bundle: Bundle, runtimes: Runtimes) -> None:
     require_formats(bundle.manifest.kept)
     if config.audit_share:
         raw_input_way(bundle.manifest)
     if config.cloud is not None:
         GrpcTransport(config.cloud, config.tls_ca, max_frame_bytes(bundle.manifest))
-    refused = refusals(bundle.manifest, bundle.path, Runtimes(config.runtime))
+    refused = refusals(bundle.manifest, bundle.path, runtimes)
     if config.candidate is not None:
         pinned(without_chains(bundle.manifest, refused), config.candidate, refused)
 

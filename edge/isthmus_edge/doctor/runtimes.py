@@ -10,16 +10,11 @@ from isthmus_edge.doctor.child import Asker, Child, ChildError
 from isthmus_edge.doctor.finding import Figure, Finding, fail, note, warn
 from isthmus_edge.doctor.packages import installed_version, leading_numbers
 from isthmus_edge.doctor.trial import Trial
-from isthmus_edge.runtimes import EXTRAS, RUNTIME_NAMES, RuntimeName
+from isthmus_edge.runtimes import EXTRAS, PACKAGES, RUNTIME_NAMES, RuntimeName
 
 ROUNDS, QUICK_ROUNDS = 8, 1
 _LEAST_AGREEMENT = 0.98  # 0.999 where the integers are right
 _NOISE = 0.1  # within which two times are called the same
-_DISTRIBUTIONS: dict[RuntimeName, tuple[str, ...]] = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "litert": ("ai-edge-litert",),
-    "tflite-runtime": ("tflite-runtime",),
-}
 
 __all__ = ["QUICK_ROUNDS", "ROUNDS", "RuntimeTrials"]
 
@@ -56,7 +51,7 @@ class RuntimeTrials:
 
     def _package(self, name: RuntimeName) -> str:
         """What pip calls it, which need not be what Isthmus does."""
-        names = _DISTRIBUTIONS[name]
+        names = PACKAGES[name]
         return next((each for each in names if self.version_of(each) is not None), names[0])
 
     def _tried(self, name: RuntimeName) -> Finding:
@@ -80,7 +75,7 @@ class RuntimeTrials:
             )
         package = self._package(name)
         # The extra would put its own package beside another one of the same module.
-        again = f"'{EXTRAS[name]}'" if package == _DISTRIBUTIONS[name][0] else package
+        again = f"'{EXTRAS[name]}'" if package == PACKAGES[name][0] else package
         return f"pip install --force-reinstall {again}, or remove it: pip uninstall {package}"
 
 

@@ -7,7 +7,7 @@ from isthmus_edge.runtimes.choice import (
     refusals,
     without_chains,
 )
-from isthmus_edge.runtimes.installed import EXTRAS, FoundRuntime, found_runtimes
+from isthmus_edge.runtimes.installed import EXTRAS, PACKAGES, FoundRuntime, found_runtimes
 from isthmus_edge.runtimes.seam import (
     RUNTIME_NAMES,
     AnyArray,
@@ -20,6 +20,7 @@ from isthmus_edge.runtimes.seam import (
 
 __all__ = [
     "EXTRAS",
+    "PACKAGES",
     "RUNTIME_NAMES",
     "AnyArray",
     "CallOffLike",

@@ -21,13 +21,14 @@ EXTRAS: dict[RuntimeName, str] = {
     "litert": "isthmus[edge-litert]",
     "tflite-runtime": "isthmus[edge-tflite]",
 }
-_PACKAGES: dict[RuntimeName, tuple[str, ...]] = {
+# What pip calls those that bring a runtime, the one of the extra first.
+PACKAGES: dict[RuntimeName, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "litert": ("ai-edge-litert",),
     "tflite-runtime": ("tflite-runtime",),
 }
 
-__all__ = ["EXTRAS", "FoundRuntime", "found_runtimes"]
+__all__ = ["EXTRAS", "PACKAGES", "FoundRuntime", "found_runtimes"]
 
 
 class _UnfitError(Exception):
@@ -82,7 +83,7 @@ def found_runtimes() -> tuple[FoundRuntime, ...]:
 
 
 def _found(name: RuntimeName) -> FoundRuntime:
-    for package in _PACKAGES[name]:
+    for package in PACKAGES[name]:
         with suppress(PackageNotFoundError):
             release = version(package)
             return FoundRuntime(name, release, partial(_LOADERS[name], release))
