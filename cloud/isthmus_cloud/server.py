@@ -13,13 +13,13 @@ from isthmus.session import ServiceLimits
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
-from isthmus_cloud.answering import Answerer
-from isthmus_cloud.auditing import Auditor, NoAuditor, auditing
-from isthmus_cloud.binding import bind, server_options
+from isthmus_cloud.answering.answerer import Answerer
+from isthmus_cloud.audits.auditing import Auditor, NoAuditor, auditing
 from isthmus_cloud.config import ServiceConfig
-from isthmus_cloud.engines import load_tails
-from isthmus_cloud.service import SplitService
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.engines.onnx_runtime import load_tails
+from isthmus_cloud.faces.binding import bind, server_options
+from isthmus_cloud.faces.split import SplitService
+from isthmus_cloud.sessions.sessions import Sessions
 
 SHORT = 12  # digits of a fingerprint that people compare
 KEEP_BYTES = (1024 * 1024, 16 * 1024 * 1024)  # of results of one session: a window of them, within

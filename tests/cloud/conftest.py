@@ -19,7 +19,7 @@ from isthmus_cloud import (
     listening,
     load_tails,
 )
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.sessions.sessions import Sessions
 
 
 def ignore(_line: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from tests.cloud.device import GUARD_S
 from tests.tinybundle import CLASSES
 
-from isthmus_cloud.feeds import AnyArray
+from isthmus_cloud.answering.feeds import AnyArray
 
 ANSWER = np.arange(CLASSES, dtype=np.float32).reshape(1, CLASSES)
 

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.cloud.device import GUARD_S
 
-from isthmus_cloud.alarm import Alarm
+from isthmus_cloud.sessions.alarm import Alarm
 
 NEVER = float("inf")
 

@@ -21,12 +21,12 @@ from isthmus.agreement.closeness import Closeness
 from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, OnnxTail, ServiceConfig, listening
-from isthmus_cloud.auditing import Answered, Auditor, NoAuditor, UnsplitAuditor, auditing
-from isthmus_cloud.budget import ByteBudget
-from isthmus_cloud.comparing import Comparison, NotComparedError
-from isthmus_cloud.feeds import AnyArray
-from isthmus_cloud.load import LoadGauge
-from isthmus_cloud.unsplit import Unsplit
+from isthmus_cloud.answering.budget import ByteBudget
+from isthmus_cloud.answering.feeds import AnyArray
+from isthmus_cloud.answering.load import LoadGauge
+from isthmus_cloud.audits.auditing import Answered, Auditor, NoAuditor, UnsplitAuditor, auditing
+from isthmus_cloud.audits.comparing import Comparison, NotComparedError
+from isthmus_cloud.audits.unsplit import Unsplit
 
 ROOM_BYTES = 1_000_000
 

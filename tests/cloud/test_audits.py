@@ -10,9 +10,9 @@ from tests.cloud.wire import hello, new_sessions, settled, until, wired
 from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer
-from isthmus_cloud.audited import MOST_AUDITED
-from isthmus_cloud.auditing import Answered
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.audits.audited import MOST_AUDITED
+from isthmus_cloud.audits.auditing import Answered
+from isthmus_cloud.sessions.sessions import Sessions
 
 
 class Recorder:

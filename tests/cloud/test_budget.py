@@ -20,7 +20,7 @@ from isthmus_cloud import (
     listening,
     serve,
 )
-from isthmus_cloud.budget import ByteBudget
+from isthmus_cloud.answering.budget import ByteBudget
 
 RAW_BYTES = 2 * 32 * 32 * 3  # a frame of "input-raw": its payload, and the picture that it becomes
 LIMIT_BYTES = 3 * RAW_BYTES - 1  # room for two

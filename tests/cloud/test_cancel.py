@@ -20,7 +20,7 @@ from isthmus_cloud import (
     StreamMemory,
     TooLateError,
 )
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.sessions.sessions import Sessions
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from isthmus import (
     sha256_of,
 )
 from isthmus_cloud import OnnxTail, ServiceConfig, load_tails
+from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.config import ProviderChoice
-from isthmus_cloud.engines import CPU, CUDA
-from isthmus_cloud.feeds import AnyArray
+from isthmus_cloud.engines.onnx_runtime import CPU, CUDA
 
 has_cuda = CUDA in ort.get_available_providers()
 

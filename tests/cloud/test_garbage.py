@@ -11,7 +11,7 @@ from tests.cloud.wire import begin, hello, wired
 from isthmus import Bundle, WireError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import RunningService
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.sessions.sessions import Sessions
 
 
 @pytest.mark.parametrize("greets", [False, True])

@@ -7,7 +7,7 @@ from tests.cloud.gated import GatedTail
 from tests.cloud.wire import settled, until
 
 from isthmus_cloud import Answerer, StreamMemory
-from isthmus_cloud.load import LoadGauge
+from isthmus_cloud.answering.load import LoadGauge
 
 
 def test_an_idle_service_lets_nobody_wait() -> None:

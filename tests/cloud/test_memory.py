@@ -11,9 +11,9 @@ from tests.cloud.device import Head
 from isthmus import Bundle, KeyFrameNeededError, SymbolCoder, WireError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import OnnxTail, StreamMemory
-from isthmus_cloud.feeds import AnyArray
-from isthmus_cloud.memory import Turn
-from isthmus_cloud.routes import Route, routes_of
+from isthmus_cloud.answering.feeds import AnyArray
+from isthmus_cloud.answering.memory import Turn
+from isthmus_cloud.answering.routes import Route, routes_of
 
 
 @pytest.fixture(scope="module")

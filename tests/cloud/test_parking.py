@@ -24,10 +24,10 @@ from isthmus import Bundle
 from isthmus.session import ServiceLimits
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, RunningService
-from isthmus_cloud import sessions as sessions_module
-from isthmus_cloud.service import Context as ServicerContext
-from isthmus_cloud.service import SplitService
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.faces.split import Context as ServicerContext
+from isthmus_cloud.faces.split import SplitService
+from isthmus_cloud.sessions import sessions as sessions_module
+from isthmus_cloud.sessions.sessions import Sessions
 
 
 async def test_a_session_with_nothing_to_give_ends_with_its_stream(

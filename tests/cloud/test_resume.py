@@ -8,7 +8,7 @@ from tests.cloud.wire import begin, broken, hello, settled, until, wired
 from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, RunningService
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.sessions.sessions import Sessions
 
 
 async def test_results_of_a_broken_stream_come_on_the_next_one_and_are_computed_once(

@@ -16,10 +16,10 @@ from isthmus import Bundle
 from isthmus.session import ServiceLimits
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer
-from isthmus_cloud.service import Context as ServicerContext
-from isthmus_cloud.service import SplitService
-from isthmus_cloud.sessions import Sessions
-from isthmus_cloud.stream import OUTBOX_MESSAGES
+from isthmus_cloud.faces.split import Context as ServicerContext
+from isthmus_cloud.faces.split import SplitService
+from isthmus_cloud.sessions.sessions import Sessions
+from isthmus_cloud.sessions.stream import OUTBOX_MESSAGES
 
 
 async def test_a_device_that_does_not_read_is_not_read_either(

@@ -13,9 +13,9 @@ from isthmus.session import ServiceLimits
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, Auditor
-from isthmus_cloud.auditing import NoAuditor
-from isthmus_cloud.sessions import Sessions
-from isthmus_cloud.stream import Stream
+from isthmus_cloud.audits.auditing import NoAuditor
+from isthmus_cloud.sessions.sessions import Sessions
+from isthmus_cloud.sessions.stream import Stream
 
 WINDOW = 4
 PATIENT = ServiceLimits(hello_s=GUARD_S, idle_s=GUARD_S, beat_s=GUARD_S, resume_s=GUARD_S)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isthmus import Bundle as Files
 from isthmus import Candidate, FrameEncoder, Manifest, SymbolCoder
 from isthmus_cloud import ServiceConfig, load_tails
-from isthmus_cloud.routes import routes_of
+from isthmus_cloud.answering.routes import routes_of
 from isthmus_edge import Chains, Stages
 from isthmus_partitioner import Samples
 from isthmus_partitioner.runtime import open_session

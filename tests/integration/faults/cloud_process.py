@@ -16,8 +16,8 @@ import psutil
 from tests.integration.faults.clock import Clock
 
 from isthmus_cli.main import main
-from isthmus_cloud.answering import Answerer
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.answering.answerer import Answerer
+from isthmus_cloud.sessions.sessions import Sessions
 
 __all__ = ["WORD", "Counts"]
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from isthmus import IsthmusError, KeyFrameNeededError, WireError
 from isthmus.session import error_message
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering import TooLateError, UnknownCandidateError
-from isthmus_cloud.budget import OverloadedError
+from isthmus_cloud.answering.answerer import TooLateError, UnknownCandidateError
+from isthmus_cloud.answering.budget import OverloadedError
 
 MAX_ERROR_CHARACTERS = 500  # a hostile frame must not be able to order a long answer
 

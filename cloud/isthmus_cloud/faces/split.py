@@ -12,8 +12,8 @@ from isthmus.session import error_message
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
 from isthmus_cloud.config import MAX_STREAMS
-from isthmus_cloud.sessions import Sessions
-from isthmus_cloud.stream import Stream
+from isthmus_cloud.sessions.sessions import Sessions
+from isthmus_cloud.sessions.stream import Stream
 
 Context = grpc.aio.ServicerContext[pb.EdgeMessage, pb.CloudMessage]
 

@@ -24,10 +24,10 @@ from isthmus.session import (
     error_message,
 )
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.alarm import Alarm
-from isthmus_cloud.held import HeldSession
-from isthmus_cloud.outbox import Outbox
-from isthmus_cloud.sessions import Sessions
+from isthmus_cloud.sessions.alarm import Alarm
+from isthmus_cloud.sessions.held import HeldSession
+from isthmus_cloud.sessions.outbox import Outbox
+from isthmus_cloud.sessions.sessions import Sessions
 
 OUTBOX_MESSAGES = 16
 

@@ -19,8 +19,8 @@ from isthmus import (
     TensorSpec,
     left_to_answer,
 )
+from isthmus_cloud.answering.feeds import AnyArray, blank_feeds
 from isthmus_cloud.config import ProviderChoice, ServiceConfig
-from isthmus_cloud.feeds import AnyArray, blank_feeds
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

@@ -11,12 +11,12 @@ from typing import Self
 
 from isthmus import ConfigError, IsthmusError, Manifest, SymbolCoder, WireError, encode_answer
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.budget import ByteBudget
+from isthmus_cloud.answering.budget import ByteBudget
+from isthmus_cloud.answering.load import LoadGauge
+from isthmus_cloud.answering.memory import StreamMemory, Turn
+from isthmus_cloud.answering.routes import Route, routes_of
 from isthmus_cloud.config import MAX_BYTES_IN_FLIGHT
-from isthmus_cloud.engines import TailEngine
-from isthmus_cloud.load import LoadGauge
-from isthmus_cloud.memory import StreamMemory, Turn
-from isthmus_cloud.routes import Route, routes_of
+from isthmus_cloud.engines.onnx_runtime import TailEngine
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
 

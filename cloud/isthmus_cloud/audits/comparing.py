@@ -22,7 +22,7 @@ from isthmus.agreement.closeness import Closeness, Metric
 from isthmus.agreement.detection import Detections, LaidOut
 from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.feeds import AnyArray
+from isthmus_cloud.answering.feeds import AnyArray
 
 __all__ = ["Comparison", "NotComparedError"]
 

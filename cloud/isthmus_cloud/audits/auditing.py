@@ -20,9 +20,9 @@ from isthmus import Bundle, WireError
 from isthmus.agreement.closeness import Closeness
 from isthmus.agreement.named import metric_of
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.budget import ByteBudget, OverloadedError
-from isthmus_cloud.comparing import Comparison, NotComparedError
-from isthmus_cloud.unsplit import Unsplit
+from isthmus_cloud.answering.budget import ByteBudget, OverloadedError
+from isthmus_cloud.audits.comparing import Comparison, NotComparedError
+from isthmus_cloud.audits.unsplit import Unsplit
 
 QUIET_WITHIN_S = 5.0
 MOST_REASON_CHARACTERS = 200

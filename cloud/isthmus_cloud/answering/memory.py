@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from isthmus import Kept, SymbolCoder
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.routes import Route, Tensors
+from isthmus_cloud.answering.routes import Route, Tensors
 
 __all__ = ["StreamMemory", "Turn"]
 

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from isthmus.session import Reply, ServiceEvent, ServiceSession
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering import Answerer
-from isthmus_cloud.audited import Audited
-from isthmus_cloud.auditing import Auditor
-from isthmus_cloud.memory import StreamMemory
-from isthmus_cloud.outcomes import outcome_of
+from isthmus_cloud.answering.answerer import Answerer
+from isthmus_cloud.answering.memory import StreamMemory
+from isthmus_cloud.audits.audited import Audited
+from isthmus_cloud.audits.auditing import Auditor
+from isthmus_cloud.sessions.outcomes import outcome_of
 
 __all__ = ["Carrier", "HeldSession"]
 

@@ -10,11 +10,11 @@ nobody guesses.
 from isthmus.session import Close, ServiceEvent, ServiceLimits, ServiceSession, error_message
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.alarm import Alarm
-from isthmus_cloud.answering import Answerer
-from isthmus_cloud.audited import Audited
-from isthmus_cloud.auditing import Auditor
-from isthmus_cloud.held import Carrier, HeldSession
+from isthmus_cloud.answering.answerer import Answerer
+from isthmus_cloud.audits.audited import Audited
+from isthmus_cloud.audits.auditing import Auditor
+from isthmus_cloud.sessions.alarm import Alarm
+from isthmus_cloud.sessions.held import Carrier, HeldSession
 
 MOST_KEPT_BYTES = 64 * 1024 * 1024  # results that all sessions keep for a resume or an audit
 

@@ -16,8 +16,8 @@ from isthmus import (
     require_formats,
 )
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.engines import TailEngine, outputs_of
-from isthmus_cloud.feeds import AnyArray, Scalars, feeds_of, scalars_of
+from isthmus_cloud.answering.feeds import AnyArray, Scalars, feeds_of, scalars_of
+from isthmus_cloud.engines.onnx_runtime import TailEngine, outputs_of
 
 __all__ = ["Route", "Tensors", "routes_of"]
 

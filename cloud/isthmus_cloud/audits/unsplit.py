@@ -13,10 +13,10 @@ import msgspec
 from isthmus import Bundle, SymbolCoder
 from isthmus.raw_input import is_exact, raw_input_ways
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.comparing import NotComparedError
-from isthmus_cloud.engines import CPU, OnnxTail
-from isthmus_cloud.feeds import AnyArray
-from isthmus_cloud.routes import Route, routes_of
+from isthmus_cloud.answering.feeds import AnyArray
+from isthmus_cloud.answering.routes import Route, routes_of
+from isthmus_cloud.audits.comparing import NotComparedError
+from isthmus_cloud.engines.onnx_runtime import CPU, OnnxTail
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
 

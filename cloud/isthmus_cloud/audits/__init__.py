@@ -1,0 +1,1 @@
+"""Audits: a sample of answers beside those of the unsplit model."""

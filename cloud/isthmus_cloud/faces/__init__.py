@@ -1,0 +1,1 @@
+"""The gRPC faces: thin, each hands its messages to the core."""

@@ -1,0 +1,1 @@
+"""Sessions and the streams that carry them, without a transport."""
