@@ -2,7 +2,7 @@
 
     picture uint8 [N,32,32,3] -> conv, relu -> quantise | dequantise -> conv, pool, gemm, softmax
 
-Two segments, two tails, five candidates. The weights come from a seed, so that another seed is
+Two segments, tails of two parts, five candidates. The weights come from a seed, so that another seed is
 another model; the figures are invented, such that each candidate is the best on some link.
 """
 
@@ -40,6 +40,7 @@ CLASSES = 10
 CHAIN = "whole"
 PICTURE = TensorSpec(name="picture", data_type="uint8", shape=(32, 32, 3))
 BOUNDARY = TensorSpec(name="boundary", data_type="uint8", shape=(8, 16, 16))
+REAL = TensorSpec(name="relu_0", data_type="float32", shape=(8, 16, 16))
 PROBABILITIES = TensorSpec(name="probabilities", data_type="float32", shape=(CLASSES,))
 # Zero points other than 0, so that nobody can forget them unnoticed.
 BOUNDARY_QUANTISATION = Quantisation(scale=1 / 64, zero_point=3)
@@ -54,8 +55,9 @@ def build_tiny_bundle(directory: Path, seed: int = 0) -> Path:
     files = {
         "device/segment-0.onnx": _segment_0(seed),
         "device/segment-1.onnx": _segment_1(seed),
-        "cloud/tail-input.onnx": _whole(seed),
-        "cloud/tail-cut.onnx": _tail(seed),
+        "cloud/entry-cut.onnx": _entry_graph(),
+        "cloud/tail-0.onnx": _tail_0(seed),
+        "cloud/tail-1.onnx": _tail_1(seed),
     }
     for name, model in files.items():
         onnx.checker.check_model(model)
@@ -95,18 +97,23 @@ def _segment_1(seed: int) -> onnx.ModelProto:
     return _model(part, [_value(BOUNDARY)], [_value(PROBABILITIES)])
 
 
-def _whole(seed: int) -> onnx.ModelProto:
-    return _model(_early(seed) + _late(seed), [_value(PICTURE)], [_value(PROBABILITIES)])
-
-
-def _tail(seed: int) -> onnx.ModelProto:
+def _entry_graph() -> onnx.ModelProto:
+    symbols, step, zero_point = _cuts()[1].tensors[0].feeds
     inputs = [
-        helper.make_tensor_value_info("symbols", TensorProto.UINT8, ["N", *BOUNDARY.shape]),
-        helper.make_tensor_value_info("step", TensorProto.FLOAT, []),
-        helper.make_tensor_value_info("zero_point", TensorProto.UINT8, []),
+        _value(BOUNDARY),
+        helper.make_tensor_value_info(step, TensorProto.FLOAT, ["N"]),
+        helper.make_tensor_value_info(zero_point, TensorProto.UINT8, ["N"]),
     ]
-    part = _dequantise("symbols", "step", "zero_point", None) + _late(seed)
-    return _model(part, inputs, [_value(PROBABILITIES)])
+    node = helper.make_node("DequantizeLinear", [symbols, step, zero_point], [REAL.name], axis=0)
+    return _model(_Part([node], {}), inputs, [_value(REAL)])
+
+
+def _tail_0(seed: int) -> onnx.ModelProto:
+    return _model(_early(seed), [_value(PICTURE)], [_value(REAL)])
+
+
+def _tail_1(seed: int) -> onnx.ModelProto:
+    return _model(_late(seed), [_value(REAL)], [_value(PROBABILITIES)])
 
 
 def _early(seed: int) -> _Part:
@@ -198,7 +205,7 @@ def _entry(directory: Path, name: str) -> FileEntry:
 
 
 def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
-    model_sha256 = next(f.sha256 for f in files if f.path == "cloud/tail-input.onnx")
+    model_sha256 = next(f.sha256 for f in files if f.path == "cloud/tail-0.onnx")
     return Manifest(
         format_version=FORMAT_VERSION,
         model_name="tiny",
@@ -214,6 +221,7 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         edge_factor=1.0,
         measured_on="invented",
         has_labels=True,
+        batched=True,
     )
 
 
@@ -232,7 +240,7 @@ def _cuts() -> tuple[Cut, ...]:
             depth=0,
             macs_share=0.0,
             tensors=(CutTensor(boundary=PICTURE, wire=PICTURE),),
-            tail="cloud/tail-input.onnx",
+            tail=("cloud/tail-0.onnx", "cloud/tail-1.onnx"),
             rest_ms=100.0,
         ),
         Cut(
@@ -243,10 +251,10 @@ def _cuts() -> tuple[Cut, ...]:
             tensors=(
                 CutTensor(boundary=BOUNDARY, wire=BOUNDARY, quantisation=BOUNDARY_QUANTISATION),
             ),
-            tail="cloud/tail-cut.onnx",
+            tail=("cloud/entry-cut.onnx", "cloud/tail-1.onnx"),
             rest_ms=70.0,
         ),
-        Cut(id="local", chain=CHAIN, depth=2, macs_share=1.0, tensors=(), tail=None),
+        Cut(id="local", chain=CHAIN, depth=2, macs_share=1.0, tensors=()),
     )
 
 

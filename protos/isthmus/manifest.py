@@ -8,12 +8,14 @@ A bundle is a directory::
     device/<chain>-0.onnx.data  its weights, which the runtime maps
     device/<chain>-0.tflite  the same segment for LiteRT and tflite-runtime, where they cover it
     device/wire-<cut>.npy  a projection of a cut tensor's channels before the wire (optional)
-    cloud/tail-<cut>.onnx  the rest of the network behind each cut, beginning with a dequantise
+    cloud/entry-<cut>.onnx  from what crosses to the network's own tensors: a dequantise
+    cloud/tail-<i>.onnx    a part of the fp32 network; tails of nested cuts share their later parts
     record/*.json          profile and plan: why the bundle is what it is; nobody runs them
 
 Segments read *boundary* tensors that earlier ones of their chain made: integers in the int8 part of
 the network, floats in its fp32 part. What crosses the wire is made of them: *symbols*, at one of a
-ladder of steps. Cuts that nest share a chain, so that the device holds the network once.
+ladder of steps. Cuts that nest share a chain, so that the device holds the network once; their
+tails share parts, so that the cloud does, too.
 The fingerprint of a bundle is the sha256 of `bundle.json`, which holds the sha256 of every file.
 """
 
@@ -24,7 +26,7 @@ import msgspec
 from isthmus.errors import ConfigError
 from isthmus.tensors import Encoding, Quantisation, Record, TensorSpec
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST_NAME = "bundle.json"
 LABELS_NAME = "labels.txt"
 
@@ -129,15 +131,23 @@ class CutTensor(Record, frozen=True):
         """Whether symbols cross, and the tail has a step and a zero point beside them."""
         return self.quantisation is not None or self.stage is not None
 
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """By which names the tail reads it: the wire tensor and, where it is quantised, its step
+        (float32) and zero point (uint8), each [N] along the batch axis, or [] without one."""
+        name = self.wire.name
+        return (name, f"{name}/step", f"{name}/zero_point") if self.is_quantised else (name,)
+
 
 class Cut(Record, frozen=True):
     """Where the network is divided: the first `depth` segments of `chain` run on the device.
 
     Depth 0 is `input` (nothing before), depth = number of segments is `local` (nothing after, no
-    tensor, no tail). The tail's inputs are, for each tensor in order: the wire tensor and, where it
-    is quantised, its step (float32) and zero point (uint8); its outputs are those of the model but
-    for `answers`, which the head has computed already. `rest_ms` is what the rest of the chain
-    takes on the plan's device.
+    tensor, no tail). The tail is a list of graphs that run one after the other. Each reads, by
+    name, what has crossed (`CutTensor.feeds`) and what the ones before it made; together they make
+    the model's outputs but for `answers`, which the head has computed already. Where the tails of
+    two cuts end in the same files, their frames can be run together from there on. `rest_ms` is
+    what the rest of the chain takes on the plan's device.
     """
 
     id: str
@@ -145,7 +155,7 @@ class Cut(Record, frozen=True):
     depth: int
     macs_share: float
     tensors: tuple[CutTensor, ...]
-    tail: str | None
+    tail: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     rest_ms: float = 0.0
 
@@ -268,7 +278,11 @@ class FileEntry(Record, frozen=True):
 
 
 class Manifest(Record, frozen=True):
-    """All that both sides know about a bundle; `metric` says what `agreement` counts."""
+    """All that both sides know about a bundle; `metric` says what `agreement` counts.
+
+    `batched` says that the graphs of all tails take any number of items along the batch axes, and
+    give the same answers as for each by itself; else they take one.
+    """
 
     format_version: int
     model_name: str
@@ -284,6 +298,7 @@ class Manifest(Record, frozen=True):
     edge_factor: float
     measured_on: str
     has_labels: bool
+    batched: bool = False
 
     def cut_of(self, candidate: Candidate) -> Cut:
         """The cut of one of this manifest's candidates."""

@@ -78,13 +78,15 @@ def cut_problems(manifest: Manifest, cut: Cut) -> Iterator[str]:
     if not (math.isfinite(cut.rest_ms) and cut.rest_ms >= 0):
         yield f"{where} has the impossible rest_ms {cut.rest_ms}"
     if cut.depth == len(chain.segments):
-        if cut.tensors or cut.tail is not None:
+        if cut.tensors or cut.tail:
             yield f"{where} is the whole network and cannot have a tail"
         return
-    if not cut.tensors or cut.tail is None:
+    if not cut.tensors or not cut.tail:
         yield f"{where} lacks its tensors or its tail"
     if len(cut.answers) >= len(manifest.outputs):
         yield f"{where} leaves its tail no output to give"
+    yield from repeated(f"{where}: part of the tail", cut.tail)
+    yield from repeated(f"{where}: tensor on the wire", (t.wire.name for t in cut.tensors))
     yield from repeated(f"{where}: tensor", (tensor.boundary.name for tensor in cut.tensors))
     for tensor in cut.tensors:
         yield from _cut_tensor_problems(cut, tensor, known)

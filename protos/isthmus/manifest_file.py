@@ -125,7 +125,7 @@ def _file_problems(manifest: Manifest) -> Iterator[str]:
             yield f"{entry.path} is listed as a record, but is not below {RECORD_FOLDER}/"
     sides = {f.path: f.side for f in manifest.files}
     wanted = {(each.file, "device") for chain in manifest.chains for each in chain.segments}
-    wanted |= {(cut.tail, "cloud") for cut in manifest.cuts if cut.tail is not None}
+    wanted |= {(part, "cloud") for cut in manifest.cuts for part in cut.tail}
     wanted |= {
         (each.tflite.file, "device")
         for chain in manifest.chains

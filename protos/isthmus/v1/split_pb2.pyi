@@ -90,7 +90,7 @@ class EdgeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., audit: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
 
 class CloudMessage(_message.Message):
-    __slots__ = ("welcome", "result", "heartbeat", "error", "load", "drain", "verdict")
+    __slots__ = ("welcome", "result", "heartbeat", "error", "load", "drain", "verdict", "update")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class CloudMessage(_message.Message):
     LOAD_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     result: Result
     heartbeat: Heartbeat
@@ -105,7 +106,8 @@ class CloudMessage(_message.Message):
     load: Load
     drain: Drain
     verdict: Verdict
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ...) -> None: ...
+    update: Update
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "session_id", "bundle_fingerprint", "answer_top_k", "unanswered", "stream")
@@ -124,7 +126,7 @@ class Hello(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., session_id: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ..., answer_top_k: _Optional[int] = ..., unanswered: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "bundle_fingerprint", "window", "max_frame_bytes", "provider", "load", "held", "beat_ms")
+    __slots__ = ("protocol", "bundle_fingerprint", "window", "max_frame_bytes", "provider", "load", "held", "beat_ms", "model", "version")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +135,8 @@ class Welcome(_message.Message):
     LOAD_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     BEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     bundle_fingerprint: str
     window: int
@@ -141,7 +145,9 @@ class Welcome(_message.Message):
     load: Load
     held: _containers.RepeatedScalarFieldContainer[int]
     beat_ms: int
-    def __init__(self, protocol: _Optional[int] = ..., bundle_fingerprint: _Optional[str] = ..., window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., held: _Optional[_Iterable[int]] = ..., beat_ms: _Optional[int] = ...) -> None: ...
+    model: str
+    version: str
+    def __init__(self, protocol: _Optional[int] = ..., bundle_fingerprint: _Optional[str] = ..., window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., provider: _Optional[str] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., held: _Optional[_Iterable[int]] = ..., beat_ms: _Optional[int] = ..., model: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("name", "data_type", "shape", "encoding", "payload", "top_k")
@@ -172,7 +178,7 @@ class Payload(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., stored: bool = ..., mask_bytes: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("sequence", "candidate", "rung", "payloads", "reference", "mark", "deadline_ms", "settled_through", "again", "audited")
+    __slots__ = ("sequence", "candidate", "rung", "payloads", "reference", "mark", "deadline_ms", "settled_through", "again", "audited", "traceparent")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
     RUNG_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +189,7 @@ class Frame(_message.Message):
     SETTLED_THROUGH_FIELD_NUMBER: _ClassVar[int]
     AGAIN_FIELD_NUMBER: _ClassVar[int]
     AUDITED_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     candidate: str
     rung: int
@@ -193,7 +200,8 @@ class Frame(_message.Message):
     settled_through: int
     again: bool
     audited: bool
-    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., rung: _Optional[int] = ..., payloads: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., reference: _Optional[int] = ..., mark: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., settled_through: _Optional[int] = ..., again: bool = ..., audited: bool = ...) -> None: ...
+    traceparent: str
+    def __init__(self, sequence: _Optional[int] = ..., candidate: _Optional[str] = ..., rung: _Optional[int] = ..., payloads: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., reference: _Optional[int] = ..., mark: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., settled_through: _Optional[int] = ..., again: bool = ..., audited: bool = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ("sequences",)
@@ -236,34 +244,46 @@ class Result(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class Timing(_message.Message):
-    __slots__ = ("received_ns", "queue_ms", "decode_ms", "run_ms", "total_ms")
+    __slots__ = ("received_ns", "queue_ms", "decode_ms", "run_ms", "total_ms", "batch")
     RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
     RUN_MS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
     received_ns: int
     queue_ms: float
     decode_ms: float
     run_ms: float
     total_ms: float
-    def __init__(self, received_ns: _Optional[int] = ..., queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., run_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+    batch: int
+    def __init__(self, received_ns: _Optional[int] = ..., queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., run_ms: _Optional[float] = ..., total_ms: _Optional[float] = ..., batch: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through", "answer_bytes")
+    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through", "answer_bytes", "link")
     ID_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_NS_FIELD_NUMBER: _ClassVar[int]
     SETTLED_THROUGH_FIELD_NUMBER: _ClassVar[int]
     ANSWER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
     id: int
     padding: bytes
     received_ns: int
     answered_ns: int
     settled_through: int
     answer_bytes: int
-    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ..., answer_bytes: _Optional[int] = ...) -> None: ...
+    link: LinkReport
+    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ..., answer_bytes: _Optional[int] = ..., link: _Optional[_Union[LinkReport, _Mapping]] = ...) -> None: ...
+
+class LinkReport(_message.Message):
+    __slots__ = ("bandwidth_bps", "rtt_ms")
+    BANDWIDTH_BPS_FIELD_NUMBER: _ClassVar[int]
+    RTT_MS_FIELD_NUMBER: _ClassVar[int]
+    bandwidth_bps: float
+    rtt_ms: float
+    def __init__(self, bandwidth_bps: _Optional[float] = ..., rtt_ms: _Optional[float] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("frames_waiting", "queue_ms")
@@ -273,6 +293,16 @@ class Load(_message.Message):
     queue_ms: float
     def __init__(self, frames_waiting: _Optional[int] = ..., queue_ms: _Optional[float] = ...) -> None: ...
 
+class Update(_message.Message):
+    __slots__ = ("model", "version", "bundle_fingerprint")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    bundle_fingerprint: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ...) -> None: ...
+
 class Drain(_message.Message):
     __slots__ = ("grace_ms",)
     GRACE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -280,13 +310,15 @@ class Drain(_message.Message):
     def __init__(self, grace_ms: _Optional[int] = ...) -> None: ...
 
 class Error(_message.Message):
-    __slots__ = ("sequence", "code", "message", "received_ns")
+    __slots__ = ("sequence", "code", "message", "received_ns", "retry_after_ms")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     code: ErrorCode
     message: str
     received_ns: int
-    def __init__(self, sequence: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., message: _Optional[str] = ..., received_ns: _Optional[int] = ...) -> None: ...
+    retry_after_ms: int
+    def __init__(self, sequence: _Optional[int] = ..., code: _Optional[_Union[ErrorCode, str]] = ..., message: _Optional[str] = ..., received_ns: _Optional[int] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,27 @@
+"""What the service tells about itself: happenings, and who listens to them."""
+
+from isthmus_cloud.telemetry.happenings import (
+    Activated,
+    Audited,
+    BatchRun,
+    FrameDone,
+    Happening,
+    Observer,
+    Observers,
+    Refused,
+    StreamClosed,
+    StreamOpened,
+)
+
+__all__ = [
+    "Activated",
+    "Audited",
+    "BatchRun",
+    "FrameDone",
+    "Happening",
+    "Observer",
+    "Observers",
+    "Refused",
+    "StreamClosed",
+    "StreamOpened",
+]
