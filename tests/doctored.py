@@ -10,15 +10,15 @@ from typing import Literal
 
 import msgspec
 import onnx
-from tests.tinybundle import FINE, _entry, _tail
+from tests.tinybundle import FINE, _entry, _tail_1
 
-from isthmus import Candidate, Manifest, Rung, Symbols, encode_manifest, open_bundle
+from isthmus import Candidate, Cut, Manifest, Rung, Symbols, encode_manifest, open_bundle
 
 Damage = Literal["none", "coarse rung", "tail"]
 
 HONEST = Symbols(levels=256, step=1 / 24, zero_point=5)
 DAMAGED = Symbols(levels=16, step=16.0, zero_point=1)  # all values fall on one symbol or two
-_TAIL = "cloud/tail-cut.onnx"
+_TAIL = "cloud/tail-2.onnx"  # of the cut alone
 
 __all__ = ["Damage", "build_doctored_bundle"]
 
@@ -27,16 +27,26 @@ def build_doctored_bundle(tiny_bundle: Path, directory: Path, damage: Damage) ->
     """Write the bundle into `directory`, which must not exist, and return it."""
     shutil.copytree(tiny_bundle, directory)
     manifest = open_bundle(directory, "cloud").manifest
+    cuts, files = manifest.cuts, [file.path for file in manifest.files]
     if damage == "tail":
-        onnx.save(_tail(seed=1), directory / _TAIL)
+        onnx.save(_tail_1(seed=1), directory / _TAIL)
+        cuts, files = tuple(map(_with_own_tail, cuts)), [*files, _TAIL]
     coarse = DAMAGED if damage == "coarse rung" else HONEST
     changed = msgspec.structs.replace(
         manifest,
         candidates=(_local(manifest), _input(manifest), _cut(manifest, (FINE, coarse))),
-        files=tuple(_entry(directory, file.path) for file in manifest.files),
+        cuts=cuts,
+        files=tuple(_entry(directory, file) for file in files),
     )
     (directory / "bundle.json").write_bytes(encode_manifest(changed))
     return directory
+
+
+def _with_own_tail(cut: Cut) -> Cut:
+    """What the inputs go through whole stays as it is: answers are compared with it."""
+    if cut.id != "cut":
+        return cut
+    return msgspec.structs.replace(cut, tail=(cut.tail[0], _TAIL))
 
 
 def _local(manifest: Manifest) -> Candidate:

@@ -30,16 +30,13 @@ class Reference:
         self._orders = {} if orders is None else orders
         files = {segment.file for chain in self.manifest.chains for segment in chain.segments}
         self._segments = {file: _session(bundle / file) for file in files}
-        self._tails = {
-            cut.id: _session(bundle / cut.tail)
-            for cut in self.manifest.cuts
-            if cut.tail is not None
-        }
+        parts = {file for cut in self.manifest.cuts for file in cut.tail}
+        self._parts = {file: _session(bundle / file) for file in parts}
 
     def unsplit(self, item: Item) -> Probabilities:
         """The probabilities [1,10] of the whole fp32 network."""
-        feeds = list(self._by_name(item).values())
-        return _probabilities(_run(self._tails["input"], feeds))
+        whole = next(cut for cut in self.manifest.cuts if cut.id == "input")
+        return _probabilities(self._tail(whole, self._by_name(item)))
 
     def expected(self, candidate_id: str, item: Item, rung: int | None = None) -> Probabilities:
         """The probabilities [1,10] by way of a candidate, by default at its chosen rung."""
@@ -52,11 +49,12 @@ class Reference:
         held = self._held(cut, cut.depth, item)
         if not candidate.is_local:
             encodings = candidate.rungs[candidate.chosen if rung is None else rung].encodings
-            feeds: list[AnyArray] = []
+            feeds: Outputs = {}
             for tensor, encoding in zip(cut.tensors, encodings, strict=True):
-                feeds += self._fed(held[tensor.boundary.name], tensor, encoding)
+                fed = self._fed(held[tensor.boundary.name], tensor, encoding)
+                feeds |= zip(tensor.feeds, fed, strict=True)
             answers = {name: held[name] for name in cut.answers}
-            held = _run(self._tails[cut.id], feeds)
+            held = self._tail(cut, feeds)
             assert not held.keys() & answers.keys()
             held |= answers
         return {spec.name: held[spec.name] for spec in self.manifest.outputs}
@@ -85,6 +83,16 @@ class Reference:
             held |= dict(zip(names, made, strict=True))
         return held
 
+    def _tail(self, cut: Cut, feeds: Outputs) -> Outputs:
+        """All that is there behind the parts of a cut's tail, run one after the other."""
+        held = dict(feeds)
+        for file in cut.tail:
+            session = self._parts[file]
+            reads = {value.name: held[value.name] for value in session.get_inputs()}
+            names = [value.name for value in session.get_outputs()]
+            held |= dict(zip(names, session.run(names, reads), strict=True))
+        return held
+
     def _by_name(self, item: Item) -> Outputs:
         if isinstance(item, Mapping):
             return {spec.name: item[spec.name] for spec in self.manifest.inputs}
@@ -102,29 +110,23 @@ class Reference:
                 if known is not None:
                     real = (real - known.zero_point) * known.scale
                 symbols = np.clip(np.rint(real / step) + zero_point, 0, encoding.levels - 1)
-                return [symbols.astype(np.uint8), *_scalars(step, zero_point)]
+                return [symbols.astype(np.uint8), *_scales(step, zero_point)]
             case Picture(format="jpeg", quality=int(quality)):
                 return [_through_jpeg(values, quality)]
             case _ if known is not None:
-                return [values, *_scalars(known.scale, known.zero_point)]
+                return [values, *_scales(known.scale, known.zero_point)]
             case _:
                 return [values]
 
 
-def _scalars(step: float, zero_point: int) -> list[AnyArray]:
-    return [np.array(step, np.float32), np.array(zero_point, np.uint8)]
+def _scales(step: float, zero_point: int) -> list[AnyArray]:
+    return [np.array([step], np.float32), np.array([zero_point], np.uint8)]
 
 
 def _through_jpeg(picture: AnyArray, quality: int) -> NDArray[np.uint8]:
     file = io.BytesIO()
     Image.fromarray(picture.view(np.uint8)[0]).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))[np.newaxis]
-
-
-def _run(session: ort.InferenceSession, feeds: list[AnyArray]) -> Outputs:
-    names = [value.name for value in session.get_inputs()]
-    made = session.run(None, dict(zip(names, feeds, strict=True)))
-    return dict(zip((value.name for value in session.get_outputs()), made, strict=True))
 
 
 def _probabilities(outputs: Outputs) -> Probabilities:

@@ -7,9 +7,11 @@
 `gain` is a scalar without a batch axis. The cut `floats` has a stage that quantises with the
 frame's step and sticks to the frame before; the cut `pair` has one that changes the channels'
 order, which its tail changes back. The head of both has computed `tone` already: an *answer*.
-The cut `curves` does not nest with them and has a chain of its own, in which `lit` skips a segment:
+The cut `curves` has a chain of its own, in which `lit` skips a segment:
 
     features -> activations (float32), lit;   activations -> curves;   curves, lit -> probabilities
+
+In the cloud all of them nest: the tails are ends of one list of parts, divided in the same places.
 """
 
 from collections.abc import Sequence
@@ -86,6 +88,12 @@ INPUT_LADDER: tuple[tuple[Encoding, ...], ...] = (
     (Picture(format="jpeg", quality=95), Raw()),
     (Picture(format="jpeg", quality=60), Raw()),
 )
+TAILS = {
+    "input": tuple(f"cloud/tail-{part}.onnx" for part in range(4)),
+    "floats": ("cloud/entry-floats.onnx", *(f"cloud/tail-{part}.onnx" for part in range(1, 4))),
+    "pair": ("cloud/entry-pair.onnx", "cloud/tail-2.onnx", "cloud/tail-3.onnx"),
+    "curves": ("cloud/tail-3.onnx",),
+}
 LOCAL_MS = 400.0
 AGREEMENTS = (1.0, 0.99, 0.97, 0.9)  # by rung
 AGREEMENT_FLOOR = 0.95
@@ -127,16 +135,13 @@ def _device_graphs(seed: int) -> dict[str, onnx.ModelProto]:
 
 
 def _cloud_graphs(seed: int) -> dict[str, onnx.ModelProto]:
-    rest = _curved() + _late(seed)
     return {
-        "cloud/tail-input.onnx": _graph(_first(seed) + _middle(seed) + rest, INPUTS, OUTPUTS),
-        "cloud/tail-floats.onnx": _tail(
-            _real_of("symbols", FEATURES.name) + _middle(seed) + rest, FEATURES.shape
-        ),
-        "cloud/tail-pair.onnx": _tail(
-            _real_of("symbols", "shuffled") + _put_back() + rest, HALVES.shape, [LIT]
-        ),
-        "cloud/tail-curves.onnx": _graph(_late(seed), [CURVES, LIT], [PROBABILITIES]),
+        "cloud/entry-floats.onnx": _entry_graph("floats", _Part([], {}), FEATURES),
+        "cloud/entry-pair.onnx": _entry_graph("pair", _put_back(), ACTIVATIONS),
+        "cloud/tail-0.onnx": _graph(_first(seed), INPUTS, [FEATURES, TONE]),
+        "cloud/tail-1.onnx": _graph(_middle(seed), [FEATURES], [ACTIVATIONS, LIT]),
+        "cloud/tail-2.onnx": _graph(_curved(), [ACTIVATIONS], [CURVES]),
+        "cloud/tail-3.onnx": _graph(_late(seed), [CURVES, LIT], [PROBABILITIES]),
     }
 
 
@@ -194,32 +199,27 @@ def _quantised() -> _Part:
 
 
 def _dequantised(source: str, target: str) -> _Part:
-    return _real_of(source, target, "scale") + _Part([], _constants_of(HALVES_QUANTISATION))
-
-
-def _real_of(source: str, target: str, scale: str = "step") -> _Part:
-    inputs = [source, scale, "zero_point"]
-    return _Part([helper.make_node("DequantizeLinear", inputs, [target])], {})
+    node = helper.make_node("DequantizeLinear", [source, "scale", "zero_point"], [target])
+    return _Part([node], _constants_of(HALVES_QUANTISATION))
 
 
 def _put_back() -> _Part:
-    node = helper.make_node("Gather", ["shuffled", "back"], ["relu_1"], axis=1)
+    node = helper.make_node("Gather", ["shuffled", "back"], [ACTIVATIONS.name], axis=1)
     return _Part([node], {"back": np.argsort(ORDER)})
 
 
-def _tail(
-    part: _Part, shape: tuple[int, ...], others: Sequence[TensorSpec] = ()
-) -> onnx.ModelProto:
-    symbols = helper.make_tensor_value_info("symbols", TensorProto.UINT8, ["N", *shape])
-    inputs = [symbols, *_scalars(), *map(_value, others)]
-    return _model(part, inputs, [_value(PROBABILITIES)])
-
-
-def _scalars() -> list[onnx.ValueInfoProto]:
-    return [
-        helper.make_tensor_value_info("step", TensorProto.FLOAT, []),
-        helper.make_tensor_value_info("zero_point", TensorProto.UINT8, []),
+def _entry_graph(cut: str, behind: _Part, made: TensorSpec) -> onnx.ModelProto:
+    """From the symbols of the cut's first tensor to `made`, each item with a step of its own."""
+    tensor = next(each for each in _cuts() if each.id == cut).tensors[0]
+    symbols, step, zero_point = tensor.feeds
+    inputs = [
+        _value(tensor.wire),
+        helper.make_tensor_value_info(step, TensorProto.FLOAT, ["N"]),
+        helper.make_tensor_value_info(zero_point, TensorProto.UINT8, ["N"]),
     ]
+    real = "shuffled" if behind.nodes else made.name
+    node = helper.make_node("DequantizeLinear", [symbols, step, zero_point], [real], axis=0)
+    return _model(_Part([node], {}) + behind, inputs, [_value(made)])
 
 
 def _graph(
@@ -238,7 +238,7 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
     return Manifest(
         format_version=FORMAT_VERSION,
         model_name="wide",
-        model_sha256=next(f.sha256 for f in files if f.path == "cloud/tail-input.onnx"),
+        model_sha256=next(f.sha256 for f in files if f.path == "cloud/tail-0.onnx"),
         inputs=INPUTS,
         outputs=OUTPUTS,
         metric="top-1",
@@ -256,6 +256,7 @@ def _manifest(files: tuple[FileEntry, ...]) -> Manifest:
         edge_factor=1.0,
         measured_on="invented",
         has_labels=True,
+        batched=True,
     )
 
 
@@ -292,7 +293,7 @@ def _cuts() -> tuple[Cut, ...]:
         _cut("floats", "whole", 1, (features,), tone),
         _cut("pair", "whole", 2, (halves, _as_it_is(LIT)), tone),
         _cut("curves", "curved", 3, (_as_it_is(CURVES), _as_it_is(LIT)), tone),
-        Cut(id="local", chain="whole", depth=3, macs_share=1.0, tensors=(), tail=None),
+        Cut(id="local", chain="whole", depth=3, macs_share=1.0, tensors=()),
     )
 
 
@@ -309,7 +310,7 @@ def _cut(
         depth=depth,
         macs_share=0.3 * depth,
         tensors=tensors,
-        tail=f"cloud/tail-{name}.onnx",
+        tail=TAILS[name],
         answers=answers,
         rest_ms=LOCAL_MS - 30.0 * depth,
     )

@@ -28,10 +28,15 @@ from isthmus_bench.precision.bench import (
     run_precision_bench,
 )
 from isthmus_bench.precision.report import precision_json, precision_lines
+from isthmus_bench.serve.bench import run_serve_bench
+from isthmus_bench.serve.config import SERVE_MODEL
+from isthmus_bench.serve.data import serve_json
+from isthmus_bench.serve.report import serve_lines
 from isthmus_bench.traces import read_trace
 from isthmus_bench.wire.bench import WireBenchConfig, run_wire_bench
 from isthmus_bench.wire.report import wire_json, wire_lines
 from isthmus_bench.wire.subjects import SUBJECT_NAMES
+from isthmus_cli import bench_serve
 from isthmus_cli.console import Steps, sigterm_as_ctrl_c, write_file
 
 DESCRIPTION = """\
@@ -64,6 +69,10 @@ same run.
          model each and beside one undivided network; time to load; fp32 and int8 on every
          runtime that is installed, with agreement and the integers that cross; install size and
          import time of each extra. Five minutes; one with --quick --skip-install.
+  serve  the cloud service under many simulated devices: unbatched, in batches, in batches across
+         cuts, the whole model; beside a bare gRPC loop, other servers that pip installs, and the
+         engine alone. Answers/s within a time limit, latency, processor time, memory of an idle
+         device. Half an hour; two minutes with --quick, which leaves out the other servers.
 """
 EXAMPLES = """\
   isthmus bench wire
@@ -76,6 +85,8 @@ EXAMPLES = """\
   isthmus bench adapt --trace drive.csv --seconds 60 --json adapt.json
   isthmus bench edge --json edge.json
   isthmus bench edge --quick --skip-install --tflite-python .venv-tflite/bin/python
+  isthmus bench serve --json serve.json
+  isthmus bench serve --quick --bundle lite0.bundle --slo-ms 30
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
@@ -116,6 +127,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "tflite_python": None,
         "quick": False,
     },
+    "serve": bench_serve.FLAGS,
 }
 
 _Report = tuple[Iterable[str], dict[str, Any]]
@@ -134,7 +146,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"precision: some of {', '.join(PRECISION_MODELS)}; "
         f"plan: any of the catalogue (default: {', '.join(PLAN_MODELS)}); "
         f"adapt: likewise (default: {', '.join(ADAPT_MODELS)}); "
-        f"edge: likewise (default: {', '.join(EDGE_MODELS)})",
+        f"edge: likewise (default: {', '.join(EDGE_MODELS)}); "
+        f"serve: one of them (default: {SERVE_MODEL})",
     )
     add("--links", type=float, nargs="+", metavar="MBPS", help=f"plan: {_shown(_PLAN.links_mbps)}")
     slow_downs = f"plan: how many times slower the device is ({_shown(_PLAN.slow_downs)})"
@@ -158,7 +171,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip-install", action="store_true", help="edge: install nothing, sizes not measured")
     tflite_python = "edge: that has tflite-runtime (.venv-tflite/bin/python beside the checkout)"
     add("--tflite-python", type=Path, metavar="PATH", help=tflite_python)
-    quick = "cut, plan, link, adapt, edge: less, in fewer runs"
+    bench_serve.add_flags(parser)
+    quick = "cut, plan, link, adapt, edge, serve: less, in fewer runs"
     add("--quick", action="store_true", help=quick)
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     add("--quiet", action="store_true", help="no progress lines")
@@ -281,6 +295,16 @@ def _edge(options: argparse.Namespace) -> _Measure:
     return measure
 
 
+def _serve(options: argparse.Namespace) -> _Measure:
+    config = bench_serve.serve_config(options)
+
+    def measure(say: Steps) -> _Report:
+        result = run_serve_bench(config, say)
+        return serve_lines(result), serve_json(result)
+
+    return measure
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
     "wire": _wire,
     "cut": _cut,
@@ -289,6 +313,7 @@ _MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
     "link": _link,
     "adapt": _adapt,
     "edge": _edge,
+    "serve": _serve,
 }
 
 
@@ -304,6 +329,7 @@ def _defaults() -> str:
         "adapt": f"--models {' '.join(_ADAPT.models)} --seconds {_ADAPT.seconds:g} "
         f"--repeats {_ADAPT.repeats}\n--lanes {_ADAPT.lanes} --out {_OUT}",
         "edge": f"{_edge_flags(_EDGE)}\nwith --quick: {_edge_flags(edge)}",
+        "serve": bench_serve.DEFAULTS,
     }
     return "\n".join(
         f"{what if first else '':<11}{line}"

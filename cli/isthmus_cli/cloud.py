@@ -56,6 +56,40 @@ def _add_capacity(parser: argparse.ArgumentParser, defaults: ServiceConfig) -> N
         help="threads of one tail (default: all cores)",
     )
     add(
+        "--decoders",
+        type=int,
+        default=defaults.decoders,
+        help="threads that help to decode a batch (default %(default)s)",
+    )
+    add(
+        "--max-batch",
+        type=int,
+        default=defaults.max_batch,
+        metavar="N",
+        help="frames that run together at most, of those that wait; how many pay is measured when "
+        "a tail is loaded; 1 runs each by itself (default %(default)s)",
+    )
+    add(
+        "--linger-ms",
+        type=float,
+        default=defaults.linger_s * 1e3,
+        metavar="MS",
+        help="hold a batch back for so long until it is full, as far as deadlines allow (default "
+        "%(default)s: a free worker takes what is there)",
+    )
+    add(
+        "--no-joins",
+        action="store_true",
+        help="do not run frames together that were cut at different depths",
+    )
+    add(
+        "--max-waiting",
+        type=int,
+        default=defaults.max_waiting,
+        metavar="N",
+        help="frames of all devices that wait at most; more are refused (default %(default)s)",
+    )
+    add(
         "--max-bytes-in-flight",
         type=int,
         default=defaults.max_bytes_in_flight,
@@ -104,6 +138,11 @@ def run(options: argparse.Namespace) -> int:
         window=options.window,
         threads=options.threads,
         workers=options.workers,
+        decoders=options.decoders,
+        max_batch=options.max_batch,
+        linger_s=options.linger_ms / 1e3,
+        joins=not options.no_joins,
+        max_waiting=options.max_waiting,
         max_bytes_in_flight=options.max_bytes_in_flight,
         drain_grace_s=options.drain_grace,
         provider=options.provider,

@@ -9,7 +9,9 @@ import msgspec
 
 from isthmus import ConfigError
 from isthmus_cli.console import print_json
+from isthmus_cli.edge_flags import add_credentials
 from isthmus_cli.progress import ProgressLine
+from isthmus_edge import Credentials
 from isthmus_edge.doctor import (
     Check,
     DoctorConfig,
@@ -44,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(parser=parser)
     add = parser.add_argument
     add("bundle", type=Path, nargs="?", metavar="BUNDLE", help="look at this bundle, too")
-    add("--cloud", metavar="HOST:PORT", help="look at the way to this service, too")
-    add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
-    add("--insecure", action="store_true", help="plain text to another machine is all right")
+    add("--cloud", metavar="HOST:PORT[,…]", help="look at the way to this service, too")
+    add_credentials(parser)
     add("--state", type=Path, metavar="DIR", help="folder to be written (default: the present one)")
     add("--ntp", metavar="HOST", help="ask this time server how far the clock is off")
     add(
@@ -88,7 +89,12 @@ def _config(options: argparse.Namespace) -> DoctorConfig:
     return DoctorConfig(
         bundle=options.bundle,
         cloud=options.cloud,
-        tls_ca=options.tls_ca,
+        credentials=Credentials(
+            tls_ca=options.tls_ca,
+            tls_certificate=options.tls_cert,
+            tls_key=options.tls_key,
+            token_file=options.token_file,
+        ),
         insecure=options.insecure,
         only=tuple(name for names in options.only for name in names.split(",")),
         quick=options.quick,

@@ -17,6 +17,8 @@ EXAMPLES = """\
   isthmus edge check --config edge.toml
 """
 
+_ALONE = "none: the device answers alone"
+
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     found = checked(config)
     print(f"{options.config}: fine")
     print(f"bundle    {found.bundle.manifest.model_name}, {found.bundle.path}")
-    print(f"cloud     {config.agent.cloud or 'none: the device answers alone'}")
+    print(f"cloud     {', '.join(map(str, config.agent.targets)) or _ALONE}")
     print(f"endpoint  {', '.join(config.endpoint.listen) or 'none'}")
     for name, source in found.sources.items():
         print(f"source    {name}: {source.kind}")

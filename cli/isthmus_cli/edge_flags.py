@@ -12,7 +12,7 @@ _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 # Flags that go with --config; all others are for BUNDLE PICTURE….
 _OF_DAEMON = {"config", "log_format"}
 
-__all__ = ["add_flags", "agent_config", "check_usage", "size"]
+__all__ = ["add_credentials", "add_flags", "agent_config", "check_usage", "size"]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -47,15 +47,34 @@ def _add_daemon(group: argparse._ArgumentGroup) -> None:
 
 def _add_cloud(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--cloud", metavar="HOST:PORT", help="where `isthmus cloud` listens")
-    add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
-    add("--insecure", action="store_true", help="talk to another machine without TLS")
+    add(
+        "--cloud",
+        metavar="HOST:PORT[,…]",
+        help="where `isthmus cloud` listens; of several, or with dns:NAME:PORT of all that a name "
+        "stands for, one is taken by lot, and the next when it ends",
+    )
+    add_credentials(group)
     add(
         "--require-cloud",
         action="store_true",
         help="end with an error if --cloud cannot be reached at the start "
         "(default: answer here, and go on trying)",
     )
+
+
+def add_credentials(group: argparse._ActionsContainer) -> None:
+    """Declare whom to trust for --cloud, and what to show there."""
+    add = group.add_argument
+    add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
+    add("--tls-cert", type=Path, metavar="PEM", help="certificate of this device, to show there")
+    add("--tls-key", type=Path, metavar="PEM", help="its key")
+    add(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="this device's token for --cloud; read anew for each connection",
+    )
+    add("--insecure", action="store_true", help="talk to another machine without TLS")
 
 
 def _add_wishes(group: argparse._ArgumentGroup) -> None:
@@ -154,6 +173,9 @@ def agent_config(options: argparse.Namespace) -> AgentConfig:
         "bundle": options.bundle,
         "cloud": options.cloud,
         "tls_ca": options.tls_ca,
+        "tls_certificate": options.tls_cert,
+        "tls_key": options.tls_key,
+        "token_file": options.token_file,
         "insecure": options.insecure,
         "require_cloud": options.require_cloud,
         "objective": options.objective,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from isthmus_edge import Stats
+from isthmus_edge import Service, Stats
 
 __all__ = ["stats_lines", "summary"]
 
@@ -26,6 +26,8 @@ def stats_lines(stats: Stats) -> Iterator[str]:
     """A table for people: memory, link, what was sent again, audits by rung, switches."""
     yield _row("memory (RSS)", f"{stats.rss_bytes / 1e6:.1f} MB")
     yield _row("link", _link(stats))
+    if stats.service is not None:
+        yield _row("cloud", _service(stats.service))
     yield _row("streams", f"{stats.connects} opened, {stats.sent_again} frames sent again")
     yield _row("dropped", f"{stats.stale} stale frames, {stats.duplicates} second answers")
     yield _row("device", f"{stats.device_scale:.2f} times the plan's times")
@@ -47,6 +49,11 @@ def stats_lines(stats: Stats) -> Iterator[str]:
 
 def _row(name: str, text: str) -> str:
     return f"{name:<16} {text}"
+
+
+def _service(service: Service) -> str:
+    named = f", {service.model} {service.version}".rstrip() if service.model else ""
+    return f"{service.address}{named}, tails run on {service.provider}"
 
 
 def _link(stats: Stats) -> str:

@@ -88,6 +88,13 @@ def _agent_lines(status: Status) -> Iterator[str]:
     rate = "" if link.bandwidth_bps is None else f", {link.bandwidth_bps / 1e6:.2f} Mbit/s"
     trip = "" if link.rtt_ms is None else f", round trip {link.rtt_ms:.1f} ms"
     yield f"link      {link.state}{rate}{trip}"
+    if link.cloud is not None:
+        named = f", {link.model} {link.version}".rstrip() if link.model else ""
+        yield f"cloud     {link.cloud}{named}"
+    if agent.update is not None:
+        offered = agent.update
+        which = f"{offered.model} {offered.version} {offered.fingerprint[:12]}"
+        yield f"update    {which} is the cloud's active version; this device runs its own still"
     is_pinned = agent.candidate is not None and agent.switches == 0  # else it came by a switch
     how = " (pinned)" if is_pinned else f", {agent.switches} switches"
     yield f"candidate {agent.candidate or 'none yet'}{how}"

@@ -10,8 +10,9 @@ from isthmus_partitioner.report.inspection import inspect_bundle, render_inspect
 
 DESCRIPTION = """\
 Show what a bundle is: model, inputs and outputs, chains of segments, cuts with their
-tensors, every candidate with its figures and the reason for its fate, and every file
-with its size and whether it is what the manifest says. Nothing of the bundle is run.
+tensors, the graphs of their tails and whether frames can go through them together,
+every candidate with its figures and the reason for its fate, and every file with its
+size and whether it is what the manifest says. Nothing of the bundle is run.
 Ends with status 1 if a file is missing or damaged.
 """
 EXAMPLES = """\

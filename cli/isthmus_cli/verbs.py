@@ -41,6 +41,8 @@ VERBS = {
     "inspect": ("show what a bundle is, and whether it is whole", "partitioner"),
     "report": ("write a bundle's plan as a page to look at, with sliders", "partitioner"),
     "cloud": ("serve the tails of a bundle", "cloud"),
+    "export": ("write a bundle's tails for another server to run (Triton)", "cloud"),
+    "tokens": ("who may come in to a service: add, rotate, revoke, list", "cloud"),
     "edge": (
         "answer pictures with a bundle, once or as a daemon; `edge status`, `edge profile`",
         "edge",

@@ -8,21 +8,25 @@ from typing import Literal, get_args
 from isthmus import ConfigError, is_loopback
 from isthmus.session import MOST_NAMED
 
-ProviderChoice = Literal["auto", "cpu", "cuda"]
+ProviderChoice = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 
 MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
 MAX_STREAMS = 1024
+MAX_CONNECTIONS = 4096
 MAX_S = 3600
 
 # A device that has nothing to send beats about twice a second.
-_LEAST_S = {"drain_grace_s": 0, "hello_s": 0.1, "idle_s": 1, "resume_s": 0}
+_LEAST_S = {"drain_grace_s": 0, "hello_s": 0.1, "idle_s": 1, "resume_s": 0, "linger_s": 0}
 _AT_LEAST_ONE = (
     "window",
     "threads",
     "workers",
     "max_bytes_in_flight",
     "max_streams",
+    "max_connections",
     "max_parked",
+    "max_batch",
+    "max_waiting",
 )
 
 __all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ProviderChoice", "ServiceConfig", "split_address"]
@@ -35,9 +39,16 @@ class ServiceConfig:
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
     may have in flight, `workers` that of tails that run at once, `threads` what each of them uses.
+    With `client_ca`, every caller must have a certificate that one of these authorities signed.
+    `tokens` is the file of those who may come in (`isthmus tokens`); beyond the loopback it needs
+    TLS, unless `tokens_in_clear` says that something else keeps them secret on the way.
     `max_bytes_in_flight` bounds the frames of all streams together: payloads, and the tensors that
-    they decode to. `max_streams` is the number of devices that are served at once; others are
-    refused and may come back.
+    they decode to, `max_waiting` those that no worker has begun. Frames that wait together are run
+    together, up to `max_batch` and up to where a greater batch no longer pays; a batch that is not
+    full is held back for up to `linger_s`; `joins` says whether frames that were cut at different
+    depths may run together. `decoders` threads help to decode a batch. `max_streams` is the number
+    of devices that are served at once; others are refused and may come back. `max_connections`
+    bounds those that are open, whoever it is.
 
     A stream ends on which no Hello comes for `hello_s`, or nothing at all for `idle_s`. A session
     whose stream broke is kept for `resume_s` (0: not at all), and at most `max_parked` of them.
@@ -48,11 +59,20 @@ class ServiceConfig:
     insecure: bool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    client_ca: Path | None = None
+    tokens: Path | None = None
+    tokens_in_clear: bool = False
     window: int = 8
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     workers: int = 1
+    decoders: int = 1
+    max_batch: int = 32
+    linger_s: float = 0.0
+    joins: bool = True
+    max_waiting: int = 1024
     max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     max_streams: int = MAX_STREAMS
+    max_connections: int = MAX_CONNECTIONS
     drain_grace_s: float = 5.0
     hello_s: float = 10.0
     idle_s: float = 60.0
@@ -75,14 +95,30 @@ class ServiceConfig:
         if self.provider not in get_args(ProviderChoice):
             known = ", ".join(get_args(ProviderChoice))
             raise ConfigError(f"provider is {self.provider!r}; allowed are {known}")
+        self._check_doors()
+
+    def _check_doors(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("TLS needs both: give the certificate and its key, or neither")
+        if self.client_ca is not None and self.tls_certificate is None:
+            raise ConfigError(
+                "certificates of callers (--client-ca) are checked by TLS: give this service a "
+                "certificate and key, too (--tls-cert, --tls-key)"
+            )
         host, _ = split_address(self.listen)
-        if not (is_loopback(host) or self.insecure or self.tls_certificate):
+        if is_loopback(host) or self.tls_certificate:
+            return
+        if not self.insecure:
             raise ConfigError(
                 f"listening on {self.listen} would take frames from the network in the clear; "
                 "give a TLS certificate and key, or allow it with insecure (--insecure) "
                 "where the network is trusted"
+            )
+        if self.tokens is not None and not self.tokens_in_clear:
+            raise ConfigError(
+                f"tokens would come to {self.listen} in the clear, for all on the way to take; "
+                "give a TLS certificate and key, or say with --tokens-in-clear that something else "
+                "keeps them secret (a proxy that ends TLS on this machine, an encrypted network)"
             )
 
 

@@ -1,4 +1,4 @@
-"""The service's life: startup, serve, drain."""
+"""The service's life: startup, main loop, shutdown."""
 
 import asyncio
 import signal
@@ -8,30 +8,28 @@ from dataclasses import dataclass
 
 import grpc
 
-from isthmus import Bundle, answer_bytes, max_frame_bytes, open_bundle
-from isthmus.session import ServiceLimits
-from isthmus.v1 import PROTOCOL
-from isthmus.v1 import split_pb2 as pb
+from isthmus import Bundle
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
-from isthmus_cloud.answering.answerer import Answerer
-from isthmus_cloud.audits.auditing import Auditor, NoAuditor, auditing
 from isthmus_cloud.config import ServiceConfig
-from isthmus_cloud.engines.onnx_runtime import load_tails
-from isthmus_cloud.faces.binding import bind, server_options
+from isthmus_cloud.core import Core
+from isthmus_cloud.deployments.deployment import SHORT, Loader
+from isthmus_cloud.engines.onnx_runtime import CPU, OnnxEngine
+from isthmus_cloud.engines.seam import Engine
+from isthmus_cloud.faces.binding import (
+    allow_open_files,
+    bind,
+    connection_options,
+    message_bytes,
+    most_calls,
+    server_options,
+)
 from isthmus_cloud.faces.split import SplitService
-from isthmus_cloud.sessions.sessions import Sessions
+from isthmus_cloud.security import Guard
+from isthmus_cloud.telemetry import Observer
 
-SHORT = 12  # digits of a fingerprint that people compare
-KEEP_BYTES = (1024 * 1024, 16 * 1024 * 1024)  # of results of one session: a window of them, within
 END_GRACE_S = 0.5  # for streams whose last words are not yet sent
 
-__all__ = [
-    "RunningService",
-    "listening",
-    "run_service",
-    "serve",
-    "serve_until_told",
-]
+__all__ = ["RunningService", "listening", "main_loop", "run_service", "serve"]
 
 
 def run_service(config: ServiceConfig, announce: Callable[[str], None]) -> None:
@@ -43,29 +41,49 @@ def run_service(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     asyncio.run(serve(config, announce))
 
 
-async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
-    """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
-    bundle = await asyncio.to_thread(open_bundle, config.bundle, "cloud")
-    tails = await asyncio.to_thread(load_tails, bundle, config, announce)
-    with Answerer(bundle.manifest, tails, config.workers, config.max_bytes_in_flight) as answerer:
-        await serve_until_told(config, bundle, answerer, announce)
-
-
-async def serve_until_told(
-    config: ServiceConfig, bundle: Bundle, answerer: Answerer, announce: Callable[[str], None]
+async def serve(
+    config: ServiceConfig, announce: Callable[[str], None], observer: Observer | None = None
 ) -> None:
+    """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
+    async with Core(config, observer) as core:
+        await _startup(config, core, announce)
+        await main_loop(config, core, announce)
+    announce("stopped")
+
+
+async def _startup(config: ServiceConfig, core: Core, announce: Callable[[str], None]) -> None:
+    """Load what is to be served."""
+
+    def engine_for(bundle: Bundle) -> Engine:
+        return OnnxEngine(CPU, config.threads)
+
+    loader = Loader(
+        desk=core.desk,
+        open_engine=engine_for,
+        window=config.window,
+        max_batch=config.max_batch,
+        announce=announce,
+    )
+    core.deployments.activate(await loader.load(config.bundle))
+
+
+async def main_loop(config: ServiceConfig, core: Core, announce: Callable[[str], None]) -> None:
     """Serve; drain at the first signal, stop at the second."""
-    audits = auditing(bundle, answerer.quiet, config.max_bytes_in_flight)
-    with _signals() as signals, audits as auditor:
-        async with listening(config, bundle, answerer, auditor) as service:
-            announce(
-                f"listening on {service.address} ({answerer.provider}, "
-                f"{len(answerer.candidates)} candidates, bundle {bundle.fingerprint[:SHORT]})"
-            )
+    with _signals() as signals:
+        async with listening(config, core) as service:
+            announce(_listening_line(core, service.address))
             await signals.get()
             announce(f"draining for up to {config.drain_grace_s:g} s; a second signal forces")
             await _drain_or_force(service, config.drain_grace_s, signals)
-    announce("stopped")
+
+
+def _listening_line(core: Core, address: str) -> str:
+    (deployment,) = core.deployments.active
+    count = len(deployment.answerer.candidates)
+    return (
+        f"listening on {address} ({deployment.answerer.provider}, {count} candidates, "
+        f"bundle {deployment.fingerprint[:SHORT]})"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +91,12 @@ class RunningService:
     """A service that accepts devices on `address` ("HOST:PORT", with the real port)."""
 
     address: str
-    _service: SplitService
+    core: Core
     _server: grpc.aio.Server
 
     async def drain(self, grace_s: float) -> None:
         """Tell every device, answer what is in flight, stop; at the latest after `grace_s`."""
-        self._service.drain(grace_s)
+        self.core.drain(grace_s)
         await self._server.stop(grace_s)
 
     async def force(self) -> None:
@@ -88,34 +106,23 @@ class RunningService:
 
 @asynccontextmanager
 async def listening(
-    config: ServiceConfig, bundle: Bundle, answerer: Answerer, auditor: Auditor | None = None
+    config: ServiceConfig, core: Core, guard: Guard | None = None
 ) -> AsyncIterator[RunningService]:
-    """Serve `answerer` on `config.listen` as long as the context lasts; without an `auditor`,
-    devices that ask for audits are told so."""
-    terms = pb.Welcome(
-        protocol=PROTOCOL,
-        bundle_fingerprint=bundle.fingerprint,
-        window=config.window,
-        max_frame_bytes=max_frame_bytes(bundle.manifest),
-        provider=answerer.provider,
+    """Serve `core` on `config.listen` as long as the context lasts."""
+    allow_open_files(config)
+    manifests = [deployment.bundle.manifest for deployment in core.deployments.all]
+    server = grpc.aio.server(
+        options=[*server_options(message_bytes(manifests)), *connection_options(config)],
+        maximum_concurrent_rpcs=most_calls(config),
     )
-    window_bytes = config.window * answer_bytes(bundle.manifest.outputs, top_k=0)
-    limits = ServiceLimits(
-        hello_s=config.hello_s,
-        idle_s=config.idle_s,
-        resume_s=config.resume_s,
-        keep_bytes=min(max(window_bytes, KEEP_BYTES[0]), KEEP_BYTES[1]),
-    )
-    sessions = Sessions(answerer, auditor or NoAuditor(), terms, limits, config.max_parked)
-    service = SplitService(sessions, config.max_streams)
-    server = grpc.aio.server(options=server_options(bundle.manifest))
+    service = SplitService(core, guard, config.max_streams)
     add_SplitServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     address = bind(server, config)
     await server.start()
     try:
-        yield RunningService(address, service, server)
+        yield RunningService(address, core, server)
     finally:
-        service.end()  # grpc.aio prints a traceback if it has to cancel a call twice
+        core.end()  # grpc.aio prints a traceback if it has to cancel a call twice
         await server.stop(END_GRACE_S)
 
 

@@ -1,7 +1,7 @@
 """The device's side: heads, link estimate, policy, stream, and an answer to every frame."""
 
 from isthmus_edge.agent import Agent
-from isthmus_edge.answer import Answer, Stats, Switch, Timings
+from isthmus_edge.answer import Answer, Service, Stats, Switch, Timings
 from isthmus_edge.audit.verdicts import AuditCount, AuditStats
 from isthmus_edge.config import AgentConfig, Objective, Video
 from isthmus_edge.device.chain import Chain
@@ -15,7 +15,15 @@ from isthmus_edge.link import LinkEstimate, LinkEstimator
 from isthmus_edge.policy.choice import Decision, Goal, Prediction, Situation, decide, predict
 from isthmus_edge.policy.rate import Budget, Choice, Demand, RateController, budget
 from isthmus_edge.rows import read_rows
-from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
+from isthmus_edge.stream.credentials import Credentials
+from isthmus_edge.stream.transport import (
+    Break,
+    Connection,
+    GrpcTransport,
+    OnEnd,
+    OnMessage,
+    Transport,
+)
 from isthmus_edge.streaming import Answers, Frames
 
 __all__ = [
@@ -25,11 +33,13 @@ __all__ = [
     "Answers",
     "AuditCount",
     "AuditStats",
+    "Break",
     "Budget",
     "Chain",
     "Chains",
     "Choice",
     "Connection",
+    "Credentials",
     "Decision",
     "Demand",
     "Event",
@@ -48,6 +58,7 @@ __all__ = [
     "Pace",
     "Prediction",
     "RateController",
+    "Service",
     "Situation",
     "Stages",
     "Stats",

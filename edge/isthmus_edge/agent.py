@@ -10,7 +10,7 @@ callers alike.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -33,6 +33,7 @@ from isthmus_edge.answer import Answer, Stats
 from isthmus_edge.audit.audits import raw_input_way
 from isthmus_edge.background import Background, ended
 from isthmus_edge.config import AgentConfig, Objective, finite
+from isthmus_edge.contact import LinkNews, ways_of
 from isthmus_edge.device.device import Device
 from isthmus_edge.device.pace import FullPace, Pace
 from isthmus_edge.entrance import Entrance
@@ -51,8 +52,9 @@ from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.settings import config_of
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.pipeline import Pipeline
-from isthmus_edge.stream.transport import GrpcTransport, Transport
-from isthmus_edge.stream.uplink import State, Uplink
+from isthmus_edge.stream.transport import Transport
+from isthmus_edge.stream.uplink import Uplink
+from isthmus_edge.stream.ways import Ways
 from isthmus_edge.streaming import Answers, Door, Frames
 
 READ_AHEAD = 16
@@ -74,15 +76,16 @@ class Agent:
     def __init__(
         self,
         bundle: Path | str,
-        cloud: str | Transport | None = None,
+        cloud: str | Sequence[str] | Transport | None = None,
         *,
         on_event: OnEvent | None = None,
         **settings: Any,
     ) -> None:
         """Load and check the bundle, connect to the cloud, and be ready for frames.
 
-        `cloud` is ``HOST:PORT``, or a transport such as a `isthmus_edge.testing.FakeCloud`; None
-        answers every frame on the device. `settings` are those of `AgentConfig`.
+        `cloud` is ``HOST:PORT`` or ``dns:NAME:PORT``, or a list of them; or a transport such as a
+        `isthmus_edge.testing.FakeCloud`; None answers every frame on the device. `settings` are
+        those of `AgentConfig`.
 
         A cloud that cannot be reached within `connect_timeout_s` is tried again and again while the
         device answers; with `require_cloud` it is a LinkError. Raises BundleError, ModelError;
@@ -93,9 +96,10 @@ class Agent:
         `on_event` gets a line whenever something happens that people should know of: see
         `Stats.events`. It is called on the agent's own thread.
         """
-        if cloud is None or isinstance(cloud, str):
+        address: str | Sequence[str] | None
+        if cloud is None or isinstance(cloud, str | list | tuple):
             address, transport = cloud, None
-        elif callable(getattr(cloud, "connect", None)):
+        elif not isinstance(cloud, Sequence) and callable(getattr(cloud, "connect", None)):
             address, transport = getattr(cloud, "address", None), cloud
         else:
             raise ConfigError(f"cloud = {cloud!r}: give HOST:PORT, or None to answer here alone")
@@ -111,7 +115,7 @@ class Agent:
     async def open_async(
         cls,
         bundle: Path | str,
-        cloud: str | Transport | None = None,
+        cloud: str | Sequence[str] | Transport | None = None,
         *,
         on_event: OnEvent | None = None,
         **settings: Any,
@@ -150,9 +154,7 @@ class Agent:
         require_formats(bundle.manifest.kept)
         if config.audit_share:
             raw_input_way(bundle.manifest)
-        if transport is None and config.cloud is not None:
-            limit = max_frame_bytes(bundle.manifest)
-            transport = GrpcTransport(config.cloud, config.tls_ca, limit)
+        ways = ways_of(config, max_frame_bytes(bundle.manifest), transport)
         self._config = config
         self._estimator = estimator
         self._events = events
@@ -170,8 +172,8 @@ class Agent:
         try:
             if config.candidate is not None:
                 self._pinned = pinned(self.manifest, config.candidate, self._device.refused)
-            if transport is not None:
-                self._own.run(self._connect(transport))
+            if ways is not None:
+                self._own.run(self._connect(ways))
         except BaseException:
             self.close()
             raise
@@ -343,21 +345,15 @@ class Agent:
         accept = partial(self._accept, answer, tensors, left_ms, pin)
         return answer, partial(self._own.post, accept)
 
-    async def _connect(self, transport: Transport) -> None:
+    async def _connect(self, ways: Ways) -> None:
         identity = Identity(uuid.uuid4().hex, self._bundle.fingerprint, self._config.answer_top_k)
-        uplink = Uplink(
-            transport, identity, self._config.silence_s, self._estimator, self._on_link_state
-        )
+        news = LinkNews(self._events, self._pipeline.link_changed)
+        uplink = Uplink(ways, identity, self._config.silence_s, self._estimator, news.state)
+        uplink.on_update = news.offered
         self._pipeline.uplink = uplink
         self._pipeline.audits.connect(uplink)
         uplink.on_verdict = self._pipeline.audits.told
         await self._background.contact(uplink, self._config)
-
-    def _on_link_state(self, state: State, reason: str) -> None:
-        log.log(
-            logging.WARNING if state == "refused" else logging.INFO, "link %s: %s", state, reason
-        )
-        self._pipeline.link_changed()
 
     async def _start(self) -> asyncio.Task[None]:
         for text in self._device.notes:

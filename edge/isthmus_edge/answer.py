@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import ConfigError
+from isthmus.session import UpdateOffered
 from isthmus_edge.audit.verdicts import AuditStats
 from isthmus_edge.events import Event
 from isthmus_edge.link import LinkEstimate
 
-__all__ = ["Answer", "Stats", "Switch", "Timings"]
+__all__ = ["Answer", "Service", "Stats", "Switch", "Timings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,17 @@ class Switch:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Who is at the other end of the stream: where, on what its tails run, and what it calls the
+    bundle (empty where it has no names for it)."""
+
+    address: str
+    provider: str
+    model: str = ""
+    version: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
     """An agent's figures so far. accepted = cloud + device + errors + pending, always.
@@ -105,7 +117,8 @@ class Stats:
     counts the answers that were compared with the unsplit model's (`AgentConfig.audit_share`),
     `events` are the last 256 things that people should know of: rungs whose agreement has drifted
     below the floor, candidates that this device cannot run or has no memory for. `rss_bytes` is
-    what the whole process holds in memory.
+    what the whole process holds in memory. `service` is who the device is connected to, None while
+    it is not; `update` another version of the model that was offered last, and is not used yet.
     """
 
     accepted: int
@@ -129,3 +142,5 @@ class Stats:
     ended_twice: int = 0
     cancelled: int = 0
     rss_bytes: int = 0
+    service: Service | None = None
+    update: UpdateOffered | None = None

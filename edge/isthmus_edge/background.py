@@ -40,8 +40,9 @@ class Background:
             await self._first_contact(uplink, config.connect_timeout_s)
         except LinkError as error:
             if config.require_cloud:
+                where = " or ".join(map(str, config.targets))
                 raise LinkError(
-                    f"cannot reach the cloud at {config.cloud}: {error}; start it with "
+                    f"cannot reach the cloud at {where}: {error}; start it with "
                     "`isthmus cloud BUNDLE --listen HOST:PORT`, or start without it (leave out "
                     "require_cloud, --require-cloud): the device answers until it appears"
                 ) from error

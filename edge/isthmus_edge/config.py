@@ -1,12 +1,15 @@
 """What an agent can be told, validated once at the border."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Literal, get_args
 
 from isthmus import ConfigError, is_loopback
+from isthmus.tracing import trace_settings
 from isthmus_edge.runtimes import RuntimeChoice
+from isthmus_edge.stream.addresses import Target, targets_of
+from isthmus_edge.stream.credentials import Credentials
 
 Objective = Literal["latency", "throughput"]
 Video = Literal["auto", "off"]
@@ -21,14 +24,22 @@ _CHOICES = {
     "runtime": get_args(RuntimeChoice),
 }
 
-__all__ = ["AgentConfig", "Objective", "Power", "Video", "WhenFull", "finite"]
+SECRET = frozenset({"token"})  # settings whose values no message repeats
+
+__all__ = ["SECRET", "AgentConfig", "Objective", "Power", "Video", "WhenFull", "finite"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """Settings of one `Agent`.
 
-    `cloud` is ``HOST:PORT``; None answers every frame on the device. `objective` is what the
+    `cloud` is ``HOST:PORT`` or ``dns:NAME:PORT``, several of them as a tuple or with commas; None
+    answers every frame on the device. Every address that a name has counts as one of several: the
+    device takes one by lot, and goes on to the next when that one ends, drains or refuses.
+    Beyond this machine the cloud's certificate is needed (`tls_ca`), or the word that plain text is
+    all right (`insecure`). `token`, or the file that holds it, goes with every connection, as do
+    `tls_certificate` and `tls_key`, where the service asks for a certificate of the device; all
+    these files are read anew for each connection. `objective` is what the
     policy minimises: the latency of a frame, or the time between frames. `candidate` pins one
     entry of the plan (``ID``, or ``ID@RUNG``; rung 0 is the finest) and switches the policy off.
     `agreement_floor` replaces the plan's. With `rate_control` each frame takes the finest rung
@@ -56,12 +67,20 @@ class AgentConfig:
     `audit_share` of the frames are also sent as raw input, for the cloud to compare answers with
     the unsplit fp32 model. Without `require_cloud`, an agent that cannot reach the cloud within
     `connect_timeout_s` opens all the same, answers on the device, and goes on trying.
+
+    `traces` makes spans of every frame (docs/observability.md): "application" by the OpenTelemetry
+    tracer provider that this program has set up, or an OTLP collector's ``http://HOST:PORT``, to
+    which spans of `trace_share` of the frames are sent; None makes none.
     """
 
     bundle: Path
-    cloud: str | None = None
+    cloud: str | tuple[str, ...] | None = None
     tls_ca: Path | None = None
     insecure: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
     require_cloud: bool = False
     objective: Objective = "latency"
     candidate: str | None = None
@@ -81,6 +100,8 @@ class AgentConfig:
     patience_ms: float | None = None
     connect_timeout_s: float = 2.0
     silence_s: float = 1.4
+    traces: str | None = None
+    trace_share: float = 1.0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -88,11 +109,12 @@ class AgentConfig:
                 allowed = " or ".join(repr(choice) for choice in choices)
                 raise ConfigError(f"{name} {getattr(self, name)!r}: use {allowed}")
         self._check_numbers()
-        if self.cloud is not None:
-            self._check_address(self.cloud)
+        if self.traces is not None:
+            trace_settings(self.traces, self.trace_share)
+        self._check_ways()
 
     def _check_numbers(self) -> None:
-        for name in ("agreement_floor", "audit_share"):
+        for name in ("agreement_floor", "audit_share", "trace_share"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"{name} must lie between 0 and 1, got {share}")
@@ -112,17 +134,33 @@ class AgentConfig:
                 f"answer_top_k must be 0 (all values) or more, got {self.answer_top_k}"
             )
 
-    def _check_address(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigError(
-                f"cloud address {address!r}: use HOST:PORT, for instance 127.0.0.1:50051"
-            )
-        if self.tls_ca is None and not self.insecure and not is_loopback(host):
-            raise ConfigError(
-                f"cloud address {address!r} is not this machine: give the service's certificate "
-                "(tls_ca, --tls-ca FILE), or allow plain text (insecure=True, --insecure)"
-            )
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What `cloud` names, () without one."""
+        return () if self.cloud is None else targets_of(self.cloud)
+
+    @property
+    def credentials(self) -> Credentials:
+        """Whom the device trusts, and what it shows."""
+        return Credentials(
+            tls_ca=self.tls_ca,
+            tls_certificate=self.tls_certificate,
+            tls_key=self.tls_key,
+            token=self.token,
+            token_file=self.token_file,
+        )
+
+    def _check_ways(self) -> None:
+        shown = self.credentials
+        for target in self.targets:
+            if self.tls_ca is None and not self.insecure and not is_loopback(target.host):
+                text = f"cloud address {str(target)!r} is not this machine"
+                if shown.has_token:
+                    text += ", and the token could be read on the way"
+                raise ConfigError(
+                    f"{text}: give the service's certificate (tls_ca, --tls-ca FILE), or allow "
+                    "plain text (insecure=True, --insecure)"
+                )
 
 
 def finite(name: str, value: float) -> float:

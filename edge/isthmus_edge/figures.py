@@ -41,4 +41,6 @@ def figures(
         ended_twice=ledger.ended_twice,
         cancelled=cancelled,
         rss_bytes=resident_bytes(),
+        service=None if uplink is None else uplink.service,
+        update=None if uplink is None else uplink.update,
     )

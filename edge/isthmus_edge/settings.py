@@ -1,6 +1,6 @@
 """A caller's keyword arguments as an `AgentConfig`; what is wrong with one is said by its name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from isthmus import ConfigError
-from isthmus_edge.config import AgentConfig
+from isthmus_edge.config import SECRET, AgentConfig
 
 __all__ = ["config_of"]
 
 
-def config_of(bundle: Path | str, cloud: str | None, settings: Mapping[str, Any]) -> AgentConfig:
+def config_of(
+    bundle: Path | str, cloud: str | Sequence[str] | None, settings: Mapping[str, Any]
+) -> AgentConfig:
     """The config of these settings; paths may be given as text.
 
     Raises ConfigError for a setting that there is not, with the nearest one that there is, and for
@@ -26,7 +28,8 @@ def config_of(bundle: Path | str, cloud: str | None, settings: Mapping[str, Any]
         if name not in known:
             raise ConfigError(f"{name!r} is no setting of an agent; {_nearest(name, known)}")
     typed = {name: _typed(name, value, hints[name]) for name, value in settings.items()}
-    return AgentConfig(bundle=_typed("bundle", bundle, Path), cloud=cloud, **typed)
+    places = _typed("cloud", cloud, hints["cloud"])
+    return AgentConfig(bundle=_typed("bundle", bundle, Path), cloud=places, **typed)
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -45,4 +48,5 @@ def _typed(name: str, value: object, hint: Any) -> Any:
     try:
         return msgspec.convert(value, hint) if Path not in wanted else None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name} = {value!r}: {error}") from error
+        shown = "" if name in SECRET else f" = {value!r}"
+        raise ConfigError(f"{name}{shown}: {error}") from error

@@ -30,9 +30,8 @@ from isthmus_partitioner.bundle import write_bundle
 from isthmus_partitioner.config import PlanConfig, Progress
 from isthmus_partitioner.folders import whole_folder
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.build import INPUT_TAIL
 from isthmus_partitioner.parts.twins import TwinRefusedError
-from isthmus_partitioner.planning.listing import ModelCard
+from isthmus_partitioner.planning.listing import PLAN_RECORD, ModelCard
 from isthmus_partitioner.planning.node_costs import NodeCosts
 from isthmus_partitioner.planning.plan import Groundwork, make_plan
 from isthmus_partitioner.planning.records import Plan
@@ -236,7 +235,7 @@ class Workbench:
         )
         with (
             writing(self._work),
-            whole_folder(self._parts, INPUT_TAIL, "folder of parts") as parts,
+            whole_folder(self._parts, PLAN_RECORD, "folder of parts") as parts,
         ):
             return make_plan(groundwork, self._config, parts, self._progress)
 

@@ -100,6 +100,7 @@ def test_a_bundle_is_shown_whole(
     words += [chain.id for chain in manifest.chains]
     words += [spec.name for spec in (*manifest.inputs, *manifest.outputs)]
     words += [segment.file for chain in manifest.chains for segment in chain.segments]
+    words += [part for cut in manifest.cuts for part in cut.tail]
     words += [tensor.wire.name for cut in manifest.cuts for tensor in cut.tensors]
     words += [entry.path for entry in manifest.files]
     assert [word for word in words if word not in ended.out] == []
@@ -121,12 +122,12 @@ def test_an_inspection_as_json_is_manifest_and_files(isthmus: Isthmus, tiny_bund
 
 
 @pytest.mark.parametrize(
-    ("state", "number"), [("missing", 1), ("wrong size", 1), ("wrong sha256", 1), ("unreadable", 2)]
+    ("state", "number"), [("missing", 1), ("wrong size", 1), ("wrong sha256", 1), ("unreadable", 3)]
 )
 def test_a_file_that_is_not_right_is_marked_and_ends_in_status_1(
     isthmus: Isthmus, copy: Path, state: str, number: int
 ) -> None:
-    broken = copy / "cloud" / "tail-cut.onnx"
+    broken = copy / "cloud" / "tail-1.onnx"
     match state:
         case "missing":
             broken.unlink()
@@ -138,10 +139,10 @@ def test_a_file_that_is_not_right_is_marked_and_ends_in_status_1(
             shutil.rmtree(broken.parent)
             broken.parent.write_text("a file where a folder was")
     ended = isthmus("inspect", copy)
-    (line,) = (row for row in ended.out.splitlines() if "tail-cut.onnx" in row and state in row)
+    (line,) = (row for row in ended.out.splitlines() if "tail-1.onnx" in row and state in row)
     assert line.split()[0] == "cloud"
-    assert f"{number} of 5 files are not what the manifest says" in ended.out
-    assert_explained(ended, "cloud/tail-", state, "isthmus build")
+    assert f"{number} of 6 files are not what the manifest says" in ended.out
+    assert_explained(ended, "cloud/", state, "isthmus build")
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:

@@ -1,24 +1,20 @@
 """A service over real gRPC on the loopback, and what the device's side needs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 from tests.cloud.device import Device, Head, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers, answering, listening
 from tests.cloud.wire import WINDOW, new_sessions
 
 from isthmus import Bundle, open_bundle
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import (
-    Answerer,
-    OnnxTail,
-    RunningService,
-    ServiceConfig,
-    listening,
-    load_tails,
-)
+from isthmus_cloud import Core, RunningService, ServiceConfig, load_tails
+from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.engines.onnx_runtime import OnnxEngine
 from isthmus_cloud.sessions.sessions import Sessions
 
 
@@ -37,8 +33,8 @@ def config(tiny_bundle: Path) -> ServiceConfig:
 
 
 @pytest.fixture(scope="session")
-def tails(bundle: Bundle, config: ServiceConfig) -> Mapping[str, OnnxTail]:
-    return load_tails(bundle, config, ignore)
+def tails(bundle: Bundle) -> Mapping[str, Tail]:
+    return load_tails(bundle, OnnxEngine(), 8, ignore)
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +44,9 @@ def head(bundle: Bundle) -> Head:
 
 @pytest.fixture
 async def service(
-    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail]
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, Tail]
 ) -> AsyncIterator[RunningService]:
-    with Answerer(bundle.manifest, tails) as answerer:
+    with answering(bundle.manifest, tails) as answerer:
         async with listening(config, bundle, answerer) as running:
             yield running
 
@@ -73,15 +69,15 @@ async def gate() -> AsyncIterator[GatedTail]:
 
 
 @pytest.fixture
-def answerer(bundle: Bundle, gate: GatedTail) -> Iterator[Answerer]:
+async def answerer(bundle: Bundle, gate: GatedTail) -> AsyncIterator[Answers]:
     """One worker that waits at the gate."""
-    with Answerer(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
+    with answering(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
         yield answerer
         gate.open_for_good()
 
 
 @pytest.fixture
-async def sessions(bundle: Bundle, answerer: Answerer) -> AsyncIterator[Sessions]:
+async def sessions(bundle: Bundle, answerer: Answers) -> AsyncIterator[Sessions]:
     """Those of a service without a network, with limits that nothing reaches."""
     sessions = new_sessions(bundle, answerer)
     yield sessions
@@ -89,11 +85,19 @@ async def sessions(bundle: Bundle, answerer: Answerer) -> AsyncIterator[Sessions
 
 
 @pytest.fixture
+async def core(config: ServiceConfig, answerer: Answers, sessions: Sessions) -> AsyncIterator[Core]:
+    """A service without a network, with these sessions."""
+    async with Core(config, desk=answerer.desk) as core:
+        core.sessions = sessions
+        yield core
+
+
+@pytest.fixture
 async def gated_service(
     bundle: Bundle, config: ServiceConfig, gate: GatedTail
 ) -> AsyncIterator[RunningService]:
     """A service whose only worker waits at the gate."""
-    with Answerer(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
+    with answering(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
         async with listening(config, bundle, answerer) as running:
             yield running
             gate.open_for_good()

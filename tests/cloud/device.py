@@ -138,7 +138,7 @@ class Head:
     def __init__(self, bundle: Bundle) -> None:
         self._manifest = bundle.manifest
         self._segment = _session(bundle, "device/segment-0.onnx")
-        self._whole = _session(bundle, "cloud/tail-input.onnx")
+        self._whole = [_session(bundle, f"cloud/tail-{part}.onnx") for part in (0, 1)]
         self._encoder = FrameEncoder()
         self.pictures = tiny_pictures(8)
 
@@ -174,8 +174,10 @@ class Head:
 
     def unsplit(self, picture: int = 0) -> NDArray[np.float32]:
         """The probabilities [1,10] of the whole network, on the picture itself."""
-        answer: NDArray[np.float32] = self._whole.run(None, {"picture": self.pictures[picture]})[0]
-        return answer
+        held: NDArray[np.generic] = self.pictures[picture]
+        for part in self._whole:
+            held = part.run(None, {part.get_inputs()[0].name: held})[0]
+        return held.astype(np.float32)
 
 
 class Truth:
@@ -184,7 +186,7 @@ class Truth:
     def __init__(self, bundle: Bundle) -> None:
         self._manifest = bundle.manifest
         self._tails = {
-            cut.id: _session(bundle, cut.tail) for cut in self._manifest.cuts if cut.tail
+            cut.id: [_session(bundle, part) for part in cut.tail] for cut in self._manifest.cuts
         }
         self._coder = SymbolCoder()
         self._kept: Kept | None = None
@@ -194,15 +196,18 @@ class Truth:
         candidate = self._manifest.candidate(frame.candidate)
         cut = self._manifest.cut_of(candidate)
         (tensor,), self._kept = decode_frame(frame, candidate, cut, self._coder, self._kept)
-        feeds: dict[str, object] = {"picture": tensor}
         encoding = candidate.rungs[frame.rung].encodings[0]
+        fed: list[NDArray[np.generic]] = [tensor]
         if isinstance(encoding, Symbols):
-            feeds = {
-                "symbols": tensor,
-                "step": np.array(encoding.step, np.float32),
-                "zero_point": np.array(encoding.zero_point, np.uint8),
-            }
-        answer: NDArray[np.float32] = self._tails[cut.id].run(None, feeds)[0]
+            fed += [
+                np.full(1, encoding.step, np.float32),
+                np.full(1, encoding.zero_point, np.uint8),
+            ]
+        held = dict(zip(cut.tensors[0].feeds, fed, strict=True))
+        for part in self._tails[cut.id]:
+            made = part.run(None, {value.name: held[value.name] for value in part.get_inputs()})
+            held = {part.get_outputs()[0].name: made[0]}
+        answer: NDArray[np.float32] = made[0]
         return answer
 
 

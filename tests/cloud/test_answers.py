@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from tests.cloud.device import Device, Head, Truth, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import answering, listening
 from tests.tinybundle import PROBABILITIES
 
 from isthmus import Bundle, decode_answer
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening
+from isthmus_cloud import RunningService, ServiceConfig
+from isthmus_cloud.answering.parts import Tail
 
 CANDIDATES = ["input-raw", "input-jpeg-q95", "cut-256", "cut-16"]
 
@@ -103,7 +105,7 @@ async def test_a_heartbeat_does_not_wait_for_frames(
 
 
 async def test_many_frames_of_many_devices_are_each_answered_once(
-    config: ServiceConfig, head: Head, bundle: Bundle, tails: Mapping[str, OnnxTail]
+    config: ServiceConfig, head: Head, bundle: Bundle, tails: Mapping[str, Tail]
 ) -> None:
     labels = [int(head.unsplit(picture).argmax()) for picture in range(8)]
 
@@ -128,7 +130,7 @@ async def test_many_frames_of_many_devices_are_each_answered_once(
         assert answer.argmax() == labels[result.sequence % 8]
         return result.sequence
 
-    with Answerer(bundle.manifest, tails, workers=3) as answerer:
+    with answering(bundle.manifest, tails, workers=3) as answerer:
         async with listening(config, bundle, answerer) as service:
             counts = await asyncio.gather(*(stream(service.address) for _ in range(4)))
     assert counts == [dict.fromkeys(range(1, 41), 1)] * 4

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from tests.cloud.device import GUARD_S, Device, Head, connected
+from tests.cloud.serving import answering, listening
 from tests.tinybundle import CLASSES, PROBABILITIES
 from tests.widebundle import TONE
 
@@ -20,10 +21,11 @@ from isthmus.agreement.classification import Classes
 from isthmus.agreement.closeness import Closeness
 from isthmus.agreement.distance import Tensors, Vectors
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, OnnxTail, ServiceConfig, listening
+from isthmus_cloud import ServiceConfig
 from isthmus_cloud.answering.budget import ByteBudget
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.load import LoadGauge
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.audits.auditing import Answered, Auditor, NoAuditor, UnsplitAuditor, auditing
 from isthmus_cloud.audits.comparing import Comparison, NotComparedError
 from isthmus_cloud.audits.unsplit import Unsplit
@@ -355,11 +357,11 @@ async def test_a_bundle_that_cannot_be_audited_says_why(bundle: Bundle) -> None:
 
 @pytest.fixture
 async def device(
-    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail]
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, Tail]
 ) -> AsyncIterator[Device]:
     """Welcomed by a service that audits."""
     with (
-        Answerer(bundle.manifest, tails) as answerer,
+        answering(bundle.manifest, tails) as answerer,
         auditing(bundle, at_once, ROOM_BYTES) as auditor,
     ):
         async with (

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from tests.cloud.device import Device, Head
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers
 from tests.cloud.wire import hello, new_sessions, settled, until, wired
 
 from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer
 from isthmus_cloud.audits.audited import MOST_AUDITED
 from isthmus_cloud.audits.auditing import Answered
 from isthmus_cloud.sessions.sessions import Sessions
@@ -43,7 +43,7 @@ def auditor() -> Recorder:
 
 
 @pytest.fixture
-def audited(bundle: Bundle, answerer: Answerer, gate: GatedTail, auditor: Recorder) -> Sessions:
+def audited(bundle: Bundle, answerer: Answers, gate: GatedTail, auditor: Recorder) -> Sessions:
     """Sessions of a service whose worker is free, with an auditor."""
     gate.open_for_good()
     return new_sessions(bundle, answerer, auditor=auditor)
@@ -83,7 +83,7 @@ async def test_the_auditor_is_given_the_answer_that_the_device_got(
 
 
 async def test_an_audit_waits_for_the_answer_of_its_frame(
-    bundle: Bundle, answerer: Answerer, gate: GatedTail, auditor: Recorder, head: Head
+    bundle: Bundle, answerer: Answers, gate: GatedTail, auditor: Recorder, head: Head
 ) -> None:
     async with wired(new_sessions(bundle, answerer, auditor=auditor)) as wire:
         await wire.greet(hello(bundle))
@@ -133,7 +133,7 @@ async def test_one_audit_at_a_time_and_frames_do_not_wait_for_it(
 
 
 async def test_an_auditor_that_fails_is_no_reason_to_be_silent(
-    bundle: Bundle, answerer: Answerer, head: Head, caplog: pytest.LogCaptureFixture
+    bundle: Bundle, answerer: Answers, head: Head, caplog: pytest.LogCaptureFixture
 ) -> None:
     sessions = new_sessions(bundle, answerer, auditor=Recorder(agrees=False))
     async with wired(sessions) as wire:

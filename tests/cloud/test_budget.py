@@ -7,20 +7,13 @@ from dataclasses import replace
 import pytest
 from tests.cloud.device import GUARD_S, Device, Head, connected
 from tests.cloud.gated import BrokenTail, GatedTail
+from tests.cloud.serving import Answers, answering, listening
 
 from isthmus import Bundle, ConfigError, KeyFrameNeededError
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import (
-    Answerer,
-    OnnxTail,
-    OverloadedError,
-    RunningService,
-    ServiceConfig,
-    StreamMemory,
-    listening,
-    serve,
-)
+from isthmus_cloud import OverloadedError, RunningService, ServiceConfig, StreamMemory, serve
 from isthmus_cloud.answering.budget import ByteBudget
+from isthmus_cloud.answering.parts import Tail
 
 RAW_BYTES = 2 * 32 * 32 * 3  # a frame of "input-raw": its payload, and the picture that it becomes
 LIMIT_BYTES = 3 * RAW_BYTES - 1  # room for two
@@ -38,10 +31,10 @@ def test_what_does_not_fit_is_not_counted() -> None:
 
 
 @pytest.fixture
-async def answerer(bundle: Bundle, gate: GatedTail) -> AsyncIterator[Answerer]:
+async def answerer(bundle: Bundle, gate: GatedTail) -> AsyncIterator[Answers]:
     """One worker that waits at the gate, and room for two raw pictures."""
     engines = {"input": gate, "cut": gate}
-    with Answerer(bundle.manifest, engines, max_bytes_in_flight=LIMIT_BYTES) as answerer:
+    with answering(bundle.manifest, engines, max_bytes_in_flight=LIMIT_BYTES) as answerer:
         yield answerer
         gate.open_for_good()
     assert answerer.bytes_in_flight == 0
@@ -49,7 +42,7 @@ async def answerer(bundle: Bundle, gate: GatedTail) -> AsyncIterator[Answerer]:
 
 @pytest.fixture
 async def small_service(
-    answerer: Answerer, config: ServiceConfig, bundle: Bundle
+    answerer: Answers, config: ServiceConfig, bundle: Bundle
 ) -> AsyncIterator[RunningService]:
     forgetful = replace(config, resume_s=0.01)
     async with listening(forgetful, bundle, answerer) as running:
@@ -57,7 +50,7 @@ async def small_service(
 
 
 async def test_a_frame_counts_its_payload_and_what_it_decodes_to(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     frame = head.frame("cut-16")
     answering = asyncio.create_task(answerer.answer(frame, 1, 0, StreamMemory()))
@@ -69,7 +62,7 @@ async def test_a_frame_counts_its_payload_and_what_it_decodes_to(
 
 
 async def test_beyond_the_bound_frames_of_all_devices_are_refused_undecoded(
-    small_service: RunningService, answerer: Answerer, gate: GatedTail, head: Head, bundle: Bundle
+    small_service: RunningService, answerer: Answers, gate: GatedTail, head: Head, bundle: Bundle
 ) -> None:
     async with connected(small_service.address) as one, connected(small_service.address) as two:
         await one.hello(bundle.fingerprint)
@@ -168,7 +161,7 @@ async def test_after_every_error_nothing_is_in_flight(
     bundle: Bundle, config: ServiceConfig, head: Head, damage: Callable[[pb.Frame], None]
 ) -> None:
     engines = {"input": BrokenTail(), "cut": BrokenTail()}
-    with Answerer(bundle.manifest, engines, max_bytes_in_flight=LIMIT_BYTES) as answerer:
+    with answering(bundle.manifest, engines, max_bytes_in_flight=LIMIT_BYTES) as answerer:
         async with (
             listening(config, bundle, answerer) as service,
             connected(service.address) as device,
@@ -183,7 +176,7 @@ async def test_after_every_error_nothing_is_in_flight(
 
 
 async def test_a_frame_that_is_given_up_counts_until_no_worker_has_it(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     memory = StreamMemory()
     begun, queued = (
@@ -204,7 +197,7 @@ async def test_a_frame_that_is_given_up_counts_until_no_worker_has_it(
 
 
 async def test_differences_that_are_given_up_count_no_more(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     film, memory = head.film("cut-16", frames=5), StreamMemory()
     tasks = [asyncio.create_task(answerer.answer(frame, 1, 0, memory)) for frame in film]
@@ -222,7 +215,7 @@ async def test_differences_that_are_given_up_count_no_more(
 
 
 async def test_a_marked_frame_that_is_given_up_is_not_decoded_for_its_successor(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     """It counts no more, so nothing may be left of it."""
     film, memory = head.film("cut-16", frames=3), StreamMemory()
@@ -240,7 +233,7 @@ async def test_a_marked_frame_that_is_given_up_is_not_decoded_for_its_successor(
 @pytest.mark.parametrize("way", ["hangs up", "errs"])
 async def test_a_device_that_goes_leaves_nothing_behind(
     small_service: RunningService,
-    answerer: Answerer,
+    answerer: Answers,
     gate: GatedTail,
     head: Head,
     bundle: Bundle,
@@ -275,11 +268,14 @@ async def until(device: Device, holds: Callable[[], bool]) -> None:
             await device.roundtrip()
 
 
-def test_a_bound_below_a_single_frame_is_refused_with_what_it_takes(
-    bundle: Bundle, tails: Mapping[str, OnnxTail]
+async def test_a_bound_below_a_single_frame_is_refused_with_what_it_takes(
+    bundle: Bundle, tails: Mapping[str, Tail]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"is 6143, .* 'input-raw' takes up to 6144; allow"):
-        Answerer(bundle.manifest, tails, max_bytes_in_flight=RAW_BYTES - 1)
+    with (
+        pytest.raises(ConfigError, match=r"is 6143, .* 'input-raw' takes up to 6144; allow"),
+        answering(bundle.manifest, tails, max_bytes_in_flight=RAW_BYTES - 1),
+    ):
+        pytest.fail("it takes what it cannot hold")
 
 
 async def test_the_configured_bound_is_the_services(config: ServiceConfig) -> None:

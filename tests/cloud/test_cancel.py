@@ -7,19 +7,14 @@ import numpy as np
 import pytest
 from tests.cloud.device import Device, Head, Truth, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers, answering
 from tests.cloud.wire import WINDOW, hello, settled, until, wired
 from tests.tinybundle import PROBABILITIES
 
 from isthmus import Bundle, decode_answer
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import (
-    Answerer,
-    OnnxTail,
-    RunningService,
-    ServiceConfig,
-    StreamMemory,
-    TooLateError,
-)
+from isthmus_cloud import RunningService, ServiceConfig, StreamMemory, TooLateError
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.sessions.sessions import Sessions
 
 
@@ -53,7 +48,7 @@ async def test_a_frame_that_is_cancelled_before_it_was_begun_is_not_run(
 
 
 async def test_the_bytes_of_a_cancelled_frame_are_free_before_any_worker_is(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     async with wired(sessions) as wire:
         await wire.greet(hello(bundle))
@@ -85,7 +80,7 @@ async def test_the_answer_of_a_frame_that_is_cancelled_while_it_runs_is_dropped(
 
 
 async def test_a_frame_that_is_cancelled_before_its_answer_was_told_is_answered_once(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     gate.open_for_good()
     async with wired(sessions) as wire:
@@ -146,7 +141,7 @@ async def test_a_frame_whose_deadline_passes_in_the_queue_is_not_run(
 
 @pytest.mark.parametrize("deadline_ms", [0, 3_600_000])
 async def test_a_deadline_that_is_none_or_has_not_passed_changes_nothing(
-    answerer: Answerer, gate: GatedTail, head: Head, deadline_ms: int
+    answerer: Answers, gate: GatedTail, head: Head, deadline_ms: int
 ) -> None:
     gate.open_for_good()
     frame = head.frame("cut-16")
@@ -157,7 +152,7 @@ async def test_a_deadline_that_is_none_or_has_not_passed_changes_nothing(
 
 
 async def test_the_deadline_counts_from_the_arrival(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     gate.open_for_good()
     frame = head.frame("cut-16")
@@ -170,11 +165,11 @@ async def test_the_deadline_counts_from_the_arrival(
 
 
 async def test_a_frame_that_is_too_late_is_still_there_for_the_differences_to_it(
-    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail], head: Head
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, Tail], head: Head
 ) -> None:
     film, truth, memory = head.film("cut-16", frames=4), Truth(bundle), StreamMemory()
     film[2].deadline_ms = 1
-    with Answerer(bundle.manifest, tails) as answerer:
+    with answering(bundle.manifest, tails) as answerer:
         await answerer.answer(film[1], 1, 0, memory)
         with pytest.raises(TooLateError):
             await answerer.answer(film[2], 1, 0, memory)
@@ -185,7 +180,7 @@ async def test_a_frame_that_is_too_late_is_still_there_for_the_differences_to_it
 
 
 async def test_frames_that_are_too_late_hold_no_memory(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     gate.open_for_good()
     memory, film = StreamMemory(), head.film("cut-16", frames=3)
@@ -198,7 +193,7 @@ async def test_frames_that_are_too_late_hold_no_memory(
 
 
 async def test_a_flood_of_frames_and_cancels_is_held_back_by_what_it_does_not_read(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     async with wired(sessions) as wire:
         await wire.greet(hello(bundle))

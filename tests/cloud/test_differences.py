@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 from tests.cloud.device import Device, Head, Truth, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import answering, listening
 from tests.tinybundle import PROBABILITIES
 
 from isthmus import Bundle, decode_answer
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening
+from isthmus_cloud import RunningService, ServiceConfig
+from isthmus_cloud.answering.parts import Tail
 
 CUTS = ["cut-256", "cut-16"]
 
 
 @pytest.fixture
 async def busy_service(
-    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail]
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, Tail]
 ) -> AsyncIterator[RunningService]:
-    with Answerer(bundle.manifest, tails, workers=4) as answerer:
+    with answering(bundle.manifest, tails, workers=4) as answerer:
         async with listening(config, bundle, answerer) as running:
             yield running
 
@@ -77,7 +79,7 @@ async def test_four_workers_keep_the_order_of_each_stream(
 async def test_tails_of_one_stream_run_side_by_side(
     bundle: Bundle, config: ServiceConfig, head: Head, gate: GatedTail
 ) -> None:
-    with Answerer(bundle.manifest, {"input": gate, "cut": gate}, workers=2) as answerer:
+    with answering(bundle.manifest, {"input": gate, "cut": gate}, workers=2) as answerer:
         async with (
             listening(config, bundle, answerer) as service,
             connected(service.address) as device,
@@ -194,7 +196,7 @@ async def test_a_frame_beyond_the_window_is_not_kept(
 
 
 async def test_a_tail_that_fails_does_not_take_the_reference_with_it(
-    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, OnnxTail], head: Head
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, Tail], head: Head
 ) -> None:
     class FailsOnce:
         provider = "FailingExecutionProvider"
@@ -205,10 +207,11 @@ async def test_a_tail_that_fails_does_not_take_the_reference_with_it(
         def run(self, feeds):  # type: ignore[no-untyped-def]
             if next(self._fails, False):
                 raise RuntimeError("once")
-            return tails["cut"].run(feeds)
+            return tails["cut"].run(dict(zip(names, feeds, strict=True)))
 
+    names = tails["cut"].cut.tensors[0].feeds
     film, truth = head.film("cut-16", frames=3), Truth(bundle)
-    with Answerer(bundle.manifest, {"input": tails["input"], "cut": FailsOnce()}) as answerer:
+    with answering(bundle.manifest, {"input": tails["input"], "cut": FailsOnce()}) as answerer:
         async with (
             listening(config, bundle, answerer) as service,
             connected(service.address) as device,

@@ -4,9 +4,10 @@ import asyncio
 
 from tests.cloud.device import GUARD_S, Head
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers
 from tests.cloud.wire import settled, until
 
-from isthmus_cloud import Answerer, StreamMemory
+from isthmus_cloud import StreamMemory
 from isthmus_cloud.answering.load import LoadGauge
 
 
@@ -49,7 +50,7 @@ def test_later_frames_move_the_estimate() -> None:
 
 
 async def test_a_frame_that_is_given_up_while_it_runs_counts_until_its_worker_is_free(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     answering = asyncio.create_task(answerer.answer(head.frame("cut-16"), 1, 0, StreamMemory()))
     await gate.begun()
@@ -68,7 +69,7 @@ async def test_a_frame_that_is_given_up_while_it_runs_counts_until_its_worker_is
 
 
 async def test_a_frame_that_is_given_up_in_the_queue_counts_no_more(
-    answerer: Answerer, gate: GatedTail, head: Head
+    answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     running, queued = (
         asyncio.create_task(answerer.answer(head.frame("cut-16"), 1, 0, StreamMemory()))

@@ -10,14 +10,15 @@ from tests.cloud.device import Head
 
 from isthmus import Bundle, KeyFrameNeededError, SymbolCoder, WireError
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import OnnxTail, StreamMemory
+from isthmus_cloud import StreamMemory
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.memory import Turn
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.answering.routes import Route, routes_of
 
 
 @pytest.fixture(scope="module")
-def route(bundle: Bundle, tails: Mapping[str, OnnxTail]) -> Route:
+def route(bundle: Bundle, tails: Mapping[str, Tail]) -> Route:
     return routes_of(bundle.manifest, tails)["cut-16"]
 
 

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from tests.cloud.device import GUARD_S, Head, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers
 from tests.cloud.wire import (
     Call,
     Wire,
@@ -23,7 +24,7 @@ from tests.cloud.wire import (
 from isthmus import Bundle
 from isthmus.session import ServiceLimits
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, RunningService
+from isthmus_cloud import Core, RunningService
 from isthmus_cloud.faces.split import Context as ServicerContext
 from isthmus_cloud.faces.split import SplitService
 from isthmus_cloud.sessions import sessions as sessions_module
@@ -76,7 +77,7 @@ async def test_a_parked_session_whose_frames_all_fail_ends_at_once(
 
 
 async def test_a_parked_session_is_forgotten_after_a_while(
-    bundle: Bundle, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(resume_s=0.01))
     async with wired(sessions) as stayer:
@@ -92,7 +93,7 @@ async def test_a_parked_session_is_forgotten_after_a_while(
 
 
 async def test_a_device_that_comes_back_too_late_begins_anew(
-    bundle: Bundle, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(resume_s=0.01))
     await broken(sessions, bundle, frames[:1])
@@ -106,7 +107,7 @@ async def test_a_device_that_comes_back_too_late_begins_anew(
 
 
 async def test_of_too_many_parked_sessions_the_oldest_goes_first(
-    bundle: Bundle, answerer: Answerer, frames: list[pb.Frame]
+    bundle: Bundle, answerer: Answers, frames: list[pb.Frame]
 ) -> None:
     sessions = new_sessions(bundle, answerer, max_parked=2)
     for name in ("a", "b", "c"):
@@ -121,7 +122,7 @@ async def test_of_too_many_parked_sessions_the_oldest_goes_first(
 async def test_the_results_of_parked_sessions_go_first_those_of_the_oldest_before_others(
     bundle: Bundle,
     sessions: Sessions,
-    answerer: Answerer,
+    answerer: Answers,
     gate: GatedTail,
     frames: list[pb.Frame],
     monkeypatch: pytest.MonkeyPatch,
@@ -215,12 +216,12 @@ async def test_what_all_sessions_keep_is_counted_until_they_end(
 
 
 async def test_draining_forgets_parked_sessions_and_is_done_at_once(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, core: Core, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
-    service = SplitService(sessions)
+    service, sessions = SplitService(core), core.sessions
     await broken(sessions, bundle, frames)
     await gate.begun()
-    service.drain(GUARD_S)
+    core.drain(GUARD_S)
     assert sessions.count == 0
     await until(lambda: answerer.bytes_in_flight == bytes_of(frames[0]))  # that runs already
     call = Call(dead=False)
@@ -244,7 +245,7 @@ async def test_a_stream_that_breaks_while_the_service_drains_leaves_nothing(
 
 
 async def test_a_stream_that_breaks_after_the_service_has_ended_is_not_parked(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
     async with wired(sessions) as wire:
         await begin(wire, bundle, frames)

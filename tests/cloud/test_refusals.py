@@ -9,11 +9,13 @@ import pytest
 import zstandard
 from tests.cloud.device import Device, Head, connected
 from tests.cloud.gated import BrokenTail, GatedTail
+from tests.cloud.serving import answering, listening
 
 from isthmus import Bundle, open_bundle
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening
+from isthmus_cloud import RunningService, ServiceConfig
+from isthmus_cloud.answering.parts import Tail
 
 Damage = Callable[[pb.Payload], None]
 
@@ -294,7 +296,7 @@ async def test_a_failure_inside_is_logged_and_never_told(
     bundle: Bundle, config: ServiceConfig, head: Head, caplog: pytest.LogCaptureFixture
 ) -> None:
     tails = {"input": BrokenTail(), "cut": BrokenTail()}
-    with Answerer(bundle.manifest, tails) as answerer, caplog.at_level(logging.ERROR):
+    with answering(bundle.manifest, tails) as answerer, caplog.at_level(logging.ERROR):
         async with (
             listening(config, bundle, answerer) as service,
             connected(service.address) as device,
@@ -361,8 +363,8 @@ async def test_a_repeated_sequence_ends_the_stream_without_a_second_answer(
         await device.ended()
 
 
-def test_every_candidate_with_a_tail_is_ready(
-    bundle: Bundle, tails: Mapping[str, OnnxTail]
+async def test_every_candidate_with_a_tail_is_ready(
+    bundle: Bundle, tails: Mapping[str, Tail]
 ) -> None:
-    with Answerer(bundle.manifest, tails) as answerer:
+    with answering(bundle.manifest, tails) as answerer:
         assert answerer.candidates == ("input-raw", "input-jpeg-q95", "cut-256", "cut-16")

@@ -3,11 +3,12 @@
 import pytest
 from tests.cloud.device import Head, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers
 from tests.cloud.wire import begin, broken, hello, settled, until, wired
 
 from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, RunningService
+from isthmus_cloud import RunningService
 from isthmus_cloud.sessions.sessions import Sessions
 
 
@@ -65,7 +66,7 @@ async def test_frames_in_flight_go_on_and_are_told_on_the_next_stream(
 
 
 async def test_frames_that_are_done_while_no_stream_is_there_are_kept(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
     await broken(sessions, bundle, frames)
     gate.let_pass(4)
@@ -79,7 +80,7 @@ async def test_frames_that_are_done_while_no_stream_is_there_are_kept(
 
 
 async def test_frames_that_the_device_does_not_name_are_given_up(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
     await broken(sessions, bundle, frames)
     await gate.begun()
@@ -199,7 +200,7 @@ async def test_a_new_stream_takes_the_session_over_from_one_that_stands_half_ope
 
 
 async def test_answers_that_the_old_stream_did_not_tell_are_told_on_the_new_one_only(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, frames: list[pb.Frame]
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, frames: list[pb.Frame]
 ) -> None:
     async with wired(sessions) as old, wired(sessions, stalls=True) as new:
         await begin(old, bundle, frames[:2])

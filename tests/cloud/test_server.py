@@ -14,11 +14,13 @@ import grpc
 import pytest
 from tests.cloud.device import GUARD_S, Head, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import answering, deployment_of, listening
 
 from isthmus import Bundle, BundleError, ConfigError
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, OnnxTail, RunningService, ServiceConfig, listening, serve
-from isthmus_cloud.server import serve_until_told
+from isthmus_cloud import Core, RunningService, ServiceConfig, serve
+from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.server import main_loop
 
 PROGRAM = """
 import sys
@@ -115,8 +117,10 @@ async def test_the_second_signal_forces(
 ) -> None:
     announced = Announcements()
     patient = replace(config, drain_grace_s=3600)
-    with Answerer(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
-        serving = asyncio.create_task(serve_until_told(patient, bundle, answerer, announced))
+    with answering(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
+        core = Core(patient, desk=answerer.desk)
+        core.deployments.activate(deployment_of(bundle, answerer))
+        serving = asyncio.create_task(main_loop(patient, core, announced))
         ready = await announced.line("listening on ")
         async with connected(ready.split()[2]) as device:
             await device.hello(bundle.fingerprint)
@@ -157,11 +161,11 @@ def test_as_a_process_it_answers_and_ends_cleanly(
 
 async def test_a_damaged_bundle_is_refused_at_start(tiny_bundle: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(tiny_bundle, tmp_path / "damaged")
-    tail = damaged / "cloud/tail-cut.onnx"
+    tail = damaged / "cloud/tail-1.onnx"
     content = bytearray(tail.read_bytes())
     content[len(content) // 2] ^= 1
     tail.write_bytes(content)
-    with pytest.raises(BundleError, match=r"tail-cut\.onnx: damaged"):
+    with pytest.raises(BundleError, match=r"tail-1\.onnx: damaged"):
         await serve(ServiceConfig(bundle=damaged), print)
 
 
@@ -171,12 +175,12 @@ async def test_a_folder_without_a_bundle_is_refused_at_start(tmp_path: Path) -> 
 
 
 async def test_an_address_in_use_is_named(
-    service: RunningService, config: ServiceConfig, bundle: Bundle, tails: Mapping[str, OnnxTail]
+    service: RunningService, config: ServiceConfig, bundle: Bundle, tails: Mapping[str, Tail]
 ) -> None:
     taken = replace(config, listen=service.address)
     port = service.address.rpartition(":")[2]
     with (
-        Answerer(bundle.manifest, tails) as answerer,
+        answering(bundle.manifest, tails) as answerer,
         pytest.raises(ConfigError, match=f"port {port}: Address already in use; choose another"),
     ):
         async with listening(taken, bundle, answerer):
@@ -199,13 +203,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 async def test_frames_are_answered_over_tls(
     config: ServiceConfig,
     bundle: Bundle,
-    tails: Mapping[str, OnnxTail],
+    tails: Mapping[str, Tail],
     head: Head,
     certificate: tuple[Path, Path],
 ) -> None:
     secure = replace(config, tls_certificate=certificate[0], tls_key=certificate[1])
     trust = grpc.ssl_channel_credentials(certificate[0].read_bytes())
-    with Answerer(bundle.manifest, tails) as answerer:
+    with answering(bundle.manifest, tails) as answerer:
         async with (
             listening(secure, bundle, answerer) as service,
             connected(service.address, trust) as device,
@@ -218,7 +222,7 @@ async def test_frames_are_answered_over_tls(
 async def test_a_key_that_cannot_be_used_is_named(
     config: ServiceConfig,
     bundle: Bundle,
-    tails: Mapping[str, OnnxTail],
+    tails: Mapping[str, Tail],
     tmp_path: Path,
 ) -> None:
     pem = tmp_path / "no.pem"
@@ -227,7 +231,7 @@ async def test_a_key_that_cannot_be_used_is_named(
             pem.write_bytes(content)
         broken = replace(config, tls_certificate=pem, tls_key=pem)
         with (
-            Answerer(bundle.manifest, tails) as answerer,
+            answering(bundle.manifest, tails) as answerer,
             pytest.raises(ConfigError, match=r"no\.pem cannot be used"),
         ):
             async with listening(broken, bundle, answerer):

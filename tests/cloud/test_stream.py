@@ -10,12 +10,13 @@ import grpc
 import pytest
 from tests.cloud.device import GUARD_S, Head
 from tests.cloud.gated import GatedTail
+from tests.cloud.serving import Answers
 from tests.cloud.wire import PATIENT, WINDOW, Call, hello, new_sessions, settled, until, wired
 
 from isthmus import Bundle
 from isthmus.session import ServiceLimits
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer
+from isthmus_cloud import Core
 from isthmus_cloud.faces.split import Context as ServicerContext
 from isthmus_cloud.faces.split import SplitService
 from isthmus_cloud.sessions.sessions import Sessions
@@ -77,7 +78,7 @@ async def test_answers_that_are_not_read_keep_their_places_in_the_window(
 
 
 async def test_a_heartbeat_comes_back_before_the_answers_that_are_not_read(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     gate.open_for_good()
     async with wired(sessions) as wire:
@@ -135,7 +136,7 @@ async def test_a_half_close_before_hello_ends_the_stream(sessions: Sessions) -> 
 
 
 async def test_an_error_of_the_device_gives_up_its_frames_and_its_session(
-    bundle: Bundle, sessions: Sessions, answerer: Answerer, gate: GatedTail, head: Head
+    bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     async with wired(sessions) as wire:
         await wire.greet(hello(bundle))
@@ -172,7 +173,7 @@ async def test_the_shortest_and_the_longest_id_are_taken(
         assert sessions.count == 1
 
 
-async def test_no_hello_for_a_while_ends_the_stream(bundle: Bundle, answerer: Answerer) -> None:
+async def test_no_hello_for_a_while_ends_the_stream(bundle: Bundle, answerer: Answers) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(hello_s=0.01))
     async with wired(sessions) as wire:
         error = await wire.error()
@@ -210,7 +211,7 @@ async def test_a_device_that_is_silent_for_too_long_is_told_and_may_come_back(
 
 
 async def test_a_silent_device_with_nothing_in_flight_is_forgotten(
-    bundle: Bundle, answerer: Answerer
+    bundle: Bundle, answerer: Answers
 ) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=0.02, beat_s=GUARD_S))
     async with wired(sessions) as wire:
@@ -221,7 +222,7 @@ async def test_a_silent_device_with_nothing_in_flight_is_forgotten(
 
 
 async def test_a_device_that_reads_nothing_for_ever_is_ended_all_the_same(
-    bundle: Bundle, answerer: Answerer
+    bundle: Bundle, answerer: Answers
 ) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=0.02))
     async with wired(sessions, stalls=True) as wire:
@@ -237,7 +238,7 @@ async def test_a_device_that_reads_nothing_for_ever_is_ended_all_the_same(
 
 
 async def test_a_service_with_nothing_to_say_gives_signs_of_life(
-    bundle: Bundle, answerer: Answerer
+    bundle: Bundle, answerer: Answers
 ) -> None:
     sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=GUARD_S, beat_s=0.005))
     async with wired(sessions) as wire:
@@ -247,7 +248,7 @@ async def test_a_service_with_nothing_to_say_gives_signs_of_life(
 
 
 async def test_signs_of_life_do_not_pile_up_for_a_device_that_does_not_read(
-    bundle: Bundle, answerer: Answerer
+    bundle: Bundle, answerer: Answers
 ) -> None:
     limits = ServiceLimits(idle_s=GUARD_S, beat_s=0.001)
     async with wired(new_sessions(bundle, answerer, limits)) as wire:
@@ -265,7 +266,7 @@ async def test_signs_of_life_do_not_pile_up_for_a_device_that_does_not_read(
 
 
 async def test_a_service_that_said_something_has_no_need_of_a_sign_of_life(
-    bundle: Bundle, answerer: Answerer
+    bundle: Bundle, answerer: Answers
 ) -> None:
     limits = ServiceLimits(idle_s=2 * GUARD_S, beat_s=GUARD_S)
     async with wired(new_sessions(bundle, answerer, limits)) as wire:
@@ -279,7 +280,7 @@ async def test_a_service_that_said_something_has_no_need_of_a_sign_of_life(
 
 @pytest.mark.parametrize("dead_to", ["reader", "writer"])
 async def test_a_call_that_breaks_off_ends_its_stream_quietly(
-    bundle: Bundle, sessions: Sessions, caplog: pytest.LogCaptureFixture, dead_to: str
+    bundle: Bundle, core: Core, caplog: pytest.LogCaptureFixture, dead_to: str
 ) -> None:
     call = Call(dead=dead_to == "writer")
 
@@ -288,19 +289,19 @@ async def test_a_call_that_breaks_off_ends_its_stream_quietly(
         await call.written.get()
         raise grpc.aio.InternalError("the call is dead")
 
-    service = SplitService(sessions)
+    service = SplitService(core)
     with caplog.at_level(logging.INFO):
         async with asyncio.timeout(GUARD_S):
             await service.Stream(messages(), cast("ServicerContext", call))
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert sessions.count == 0
+    assert core.sessions.count == 0
 
 
 async def test_a_service_that_drains_ends_new_streams_before_they_say_hello(
-    sessions: Sessions,
+    core: Core,
 ) -> None:
-    service = SplitService(sessions)
-    service.drain(1.5)
+    service = SplitService(core)
+    core.drain(1.5)
     call = Call(dead=False)
 
     async def messages() -> AsyncIterator[pb.EdgeMessage]:
@@ -314,9 +315,9 @@ async def test_a_service_that_drains_ends_new_streams_before_they_say_hello(
 
 
 async def test_more_devices_than_the_service_serves_are_told_to_come_back_later(
-    sessions: Sessions,
+    core: Core,
 ) -> None:
-    service = SplitService(sessions, max_streams=1)
+    service = SplitService(core, max_streams=1)
     gone = asyncio.Event()
 
     async def messages() -> AsyncIterator[pb.EdgeMessage]:

@@ -1,17 +1,20 @@
 """A cut with two tensors, one quantised and one not: from payloads to answers, and refusals."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto
 from tests.cloud.device import Device, connected
+from tests.cloud.serving import Answers, answering, listening
 from tests.cloud.twotensors import MEANS, RUNGS, build_two_tensor_bundle, map_and_mask, means
 
 from isthmus import Bundle, BundleError, FrameEncoder, decode_answer, open_bundle
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, ServiceConfig, listening, load_tails
+from isthmus_cloud import ServiceConfig, load_tails
+from isthmus_cloud.engines.onnx_runtime import OnnxEngine
 
 
 def encoded(bundle: Bundle, encoder: FrameEncoder, rung: int, seed: int) -> pb.Frame:
@@ -20,10 +23,9 @@ def encoded(bundle: Bundle, encoder: FrameEncoder, rung: int, seed: int) -> pb.F
     return encoder.encode(candidate, cut, rung, map_and_mask(seed))
 
 
-def tails_of(path: Path) -> Answerer:
-    config = ServiceConfig(bundle=path, threads=1, provider="cpu")
+def tails_of(path: Path) -> AbstractContextManager[Answers]:
     bundle = open_bundle(path, "cloud")
-    return Answerer(bundle.manifest, load_tails(bundle, config, lambda _: None))
+    return answering(bundle.manifest, load_tails(bundle, OnnxEngine(), 1, lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -101,5 +103,7 @@ async def test_another_number_of_payloads_is_refused_with_the_right_one(
 
 def test_a_tail_that_takes_another_type_is_refused_with_both(tmp_path: Path) -> None:
     path = build_two_tensor_bundle(tmp_path / "b", mask_type=TensorProto.UINT8)
-    with pytest.raises(BundleError, match=r"d tensor\(uint8\), .* says .*uint8\), tensor\(bool\);"):
+    with pytest.raises(
+        BundleError, match=r"mask is tensor\(uint8\), .* says tensor\(bool\);"
+    ):
         tails_of(path)

@@ -89,18 +89,20 @@ def means(values: UInt8Array, mask: Bits, rung: int) -> NDArray[np.float64]:
 
 def _tail(mask_type: int) -> onnx.ModelProto:
     nodes = [
-        helper.make_node("DequantizeLinear", ["a", "b", "c"], ["values"]),
-        helper.make_node("Cast", ["d"], ["bits"], to=TensorProto.BOOL),
+        helper.make_node(
+            "DequantizeLinear", ["map", "map/step", "map/zero_point"], ["values"], axis=0
+        ),
+        helper.make_node("Cast", ["mask"], ["bits"], to=TensorProto.BOOL),
         helper.make_node("Unsqueeze", ["bits", "axis"], ["planes"]),
         helper.make_node("Where", ["planes", "values", "zero"], ["shown"]),
         helper.make_node("ReduceMean", ["shown"], [MEANS.name], axes=[2, 3], keepdims=0),
     ]
     value = helper.make_tensor_value_info
     inputs = [
-        value("a", TensorProto.UINT8, ["N", *MAP.shape]),
-        value("b", TensorProto.FLOAT, []),
-        value("c", TensorProto.UINT8, []),
-        value("d", mask_type, ["N", *MASK.shape]),
+        value("map", TensorProto.UINT8, ["N", *MAP.shape]),
+        value("map/step", TensorProto.FLOAT, ["N"]),
+        value("map/zero_point", TensorProto.UINT8, ["N"]),
+        value("mask", mask_type, ["N", *MASK.shape]),
     ]
     constants = [
         numpy_helper.from_array(np.array([1], np.int64), "axis"),
@@ -129,8 +131,8 @@ def _manifest(segments: tuple[str, ...], files: tuple[FileEntry, ...]) -> Manife
         metric="invented",
         chains=(Chain(id="whole", precision="int8", segments=links),),
         cuts=(
-            Cut(id="half", chain="whole", depth=1, macs_share=0.5, tensors=tensors, tail=TAIL),
-            Cut(id="local", chain="whole", depth=2, macs_share=1.0, tensors=(), tail=None),
+            Cut(id="half", chain="whole", depth=1, macs_share=0.5, tensors=tensors, tail=(TAIL,)),
+            Cut(id="local", chain="whole", depth=2, macs_share=1.0, tensors=()),
         ),
         candidates=(_candidate("local", "local", ((),)), _candidate("half", "half", RUNGS)),
         files=files,

@@ -7,15 +7,17 @@ from typing import Any
 
 import grpc
 from tests.cloud.device import GUARD_S
+from tests.cloud.serving import Answers, deployment_of
 
 from isthmus import Bundle, IsthmusError, LinkError
 from isthmus.session import ServiceLimits
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Answerer, Auditor
-from isthmus_cloud.audits.auditing import NoAuditor
+from isthmus_cloud import Auditor
+from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.sessions.sessions import Sessions
 from isthmus_cloud.sessions.stream import Stream
+from isthmus_cloud.sessions.visitor import Visitor
 
 WINDOW = 4
 PATIENT = ServiceLimits(hello_s=GUARD_S, idle_s=GUARD_S, beat_s=GUARD_S, resume_s=GUARD_S)
@@ -23,13 +25,14 @@ PATIENT = ServiceLimits(hello_s=GUARD_S, idle_s=GUARD_S, beat_s=GUARD_S, resume_
 
 def new_sessions(
     bundle: Bundle,
-    answerer: Answerer,
+    answerer: Answers,
     limits: ServiceLimits = PATIENT,
     max_parked: int = 8,
     auditor: Auditor | None = None,
 ) -> Sessions:
-    terms = pb.Welcome(protocol=PROTOCOL, bundle_fingerprint=bundle.fingerprint, window=WINDOW)
-    return Sessions(answerer, auditor or NoAuditor(), terms, limits, max_parked)
+    deployments = Deployments()
+    deployments.activate(deployment_of(bundle, answerer, auditor, WINDOW))
+    return Sessions(deployments, answerer.desk, limits, max_parked)
 
 
 def hello(bundle: Bundle, session_id: str = "one", unanswered: Sequence[int] = ()) -> pb.Hello:
@@ -44,14 +47,14 @@ def hello(bundle: Bundle, session_id: str = "one", unanswered: Sequence[int] = (
 class Wire:
     """Both ends of one stream; a device that `stalls` does not read."""
 
-    def __init__(self, sessions: Sessions, stalls: bool) -> None:
+    def __init__(self, sessions: Sessions, stalls: bool, visitor: Visitor | None = None) -> None:
         self._up: asyncio.Queue[pb.EdgeMessage | IsthmusError | None] = asyncio.Queue()
         self._down: asyncio.Queue[pb.CloudMessage] = asyncio.Queue()
         self._reads = asyncio.Event()
         if not stalls:
             self._reads.set()
         self.taken = 0
-        self.stream = Stream(sessions, self._write)
+        self.stream = Stream(sessions, self._write, visitor)
         self.serving = asyncio.create_task(self.stream.serve(self._messages()))
 
     def say(self, **kind: Any) -> None:
@@ -178,6 +181,15 @@ class Call:
     def __init__(self, dead: bool) -> None:
         self._dead = dead
         self.written: asyncio.Queue[pb.CloudMessage] = asyncio.Queue()
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
 
     async def write(self, message: pb.CloudMessage) -> None:
         if self._dead:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import features
 
-from isthmus import ConfigError, open_bundle
-from isthmus_cloud import Answerer, ServiceConfig, load_tails
+from isthmus import ConfigError
+from isthmus_cloud import ServiceConfig, serve
 from isthmus_edge import Agent, AgentConfig
 
 
@@ -27,8 +27,9 @@ def test_the_device_refuses_a_plan_whose_pictures_it_cannot_write(tiny_bundle: P
 
 
 @pytest.mark.usefixtures("without_jpeg")
-def test_the_service_refuses_a_plan_whose_pictures_it_cannot_read(tiny_bundle: Path) -> None:
-    bundle = open_bundle(tiny_bundle, "cloud")
-    tails = load_tails(bundle, ServiceConfig(bundle=tiny_bundle, threads=1), lambda _: None)
+async def test_the_service_refuses_a_plan_whose_pictures_it_cannot_read(
+    tiny_bundle: Path,
+) -> None:
+    config = ServiceConfig(bundle=tiny_bundle, threads=1)
     with pytest.raises(ConfigError, match="built without jpeg"):
-        Answerer(bundle.manifest, tails)
+        await serve(config, lambda _: None)

@@ -1,6 +1,6 @@
-"""The files of a plan in the hands of the real device and the real service, without a link."""
+"""The files of a plan in the hands of the real device, and of a cloud that runs them one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,20 @@ import onnx
 from numpy.typing import NDArray
 
 from isthmus import Bundle as Files
-from isthmus import Candidate, FrameEncoder, Manifest, SymbolCoder
-from isthmus_cloud import ServiceConfig, load_tails
-from isthmus_cloud.answering.routes import routes_of
+from isthmus import (
+    Candidate,
+    Cut,
+    Encoding,
+    FrameEncoder,
+    Manifest,
+    SymbolCoder,
+    Symbols,
+    decode_frame,
+    left_to_answer,
+)
 from isthmus_edge import Chains, Stages
 from isthmus_partitioner import Samples
+from isthmus_partitioner.parts.tails import OpenTail
 from isthmus_partitioner.runtime import open_session
 
 AnyArray = NDArray[np.generic]
@@ -37,14 +46,15 @@ class Served:
 
 
 class Bundle:
-    """Device and service with all files of a manifest loaded."""
+    """All files of a manifest, loaded."""
 
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self.manifest = manifest
         files = Files(folder, manifest, "unchecked", ())
         self._chains, self._stages = Chains(files, threads=1), Stages(files)
-        tails = load_tails(files, ServiceConfig(bundle=folder, provider="cpu"), lambda _line: None)
-        self._routes = routes_of(manifest, tails)
+        parts = {file for cut in manifest.cuts for file in cut.tail}
+        sessions = {file: open_session(folder / file, threads=1) for file in parts}
+        self._tails = {cut.id: OpenTail(cut.tail, sessions) for cut in manifest.cuts if cut.tail}
 
     def serve(self, candidate: Candidate, rung: int, items: Samples) -> Served:
         """Head segments, stages, wire and tail, one item after the other."""
@@ -71,11 +81,11 @@ class Bundle:
         boundary = [held[name] for name in names]
         wire = self._stages.wire(cut, boundary, candidate.encodings, None)
         frame = FrameEncoder().encode(candidate, cut, candidate.chosen, wire)
-        route = self._routes[candidate.id]
-        tensors, _ = route.decode(frame, SymbolCoder(), None)
-        outputs = route.run(candidate.chosen, tensors)
+        tensors, _ = decode_frame(frame, candidate, cut, SymbolCoder(), None)
+        found = self._tails[cut.id].run(_feed(cut, tensors, candidate.encodings))
         answers = {name: held[name] for name in cut.answers}
-        answers |= {s.name: value for s, value in zip(route.outputs, outputs, strict=True)}
+        left = left_to_answer(self.manifest.outputs, cut.answers)
+        answers |= {spec.name: found[spec.name] for spec in left}
         return answers, sum(len(payload.data) for payload in frame.payloads)
 
     def finish(self, candidate: Candidate, items: Samples) -> Mapping[str, AnyArray]:
@@ -90,3 +100,18 @@ class Bundle:
             spec.name: np.stack([answer[spec.name].reshape(spec.shape) for answer in answers])
             for spec in self.manifest.outputs
         }
+
+
+def _feed(
+    cut: Cut, tensors: Sequence[AnyArray], encodings: Sequence[Encoding]
+) -> dict[str, AnyArray]:
+    """What the first part of a tail reads: what crossed and what symbols stand for."""
+    feed: dict[str, AnyArray] = {}
+    for tensor, values, encoding in zip(cut.tensors, tensors, encodings, strict=True):
+        name, *scales = tensor.feeds
+        feed[name] = values
+        if isinstance(encoding, Symbols):
+            shape = [] if tensor.wire.batch_axis is None else [1]
+            feed[scales[0]] = np.full(shape, encoding.step, np.float32)
+            feed[scales[1]] = np.full(shape, encoding.zero_point, np.uint8)
+    return feed

@@ -17,7 +17,13 @@ from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.cuts.cut import NetworkCut
 from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import Builder
-from isthmus_partitioner.planning.listing import cuts_of, manifest_of, write_chains, write_records
+from isthmus_partitioner.planning.listing import (
+    cuts_of,
+    manifest_of,
+    write_chains,
+    write_cloud,
+    write_records,
+)
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, as_candidate
 from isthmus_partitioner.planning.node_costs import ALL_INT8, NodeCosts
 from isthmus_partitioner.planning.trying import Tried, try_out
@@ -105,6 +111,7 @@ class Workshop:
         return manifest_of(
             self.network,
             write_chains(self.network, tried, candidates, cuts, self.folder),
+            write_cloud(self.network, tried, candidates, self.sets, self.folder, ignore),
             candidates,
             cuts,
             self.folder,

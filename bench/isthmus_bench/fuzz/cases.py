@@ -79,7 +79,7 @@ def cut_of(*tensors: CutTensor) -> Cut:
         depth=1,
         macs_share=0.5,
         tensors=tensors,
-        tail="cloud/tail-cut.onnx",
+        tail=("cloud/tail-cut.onnx",),
     )
 
 

@@ -96,7 +96,7 @@ def _chains() -> tuple[Chain, ...]:
 
 def _files() -> list[FileEntry]:
     segments = (each.file for chain in _chains() for each in chain.segments)
-    tails = (cut.tail for cut in _cuts() if cut.tail is not None)
+    tails = dict.fromkeys(part for cut in _cuts() for part in cut.tail)
     return [
         *(_file(path, "device") for path in (*segments, "device/wire-cut.onnx")),
         *(_file(path, "cloud") for path in tails),
@@ -114,7 +114,7 @@ def _cuts() -> tuple[Cut, ...]:
         _cut("early", "whole", 1, (EARLY,)),
         _cut("mixed", "whole", 2, MIXED),
         _cut("states", "other", 3, STATES),
-        Cut(id="local", chain="whole", depth=3, macs_share=1.0, tensors=(), tail=None),
+        Cut(id="local", chain="whole", depth=3, macs_share=1.0, tensors=()),
     )
 
 
@@ -125,7 +125,7 @@ def _cut(name: str, chain: str, depth: int, tensors: tuple[CutTensor, ...]) -> C
         depth=depth,
         macs_share=depth / 4,
         tensors=tensors,
-        tail=f"cloud/tail-{name}.onnx",
+        tail=(f"cloud/tail-{name}.onnx",),
         answers=(TONE.name,) if depth else (),
         rest_ms=100.0 - depth,
     )

@@ -229,7 +229,7 @@ def _cut(placed: _Placed) -> Cut:
         depth=placed.depth,
         macs_share=placed.at.cut.macs_share,
         tensors=tuple(CutTensor(boundary=spec, wire=spec) for spec in boundaries),
-        tail=placed.tail,
+        tail=(placed.tail,),
         answers=placed.at.cut.answers,
     )
 
@@ -260,7 +260,7 @@ def _local(whole: Whole, figures: Figures) -> Candidate:
 
 def _write_alone(manifest: Manifest, chain: Chain, candidate: Candidate, folder: Path) -> None:
     """A bundle of one chain that is never cut."""
-    local = Cut(id="local", chain=chain.id, depth=1, macs_share=1.0, tensors=(), tail=None)
+    local = Cut(id="local", chain=chain.id, depth=1, macs_share=1.0, tensors=())
     files = [(segment.file, "device") for segment in chain.segments]
     _write_manifest(
         msgspec.structs.replace(

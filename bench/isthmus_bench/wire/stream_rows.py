@@ -116,7 +116,7 @@ def _transmit(
     sent = tensor.transform.forward(values)
     spec = TensorSpec(name="cut", data_type="uint8", shape=sent.shape[1:])
     place = CutTensor(boundary=spec, wire=spec, stage=Stage())
-    cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=(place,), tail=None)
+    cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=(place,))
     candidate = Candidate(
         id="cut",
         cut="",

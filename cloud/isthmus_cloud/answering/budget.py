@@ -8,7 +8,12 @@ __all__ = ["ByteBudget", "OverloadedError"]
 
 
 class OverloadedError(IsthmusError):
-    """A frame does not fit beside those in flight; nothing of it was decoded."""
+    """A frame does not fit beside those in flight; it was not run. To come back before
+    `retry_after_ms` (0: no matter when) does not help."""
+
+    def __init__(self, text: str, retry_after_ms: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_ms = retry_after_ms
 
 
 class ByteBudget:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from isthmus import Kept, SymbolCoder
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering.routes import Route, Tensors
+from isthmus_cloud.answering.feeds import Scalars, Tensors
+from isthmus_cloud.answering.routes import Route
 
 __all__ = ["StreamMemory", "Turn"]
 
@@ -22,10 +23,17 @@ __all__ = ["StreamMemory", "Turn"]
 class Turn:
     """One frame on its way to being decoded; `frame` is None once it was, or was given up."""
 
+    memory: "StreamMemory"
     route: Route
     frame: pb.Frame | None
+    payload_bytes: int
+    scalars: tuple[Scalars, ...]
     tensors: Tensors = ()
     error: Exception | None = None
+
+    def decode(self, coder: SymbolCoder) -> Tensors:
+        """See `StreamMemory.decode`."""
+        return self.memory.decode(self, coder)
 
     def give_up(self) -> None:
         """Nobody wants it any more: let go of what it holds."""
@@ -52,7 +60,13 @@ class StreamMemory:
 
     def turn(self, route: Route, frame: pb.Frame) -> Turn:
         """A frame has arrived; to be called in order of arrival."""
-        turn = Turn(route, frame)
+        turn = Turn(
+            memory=self,
+            route=route,
+            frame=frame,
+            payload_bytes=sum(len(payload.data) for payload in frame.payloads),
+            scalars=route.scalars[frame.rung],
+        )
         if frame.mark or frame.reference:
             self._forget_given_up()
             self._line.append(turn)

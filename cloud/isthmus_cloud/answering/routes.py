@@ -1,6 +1,6 @@
 """The way of a candidate's frames: what they may hold, how they decode, which tail runs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isthmus import (
@@ -9,33 +9,30 @@ from isthmus import (
     Kept,
     Manifest,
     SymbolCoder,
-    TensorSpec,
     WireError,
     decode_frame,
     max_candidate_bytes,
     require_formats,
 )
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering.feeds import AnyArray, Scalars, feeds_of, scalars_of
-from isthmus_cloud.engines.onnx_runtime import TailEngine, outputs_of
+from isthmus_cloud.answering.feeds import Scalars, Tensors, scalars_of
+from isthmus_cloud.answering.parts import Tail
 
-__all__ = ["Route", "Tensors", "routes_of"]
-
-Tensors = tuple[AnyArray, ...]
+__all__ = ["Route", "routes_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the frames of one candidate are answered; `scalars` by rung, then by cut tensor.
-
-    `outputs` are those of the tail.
-    """
+    """How the frames of one candidate are answered; `scalars` by rung, then by cut tensor."""
 
     candidate: Candidate
-    cut: Cut
-    engine: TailEngine
-    outputs: tuple[TensorSpec, ...]
+    tail: Tail
     scalars: tuple[tuple[Scalars, ...], ...]
+
+    @property
+    def cut(self) -> Cut:
+        """That of the candidate."""
+        return self.tail.cut
 
     @property
     def max_bytes(self) -> int:
@@ -45,8 +42,14 @@ class Route:
     def frame_bytes(self, frame: pb.Frame) -> int:
         """The memory of a frame: its payloads, and the tensors that they decode to.
 
-        WireError if it has another number of payloads than the cut has tensors.
+        WireError if it has another number of payloads than the cut has tensors, or names a rung
+        that the candidate has not.
         """
+        rungs = len(self.candidate.rungs)
+        if frame.rung >= rungs:
+            raise WireError(
+                f"rung {frame.rung} of candidate {self.candidate.id!r}, which has {rungs}"
+            )
         count, expected = len(frame.payloads), len(self.cut.tensors)
         if count != expected:
             names = ", ".join(tensor.wire.name for tensor in self.cut.tensors)
@@ -62,17 +65,13 @@ class Route:
         """See `isthmus.decode_frame`."""
         return decode_frame(frame, self.candidate, self.cut, coder, kept)
 
-    def run(self, rung: int, tensors: Tensors) -> Sequence[AnyArray]:
-        """The outputs of the tail for the decoded tensors of a frame of this rung."""
-        return self.engine.run(feeds_of(tensors, self.scalars[rung]))
-
     @property
     def _decoded_bytes(self) -> int:
         return sum(tensor.wire.nbytes for tensor in self.cut.tensors)
 
 
-def routes_of(manifest: Manifest, engines: Mapping[str, TailEngine]) -> dict[str, Route]:
-    """By candidate id, for all that send anything; `engines` by cut id.
+def routes_of(manifest: Manifest, tails: Mapping[str, Tail]) -> dict[str, Route]:
+    """By candidate id, for all that send anything; `tails` by cut id.
 
     ConfigError if a candidate's picture format cannot be read on this machine.
     """
@@ -83,9 +82,7 @@ def routes_of(manifest: Manifest, engines: Mapping[str, TailEngine]) -> dict[str
             cut = manifest.cut_of(candidate)
             routes[candidate.id] = Route(
                 candidate=candidate,
-                cut=cut,
-                engine=engines[cut.id],
-                outputs=outputs_of(manifest, cut),
+                tail=tails[cut.id],
                 scalars=_scalars_by_rung(candidate, cut),
             )
     return routes

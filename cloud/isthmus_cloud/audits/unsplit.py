@@ -1,10 +1,11 @@
 """The unsplit fp32 model, for raw inputs as the plan's own candidates carry them.
 
-It is the tail of the cut `input`, in a session of its own: on the CPU, whatever runs the tails, as
+It is the tail of the cut `input` with sessions of its own: on the CPU, whatever runs the tails, as
 it was when the plan was made; on one thread, the caller's. It is loaded with the first input.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -14,9 +15,11 @@ from isthmus import Bundle, SymbolCoder
 from isthmus.raw_input import is_exact, raw_input_ways
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.feeds import AnyArray
+from isthmus_cloud.answering.parts import Part, tails_of
 from isthmus_cloud.answering.routes import Route, routes_of
 from isthmus_cloud.audits.comparing import NotComparedError
-from isthmus_cloud.engines.onnx_runtime import CPU, OnnxTail
+from isthmus_cloud.engines.onnx_runtime import CPU, OnnxEngine, OnnxProgram
+from isthmus_cloud.engines.seam import Value
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
 
@@ -38,9 +41,13 @@ class Unsplit:
         if not exact:
             return None
         cuts = {cut.id: cut for cut in map(manifest.cut_of, exact.values())}
-        engines = {name: _LateTail(bundle.file(str(cut.tail))) for name, cut in cuts.items()}
-        only = msgspec.structs.replace(manifest, candidates=tuple(exact.values()))
-        return cls(routes_of(only, engines))
+        engine = OnnxEngine(CPU, threads=1)
+        files = {part for cut in cuts.values() for part in cut.tail}
+        parts = {name: Part(name, _LateProgram(engine, bundle.file(name))) for name in files}
+        only = msgspec.structs.replace(
+            manifest, candidates=tuple(exact.values()), cuts=tuple(cuts.values())
+        )
+        return cls(routes_of(only, tails_of(only, engine, parts, max_batch=1)))
 
     @property
     def max_bytes(self) -> int:
@@ -56,7 +63,8 @@ class Unsplit:
         """All outputs, each of its `graph_shape`; WireError for what is not as the plan says."""
         route = self._route_of(frame)
         tensors, _ = route.decode(frame, self._coder, None)
-        return route.run(frame.rung, tensors)
+        names = (tensor.wire.name for tensor in route.cut.tensors)
+        return route.tail.run(dict(zip(names, tensors, strict=True)))
 
     def _route_of(self, frame: pb.Frame) -> Route:
         route = self._routes.get(frame.candidate)
@@ -69,17 +77,29 @@ class Unsplit:
         return route
 
 
-class _LateTail:
-    """A tail that is loaded when it is first run."""
+class _LateProgram:
+    """A graph that is loaded when it is first asked for."""
 
-    provider = CPU
+    sizes: tuple[int, ...] = ()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, engine: OnnxEngine, path: Path) -> None:
+        self._engine = engine
         self._path = path
-        self._tail: OnnxTail | None = None
 
-    def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
-        """See `TailEngine.run`; ModelError if it cannot be loaded or fails."""
-        if self._tail is None:
-            self._tail = OnnxTail(self._path, CPU, threads=1)
-        return self._tail.run(feeds)
+    @cached_property
+    def _program(self) -> OnnxProgram:
+        return self._engine.load(self._path)
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """See `Program.inputs`."""
+        return self._program.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """See `Program.outputs`."""
+        return self._program.outputs
+
+    def run(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
+        """See `Program.run`; ModelError if it cannot be loaded, too."""
+        return self._program.run(feeds)

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from isthmus_cloud.answering.feeds import AnyArray
+import numpy as np
+from numpy.typing import NDArray
 
+AnyArray = NDArray[np.generic]
 # A tensor where the engine keeps it: an array of the host, or a handle of a device's memory.
 Value: TypeAlias = object
 

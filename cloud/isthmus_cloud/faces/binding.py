@@ -1,32 +1,99 @@
 """The address, the credentials and the limits of the gRPC server."""
 
+import logging
+import resource
 import socket
-import ssl
+from collections.abc import Sequence
 
 import grpc
 
 from isthmus import MESSAGE_HEADROOM_BYTES, ConfigError, Manifest, max_frame_bytes
 from isthmus_cloud.config import ServiceConfig, split_address
+from isthmus_cloud.faces.tls import ServedCertificate
 
 MIN_PING_INTERVAL_MS = 500  # below, a device's keepalive would end in GOAWAY too_many_pings
 KEEPALIVE_TIME_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 
-__all__ = ["bind", "server_options"]
+HEADER_BYTES = 8 * 1024  # of one call's metadata; more is refused
+CALLS_A_CONNECTION = 128  # at once; a device needs a few, others are held back
+CALLS_BESIDE_STREAMS = 256  # of all other faces, at once
+FILES_BESIDE_CONNECTIONS = 256  # what the process opens otherwise
+
+__all__ = [
+    "allow_open_files",
+    "bind",
+    "connection_options",
+    "message_bytes",
+    "most_calls",
+    "server_options",
+]
+
+_logger = logging.getLogger(__name__)
 
 
-def server_options(manifest: Manifest) -> list[tuple[str, int]]:
+def message_bytes(manifests: Sequence[Manifest]) -> int:
+    """The largest message either way that any of these plans needs."""
+    frames = [max_frame_bytes(manifest) for manifest in manifests]
+    answers = [
+        sum(spec.nbytes for spec in manifest.outputs) + MESSAGE_HEADROOM_BYTES
+        for manifest in manifests
+    ]
+    return max(frames + answers, default=MESSAGE_HEADROOM_BYTES)
+
+
+def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
     """Limits and keepalive of the gRPC server; the message size is bounded both ways."""
-    answer_bytes = sum(spec.nbytes for spec in manifest.outputs) + MESSAGE_HEADROOM_BYTES
     return [
-        ("grpc.max_receive_message_length", max_frame_bytes(manifest)),
-        ("grpc.max_send_message_length", answer_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.so_reuseport", 0),  # or a second service would silently take half the devices
         ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ]
+
+
+def connection_options(config: ServiceConfig) -> list[tuple[str, int]]:
+    """Limits of the gRPC server for what happens before anybody has said who it is.
+
+    A connection must be through its handshakes (TCP, TLS, HTTP/2) within `hello_s`; one without a
+    call is closed after `idle_s`; beyond `max_connections` new ones are closed at once.
+    """
+    return [
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        ("grpc.server_handshake_timeout_ms", round(config.hello_s * 1000)),
+        ("grpc.max_connection_idle_ms", round(config.idle_s * 1000)),
+        ("grpc.max_concurrent_streams", CALLS_A_CONNECTION),
+        ("grpc.max_metadata_size", HEADER_BYTES),
+        ("grpc.absolute_max_metadata_size", HEADER_BYTES),  # between the two it would be chance
+    ]
+
+
+def most_calls(config: ServiceConfig) -> int:
+    """For `maximum_concurrent_rpcs` of the server: calls of all connections at once; one more is
+    refused before a face hears of it."""
+    return config.max_streams + CALLS_BESIDE_STREAMS
+
+
+def allow_open_files(config: ServiceConfig) -> None:
+    """Let this process have a file descriptor for each of `max_connections`.
+
+    Systems give 1,024 by default and more to who asks. Where they do not, that is logged.
+    """
+    needed = config.max_connections + FILES_BESIDE_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < needed:
+        _logger.warning(
+            "this process may open %d files, too few for %d connections; raise `ulimit -n`",
+            most,
+            config.max_connections,
+        )
 
 
 def bind(server: grpc.aio.Server, config: ServiceConfig) -> str:
@@ -63,19 +130,4 @@ def _check_free(host: str, port: int) -> None:
 def _credentials(config: ServiceConfig) -> grpc.ServerCredentials | None:
     if config.tls_certificate is None or config.tls_key is None:
         return None
-    try:
-        # gRPC would only log that it cannot use them.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            config.tls_certificate, config.tls_key, password=_no_password
-        )
-        pair = (config.tls_key.read_bytes(), config.tls_certificate.read_bytes())
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConfigError(
-            f"TLS certificate {config.tls_certificate} and key {config.tls_key} cannot be used: "
-            f"{error}; both must be PEM files that belong together, the key without a password"
-        ) from error
-    return grpc.ssl_server_credentials([pair])
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted")
+    return ServedCertificate(config.tls_certificate, config.tls_key, config.client_ca).credentials()

@@ -1,4 +1,4 @@
-"""The gRPC face: hands each call's messages to a `Stream`, and knows nothing of tails."""
+"""The gRPC face: hands each call's messages to the core, and knows nothing of tails."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
@@ -12,8 +12,10 @@ from isthmus.session import error_message
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
 from isthmus_cloud.config import MAX_STREAMS
-from isthmus_cloud.sessions.sessions import Sessions
-from isthmus_cloud.sessions.stream import Stream
+from isthmus_cloud.core import Core
+from isthmus_cloud.faces.callers import aborting, caller_of
+from isthmus_cloud.security import DeniedError, Guard, OpenDoor
+from isthmus_cloud.sessions.visitor import Visitor
 
 Context = grpc.aio.ServicerContext[pb.EdgeMessage, pb.CloudMessage]
 
@@ -25,54 +27,53 @@ _logger = logging.getLogger(__name__)
 class SplitService(SplitServicer):
     """All streams of one server, `max_streams` at once."""
 
-    def __init__(self, sessions: Sessions, max_streams: int = MAX_STREAMS) -> None:
-        self._sessions = sessions
+    def __init__(
+        self, core: Core, guard: Guard | None = None, max_streams: int = MAX_STREAMS
+    ) -> None:
+        self._core = core
+        self._guard = guard or OpenDoor()
         self._max_streams = max_streams
-        self._streams: set[Stream] = set()
-        self._drain_grace_s: float | None = None
 
     async def Stream(  # noqa: N802 - the name that the contract gives the call
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> None:
         """One device, from its Hello to the end of the call."""
-        if len(self._streams) >= self._max_streams:
-            await self._refuse(context)
-            return
-        stream = Stream(self._sessions, _writer(context))
-        if self._drain_grace_s is not None:
-            stream.drain(self._drain_grace_s)
-        self._streams.add(stream)
-        try:
-            async with aclosing(_received(request_iterator)) as messages:
-                await stream.serve(messages)
-        except* LinkError as broken:
-            _logger.info("session %s: %s", stream.name, broken.exceptions[0])
-        finally:
-            self._streams.discard(stream)
+        async with aborting(context):
+            visitor = self._admitted(context)
+            try:
+                await self._serve(request_iterator, context, visitor)
+            finally:
+                self._guard.stream_ended(visitor.identity)
 
-    async def _refuse(self, context: Context) -> None:
+    def _admitted(self, context: Context) -> Visitor:
+        """Who it is; DeniedError if it may not come in."""
+        try:
+            identity = self._guard.admit(caller_of(context), "device")
+            self._guard.stream(identity)
+        except DeniedError as denied:
+            self._core.refused(denied.identity, denied.why, context.peer())
+            raise
+        return Visitor(identity, context.peer(), self._guard)
+
+    async def _serve(
+        self, messages: AsyncIterator[pb.EdgeMessage], context: Context, visitor: Visitor
+    ) -> None:
+        if self._core.streams >= self._max_streams:
+            await self._refuse(context, visitor)
+            return
+        try:
+            async with aclosing(_received(messages)) as received:
+                await self._core.serve(received, _writer(context), visitor)
+        except* LinkError as broken:
+            _logger.info("%s: %s", visitor.peer, broken.exceptions[0])
+
+    async def _refuse(self, context: Context, visitor: Visitor) -> None:
         text = f"{self._max_streams} devices are here already, which is the most; come back later"
-        _logger.info("a stream was refused: %s", text)
+        self._core.refused(visitor.identity.name, "streams", visitor.peer)
         try:
             await _writer(context)(error_message(0, pb.ERROR_CODE_OVERLOADED, text))
         except LinkError as broken:
             _logger.info("which it did not wait for: %s", broken)
-
-    def drain(self, grace_s: float) -> None:
-        """Send Drain on every stream; each ends when what it has in flight is answered.
-
-        Parked sessions end now.
-        """
-        self._drain_grace_s = grace_s
-        self._sessions.end_parked()
-        for stream in self._streams:
-            stream.drain(grace_s)
-
-    def end(self) -> None:
-        """End every stream and session now; what is in flight is given up."""
-        self._sessions.end_parked()
-        for stream in self._streams:
-            stream.end()
 
 
 async def _received(

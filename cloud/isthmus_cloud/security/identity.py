@@ -15,35 +15,46 @@ class DeniedError(IsthmusError):
     """A caller is not let in; the text is for the caller and says nothing of the inside.
 
     `why` is a word for logs and metrics ("token", "role", "rate", "streams", …);
-    `retry_after_s` is None where coming back does not help.
+    `retry_after_s` is None where coming back does not help. `identity` names who it is, for logs
+    and metrics alone; "" where that is not known.
     """
 
-    def __init__(self, text: str, why: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, text: str, why: str, retry_after_s: float | None = None, identity: str = ""
+    ) -> None:
         super().__init__(text)
         self.why = why
         self.retry_after_s = retry_after_s
+        self.identity = identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """One call as it came: gRPC's peer, its metadata (lower-case keys), and the names in the
-    certificate that TLS has verified, () without one."""
+    certificate that TLS has verified, () without one.
+
+    Metadata hold tokens: they are in no representation of it.
+    """
 
     peer: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     certificate_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Who a caller is, and the most that it may have: streams at once, frames in flight over all of
-    them, frames per second (None: no limit of its own)."""
+    them, frames per second (None: no limit of its own).
+
+    `credential` says with what it came, as the tokens file does; it is no secret.
+    """
 
     name: str
     role: Role = "device"
     max_streams: int | None = None
     max_in_flight: int | None = None
     max_frames_per_s: float | None = None
+    credential: str = ""
 
 
 ANYBODY = Identity(name="", role="operator")
@@ -65,7 +76,8 @@ class Guard(Protocol):
         """One that `stream` has let in is over."""
 
     def frame(self, identity: Identity) -> None:
-        """A frame has come on one of its streams; DeniedError if it is one too many."""
+        """A frame has come on one of its streams; DeniedError if it is one too many, or if what the
+        identity came with is no longer valid (`why` "token": its stream has no business here)."""
 
     def frame_ended(self, identity: Identity) -> None:
         """One that `frame` has let in ended, one way or another."""

@@ -7,19 +7,26 @@ here, and none is lost with a stream.
 
 import asyncio
 import logging
+import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from isthmus.session import Reply, ServiceEvent, ServiceSession
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering.answerer import Answerer
 from isthmus_cloud.answering.memory import StreamMemory
 from isthmus_cloud.audits.audited import Audited
-from isthmus_cloud.audits.auditing import Auditor
-from isthmus_cloud.sessions.outcomes import outcome_of
+from isthmus_cloud.deployments.deployment import Deployment
+from isthmus_cloud.sessions.outcomes import error_of, outcome_of
+from isthmus_cloud.sessions.visitor import Visitor
+from isthmus_cloud.telemetry import Audited as AuditDone
+from isthmus_cloud.telemetry import FrameDone, Observer
 
 __all__ = ["Carrier", "HeldSession"]
 
 _logger = logging.getLogger(__name__)
+
+_Answering = asyncio.Future[pb.Result]
 
 
 class Carrier(Protocol):
@@ -31,25 +38,45 @@ class Carrier(Protocol):
     def let_go(self, held: "HeldSession") -> None:
         """A stream takes the session up."""
 
+    def tell(self, message: pb.CloudMessage) -> None:
+        """Something for the device, if there is a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is remembered of a frame that is being answered."""
+
+    sequence: int
+    candidate: str
+    rung: int
+    payload_bytes: int
+    received_ns: int
+    is_audited: bool
+    traceparent: str
+
 
 class HeldSession:
-    """The rules of one session, and the tasks that they ask for."""
+    """The rules of one session, and the work that they ask for.
+
+    Until a Hello was accepted there is no deployment, and no frame comes.
+    """
 
     def __init__(
         self,
         rules: ServiceSession,
         audited: Audited,
-        answerer: Answerer,
-        auditor: Auditor,
+        visitor: Visitor,
         carrier: Carrier,
+        observer: Observer,
     ) -> None:
         self.rules = rules
-        self._audited = audited
+        self.visitor = visitor
         self.carrier = carrier
-        self._answerer = answerer
-        self._auditor = auditor
+        self.deployment: Deployment | None = None
+        self._audited = audited
+        self._observer = observer
         self._memory = StreamMemory()
-        self._answering: dict[int, asyncio.Task[None]] = {}
+        self._answering: dict[int, _Answering] = {}
         self._outcomes: dict[int, pb.CloudMessage] = {}  # oldest first
         self._checking: asyncio.Task[None] | None = None
         self._verdict: pb.Verdict | None = None
@@ -65,22 +92,52 @@ class HeldSession:
         self._audited.clear()
         self.rules.forget(self.kept_bytes - least_bytes)
 
-    def move_to(self, stream: Carrier) -> None:
+    def move_to(self, stream: Carrier, visitor: Visitor) -> None:
         """Another stream takes the session up; what its frames refer to has to come on it anew."""
         self.carrier.let_go(self)
         self.carrier = stream
+        self.visitor = visitor
         self._memory = StreamMemory()
+
+    def use(self, deployment: Deployment, rules: ServiceSession) -> None:
+        """The device has said which bundle it holds; these are the rules from now on."""
+        self.deployment = deployment
+        self.rules = rules
 
     def answer(self, frame: pb.Frame, received_ns: int) -> None:
         """Begin a frame; to be called in order of arrival."""
-        self._answering[frame.sequence] = asyncio.create_task(self._answer(frame, received_ns))
+        assert self.deployment is not None
+        answerer, visitor = self.deployment.answerer, self.visitor
+        asked = _Asked(
+            sequence=frame.sequence,
+            candidate=frame.candidate if frame.candidate in answerer.candidates else "",
+            rung=frame.rung,
+            payload_bytes=sum(len(payload.data) for payload in frame.payloads),
+            received_ns=received_ns,
+            is_audited=frame.audited,
+            traceparent=frame.traceparent,
+        )
+        try:
+            visitor.guard.frame(visitor.identity)
+        except Exception as error:  # noqa: BLE001 - it is the outcome of this frame
+            self._ended(asked, error_of(error, asked.sequence, self.rules.name))
+            return
+        try:
+            client = visitor.identity.name or self
+            done = answerer.begin(frame, received_ns, self.rules.top_k, self._memory, client)
+        except Exception as error:  # noqa: BLE001 - it is the outcome of this frame
+            visitor.guard.frame_ended(visitor.identity)
+            self._ended(asked, error_of(error, asked.sequence, self.rules.name))
+            return
+        self._answering[asked.sequence] = done
+        done.add_done_callback(partial(self._on_done, asked))
 
     def give_up(self, sequence: int) -> None:
         """Nobody waits for this frame: do not begin it, forget what it ended in."""
         self._outcomes.pop(sequence, None)
-        task = self._answering.pop(sequence, None)
-        if task is not None:
-            task.cancel()
+        done = self._answering.pop(sequence, None)
+        if done is not None:
+            done.cancel()
 
     def check(self, audit: pb.Audit) -> None:
         """Begin an audit."""
@@ -106,8 +163,8 @@ class HeldSession:
 
     def stop(self) -> None:
         """Give up all work; outcomes that wait may still be told."""
-        for task in self._answering.values():
-            task.cancel()
+        for done in self._answering.values():
+            done.cancel()
         self._answering.clear()
         if self._checking is not None:
             self._checking.cancel()
@@ -121,29 +178,74 @@ class HeldSession:
         self._verdict = None
         self._memory = StreamMemory()  # a stream that cannot end yet still holds this
 
-    async def _answer(self, frame: pb.Frame, received_ns: int) -> None:
-        sequence, is_audited = frame.sequence, frame.audited
-        answer = self._answerer.answer(frame, received_ns, self.rules.top_k, self._memory)
-        outcome = await outcome_of(answer, sequence, self.rules.name)
-        del self._answering[sequence]
-        if is_audited and outcome.HasField("result"):
+    def _on_done(self, asked: _Asked, done: _Answering) -> None:
+        self.visitor.guard.frame_ended(self.visitor.identity)
+        if self._answering.get(asked.sequence) is not done:  # given up
+            if not done.cancelled():
+                done.exception()  # or asyncio would say that nobody asked for it
+            self._note(asked, None)
+            return
+        del self._answering[asked.sequence]
+        outcome = outcome_of(done, asked.sequence, self.rules.name)
+        if asked.is_audited and outcome.HasField("result"):
             self._audited.remember(outcome.result)
-        self._outcomes[sequence] = outcome
+        self._ended(asked, outcome)
+
+    def _ended(self, asked: _Asked, outcome: pb.CloudMessage) -> None:
+        self._outcomes[asked.sequence] = outcome
+        self._note(asked, outcome)
         self.carrier.outcome_ready(self)
+
+    def _note(self, asked: _Asked, outcome: pb.CloudMessage | None) -> None:
+        """Tell the observer how a frame ended; None for one that was given up."""
+        assert self.deployment is not None
+        timing = pb.Timing() if outcome is None else outcome.result.timing
+        self._observer.note(
+            FrameDone(
+                identity=self.visitor.identity.name,
+                session=self.rules.name,
+                model=self.deployment.name,
+                version=self.deployment.version,
+                sequence=asked.sequence,
+                candidate=asked.candidate,
+                rung=asked.rung,
+                outcome=_outcome_word(outcome),
+                payload_bytes=asked.payload_bytes,
+                answer_bytes=0 if outcome is None else outcome.result.ByteSize(),
+                batch=timing.batch,
+                received_ns=asked.received_ns,
+                queue_ms=timing.queue_ms,
+                decode_ms=timing.decode_ms,
+                run_ms=timing.run_ms,
+                total_ms=(time.monotonic_ns() - asked.received_ns) / 1e6,
+                traceparent=asked.traceparent,
+            )
+        )
 
     async def _answered(self, sequence: int) -> pb.Result | None:
         answering = self._answering.get(sequence)
         if answering is not None:
-            await asyncio.wait({answering})
+            await asyncio.wait({answering})  # behind `_on_done`, which was there first
         return self._audited.take(sequence)
 
     async def _check(self, audit: pb.Audit) -> None:
+        assert self.deployment is not None
         try:
-            verdict = await self._auditor.check(audit, self._answered)
+            verdict = await self.deployment.auditor.check(audit, self._answered)
         except Exception:
             _logger.exception("session %s, audit of frame %d", self.rules.name, audit.sequence)
             text = "the service failed on this audit"
             verdict = pb.Verdict(sequence=audit.sequence, reason=text)
+        self._observer.note(
+            AuditDone(
+                session=self.rules.name,
+                model=self.deployment.name,
+                version=self.deployment.version,
+                compared=verdict.compared,
+                agrees=verdict.agrees,
+                divergence=verdict.divergence,
+            )
+        )
         self._verdict = verdict
         self.carrier.outcome_ready(self)
 
@@ -154,3 +256,11 @@ def _only_reply(events: list[ServiceEvent]) -> pb.CloudMessage | None:
         if isinstance(event, Reply):
             return event.message
     return None
+
+
+def _outcome_word(outcome: pb.CloudMessage | None) -> str:
+    if outcome is None:
+        return "cancelled"
+    if outcome.HasField("result"):
+        return "answered"
+    return pb.ErrorCode.Name(outcome.error.code).removeprefix("ERROR_CODE_").lower()

@@ -7,14 +7,24 @@ together. Whoever knows a session's id and the bundle can take it over, so devic
 nobody guesses.
 """
 
-from isthmus.session import Close, ServiceEvent, ServiceLimits, ServiceSession, error_message
+from isthmus.session import (
+    Close,
+    Reply,
+    ServiceEvent,
+    ServiceLimits,
+    ServiceSession,
+    error_message,
+)
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering.answerer import Answerer
+from isthmus_cloud.answering.desk import Desk
 from isthmus_cloud.audits.audited import Audited
-from isthmus_cloud.audits.auditing import Auditor
+from isthmus_cloud.deployments.deployment import Deployment
+from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.sessions.alarm import Alarm
 from isthmus_cloud.sessions.held import Carrier, HeldSession
+from isthmus_cloud.sessions.visitor import Visitor
+from isthmus_cloud.telemetry import Observer, Observers, StreamOpened
 
 MOST_KEPT_BYTES = 64 * 1024 * 1024  # results that all sessions keep for a resume or an audit
 
@@ -22,26 +32,27 @@ __all__ = ["Sessions"]
 
 
 class Sessions:
-    """By id. `terms` is the Welcome of every session: fingerprint, window and the rest."""
+    """By id. Each uses the deployment whose bundle its device holds."""
 
     def __init__(
         self,
-        answerer: Answerer,
-        auditor: Auditor,
-        terms: pb.Welcome,
+        deployments: Deployments,
+        desk: Desk,
         limits: ServiceLimits,
         max_parked: int,
+        observer: Observer | None = None,
     ) -> None:
-        self._answerer = answerer
-        self._auditor = auditor
-        self._terms = terms
+        self._deployments = deployments
+        self._desk = desk
         self._limits = limits
         self._max_parked = max_parked
+        self._observer = observer or Observers()
         self._by_id: dict[str, HeldSession] = {}
         self._parked: dict[str, HeldSession] = {}  # oldest first
         self._kept_bytes = 0
         self._alarm = Alarm(self._wakes_at, self._expire)
         self._parks = True
+        deployments.moved = self._offer
 
     @property
     def count(self) -> int:
@@ -60,28 +71,50 @@ class Sessions:
 
     def load(self) -> pb.Load:
         """What a frame that came now would meet."""
-        return self._answerer.load()
+        return self._desk.load()
 
-    def begin(self, carrier: Carrier, now: float) -> HeldSession:
+    @property
+    def observer(self) -> Observer:
+        """Who hears of what happens here."""
+        return self._observer
+
+    def begin(self, carrier: Carrier, now: float, visitor: Visitor | None = None) -> HeldSession:
         """A stream was opened: what it has until it says Hello."""
-        rules = ServiceSession(self._terms, self._limits, now, self._count_bytes)
+        active = self._deployments.active
+        terms = active[-1].terms if active else pb.Welcome()
+        rules = ServiceSession(terms, self._limits, now, self._count_bytes)
         audited = Audited(self._count_bytes)
-        return HeldSession(rules, audited, self._answerer, self._auditor, carrier)
+        return HeldSession(rules, audited, visitor or Visitor(), carrier, self._observer)
 
     def greet(
         self, waiting: HeldSession, message: pb.EdgeMessage, now: float
     ) -> tuple[HeldSession, list[ServiceEvent]]:
         """Hello came on a stream: the session that it has from now on, and what follows."""
-        known = self._known(message.hello)
-        if known is not None and known.rules.state in {"open", "parked"}:
-            if known.rules.was_overtaken(message.hello):
+        hello = message.hello
+        known = self._by_id.get(hello.session_id)
+        if known is not None and known.visitor.identity.name != waiting.visitor.identity.name:
+            waiting.rules.close()
+            return waiting, [_TAKEN]
+        if known is not None and _fits(known, hello):
+            if known.rules.was_overtaken(hello):
                 waiting.rules.close()
                 return waiting, [_OVERTAKEN]
-            known.move_to(waiting.carrier)
-            return known, known.rules.resume(message.hello, now)
-        events = waiting.rules.received(message, now, received_ns=0)
-        if waiting.rules.state == "open":
-            self._by_id[waiting.rules.id] = waiting
+            known.move_to(waiting.carrier, waiting.visitor)
+            events = known.rules.resume(hello, now)
+            return known, self._welcomed(known, events, waiting.visitor, resumed=True)
+        deployment = self._deployments.of(hello.bundle_fingerprint)
+        if deployment is None:
+            return waiting, self._stranger(waiting, message, now)
+        rules = ServiceSession(deployment.terms, self._limits, now, self._count_bytes)
+        waiting.use(deployment, rules)
+        events = rules.received(message, now, received_ns=0)
+        if rules.state == "open":
+            if known is not None:  # the device has another bundle since
+                known.carrier.let_go(known)
+                self.end(known)
+            self._by_id[rules.id] = waiting
+            self._deployments.take(deployment)
+            events = self._welcomed(waiting, events, waiting.visitor, resumed=False)
         return waiting, events
 
     def park(self, held: HeldSession, now: float) -> None:
@@ -103,6 +136,8 @@ class Sessions:
         if self._by_id.get(held.rules.id) is held:
             del self._by_id[held.rules.id]
             self._parked.pop(held.rules.id, None)
+            if held.deployment is not None:
+                self._deployments.give_back(held.deployment)
 
     def end_parked(self) -> None:
         """The service is ending: nobody can come back here."""
@@ -130,12 +165,47 @@ class Sessions:
         if self._kept_bytes > MOST_KEPT_BYTES:
             self._forget_kept()
 
-    def _known(self, hello: pb.Hello) -> HeldSession | None:
-        fits = (
-            hello.protocol == PROTOCOL
-            and hello.bundle_fingerprint == self._terms.bundle_fingerprint
+    def tell(self, message: pb.CloudMessage) -> None:
+        """See `Carrier`: nobody is there."""
+
+    def _welcomed(
+        self, held: HeldSession, events: list[ServiceEvent], visitor: Visitor, *, resumed: bool
+    ) -> list[ServiceEvent]:
+        """Note it, and offer the version that devices should have by now."""
+        deployment = held.deployment
+        assert deployment is not None
+        self._observer.note(
+            StreamOpened(
+                identity=visitor.identity.name,
+                session=held.rules.name,
+                model=deployment.name,
+                version=deployment.version,
+                peer=visitor.peer,
+                resumed=resumed,
+            )
         )
-        return self._by_id.get(hello.session_id) if fits else None
+        active = self._deployments.named(deployment.name)
+        if active is None or active is deployment:
+            return events
+        return [*events, Reply(_update(active))]
+
+    def _stranger(
+        self, waiting: HeldSession, message: pb.EdgeMessage, now: float
+    ) -> list[ServiceEvent]:
+        """The device's bundle is none of ours, or it speaks another protocol."""
+        if self._deployments.active:
+            return waiting.rules.received(message, now, received_ns=0)
+        waiting.rules.close()
+        return [_EMPTY]
+
+    def _offer(self, active: Deployment) -> None:
+        """Another version of a model is the active one."""
+        for held in tuple(self._by_id.values()):
+            deployment = held.deployment
+            if deployment is None or deployment is active:
+                continue
+            if deployment.name == active.name:
+                held.carrier.tell(_update(active))
 
     def _forget_kept(self) -> None:
         """Of parked sessions all, the oldest first; then of the live ones that keep most."""
@@ -167,6 +237,30 @@ class Sessions:
 _OVERTAKEN = Close(
     error_message(0, pb.ERROR_CODE_SUPERSEDED, "a newer stream of this session came first")
 )
+_TAKEN = Close(
+    error_message(0, pb.ERROR_CODE_PROTOCOL, "another device has a session of this id; choose one")
+)
+_EMPTY = Close(
+    error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, "this service holds no bundle yet; come back")
+)
+
+
+def _fits(known: HeldSession, hello: pb.Hello) -> bool:
+    """Whether this Hello goes on with a session that can."""
+    return (
+        hello.protocol == PROTOCOL
+        and known.deployment is not None
+        and hello.bundle_fingerprint == known.deployment.fingerprint
+        and known.rules.state in {"open", "parked"}
+    )
+
+
+def _update(active: Deployment) -> pb.CloudMessage:
+    return pb.CloudMessage(
+        update=pb.Update(
+            model=active.name, version=active.version, bundle_fingerprint=active.fingerprint
+        )
+    )
 
 
 def _kept_bytes(held: HeldSession) -> int:

@@ -28,6 +28,8 @@ from isthmus_cloud.sessions.alarm import Alarm
 from isthmus_cloud.sessions.held import HeldSession
 from isthmus_cloud.sessions.outbox import Outbox
 from isthmus_cloud.sessions.sessions import Sessions
+from isthmus_cloud.sessions.visitor import Visitor
+from isthmus_cloud.telemetry import StreamClosed
 
 OUTBOX_MESSAGES = 16
 
@@ -40,11 +42,16 @@ class Stream:
     """Moves one device's messages between the transport and its session."""
 
     def __init__(
-        self, sessions: Sessions, write: Callable[[pb.CloudMessage], Awaitable[None]]
+        self,
+        sessions: Sessions,
+        write: Callable[[pb.CloudMessage], Awaitable[None]],
+        visitor: Visitor | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sessions = sessions
-        self._held = sessions.begin(self, self._loop.time())
+        self._held = sessions.begin(self, self._loop.time(), visitor)
+        self._visitor = self._held.visitor
+        self._why = "the device has said all"
         self._write = write
         self._outbox = Outbox(OUTBOX_MESSAGES)
         self._alarm = Alarm(self._wakes_at, self._on_time)
@@ -72,13 +79,18 @@ class Stream:
                 self._alarm.set()
                 await self._ended.wait()
                 reader.cancel()
+        except BaseException:
+            self._why = "the link broke"
+            raise
         finally:
             self._alarm.stop()
+            self._note_end()
             if self._has_session:
                 self._sessions.park(self._held, self._loop.time())
 
     def drain(self, grace_s: float) -> None:
         """Tell the device to go, finish what is in flight, then end."""
+        self._why = "the service drained"
         if self._has_session:
             self._heed(self._held.rules.drain(grace_s))
 
@@ -100,6 +112,10 @@ class Stream:
         self._alarm.stop()
         self._outbox.clear()
         self._close(error_message(0, pb.ERROR_CODE_SUPERSEDED, _SUPERSEDED))
+
+    def tell(self, message: pb.CloudMessage) -> None:
+        """See `Carrier`."""
+        self._outbox.put(message)
 
     @property
     def _has_session(self) -> bool:
@@ -166,6 +182,7 @@ class Stream:
 
     def _close(self, last_word: pb.CloudMessage) -> None:
         self._last_word = last_word
+        self._why = last_word.error.message or self._why
         self._end()
 
     def _end(self) -> None:
@@ -176,6 +193,19 @@ class Stream:
         rules = self._held.rules
         if rules.is_drained or (self._half_closed and not rules.in_flight):
             self._end()
+
+    def _note_end(self) -> None:
+        deployment = self._held.deployment
+        if deployment is not None:
+            self._sessions.observer.note(
+                StreamClosed(
+                    identity=self._visitor.identity.name,
+                    session=self.name,
+                    model=deployment.name,
+                    version=deployment.version,
+                    why=self._why,
+                )
+            )
 
     async def _write_all(self) -> None:
         while (message := await self._next()) is not None:

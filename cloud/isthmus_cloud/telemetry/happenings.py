@@ -1,7 +1,8 @@
 """What happens in the service, as records; metrics, traces, logs and the dashboard read them.
 
 `received_ns` is of this machine's monotonic clock. `identity` names who the device is ("" where
-nobody asks), `session` is a prefix of the session's id, `model` and `version` are the deployment that answered.
+nobody asks), `session` is a prefix of the session's id, `model` and `version` are the deployment
+that answered.
 """
 
 import logging
@@ -15,6 +16,7 @@ __all__ = [
     "BatchRun",
     "FrameDone",
     "Happening",
+    "LinkReported",
     "Observer",
     "Observers",
     "Refused",
@@ -54,7 +56,10 @@ class FrameDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRun:
-    """A part of a tail ran on `size` items at once; `clients` of them are of different sessions."""
+    """A part of a tail ran on `size` items at once; `clients` of them are of different sessions.
+
+    `traceparents` are those of its frames that have one; it is noted when the run has just ended.
+    """
 
     model: str
     version: str
@@ -63,6 +68,7 @@ class BatchRun:
     size: int
     clients: int
     run_ms: float
+    traceparents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +124,26 @@ class Activated:
     previous: str
 
 
-Happening = FrameDone | BatchRun | StreamOpened | StreamClosed | Refused | Audited | Activated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReported:
+    """A device told what it believes of its link; `bandwidth_bps` is 0 while it does not know."""
+
+    identity: str
+    session: str
+    bandwidth_bps: float
+    rtt_ms: float
+
+
+Happening = (
+    FrameDone
+    | BatchRun
+    | StreamOpened
+    | StreamClosed
+    | Refused
+    | Audited
+    | Activated
+    | LinkReported
+)
 
 
 class Observer(Protocol):

@@ -8,7 +8,6 @@ from isthmus import (
     AgentClosedError,
     Bundle,
     Manifest,
-    max_frame_bytes,
     open_bundle,
     require_formats,
 )
@@ -24,7 +23,6 @@ from isthmus_edge.inputs import Inputs
 from isthmus_edge.oip import Endpoint
 from isthmus_edge.pins import pinned
 from isthmus_edge.runtimes import Runtimes, departures, refusals, without_chains
-from isthmus_edge.stream.transport import GrpcTransport
 from isthmus_edge.unix_sockets import UnixSocket
 
 __all__ = ["Checked", "checked"]
@@ -65,8 +63,7 @@ def _check_agent(config: AgentConfig, bundle: Bundle, runtimes: Runtimes) -> Non
     require_formats(bundle.manifest.kept)
     if config.audit_share:
         raw_input_way(bundle.manifest)
-    if config.cloud is not None:
-        GrpcTransport(config.cloud, config.tls_ca, max_frame_bytes(bundle.manifest))
+    config.credentials.read()
     refused = refusals(bundle.manifest, bundle.path, runtimes)
     if config.candidate is not None:
         pinned(without_chains(bundle.manifest, refused), config.candidate, refused)

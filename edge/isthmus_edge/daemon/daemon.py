@@ -19,14 +19,16 @@ from msgspec import structs
 from isthmus import IsthmusError, __version__
 from isthmus.memory import resident_bytes
 from isthmus_edge.agent import Agent
+from isthmus_edge.answer import Stats
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.daemon.control import Control, default_control
+from isthmus_edge.daemon.dashboard import Dashboard
 from isthmus_edge.daemon.feed import Feed
 from isthmus_edge.daemon.logs import Journal, start_logging
 from isthmus_edge.daemon.notify import Notifier
 from isthmus_edge.daemon.parts import Parts, close_parts, open_parts
 from isthmus_edge.daemon.reload import take_over
-from isthmus_edge.daemon.sections import LogSection
+from isthmus_edge.daemon.sections import DashboardSection, LogSection
 from isthmus_edge.daemon.serving import Answering
 from isthmus_edge.daemon.settings import read_config
 from isthmus_edge.daemon.status import State, Status
@@ -76,6 +78,7 @@ class Daemon:
         self._asking: asyncio.Task[object] | None = None
         self._is_agent_broken = False
         self._control: Control | None = None
+        self._dashboard: Dashboard | None = None
         self._parts: Parts | None = None
 
     @property
@@ -95,6 +98,8 @@ class Daemon:
             finally:
                 if self._control is not None:
                     await self._control.stop()
+                if self._dashboard is not None:
+                    await self._dashboard.stop()
         self._tell("stopped")
         return status
 
@@ -130,6 +135,7 @@ class Daemon:
         if control is not None:
             self._control = Control(control, self._status)
             await self._control.start()
+        self._dashboard = await self._open_dashboard(config.dashboard)
         parts = await open_parts(config, self._open_agent, self._tell)
         for feed in parts.feeds.values():
             self._start(feed)
@@ -141,6 +147,7 @@ class Daemon:
             endpoint=listening,
             sources=list(parts.feeds),
             control=control,
+            dashboard=None if self._dashboard is None else list(self._dashboard.addresses),
         )
         self._notifier.ready(self._summary(parts))
         return parts
@@ -224,7 +231,19 @@ class Daemon:
         def keep(text: str) -> None:
             self._tell.keep("agent", logging.WARNING, message=text)
 
-        return Agent.open(config, on_event=keep)
+        agent = Agent.open(config, on_event=keep)
+        return agent if self._dashboard is None else self._dashboard.watched(agent)
+
+    async def _open_dashboard(self, section: DashboardSection) -> Dashboard | None:
+        config = await asyncio.to_thread(section.config)
+        if config is None:
+            return None
+        dashboard = Dashboard(config, self._status, self._last_stats)
+        await dashboard.start()
+        return dashboard
+
+    def _last_stats(self) -> Stats | None:
+        return None if self._parts is None else self._parts.serving.last_stats
 
     def _start_logging(self, section: LogSection) -> None:
         wanted = self._log_format

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from isthmus import ConfigError
+from isthmus_edge.config import SECRET
 
 Section = TypeVar("Section")
 
@@ -106,7 +107,8 @@ def _converted(value: object, hint: Any, key: str, place: Place) -> object:
             f"{place.of(key)}: {key} = {value!r}: there is no such home; give the whole path"
         ) from error
     except (msgspec.ValidationError, TypeError) as error:
-        raise ConfigError(f"{place.of(key)}: {key} = {value!r}: use {_allowed(hint)}") from error
+        shown = "" if key in SECRET else f" = {value!r}"
+        raise ConfigError(f"{place.of(key)}: {key}{shown}: use {_allowed(hint)}") from error
 
 
 def _allowed(hint: Any) -> str:

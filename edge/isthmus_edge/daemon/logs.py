@@ -1,14 +1,13 @@
 """What the daemon tells people and machines: one line an event, on stderr."""
 
-import json
 import logging
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import IO
 
+from isthmus.log_lines import start_lines, tell
 from isthmus_edge.daemon.printable import printed
 from isthmus_edge.daemon.sections import LogSection
 
@@ -37,7 +36,7 @@ class Journal:
         """Something has happened: a word for it in snake_case, and what belongs to it."""
         shown = {name: _plain(value) for name, value in fields.items() if value is not None}
         self.keep(event, level, **shown)
-        log.log(level, "%s", event, extra={"event": event, "fields": shown})
+        tell(log, level, event, **shown)
 
     def keep(self, event: str, level: int = logging.INFO, **fields: object) -> None:
         """The same for what is in the log already."""
@@ -50,51 +49,14 @@ def start_logging(section: LogSection, stream: IO[str] | None = None) -> None:
     """Send every log line of the process to `stream` (stderr), formatted as was asked for."""
     stream = sys.stderr if stream is None else stream
     as_json = section.format == "json" or (section.format == "auto" and not stream.isatty())
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_JsonLines() if as_json else _TextLines())
-    root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(section.level.upper())
+    level = logging.getLevelNamesMapping()[section.level.upper()]
+    start_lines(as_json=as_json, level=level, word_of=_word_of, stream=stream)
 
 
-class _JsonLines(logging.Formatter):
-    """Objects with time, level and event; other loggers' lines are event "log" with a message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event, fields = _event_of(record)
-        head = {"time": _when(record), "level": record.levelname.lower(), "event": event}
-        if record.exc_info:
-            fields = fields | {"traceback": self.formatException(record.exc_info)}
-        return json.dumps(head | fields, ensure_ascii=False, default=str)
-
-
-class _TextLines(logging.Formatter):
-    """`time LEVEL event key=value …`, one line each but for tracebacks."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event, fields = _event_of(record)
-        shown = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
-        line = f"{_when(record)} {record.levelname} {event} {shown}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _event_of(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
-    if (event := getattr(record, "event", None)) is not None:
-        return str(event), dict(getattr(record, "fields", {}))
-    word = "agent" if record.name == "isthmus.edge" else "log"
-    return word, {"logger": record.name, "message": record.getMessage()}
-
-
-def _when(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+def _word_of(logger: str) -> str:
+    """The event of a line that is none of the journal's."""
+    return "agent" if logger == "isthmus.edge" else "log"
 
 
 def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or " " in text or "\n" in text else text

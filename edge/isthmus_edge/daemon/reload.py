@@ -63,6 +63,8 @@ async def _opened(parts: Parts, config: DaemonConfig, open_agent: OpenAgent, tel
     old = parts.config
     if config.service.control != old.service.control:
         raise ConfigError("[service] control cannot change while the daemon runs; restart it")
+    if config.dashboard != old.dashboard:
+        raise ConfigError("[dashboard] cannot change while the daemon runs; restart it")
     sinks = None if config.output == old.output else open_sinks(config.output)
     fresh = {n: s for n, s in config.sources.items() if old.sources.get(n) != s}
     sources = open_sources(fresh, tell, parts.stdin)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from isthmus import ConfigError
+from isthmus.web import WebConfig, read_token
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.oip import EndpointConfig, Limits
 from isthmus_edge.unix_sockets import UnixSocket
@@ -22,6 +23,7 @@ WhenDone = Literal["keep", "move", "delete"]
 __all__ = [
     "CameraSection",
     "DaemonConfig",
+    "DashboardSection",
     "DirectorySection",
     "EndpointSection",
     "LogSection",
@@ -108,6 +110,35 @@ class ServiceSection(Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"control: {error}") from error
 
 
+class DashboardSection(Struct, frozen=True, kw_only=True):
+    """`[dashboard]`: the live page, at `listen` (HOST:PORT); none without it.
+
+    Beyond this machine it takes `tls_certificate`, `tls_key` and a `token_file`, unless `insecure`
+    says that everybody on the network may look. `hosts` are further names that this device is
+    called by in a browser's address.
+    """
+
+    listen: str | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+    insecure: bool = False
+
+    def config(self) -> WebConfig | None:
+        """For a `WebServer`; reads the token. None for no page, ConfigError if it will not do."""
+        if self.listen is None:
+            return None
+        return WebConfig(
+            listen=self.listen,
+            tls_certificate=self.tls_certificate,
+            tls_key=self.tls_key,
+            token=None if self.token_file is None else read_token(self.token_file),
+            hosts=self.hosts,
+            insecure=self.insecure,
+        )
+
+
 class DirectorySection(Struct, frozen=True, kw_only=True):
     """`[[source]]` of kind "directory": each picture file that is written there, once.
 
@@ -184,3 +215,4 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
     output: OutputSection
     log: LogSection
     service: ServiceSection
+    dashboard: DashboardSection = DashboardSection()

@@ -12,6 +12,7 @@ from isthmus_edge.daemon.keys import Place, nearest, section_of
 from isthmus_edge.daemon.sections import (
     CameraSection,
     DaemonConfig,
+    DashboardSection,
     DirectorySection,
     EndpointSection,
     LogSection,
@@ -35,6 +36,7 @@ TABLES = {
     "output": OutputSection,
     "log": LogSection,
     "service": ServiceSection,
+    "dashboard": DashboardSection,
     "source": SourceSection,
 }
 
@@ -86,6 +88,7 @@ def parse_config(text: str, file: Path) -> DaemonConfig:
         service=section_of(
             ServiceSection, tables.get("service", {}), Place(file, text, "[service]")
         ),
+        dashboard=_dashboard(tables.get("dashboard", {}), Place(file, text, "[dashboard]")),
     )
     _check_together(config, file)
     return config
@@ -99,6 +102,17 @@ def _endpoint(table: object, place: Place) -> EndpointSection:
         is_loopback = section.loopback is not None and section.loopback in str(error)
         key = "loopback" if is_loopback else "unix"
         raise ConfigError(f"{place.of(key)}: {error}") from error
+    return section
+
+
+def _dashboard(table: object, place: Place) -> DashboardSection:
+    section = section_of(DashboardSection, table, place)
+    try:
+        section.config()
+    except ConfigError as error:
+        token_file = section.token_file
+        is_token = token_file is not None and str(token_file) in str(error)
+        raise ConfigError(f"{place.of('token_file' if is_token else 'listen')}: {error}") from error
     return section
 
 

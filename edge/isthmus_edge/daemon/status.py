@@ -18,6 +18,7 @@ __all__ = [
     "SourceStatus",
     "State",
     "Status",
+    "UpdateStatus",
 ]
 
 
@@ -42,15 +43,33 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 
 class LinkStatus(Struct, frozen=True, kw_only=True):
-    """The link to the cloud; the figures are None as long as nothing is believed of it."""
+    """The link to the cloud; the figures are None as long as nothing is believed of it.
+
+    `cloud` is the address of the service at the other end, None while there is none; `model` and
+    `version` are what it calls the bundle, empty where it has no names for it.
+    """
 
     state: str
     bandwidth_bps: float | None = None
     rtt_ms: float | None = None
+    cloud: str | None = None
+    model: str = ""
+    version: str = ""
+
+
+class UpdateStatus(Struct, frozen=True, kw_only=True):
+    """What the cloud's active version is called, and the fingerprint of its bundle."""
+
+    model: str
+    version: str
+    fingerprint: str
 
 
 class AgentStatus(Struct, frozen=True, kw_only=True):
-    """The agent in use; `answers` is False while it does not say how it is, then this is old."""
+    """The agent in use; `answers` is False while it does not say how it is, then this is old.
+
+    `update` is another version of the model that the cloud has offered, and that is not used yet.
+    """
 
     answers: bool
     candidate: str | None
@@ -58,6 +77,7 @@ class AgentStatus(Struct, frozen=True, kw_only=True):
     switches: int
     link: LinkStatus
     events: list[str] = []
+    update: UpdateStatus | None = None
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from isthmus import LinkError, PeerError
 from isthmus.session import DeviceSession, Echoed, Identity, Lost, Refused, Welcomed
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.stream.probing import PROBE_BYTES, PROBE_SHARE_S
-from isthmus_edge.stream.transport import Connection, Transport
+from isthmus_edge.stream.transport import Break, Connection, Transport
 
 SILENCE_S = 5.0
 WARMING = 2  # the first messages of a connection are slow
@@ -53,7 +53,7 @@ class Conversation:
     ) -> None:
         self._clock_s = clock_s
         self._session = DeviceSession(Identity(uuid.uuid4().hex, fingerprint), SILENCE_S)
-        self._inbox: queue.SimpleQueue[tuple[float, pb.CloudMessage | str]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[float, pb.CloudMessage | Break]] = queue.SimpleQueue()
         self._connection: Connection = transport.connect(self._came, self._came)
 
     def __enter__(self) -> Self:
@@ -135,8 +135,8 @@ class Conversation:
             raise LinkError(f"SILENT: no {awaited} within {SILENCE_S:g} s") from error
         if now > until_s:
             raise LinkError(f"SILENT: no {awaited} within {SILENCE_S:g} s")
-        if isinstance(item, str):
-            raise LinkError(item)
+        if isinstance(item, Break):
+            raise LinkError(item.reason)
         for event in self._session.received(item, now):
             match event:
                 case Refused(code, text):
@@ -146,8 +146,9 @@ class Conversation:
                 case _:
                     yield event, now
 
-    def _came(self, item: pb.CloudMessage | str) -> None:
-        self._inbox.put((self._clock_s(), item))
+    def _came(self, item: pb.CloudMessage | str | Break) -> None:
+        given = item if isinstance(item, pb.CloudMessage) else Break.of(item)
+        self._inbox.put((self._clock_s(), given))
 
 
 def _burst_bytes(probe_bytes: int, extra_s: float) -> int:

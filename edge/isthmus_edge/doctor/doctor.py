@@ -13,13 +13,14 @@ from isthmus_edge.doctor.examination import Check, chosen_checks, examine
 from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.link import QUICK_ROUND_TRIPS, ROUND_TRIPS, LinkLook
 from isthmus_edge.doctor.memory import look_at_memory
-from isthmus_edge.doctor.network import split_address
 from isthmus_edge.doctor.packages import Packages
 from isthmus_edge.doctor.processor import look_at_cores, look_at_features, look_at_load
 from isthmus_edge.doctor.runtimes import QUICK_ROUNDS, ROUNDS, RuntimeTrials
 from isthmus_edge.doctor.storage import Folder, SystemDisk, look_at_storage
 from isthmus_edge.doctor.surroundings import Surroundings
 from isthmus_edge.doctor.warmth import look_at_governor, look_at_temperature, look_at_throttling
+from isthmus_edge.stream.addresses import targets_of
+from isthmus_edge.stream.credentials import Credentials
 
 # Checks that are there only where something is named, and how to name it.
 _NEEDS = {"bundle": "give BUNDLE", "link": "give --cloud HOST:PORT"}
@@ -36,14 +37,15 @@ def _state_folder() -> Path:
 class DoctorConfig:
     """What to look at.
 
-    `bundle` and `cloud` (HOST:PORT) add their checks; `tls_ca` and `insecure` are as an agent's.
+    `bundle` and `cloud` (HOST:PORT, several with commas) add their checks; `credentials` and
+    `insecure` are as an agent's.
     `state` is a folder that has to be written. `only` names checks, `quick` leaves out what takes
     more than a moment. `time_server` (HOST[:PORT]) is asked for the time.
     """
 
     bundle: Path | None = None
     cloud: str | None = None
-    tls_ca: Path | None = None
+    credentials: Credentials = field(default_factory=Credentials)
     insecure: bool = False
     state: Path = field(default_factory=_state_folder)
     only: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class DoctorConfig:
 
     def __post_init__(self) -> None:
         if self.cloud is not None:
-            split_address(self.cloud)
+            targets_of(self.cloud)
 
 
 def diagnose(
@@ -107,13 +109,13 @@ def _clock(config: DoctorConfig, around: Surroundings) -> ClockLook:
 
 
 def _link(config: DoctorConfig, around: Surroundings) -> Iterator[Check]:
-    if config.cloud is not None:
+    for target in () if config.cloud is None else targets_of(config.cloud):
         look = LinkLook(
-            cloud=config.cloud,
-            tls_ca=config.tls_ca,
+            cloud=str(target),
+            credentials=config.credentials,
             insecure=config.insecure,
             bundle=config.bundle,
             round_trips=QUICK_ROUND_TRIPS if config.quick else ROUND_TRIPS,
             around=around,
         ).look
-        yield Check("link", f"is {config.cloud} there", look)
+        yield Check("link", f"is {target} there", look)

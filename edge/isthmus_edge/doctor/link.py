@@ -10,33 +10,35 @@ from isthmus.bundle import read_manifest
 from isthmus_edge.doctor.conversation import Conversation
 from isthmus_edge.doctor.finding import Figure, Finding, fail, note, warn
 from isthmus_edge.doctor.network import Network, Road, SystemNetwork, reach, split_address
+from isthmus_edge.doctor.own_certificate import OwnCertificate
 from isthmus_edge.doctor.surroundings import Surroundings
 from isthmus_edge.doctor.tls import TlsLook, speaks_tls
-from isthmus_edge.stream.transport import GrpcTransport, Transport
+from isthmus_edge.stream.credentials import Credentials
+from isthmus_edge.stream.transport import DENIED, GrpcTransport, Transport
 
 ROUND_TRIPS, QUICK_ROUND_TRIPS = 20, 5
 _MOST_MESSAGE_BYTES = 1024 * 1024
 
 _NO_BUNDLE_WAY_OUT = "name the folder of a whole bundle, or none: then only the way is looked at"
 
-MakeTransport = Callable[[str, Path | None], Transport]
+MakeTransport = Callable[[str, Credentials], Transport]
 
 __all__ = ["QUICK_ROUND_TRIPS", "ROUND_TRIPS", "LinkLook"]
 
 
-def _grpc(address: str, tls_ca: Path | None) -> Transport:
-    return GrpcTransport(address, tls_ca, _MOST_MESSAGE_BYTES)
+def _grpc(address: str, credentials: Credentials) -> Transport:
+    return GrpcTransport(address, credentials, _MOST_MESSAGE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkLook:
-    """Looks at the way to `cloud` (HOST:PORT), with the trust that an agent would be given.
+    """Looks at the way to `cloud` (HOST:PORT), with the credentials that an agent would be given.
 
     With a `bundle`, the service's greeting is the real one, and rates are measured.
     """
 
     cloud: str
-    tls_ca: Path | None = None
+    credentials: Credentials = field(default_factory=Credentials)
     insecure: bool = False
     bundle: Path | None = None
     round_trips: int = ROUND_TRIPS
@@ -56,16 +58,27 @@ class LinkLook:
     def _beyond(self, host: str, road: Road) -> Iterator[Finding]:
         secure = self._secure(host, road)
         yield secure
+        own = self._own_certificate()
+        if own is not None:
+            yield own
         if secure.state != "fail":
             yield from self._service(road)
 
+    def _own_certificate(self) -> Finding | None:
+        shown = self.credentials
+        if shown.tls_certificate is None or shown.tls_key is None:
+            return None
+        return OwnCertificate(
+            certificate=shown.tls_certificate, key=shown.tls_key, wall_s=self.around.wall_s
+        ).look()
+
     def _secure(self, host: str, road: Road) -> Finding:
-        if self.tls_ca is not None:
+        if self.credentials.tls_ca is not None:
             return TlsLook(
                 network=self.network,
                 address=road.address,
                 host=host,
-                ca=self.tls_ca,
+                ca=self.credentials.tls_ca,
                 wall_s=self.around.wall_s,
             ).look()
         if is_loopback(host):
@@ -84,7 +97,7 @@ class LinkLook:
         try:
             manifest, fingerprint = self._plan()
             with Conversation(
-                self.transport(self.cloud, self.tls_ca), fingerprint, self.around.clock_s
+                self.transport(self.cloud, self.credentials), fingerprint, self.around.clock_s
             ) as talk:
                 provider = talk.greet()
                 yield note("link.service", f"welcome: tails run on {provider}", provider=provider)
@@ -114,14 +127,26 @@ class LinkLook:
         return fail("link.service", text, way_out, reason=error.code)
 
     def _unanswered(self, reason: str, road: Road) -> Finding:
+        status = reason.partition(":")[0]
+        if status in DENIED:
+            return self._denied(status, reason)
         text = f"no Isthmus service answers: {reason}"
         if reason.startswith("UNIMPLEMENTED"):
             way_out = "this is gRPC, but another service: is the port right?"
-        elif self.tls_ca is None and speaks_tls(self.network, road.address):
+        elif self.credentials.tls_ca is None and speaks_tls(self.network, road.address):
             way_out = "it speaks TLS: give its certificate (--tls-ca PEM)"
         else:
             way_out = "is the port right? `isthmus cloud` prints its own when it is ready"
-        return fail("link.service", text, way_out, reason=reason.partition(":")[0])
+        return fail("link.service", text, way_out, reason=status)
+
+    def _denied(self, status: str, reason: str) -> Finding:
+        if self.credentials.has_token:
+            what = "the service refuses this device's token"
+            way_out = "get a new one from who runs it, who makes it with `isthmus tokens`"
+        else:
+            what = "the service lets nobody in without a token"
+            way_out = "give this device's (--token-file FILE)"
+        return fail("link.service", f"{what}: {reason}", way_out, reason=status)
 
     def _rates(self, talk: Conversation, manifest: Manifest | None) -> Iterator[Finding]:
         trips_ms = talk.round_trips_ms(self.round_trips)

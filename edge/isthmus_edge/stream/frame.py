@@ -18,8 +18,8 @@ class Frame:
 
     `cut` is None until a head has run. A `pinned` candidate's `chosen` is the rung to send.
     `ahead_bytes` are what the link still had to carry when it was sent, at `sent_at` (monotonic).
-    `begun_at` (monotonic) is when the device turned to it; `head_ms` and `encode_ms` are None until
-    that is done.
+    `begun_at` (monotonic) is when the device turned to it, `computed_at` when its head and its
+    encoding were done; `head_ms` and `encode_ms` are None until that is so.
     """
 
     sequence: int
@@ -29,6 +29,7 @@ class Frame:
     pinned: Candidate | None = None
     accepted_at: float = field(default_factory=time.monotonic)
     begun_at: float = 0.0
+    computed_at: float = 0.0
     head_ms: float | None = None
     encode_ms: float | None = None
     cut: Cut | None = None

@@ -44,6 +44,7 @@ from isthmus_edge.stream.timed import timings_of
 from isthmus_edge.stream.underway import Ending, Underway
 from isthmus_edge.stream.uplink import Flight, Uplink
 from isthmus_edge.stream.waiting import Waiting
+from isthmus_edge.tracing import tracing_of
 
 RECONSIDER_S = 0.05
 RESCUES_AT_ONCE = 2  # pinned frames whose heads have run while the link is down
@@ -81,6 +82,7 @@ class Pipeline:
         self._under_way = 0
         self._held_bytes = 0
         self._opened_at = time.monotonic()
+        self._tracing = tracing_of(config.traces, config.trace_share)
         self.on_begin: Callable[[], None] = lambda: None  # a frame has left the queue
         self.uplink: Uplink | None = None
         self.in_use: str | None = None
@@ -100,6 +102,7 @@ class Pipeline:
 
     def accept(self, frame: Frame) -> None:
         """Queue a frame; unless the stalest may be dropped, the caller has bounded how many."""
+        self._tracing.begin(frame)
         stale = self._waiting.put(frame)
         if stale is not None:
             newer = self._config.max_queued
@@ -114,6 +117,7 @@ class Pipeline:
             self._room.set()
             if self._ledger.settle(sequence, "cancelled"):
                 frame.future.cancel()
+                self._tracing.failed(frame, "cancelled")
 
     def link_changed(self) -> None:
         """Let waiting decisions be made again; what the other end held counts no more."""
@@ -134,6 +138,7 @@ class Pipeline:
             task.cancel()
         await asyncio.gather(*self._travelling, return_exceptions=True)
         await self.audits.close()
+        await self._tracing.close()
 
     def note_vitals(self, vitals: Vitals) -> None:
         """How the device says it is."""
@@ -194,7 +199,7 @@ class Pipeline:
             self._note_use(decision)
         if decision.candidate.is_local:
             outputs, took_ms = await self._device.whole(frame)
-            frame.head_ms = took_ms
+            frame.head_ms, frame.computed_at = took_ms, time.monotonic()
             self._outlook.note_device(decision.candidate, took_ms)
             self._end(frame, decision.candidate, Ending("device", outputs))
         else:
@@ -215,6 +220,7 @@ class Pipeline:
         candidate, fast_link, before = decision.candidate, self._link_is_fast(), self._link_changes
         self.audits.begin(frame, candidate)
         message, took_ms = await self._device.head(frame, candidate, fast_link=fast_link)
+        frame.computed_at = time.monotonic()
         self._outlook.note_device(candidate, took_ms)
         if not fast_link:
             self._outlook.note_size(message)
@@ -294,6 +300,7 @@ class Pipeline:
             raise LinkError("this agent has no cloud")
         left_ms = frame.left_ms
         message.deadline_ms = 0 if left_ms is None else int(min(max(left_ms, 1.0), MOST_MS))
+        message.traceparent = self._tracing.traceparent(frame)
         self.audits.sending(message)
         frame.ahead_bytes, frame.sent_at = self.uplink.link_queue_bytes, time.monotonic()
         flight = self.uplink.send(message, self._outlook.answer_bytes(message.candidate))
@@ -318,6 +325,7 @@ class Pipeline:
         )
         if not frame.future.done():
             frame.future.set_result(answer)
+        self._tracing.answered(frame, candidate, ending)
 
     def _learn(self, frame: Frame, candidate: Candidate, ending: Ending) -> None:
         """What the frame took is what the next ones are expected to take."""
@@ -333,8 +341,11 @@ class Pipeline:
 
     def _end_in_error(self, frame: Frame, error: IsthmusError, outcome: Outcome = "error") -> None:
         self.audits.ended(frame.sequence, in_cloud=False)
-        if self._ledger.settle(frame.sequence, outcome) and not frame.future.done():
+        if not self._ledger.settle(frame.sequence, outcome):
+            return
+        if not frame.future.done():
             frame.future.set_exception(error)
+        self._tracing.failed(frame, outcome, error)
 
     def _link_is_fast(self) -> bool:
         link = None if self.uplink is None else self.uplink.estimate()

@@ -5,24 +5,54 @@ may use grpc.aio in a loop of its own beside an agent. A test or an application 
 transport, for instance one that answers in the same process.
 """
 
+import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import grpc
 
-from isthmus import ConfigError
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitStub
+from isthmus_edge.stream.credentials import Credentials
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
-OnMessage = Callable[[pb.CloudMessage], None]
-OnEnd = Callable[[str], None]
+DENIED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})  # another stream does not mend it
+RETRY_AFTER_MS = "retry-after-ms"  # beside a status: coming back sooner does not help
 
-__all__ = ["Connection", "GrpcTransport", "OnEnd", "OnMessage", "Transport"]
+Metadata = tuple[tuple[str, str], ...]
+
+_DIGITS = re.compile("[0-9]{1,10}")
+
+__all__ = ["DENIED", "Break", "Connection", "GrpcTransport", "OnEnd", "OnMessage", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Why a stream ended: in words, and as far as is known the name of gRPC's status.
+
+    `retry_after_s` is how long the other side asks to be left alone.
+    """
+
+    reason: str
+    status: str = ""
+    retry_after_s: float = 0.0
+
+    @classmethod
+    def of(cls, end: "str | Break") -> "Break":
+        """A transport that knows no more than words gives them alone."""
+        return end if isinstance(end, Break) else cls(end)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+OnMessage = Callable[[pb.CloudMessage], None]
+OnEnd = Callable[[str | Break], None]
 
 
 class Connection(Protocol):
@@ -48,16 +78,31 @@ class Transport(Protocol):
         """Begin a new stream; returns at once.
 
         `on_message` and `on_end` are called from a thread of the transport; `on_end` exactly once,
-        with the reason in words, unless `close` was called first.
+        with the reason (a `Break`, or only words), unless `close` was called first.
         """
         ...
 
 
 class GrpcTransport:
-    """The service at `address` (HOST:PORT), over TLS if the certificate in `tls_ca` is given."""
+    """The service at `address` (HOST:PORT).
 
-    def __init__(self, address: str, tls_ca: Path | None, max_frame_bytes: int) -> None:
+    `credentials` says whom to trust and what to show; a path is that of the certificate to trust,
+    and None is plain text. The files are read here: ConfigError if that cannot be. `server_name`
+    is whom the service's certificate must be for, where that is not the host of `address`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credentials: Credentials | Path | None,
+        max_frame_bytes: int,
+        server_name: str = "",
+    ) -> None:
+        if not isinstance(credentials, Credentials):
+            credentials = Credentials(tls_ca=credentials)
         self._address = address
+        self._shown = credentials.read()
+        self._server_name = server_name
         self._options = (
             ("grpc.max_send_message_length", max_frame_bytes),
             ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
@@ -65,30 +110,22 @@ class GrpcTransport:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),
         )
-        self._credentials = None if tls_ca is None else _credentials(tls_ca)
 
     def connect(self, on_message: OnMessage, on_end: OnEnd) -> Connection:
         """Begin a new stream on a channel of its own."""
-        if self._credentials is None:
-            channel = grpc.insecure_channel(self._address, self._options)
-        else:
-            channel = grpc.secure_channel(self._address, self._credentials, self._options)
-        return _GrpcConnection(channel, on_message, on_end)
-
-
-def _credentials(tls_ca: Path) -> grpc.ChannelCredentials:
-    try:
-        return grpc.ssl_channel_credentials(tls_ca.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{tls_ca}: {error.strerror}; tls_ca is a file in PEM format") from error
+        channel = self._shown.channel(self._address, self._options, self._server_name)
+        return _GrpcConnection(channel, self._shown.metadata, on_message, on_end)
 
 
 class _GrpcConnection:
-    def __init__(self, channel: grpc.Channel, on_message: OnMessage, on_end: OnEnd) -> None:
+    def __init__(
+        self, channel: grpc.Channel, metadata: Metadata, on_message: OnMessage, on_end: OnEnd
+    ) -> None:
         self._channel = channel
         self._outbox = _Outbox()
         self._closed = threading.Event()
-        self._call = SplitStub(channel).Stream(iter(self._outbox))  # type: ignore[no-untyped-call]
+        stub = SplitStub(channel)  # type: ignore[no-untyped-call]
+        self._call = stub.Stream(iter(self._outbox), metadata=metadata)
         self._reader = threading.Thread(
             target=self._read, args=(on_message, on_end), name="isthmus-answers", daemon=True
         )
@@ -108,14 +145,22 @@ class _GrpcConnection:
             self._channel.close()
 
     def _read(self, on_message: OnMessage, on_end: OnEnd) -> None:
-        reason = "the service ended the stream"
+        end = Break("the service ended the stream")
         try:
             for message in self._call:
                 on_message(message)
         except grpc.RpcError as error:
-            reason = f"{self._call.code().name}: {self._call.details() or error}"
+            status = self._call.code().name
+            reason = f"{status}: {self._call.details() or error}"
+            end = Break(reason, status, _retry_after_s(self._call.trailing_metadata()))
         if not self._closed.is_set():
-            on_end(reason)
+            on_end(end)
+
+
+def _retry_after_s(metadata: Iterable[tuple[str, str | bytes]] | None) -> float:
+    """What the service asks for, 0 for nothing or nonsense."""
+    asked = dict(metadata or ()).get(RETRY_AFTER_MS, "")
+    return int(asked) / 1e3 if isinstance(asked, str) and _DIGITS.fullmatch(asked) else 0.0
 
 
 class _Outbox:

@@ -3,8 +3,12 @@
 What may be sent when, and what a message means, is `isthmus.session`'s business; here are the
 sockets, the clock and the back-off:
 
-    down --connect, Hello--> greeting --Welcome--> up --silence, end, Drain--> down --back-off--> …
-                                \\--the two sides hold different weights--> refused --later--> …
+    down --connect, Hello--> greeting --Welcome--> up --silence, end, Drain--> down --next way--> …
+                                \\--other weights, no such token--> refused --next way, later--> …
+
+Where there are several ways to the cloud, one that ends is followed by the next at once; each has
+a back-off of its own (`ways.py`). The session goes along: a service that does not hold it says so,
+and frames are sent once more.
 
 gRPC streams in Python can hang for many minutes after a network change, keepalive or not; the
 heartbeat here is the project's own. All methods run on one event loop.
@@ -12,7 +16,6 @@ heartbeat here is the project's own. All methods run on one event loop.
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections.abc import Callable
@@ -33,21 +36,26 @@ from isthmus.session import (
     Missing,
     Refused,
     Told,
+    UpdateOffered,
     Welcomed,
 )
 from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.answer import Service
 from isthmus_edge.link import Estimator, LinkEstimate
+from isthmus_edge.stream.addresses import LONGEST_RETRY_S
+from isthmus_edge.stream.carried import Carried
+from isthmus_edge.stream.inbox import Inbox
 from isthmus_edge.stream.probing import Probing, fitting_bytes
-from isthmus_edge.stream.transport import Connection, Transport
+from isthmus_edge.stream.transport import DENIED, Break, Connection
+from isthmus_edge.stream.ways import Way, Ways
 
-BACKOFF_S = (0.1, 1.5)
 LONGEST_ANSWER_S = 8.0
-LONGEST_WAIT_S = 0.5  # a clock that is set back must not keep the time that is up from being seen
 REFUSED_S = 30.0
 
 State = Literal["down", "up", "draining", "refused"]
 OnState = Callable[[State, str], None]
 OnVerdict = Callable[[pb.Verdict], None]
+OnUpdate = Callable[[UpdateOffered], None]
 News = Answered | Failed | Missing | Lost
 
 log = logging.getLogger("isthmus.edge")
@@ -70,33 +78,41 @@ class Uplink:
 
     def __init__(
         self,
-        transport: Transport,
+        ways: Ways,
         identity: Identity,
         silence_s: float,
         estimator: Estimator,
         on_state: OnState,
     ) -> None:
-        self._transport = transport
+        self._ways = ways
         self._identity = identity
         self._silence_s = silence_s
         self._session = DeviceSession(identity, silence_s)
-        self._estimator = estimator
+        self._carried = Carried(estimator)
         self._on_state = on_state
+        self._way: Way  # of the present stream
         self._connection: Connection | None = None
         self._state: State = "down"
         self._flights: dict[int, Flight] = {}
-        self._on_link: dict[int, int] = {}  # the estimator's names of frames without a reply yet
         self._probing = Probing(estimator)
-        self._failures = 0
+        self._quiet_until = 0.0
         self._duplicates = 0  # of sessions that are over
         self.connects = 0
         self.queue_ms = 0.0
+        self._service: Service | None = None
+        self.update: UpdateOffered | None = None
         self.on_verdict: OnVerdict = lambda _: None
+        self.on_update: OnUpdate = lambda _: None
 
     @property
     def state(self) -> State:
         """What the link is to the agent right now."""
         return self._state
+
+    @property
+    def service(self) -> Service | None:
+        """Who is at the other end; None while nobody is."""
+        return self._service if self._state in {"up", "draining"} else None
 
     @property
     def measured(self) -> asyncio.Event:
@@ -121,35 +137,47 @@ class Uplink:
     @property
     def link_queue_ms(self) -> float:
         """How long the next frame would wait behind those that are still on the link."""
-        return self._estimator.queue_s(time.monotonic()) * 1e3
+        return self._carried.queue_ms(time.monotonic())
 
     @property
     def link_queue_bytes(self) -> float:
         """How much of them is still on the link, as it is believed to be."""
-        link = self._estimator.estimate(time.monotonic())
-        return 0.0 if link is None else self.link_queue_ms * link.bandwidth_bps / 8e3
+        return self._carried.queue_bytes(time.monotonic())
 
     def estimate(self) -> LinkEstimate | None:
-        """The link as it is believed to be, or None while it is not up."""
-        return self._estimator.estimate(time.monotonic()) if self._state == "up" else None
+        """The link as it is believed to be, or None while nothing can be sent on it.
+
+        That is while it is not up, and as long as the service has asked to be sent nothing.
+        """
+        now = time.monotonic()
+        return self._carried.estimate(now) if self._takes_frames(now) else None
+
+    def _takes_frames(self, now: float) -> bool:
+        return self._state == "up" and now >= self._quiet_until
 
     def explore(self, *, wanted: bool) -> None:
         """Whether a fresh look at an idle link might change what is decided."""
         self._probing.wanted = wanted
 
     async def run(self, first: asyncio.Future[None]) -> None:
-        """Stay connected until cancelled. `first` gets the outcome of the first attempt.
+        """Stay connected until cancelled. `first` gets the outcome of the first round of ways.
 
         A service that refuses this device may be replaced by one that does not: it is asked again,
         but rarely.
         """
-        while True:
-            await self._one_stream(first)
-            if self._state == "refused":
-                await asyncio.sleep(REFUSED_S)
-                self._begin_anew()
-            else:
-                await asyncio.sleep(_backoff_s(self._failures))
+        try:
+            while True:
+                try:
+                    way = await self._ways.next()
+                except LinkError as error:
+                    self._change("down", str(error))
+                    _fail(first, error)
+                    continue
+                if self._session.state == "refused":
+                    self._begin_anew()
+                await self._one_stream(way, first)
+        finally:
+            await self._ways.close()
 
     def _begin_anew(self) -> None:
         """Another session, and another id: a service may still hold the one that is over."""
@@ -162,11 +190,10 @@ class Uplink:
 
         `answer_bytes` is how large its answer will be.
         """
-        if self._connection is None or self._state != "up":
-            raise LinkError("the link went down before the frame was sent")
+        if self._connection is None or not self._takes_frames(time.monotonic()):
+            raise LinkError("the link went down before the frame was sent, or wants a rest")
         message = self._session.send(frame)
-        number = self._estimator.sent(message.ByteSize(), time.monotonic())
-        self._on_link[frame.sequence] = number
+        self._carried.frame(frame.sequence, message.ByteSize(), time.monotonic())
         flight = self._flights.setdefault(frame.sequence, Flight(frame.sequence, answer_bytes))
         flight.is_awaited = True
         self._probing.note_frame()
@@ -175,11 +202,10 @@ class Uplink:
 
     def audit(self, sequence: int, raw_input: pb.Frame) -> None:
         """Have a frame's answer compared; dropped in silence where there is no stream."""
-        if self._connection is not None and self._state == "up":
+        if self._connection is not None and self._takes_frames(time.monotonic()):
             message = self._session.audit(sequence, raw_input)
-            number = self._estimator.sent(message.ByteSize(), time.monotonic())
+            self._carried.audit(message.ByteSize(), time.monotonic())
             self._connection.send(message)
-            self._estimator.lost(number)  # its verdict comes too late to learn from
 
     def forget(self, sequence: int) -> None:
         """Nobody waits for this frame any more; the service is told if it still might work.
@@ -190,7 +216,7 @@ class Uplink:
         message = self._session.cancel(sequence)
         if message is not None and self._connection is not None:
             if self._connection.withdraw(sequence):
-                self._estimator.withdrawn(self._on_link.pop(sequence, 0))
+                self._carried.withdrawn(sequence)
             self._connection.send(message)
 
     def close(self) -> None:
@@ -198,55 +224,43 @@ class Uplink:
         self._session.close()
         self._over("down", "the agent was closed")
 
-    async def _one_stream(self, first: asyncio.Future[None]) -> None:
+    async def _one_stream(self, way: Way, first: asyncio.Future[None]) -> None:
         """Connect, and heed messages and time until the stream is over."""
-        loop = asyncio.get_running_loop()
-        inbox: asyncio.Queue[pb.CloudMessage | str] = asyncio.Queue()
-
-        def post(item: pb.CloudMessage | str) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(inbox.put_nowait, item)
-
+        self._way, inbox = way, Inbox()
         hello = self._session.connect(time.monotonic())
         try:
-            self._connection = self._transport.connect(post, post)
+            self._connection = way.transport.connect(inbox.post, inbox.post)
         except Exception as error:
             log.exception("the transport could not begin a connection")
             self._heed(self._session.lost(f"no connection: {error!r}"), first, time.monotonic())
             return
         self._connection.send(hello)
         while self._connection is not None:
-            item = await _next(inbox, self._session.wakes_at() - time.monotonic())
+            item = await inbox.next(self._session.wakes_at() - time.monotonic())
             now = time.monotonic()
             match item:
                 case None:
                     self._heed(self._session.tick(now), first, now)
-                case str() as reason:
-                    was_up = self._session.state != "greeting"
-                    what = "the link to the cloud broke" if was_up else "the cloud is not there"
-                    self._heed(self._session.lost(f"{what}: {reason}"), first, now)
+                case Break() as end:
+                    self._heed(self._broken(end), first, now)
                 case message:
-                    self._learn(message)
+                    self._carried.learn(message)
                     self._heed(self._session.received(message, now), first, now)
                     self._allow_for_answers()
             self._beat_if_due(now)
 
-    def _learn(self, message: pb.CloudMessage) -> None:
-        """Every reply about a frame tells when it arrived, also if nobody waits for it any more."""
-        match message.WhichOneof("kind"):
-            case "result":
-                timing = message.result.timing
-                number = self._on_link.pop(message.result.sequence, 0)
-                self._estimator.received(number, timing.received_ns / 1e9, timing.total_ms / 1e3)
-            case "error" if message.error.received_ns:
-                number = self._on_link.pop(message.error.sequence, 0)
-                self._estimator.received(number, message.error.received_ns / 1e9)
-            case "error":
-                self._estimator.lost(self._on_link.pop(message.error.sequence, 0))
+    def _broken(self, end: Break) -> list[DeviceEvent]:
+        """The connection has ended by itself."""
+        what = "the link to the cloud broke"
+        if end.status in DENIED:
+            what = "the cloud does not let this device in; is its token (token_file) right?"
+        elif self._session.state == "greeting":
+            what = "the cloud is not there"
+        return self._session.lost(f"{what}: {end.reason}", end.status, end.retry_after_s)
 
     def _allow_for_answers(self) -> None:
         """By the link as it is while something is heard: silence itself must buy no time."""
-        link = self._estimator.estimate(time.monotonic())
+        link = self._carried.estimate(time.monotonic())
         if link is not None:
             awaited = [
                 flight.answer_bytes for flight in self._flights.values() if flight.is_awaited
@@ -258,39 +272,70 @@ class Uplink:
         for event in events:
             match event:
                 case Answered() | Failed() | Missing():
-                    self._bring(event)
+                    self._bring(event, now)
                 case Echoed():
                     self._echoed(event, now)
                 case LoadTold(queue_ms):
                     self.queue_ms = queue_ms
                 case Told(verdict):
                     self.on_verdict(verdict)
-                case Welcomed():
-                    self._welcomed(event, first)
-                case Draining():
-                    self._change("draining", "the service is draining")
-                case Lost(reason):
-                    self._failures += 1
-                    self._over("down", reason)
-                    _fail(first, LinkError(reason))
-                case Refused(code, text):
-                    self._over("refused", text)
-                    _fail(first, PeerError(code, text))
+                case UpdateOffered():
+                    self.update = event
+                    self.on_update(event)
+                case _:
+                    self._heed_stream(event, first)
+
+    def _heed_stream(
+        self, event: Welcomed | Draining | Lost | Refused, first: asyncio.Future[None]
+    ) -> None:
+        """What changes the state of the link."""
+        match event:
+            case Welcomed():
+                self._welcomed(event, first)
+            case Draining():
+                self._change("draining", "the service is draining")
+            case Lost(reason, code, retry_after_s):
+                denied = code in DENIED
+                rest_s = REFUSED_S if denied else min(retry_after_s, LONGEST_RETRY_S)
+                self._ways.failed(self._way, rest_s)
+                self._end("refused" if denied else "down", LinkError(reason), first)
+            case Refused(code, text):
+                self._ways.failed(self._way, REFUSED_S)
+                self._end("refused", PeerError(code, text), first)
+
+    def _end(self, state: State, error: LinkError | PeerError, first: asyncio.Future[None]) -> None:
+        """The stream is over; while there is another way, it is that which counts."""
+        reason = f"{self._way.address}: {error}"
+        if self._ways.has_fresh():
+            self._over("down", reason)
+        else:
+            self._over(state, reason)
+            _fail(first, error)
 
     def _welcomed(self, welcomed: Welcomed, first: asyncio.Future[None]) -> None:
         self.connects += 1
-        self._failures = 0
-        self._estimator.reset()
-        self._on_link.clear()
+        self._ways.worked(self._way)
+        self._quiet_until = 0.0
+        self._service = Service(
+            address=str(self._way.address),
+            provider=welcomed.provider,
+            model=welcomed.model,
+            version=welcomed.version,
+        )
+        self._carried.begin()
         self._probing.begin()
         resumed = ", session resumed" if welcomed.resumed else ""
-        self._change("up", f"connected, tails run on {welcomed.provider}{resumed}")
+        where = f"connected to {self._way.address}"
+        self._change("up", f"{where}, tails run on {welcomed.provider}{resumed}")
         for padding_bytes in self._probing.opening():
             self._send_beat(padding_bytes)
         if not first.done():
             first.set_result(None)
 
-    def _bring(self, news: Answered | Failed | Missing) -> None:
+    def _bring(self, news: Answered | Failed | Missing, now: float) -> None:
+        if isinstance(news, Failed) and news.retry_after_s:
+            rest_s = min(news.retry_after_s, LONGEST_RETRY_S)
+            self._quiet_until = max(self._quiet_until, now + rest_s)
         flight = self._flights.get(news.sequence)
         if flight is not None:
             flight.is_awaited = False
@@ -308,8 +353,8 @@ class Uplink:
     def _send_beat(self, padding_bytes: int) -> None:
         assert self._connection is not None
         now = time.monotonic()
-        message = self._session.beat(now, padding_bytes)
-        number = self._estimator.sent(message.ByteSize(), now)
+        message = self._session.beat(now, padding_bytes, link=self._carried.report(now))
+        number = self._carried.beat(message.ByteSize(), now)
         self._probing.sent(message.heartbeat.id, number, padding_bytes)
         self._connection.send(message)
 
@@ -326,25 +371,6 @@ class Uplink:
         was, self._state = self._state, state
         if was != state:
             self._on_state(state, reason)
-
-
-async def _next(
-    inbox: asyncio.Queue[pb.CloudMessage | str], timeout_s: float
-) -> pb.CloudMessage | str | None:
-    """The next message, or None when the time is up: what has come is heeded before the clock."""
-    if not inbox.empty():
-        return inbox.get_nowait()
-    try:
-        async with asyncio.timeout(min(max(timeout_s, 0.0), LONGEST_WAIT_S)):
-            return await inbox.get()
-    except TimeoutError:
-        return None
-
-
-def _backoff_s(failures: int) -> float:
-    """Exponential, with jitter, so that many devices do not come back in step."""
-    least, most = BACKOFF_S
-    return min(least * 2.0**failures, most) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
 
 
 def _fail(first: asyncio.Future[None], error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -48,8 +48,9 @@ class Network:
 
     `model` has its constants folded, a name on every node, and the type and shape of every tensor;
     the only free dimension is the batch "N", where the network `batches`: where a batch of two
-    gives the same answers as the two items alone. Where `is_open` no size is stated: the runtime
-    would refuse the network, because a branch that is never taken would not fit. `tensors` holds
+    gives the same answers as the two items alone; where not, `why_single` says why. Where `is_open`
+    no size is stated: the runtime would refuse the network, because a branch that is never taken
+    would not fit. `tensors` holds
     what depends on an input and can cross, the inputs and outputs among it, by name. Those in
     `unjoinable` have the batch folded into another dimension. `macs` is by node, in order. `notes`
     say what was assumed, what could not be done and why.
@@ -66,6 +67,7 @@ class Network:
     unjoinable: tuple[str, ...]
     notes: tuple[str, ...]
     is_open: bool = False
+    why_single: str = ""
 
     def info(self, spec: TensorSpec) -> onnx.ValueInfoProto:
         """An input or output of a part, which states no more of its size than the network does."""
@@ -92,7 +94,7 @@ def network_of(file: ModelFile, sizes: Mapping[str, int] = _NO_SIZES) -> Network
     """As `load_model`, of a file that was read already."""
     _check_names(file)
     trial = try_out(file, sizes)
-    graph, mode, notes = _prepared(file, trial)
+    graph, mode, notes, why_single = _prepared(file, trial)
     batches = mode == "batch is free"
     feeds = (trial.items[0], *([trial.joined] if batches else []))
     changing = fold(graph, feeds)
@@ -103,7 +105,9 @@ def network_of(file: ModelFile, sizes: Mapping[str, int] = _NO_SIZES) -> Network
         lambda m: as_proto(with_inputs(ir.from_proto(m), trial.free, mode)),
         lambda m: _wrong(m, trial, batches),
     )
-    return _network(file, trial, model, mode, (*file.notes, *trial.notes, *notes, *troubles))
+    one_by_one = (f"{why_single}: items are answered one by one",) if why_single else ()
+    notes = (*file.notes, *trial.notes, *notes, *one_by_one, *troubles)
+    return replace(_network(file, trial, model, mode, notes), why_single=why_single)
 
 
 def _check_names(file: ModelFile) -> None:
@@ -116,8 +120,11 @@ def _check_names(file: ModelFile) -> None:
             )
 
 
-def _prepared(file: ModelFile, trial: Trial) -> tuple[ir.Model, Sizes, tuple[str, ...]]:
-    """The graph, of a newer opset where that changes no answer, and which sizes it states."""
+def _prepared(file: ModelFile, trial: Trial) -> tuple[ir.Model, Sizes, tuple[str, ...], str]:
+    """The graph, of a newer opset where that changes no answer, which sizes it states, and why.
+
+    That is notes, and why it does not batch.
+    """
     converted, notes = modern(file)
     wrong = None
     for source in (file,) if converted is file else (converted, file):
@@ -126,7 +133,7 @@ def _prepared(file: ModelFile, trial: Trial) -> tuple[ir.Model, Sizes, tuple[str
             fold(with_inputs(graph, trial.free, "stated"), trial.items[:1], shapes=False)
         mode, problem = _mode(graph, trial)
         if mode is not None:
-            return graph, mode, (*notes, *_why_single(mode, problem))
+            return graph, mode, notes, _why_single(mode, problem)
         notes, wrong = (f"opset {file.opset} is kept: its newer form answers otherwise",), problem
     raise ModelError(f"{file.path}: cannot be prepared for cutting: {wrong}")
 
@@ -156,12 +163,12 @@ def _mode(graph: ir.Model, trial: Trial) -> tuple[Sizes | None, str | None]:
     return None, wrong
 
 
-def _why_single(mode: Sizes, problem: str | None) -> tuple[str, ...]:
+def _why_single(mode: Sizes, problem: str | None) -> str:
     if mode == "batch is free":
-        return ()
+        return ""
     if problem is None:
-        return ("no input has a batch dimension: items are answered one by one",)
-    return (f"cannot answer two items at once ({problem}): they are answered one by one",)
+        return "no input has a batch dimension"
+    return f"cannot answer two items at once ({problem})"
 
 
 def _wrong(model: onnx.ModelProto, trial: Trial, batches: bool) -> str | None:

@@ -5,14 +5,17 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus import Chain, CutTensor, write_projection
+from isthmus import Chain, CutTensor, Lossless, write_projection
 from isthmus_partitioner.agreement.metrics import Metric
 from isthmus_partitioner.config import PlanConfig, Progress
+from isthmus_partitioner.cuts.cut import NetworkCut
 from isthmus_partitioner.graph.files import save_model
 from isthmus_partitioner.graph.network import Network
+from isthmus_partitioner.parts.arrivals import Arrival
 from isthmus_partitioner.parts.boundary import ChainCut
 from isthmus_partitioner.parts.chains import ChainPlan, ChainRun, write_chain
 from isthmus_partitioner.parts.segments import whole_model
+from isthmus_partitioner.parts.tails import TailCut
 from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.runtime import all_cores, open_session, run_items
 from isthmus_partitioner.samples import SampleSets
@@ -27,19 +30,19 @@ from isthmus_partitioner.wire.stages import (
 )
 from isthmus_partitioner.wire.transform import Transform
 
-__all__ = ["INPUT", "INPUT_TAIL", "LOCAL", "Builder", "BuiltCut"]
+__all__ = ["INPUT", "INPUT_TAIL", "LOCAL", "Builder", "BuiltCut", "input_cut", "tail_cut"]
 
 INPUT, LOCAL = "input", "local"
-INPUT_TAIL = f"cloud/tail-{INPUT}.onnx"
+INPUT_TAIL = f"cloud/whole-{INPUT}.onnx"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuiltCut:
     """A cut whose head and tail exist; its files are relative to the folder.
 
-    The head is the first `depth` segments of `chain`.
-
-    `transforms` in words; `bottleneck` says what came of a projection, if one was tried.
+    The head is the first `depth` segments of `chain`. `tail` is one graph, to measure with; the
+    bundle will have an entry made of `arrivals`, and parts, in its place. `transforms` in words;
+    `bottleneck` says what came of a projection, if one was tried.
     """
 
     id: str
@@ -49,6 +52,7 @@ class BuiltCut:
     tensors: tuple[CutTensor, ...]
     ladder: Ladder
     tail: str
+    arrivals: tuple[Arrival, ...]
     has_bias: bool
     transforms: tuple[str, ...]
     bottleneck: Verdict | None
@@ -61,6 +65,24 @@ class BuiltCut:
             for tensor in self.tensors
             if tensor.stage is not None and tensor.stage.projection is not None
         )
+
+
+def tail_cut(built: BuiltCut) -> TailCut:
+    """What its tail in a bundle is made of."""
+    middle = built.ladder[len(built.ladder) // 2]
+    return TailCut(built.id, built.at.cut, built.tensors, built.arrivals, middle)
+
+
+def input_cut(network: Network) -> TailCut:
+    """The place before the whole network, where all inputs cross as they are."""
+    inputs = network.inputs
+    return TailCut(
+        id=INPUT,
+        cut=NetworkCut(head=frozenset(), tensors=inputs, answers=(), macs_share=0.0),
+        tensors=tuple(CutTensor(boundary=spec, wire=spec) for spec in inputs),
+        arrivals=(),
+        rung=tuple(Lossless() for _ in inputs),
+    )
 
 
 class Builder:
@@ -121,16 +143,18 @@ class Builder:
         cut_id = self._id(cut, plan)
         self._progress(f"fitting ladder, transform and tail of {cut_id}")
         fitted = self._fitter.fit(cut, values)
-        tail = f"cloud/tail-{cut_id}.onnx"
+        tail = f"cloud/whole-{cut_id}.onnx"
         save_model(fitted.tail, self.folder / tail)
+        tensors = tuple(self._tensors(cut, fitted, cut_id))
         return BuiltCut(
             id=cut_id,
             chain=plan.id,
             depth=depth,
             at=cut,
-            tensors=tuple(self._tensors(cut, fitted, cut_id)),
+            tensors=tensors,
             ladder=fitted.ladder,
             tail=tail,
+            arrivals=tuple(_arrivals(cut, fitted, tensors)),
             has_bias=fitted.has_bias,
             transforms=_described(cut, fitted.transforms),
             bottleneck=fitted.bottleneck,
@@ -165,6 +189,14 @@ class Builder:
             name, count = f"{plain}-{count}", count + 1
         self._ids.add(name.lower())
         return name
+
+
+def _arrivals(cut: ChainCut, fitted: Fitted, tensors: Sequence[CutTensor]) -> Iterator[Arrival]:
+    """How the cloud takes what is quantised."""
+    together = zip(cut.boundaries, fitted.transforms, tensors, strict=True)
+    for index, (boundary, transform, tensor) in enumerate(together):
+        if boundary.is_quantised:
+            yield Arrival(boundary, transform, fitted.biases.get(index), tensor.feeds)
 
 
 def _described(cut: ChainCut, transforms: Sequence[Transform]) -> tuple[str, ...]:

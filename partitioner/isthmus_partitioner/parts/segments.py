@@ -1,8 +1,7 @@
-"""The device's chain of segments and the cloud's tails, as ONNX models.
+"""The device's chain of segments, and what lies behind a cut, as ONNX models.
 
 A chain holds a head network once: a cut is "run the first i segments", and the local remainder
-after an outage is the rest. The tails are rears of the *fp32* network whose quantised tensors begin
-with a dequantise with the step as an input: one tail serves every wire encoding of its cut.
+after an outage is the rest. What lies behind is the rear of the *fp32* network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from isthmus_partitioner.graph.surgery import (
     nodes_between,
     used_by,
 )
+from isthmus_partitioner.parts.arrivals import Arrival
 from isthmus_partitioner.parts.boundary import Boundary, ChainCut, HeadGraph
 from isthmus_partitioner.wire.transform import PLAIN, Transform
 
@@ -111,7 +111,7 @@ def _scale_and_zero_point(boundary: Boundary) -> dict[str, onnx.TensorProto]:
 
 
 def whole_model(network: Network) -> onnx.ModelProto:
-    """The whole fp32 network, fed with the model's inputs: the tail of `input`."""
+    """The whole fp32 network, fed with the model's inputs: what lies behind `input`."""
     graph = network.model.graph
     infos = [network.info(spec) for spec in network.inputs]
     outputs = [network.info(spec) for spec in network.outputs]
@@ -141,8 +141,8 @@ def tail_model(
     """The fp32 network behind a cut, without the outputs that the head has computed.
 
     Inputs are those of `tail_inputs`: symbols uint8 [N,*wire shape], step float32 and zero point
-    uint8, both scalars. Transforms are undone; `biases` (by place in the cut, broadcast to the
-    tensor in the graph) are added then: what the head's answers were off on calibration data.
+    uint8, both scalars. Transforms are undone, then `biases` (by place in the cut) are added. Plans
+    are measured with it; a bundle has the same as `entry_model` and parts.
     """
     graph = network.model.graph
     outputs = left_to_answer(network.outputs, cut.cut.answers)
@@ -152,62 +152,23 @@ def tail_model(
     plain = transforms or [PLAIN] * len(names)
     nodes: list[onnx.NodeProto] = []
     inputs: list[onnx.ValueInfoProto] = []
-    for index, (boundary, transform) in enumerate(zip(cut.boundaries, plain, strict=True)):
+    for index, (boundary, feeds) in enumerate(
+        zip(cut.boundaries, tail_inputs(cut.boundaries), strict=True)
+    ):
         if boundary.is_quantised:
             bias = None if biases is None else biases.get(index)
-            nodes += _received(boundary, transform, index, bias, constants)
-            inputs += _symbol_infos(network, boundary, transform, index)
+            arrival = Arrival(boundary, plain[index], bias, feeds)
+            nodes += arrival.nodes(index, constants)
+            inputs += [network.info(arrival.symbols), *_scalars(feeds)]
         else:
             inputs.append(network.info(boundary.tensor))
     infos = [network.info(spec) for spec in outputs]
     return assemble(network.model, nodes + rear, inputs, infos, constants)
 
 
-def _symbol_infos(
-    network: Network, boundary: Boundary, transform: Transform, index: int
-) -> list[onnx.ValueInfoProto]:
-    symbols, step, zero_point = (f"{OWN}{w}_{index}" for w in ("symbols", "step", "zero_point"))
-    spec = TensorSpec(
-        name=symbols,
-        data_type="uint8",
-        shape=transform.wire_shape(boundary.tensor.shape),
-        batch_axis=boundary.tensor.batch_axis,
-    )
-    return [
-        network.info(spec),
+def _scalars(feeds: Sequence[str]) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto]:
+    _, step, zero_point = feeds
+    return (
         helper.make_tensor_value_info(step, TensorProto.FLOAT, []),
         helper.make_tensor_value_info(zero_point, TensorProto.UINT8, []),
-    ]
-
-
-def _received(
-    boundary: Boundary,
-    transform: Transform,
-    index: int,
-    bias: NDArray[np.float32] | None,
-    constants: dict[str, TensorProto],
-) -> list[onnx.NodeProto]:
-    """Nodes from the symbols to the cut's tensor."""
-    symbols, step, zero_point = (f"{OWN}{w}_{index}" for w in ("symbols", "step", "zero_point"))
-    target = boundary.tensor.name
-    plain = target if bias is None else f"{OWN}plain_{index}"
-    nodes = []
-    if transform.order is not None:
-        order = f"{OWN}order_{index}"
-        constants[order] = constant(order, np.argsort(transform.order))
-        nodes.append(helper.make_node("Gather", [symbols, order], [f"{order}ed"], axis=1))
-        symbols = f"{order}ed"
-    real = plain if transform.components is None else f"{OWN}projected_{index}"
-    nodes.append(helper.make_node("DequantizeLinear", [symbols, step, zero_point], [real]))
-    if transform.components is not None and transform.mean is not None:
-        weights = np.ascontiguousarray(transform.components.T[:, :, None, None])
-        values = {
-            f"{OWN}components_{index}": weights,
-            f"{OWN}mean_{index}": transform.mean,
-        }
-        constants.update({name: constant(name, value) for name, value in values.items()})
-        nodes.append(helper.make_node("Conv", [real, *values], [plain]))
-    if bias is not None:
-        constants[f"{OWN}bias_{index}"] = constant(f"{OWN}bias_{index}", bias)
-        nodes.append(helper.make_node("Add", [plain, f"{OWN}bias_{index}"], [target]))
-    return nodes
+    )

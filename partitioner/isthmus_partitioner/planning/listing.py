@@ -22,23 +22,36 @@ from isthmus import (
     sha256_of,
 )
 from isthmus.manifest import LABELS_NAME
+from isthmus_partitioner.config import Progress
 from isthmus_partitioner.graph.network import Network
-from isthmus_partitioner.parts.build import INPUT, INPUT_TAIL, LOCAL, BuiltCut
+from isthmus_partitioner.parts.build import (
+    INPUT,
+    INPUT_TAIL,
+    LOCAL,
+    BuiltCut,
+    input_cut,
+    tail_cut,
+)
 from isthmus_partitioner.parts.chains import write_chain
+from isthmus_partitioner.parts.cloud import CloudSide, write_cloud_side
 from isthmus_partitioner.planning.trying import Tried, TriedChain
+from isthmus_partitioner.samples import SampleSets
 
 __all__ = [
+    "PLAN_RECORD",
     "RECORDS",
     "ModelCard",
     "WrittenChains",
     "cuts_of",
     "manifest_of",
     "write_chains",
+    "write_cloud",
     "write_records",
 ]
 
 Side = Literal["device", "cloud", "both", "record"]
 RECORDS = "record"
+PLAN_RECORD = f"{RECORDS}/plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ class ModelCard:
 
 
 def cuts_of(network: Network, tried: Tried, local: TriedChain) -> Iterator[Cut]:
-    """All cuts that were built, with `input` before and `local` behind them."""
+    """All cuts that were built, `input` before and `local` behind them; without their tails."""
     whole_ms = local.prefix_ms[-1]
     yield Cut(
         id=INPUT,
@@ -71,13 +84,12 @@ def cuts_of(network: Network, tried: Tried, local: TriedChain) -> Iterator[Cut]:
         depth=0,
         macs_share=0.0,
         tensors=tuple(CutTensor(boundary=spec, wire=spec) for spec in network.inputs),
-        tail=INPUT_TAIL,
         rest_ms=whole_ms,
     )
     for built in tried.cuts.values():
         yield _cut(built, tried.chains[built.chain])
     depth = len(local.chain.segments)
-    yield Cut(id=LOCAL, chain=local.plan.id, depth=depth, macs_share=1.0, tensors=(), tail=None)
+    yield Cut(id=LOCAL, chain=local.plan.id, depth=depth, macs_share=1.0, tensors=())
 
 
 def _cut(built: BuiltCut, chain: TriedChain) -> Cut:
@@ -87,7 +99,6 @@ def _cut(built: BuiltCut, chain: TriedChain) -> Cut:
         depth=built.depth,
         macs_share=built.at.cut.macs_share,
         tensors=built.tensors,
-        tail=built.tail,
         answers=built.at.cut.answers,
         rest_ms=max(0.0, chain.prefix_ms[-1] - chain.prefix_ms[built.depth]),
     )
@@ -100,10 +111,15 @@ class WrittenChains:
     chains: tuple[Chain, ...]
     depths: Mapping[str, int]
 
+    def placed(self, cut: Cut) -> Cut:
+        """A cut at its depth in the chain as it is now."""
+        return msgspec.structs.replace(cut, depth=self.depths.get(cut.id, cut.depth))
+
 
 def manifest_of(  # noqa: PLR0913  what a bundle is made of
     network: Network,
     written: WrittenChains,
+    cloud: CloudSide,
     candidates: Sequence[Candidate],
     cuts: Mapping[str, Cut],
     folder: Path,
@@ -113,10 +129,13 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
     floor: float,
     edge_factor: float,
 ) -> Manifest:
-    """What is left in the folder by `write_chains`, and listed."""
+    """What is left in the folder by `write_chains` and `write_cloud`, and listed.
+
+    Candidates get the times of their tails as they are now: in parts.
+    """
     kept = _kept_cuts(candidates)
     records = tuple(
-        msgspec.structs.replace(cut, depth=written.depths.get(cut.id, cut.depth))
+        msgspec.structs.replace(written.placed(cut), tail=cloud.files.get(cut.id, ()))
         for cut in cuts.values()
         if cut.id in kept
     )
@@ -130,12 +149,13 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
         metric=metric,
         chains=written.chains,
         cuts=records,
-        candidates=tuple(c for c in candidates if c.cut in kept),
+        candidates=tuple(_timed(c, cloud) for c in candidates if c.cut in kept),
         files=tuple(_files(written.chains, records, card, folder)),
         agreement_floor=floor,
         edge_factor=edge_factor,
         measured_on=describe_machine(),
         has_labels=bool(card.labels),
+        batched=cloud.batched,
     )
     # A reader's checks, before anybody has to be a reader.
     return decode_manifest(encode_manifest(manifest), "the plan's manifest")
@@ -148,11 +168,11 @@ def write_chains(
     cuts: Mapping[str, Cut],
     folder: Path,
 ) -> WrittenChains:
-    """Leave only what kept candidates need: chains divided at their cuts alone, their tails."""
+    """Leave only what kept candidates need on the device: chains divided at their cuts alone."""
     kept = _kept_cuts(candidates)
     for built in tried.cuts.values():
         if built.id not in kept:
-            for file in (built.tail, *built.projections):
+            for file in built.projections:
                 _remove(folder / file)
     chains: list[Chain] = []
     depths: dict[str, int] = {}
@@ -170,6 +190,34 @@ def write_chains(
         if cuts[LOCAL].chain == name:
             depths[LOCAL] = len(own) + 1
     return WrittenChains(tuple(chains), depths)
+
+
+def write_cloud(
+    network: Network,
+    tried: Tried,
+    candidates: Sequence[Candidate],
+    sets: SampleSets,
+    folder: Path,
+    progress: Progress,
+) -> CloudSide:
+    """Replace the tails that plans are measured with by those of kept candidates, in parts."""
+    for file in (INPUT_TAIL, *(built.tail for built in tried.cuts.values())):
+        _remove(folder / file)
+    kept = _kept_cuts(candidates)
+    built = (tail_cut(each) for each in tried.cuts.values() if each.id in kept)
+    return write_cloud_side(network, [input_cut(network), *built], sets, folder, progress)
+
+
+def _timed(candidate: Candidate, cloud: CloudSide) -> Candidate:
+    """With what its tail takes in parts."""
+    tail_ms = cloud.tail_ms.get(candidate.cut, 0.0)
+    rungs = tuple(
+        msgspec.structs.replace(
+            rung, figures=msgspec.structs.replace(rung.figures, tail_ms=tail_ms)
+        )
+        for rung in candidate.rungs
+    )
+    return msgspec.structs.replace(candidate, rungs=rungs)
 
 
 def _kept_cuts(candidates: Iterable[Candidate]) -> set[str]:
@@ -209,7 +257,7 @@ def _files(
         for tensor in cut.tensors
         if tensor.stage is not None and tensor.stage.projection is not None
     ]
-    listed += [(cut.tail, "cloud") for cut in cuts if cut.tail is not None]
+    listed += [(part, "cloud") for part in dict.fromkeys(p for cut in cuts for p in cut.tail)]
     weights = [
         (str(path.relative_to(folder)), side)
         for name, side in listed

@@ -25,6 +25,7 @@ from isthmus_partitioner.planning.listing import (
     cuts_of,
     manifest_of,
     write_chains,
+    write_cloud,
     write_records,
 )
 from isthmus_partitioner.planning.measure import Evaluation, Surroundings, Trial, as_candidate
@@ -202,11 +203,14 @@ def _decided(
     written = write_chains(known.network, tried, chosen, cuts, folder)
     twinned, twin_notes = _twinned(known, written, folder)
     why = (*why, *_runtime_words(known, twinned.chains))
+    cloud = write_cloud(known.network, tried, chosen, known.sets, folder, progress)
     record = _record(known, outcome, standing, others, why, twin_notes)
+    record = msgspec.structs.replace(record, unbatched=cloud.unbatched)
     write_records(folder, {"plan": record, "profile": known.profile})
     manifest = manifest_of(
         known.network,
         twinned,
+        cloud,
         chosen,
         cuts,
         folder,

@@ -84,7 +84,8 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     precisions that were tried; `transforms` what became of each built cut's tensors before the
     wire; `runtimes` what the device runs its networks on, what must not run them, and why; `layout`
     says how heads share the device's memory; `why` explains the plan in sentences; `notes` what is
-    to be known about model, inputs and device.
+    to be known about model, inputs and device. `unbatched` says why the cloud runs frames one by
+    one; it is empty where frames go through the tails together.
     """
 
     goals: GoalsRecord
@@ -106,6 +107,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     calibration_items: int
     evaluation_items: int
     evaluation_sources: int
+    unbatched: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -56,14 +56,14 @@ def _cut_row(cut: Cut) -> CutRow:
     return CutRow(
         id=cut.id,
         title=_title(cut),
-        is_local=cut.tail is None,
+        is_local=not cut.tail,
         after_layers=(),
         tensors=tuple(tensor_words(tensor.wire) for tensor in cut.tensors),
     )
 
 
 def _title(cut: Cut) -> str:
-    if cut.tail is None:
+    if not cut.tail:
         return "everything on the device"
     if cut.depth == 0:
         return "the input is sent"

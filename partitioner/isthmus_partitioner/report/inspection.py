@@ -1,7 +1,7 @@
 """What a bundle on disk is, and whether it is whole; nothing of it is run."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from isthmus_partitioner.report.words import (
     goals_words,
     plain,
     runtime_words,
+    tails_words,
     tensor_words,
 )
 
@@ -37,21 +38,24 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Recorded(msgspec.Struct, frozen=True):
-    """Of a plan's record no more than its goals."""
+    """Of a plan's record no more than its goals, and why frames are run one by one."""
 
     goals: GoalsRecord
+    unbatched: str = ""
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """A bundle: its manifest, its fingerprint, and the state of every file listed.
 
-    `goals` are None where the bundle carries no plan that can be read.
+    `goals` are None where the bundle carries no plan that can be read. `unbatched` is the plan's
+    reason why the cloud runs frames one by one, empty where it does not or nothing is recorded.
     """
 
     bundle: str
     fingerprint: str
     manifest: Manifest
     goals: GoalsRecord | None
+    unbatched: str
     files: tuple[FileState, ...]
 
     @property
@@ -82,18 +86,20 @@ def inspect_bundle(bundle: Path) -> Inspection:
         file.path == _PLAN and file.state == "ok" and file.size_bytes <= _MOST_PLAN_BYTES
         for file in files
     )
+    recorded = _recorded(bundle / _PLAN) if has_plan else None
     return Inspection(
         bundle=str(bundle),
         fingerprint=fingerprint,
         manifest=manifest,
-        goals=_goals(bundle / _PLAN) if has_plan else None,
+        goals=None if recorded is None else recorded.goals,
+        unbatched="" if recorded is None else recorded.unbatched,
         files=files,
     )
 
 
-def _goals(plan: Path) -> GoalsRecord | None:
+def _recorded(plan: Path) -> _Recorded | None:
     try:
-        return msgspec.json.decode(plan.read_bytes(), type=_Recorded).goals
+        return msgspec.json.decode(plan.read_bytes(), type=_Recorded)
     except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         return None  # the bundle serves without; the summary says that nothing is known of them
 
@@ -117,6 +123,7 @@ def render_inspection(inspection: Inspection) -> str:
         _summary(inspection),
         _titled("Chains: what the device runs, one segment after the other", _chains(manifest)),
         _titled("Cuts", _cuts(manifest, sizes)),
+        _titled("Tails: graphs of the cloud", _graphs(manifest, sizes)),
         _titled("Candidates; * is kept", _candidates(manifest)),
         _titled("Ladders: bytes/agreement of each rung; * is where it begins", _ladders(manifest)),
         _titled("Files", _files(inspection)),
@@ -138,6 +145,7 @@ def _summary(inspection: Inspection) -> str:
         ("agreement", f"{plain(manifest.metric)}; floor {manifest.agreement_floor:g}"),
         ("measured on", plain(manifest.measured_on)),
         ("device", f"{manifest.edge_factor:.3g}x the time of that machine"),
+        ("tails", tails_words(manifest, inspection.unbatched)),
         ("labels", "yes" if manifest.has_labels else "no"),
         ("records", ", ".join(map(plain, inspection.records)) or "none: no profile, no plan"),
     ]
@@ -160,7 +168,7 @@ def _chains(manifest: Manifest) -> str:
             chain.precision if index == 0 else "",
             runtime_words(chain) if index == 0 else "",
             plain(segment.file),
-            bytes_words(sizes.get(segment.file, 0) + sizes.get(f"{segment.file}.data", 0)),
+            bytes_words(_weight(segment.file, sizes)),
             "" if segment.tflite is None else bytes_words(sizes.get(segment.tflite.file, 0)),
             ", ".join(map(tensor_words, segment.inputs)),
             ", ".join(map(tensor_words, segment.outputs)),
@@ -172,15 +180,15 @@ def _chains(manifest: Manifest) -> str:
     return _table(headers, rows, "llllrrll")
 
 
-def _cuts(manifest: Manifest, sizes: dict[str, int]) -> str:
+def _cuts(manifest: Manifest, sizes: Mapping[str, int]) -> str:
     rows = [
         (
             plain(cut.id),
             f"{cut.depth} of {plain(cut.chain)}",
             f"{cut.macs_share:.0%}",
             " + ".join(tensor_words(tensor.wire) for tensor in cut.tensors) or "nothing",
-            "" if cut.tail is None else plain(cut.tail),
-            "" if cut.tail is None else bytes_words(sizes.get(cut.tail, 0)),
+            " + ".join(_short(part) for part in cut.tail),
+            bytes_words(sum(_weight(part, sizes) for part in cut.tail)) if cut.tail else "",
             f"{cut.rest_ms:.1f}",
             _answers(cut),
         )
@@ -188,6 +196,29 @@ def _cuts(manifest: Manifest, sizes: dict[str, int]) -> str:
     ]
     headers = ("cut", "segments", "MACs", "crosses", "tail", "size", "rest ms", "answered before")
     return _table(headers, rows, "llrllrrl")
+
+
+def _graphs(manifest: Manifest, sizes: Mapping[str, int]) -> str:
+    """A row for each graph with the cuts whose tails it is a part of."""
+    cuts: dict[str, list[str]] = {}
+    for cut in manifest.cuts:
+        for part in cut.tail:
+            cuts.setdefault(part, []).append(plain(cut.id))
+    rows = [
+        (plain(part), bytes_words(_weight(part, sizes)), ", ".join(names))
+        for part, names in cuts.items()
+    ]
+    return _table(("graph", "size", "behind cuts"), rows, "lrl")
+
+
+def _short(part: str) -> str:
+    """A part of a tail as `tail-0`: of which there are many in one line."""
+    return plain(PurePosixPath(part).stem)
+
+
+def _weight(file: str, sizes: Mapping[str, int]) -> int:
+    """Bytes of a graph with its weights, where they lie beside it."""
+    return sizes.get(file, 0) + sizes.get(f"{file}.data", 0)
 
 
 def _answers(cut: Cut) -> str:

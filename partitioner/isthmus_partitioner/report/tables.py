@@ -9,7 +9,13 @@ from isthmus_partitioner.planning.records import Gap, Plan, TransformNote
 from isthmus_partitioner.precision.front import Point
 from isthmus_partitioner.profiles.profile import Profile
 from isthmus_partitioner.profiles.runtime_choice import TITLES, RuntimeNote
-from isthmus_partitioner.report.words import encodings_words, goals_words, plain, runtimes_words
+from isthmus_partitioner.report.words import (
+    encodings_words,
+    goals_words,
+    plain,
+    runtimes_words,
+    tails_words,
+)
 from isthmus_partitioner.wire.bottleneck import Verdict
 
 __all__ = ["render_plan", "render_profile"]
@@ -97,6 +103,7 @@ def render_plan(plan: Plan) -> str:
             "",
             f"On the device {record.layout}.",
             f"Chains: {runtimes_words(manifest.chains)}.",
+            f"Tails: {tails_words(manifest, record.unbatched)}.",
             *_runtimes(record.runtimes, record.precision),
             "",
             "Proposed by node costs, measured as wholes (ms):",

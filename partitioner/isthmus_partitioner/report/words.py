@@ -7,6 +7,7 @@ from isthmus import (
     Chain,
     Encoding,
     Lossless,
+    Manifest,
     Picture,
     PictureFormat,
     Raw,
@@ -26,6 +27,7 @@ __all__ = [
     "plain",
     "runtime_words",
     "runtimes_words",
+    "tails_words",
     "tensor_words",
 ]
 
@@ -88,6 +90,18 @@ def runtime_words(chain: Chain) -> str:
     """That of a chain as `LiteRT (unfit: tflite-runtime)`."""
     unfit = ", ".join(TITLES[name] for name in chain.unfit)
     return f"{TITLES[chain.runtime]} (unfit: {unfit})" if unfit else TITLES[chain.runtime]
+
+
+def tails_words(manifest: Manifest, unbatched: str) -> str:
+    """How the cloud runs the tails, and why one by one if it does; empty where nobody knows why."""
+    graphs = {part for cut in manifest.cuts for part in cut.tail}
+    count = sum(1 for cut in manifest.cuts if cut.tail)
+    has = f"{count}, made of {len(graphs)} graphs"
+    if manifest.batched:
+        return (
+            f"{has}; frames go together, those of nested cuts from the first graph that they share"
+        )
+    return f"{has}; frames go one by one: {plain(unbatched) or 'nothing is recorded of why'}"
 
 
 def bytes_words(size: float) -> str:

@@ -4,7 +4,7 @@ Everything is fitted to the fitted items. What may also harm - a projection, a b
 where it does better on the held-back ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -58,13 +58,21 @@ class CutValues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """How one cut crosses; `bottleneck` says what came of a projection, if one was tried."""
+    """How one cut crosses; `bottleneck` says what came of a projection, if one was tried.
+
+    `biases` are what the tail adds, by place in the cut; none where they do not help.
+    """
 
     transforms: tuple[Transform, ...]
     ladder: Ladder
     tail: onnx.ModelProto
-    has_bias: bool
+    biases: Mapping[int, FloatArray]
     bottleneck: Verdict | None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the tail adds back a part of the head's error."""
+        return bool(self.biases)
 
 
 class CutFitter:
@@ -87,8 +95,8 @@ class CutFitter:
             projected, rungs, bottleneck = self._projected(cut, transforms, ladder, values)
             if bottleneck.is_kept:
                 transforms, ladder = projected, rungs
-        tail, has_bias = self._tail(cut, transforms, ladder, values)
-        return Fitted(transforms, ladder, tail, has_bias, bottleneck)
+        tail, biases = self._tail(cut, transforms, ladder, values)
+        return Fitted(transforms, ladder, tail, biases, bottleneck)
 
     def _ordered(self, boundary: Boundary, held: AnyArray) -> Transform:
         if not boundary.is_quantised or boundary.tensor.batch_axis != 0:
@@ -177,8 +185,8 @@ class CutFitter:
         transforms: Sequence[Transform],
         ladder: Ladder,
         values: CutValues,
-    ) -> tuple[onnx.ModelProto, bool]:
-        """The tail with or without bias, whichever answers more like the unsplit network."""
+    ) -> tuple[onnx.ModelProto, dict[int, FloatArray]]:
+        """The tail with or without biases, whichever answers more like the unsplit network."""
         rung = ladder[len(ladder) // 2]
         biases = {
             index: self._bias(boundary, transforms[index], encoding, values, index)
@@ -192,8 +200,7 @@ class CutFitter:
             self._closeness(self._opened(model), cut, sent, rung).divergence
             for model in (plain, biased)
         )
-        has_bias = after < before
-        return (biased if has_bias else plain), has_bias
+        return (biased, biases) if after < before else (plain, {})
 
     def _bias(
         self,

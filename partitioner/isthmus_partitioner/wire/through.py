@@ -79,7 +79,7 @@ def through_the_wire(
     Gives the wire tensors as they arrive. The stages' time is part of the encoding. `before`
     stands for what a core does until the frame comes.
     """
-    cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=tuple(tensors), tail=None)
+    cut = Cut(id="", chain="", depth=1, macs_share=0, tensors=tuple(tensors))
     rung = Rung(encodings=encodings, figures=UNMEASURED)
     candidate = Candidate(
         id="", cut="", precision="none", rungs=(rung,), chosen=0, kept=False, reason=""

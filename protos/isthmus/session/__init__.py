@@ -19,6 +19,7 @@ from isthmus.session.device_events import (
     Missing,
     Refused,
     Told,
+    UpdateOffered,
     Welcomed,
 )
 from isthmus.session.messages import complete_echo, error_message
@@ -61,6 +62,7 @@ __all__ = [
     "ServiceSession",
     "ServiceState",
     "Told",
+    "UpdateOffered",
     "Welcomed",
     "complete_echo",
     "error_message",

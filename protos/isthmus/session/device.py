@@ -26,6 +26,7 @@ from isthmus.session.device_events import (
     Missing,
     Refused,
     Told,
+    UpdateOffered,
     Welcomed,
 )
 from isthmus.session.messages import code_name, is_final
@@ -36,6 +37,7 @@ from isthmus.v1 import split_pb2 as pb
 GREETING_S = 2.0
 BEAT_S = 0.4
 BUSY_BEAT_S = 0.2  # while answers are awaited: an echo tells a slow service from a dead link
+MOST_NAME_CHARACTERS = 64  # of a model, a version and a fingerprint
 SENDS = 2  # of one frame: the first one, and one more on another stream
 _CONNECTED = frozenset({"greeting", "open", "draining"})
 
@@ -85,6 +87,7 @@ class DeviceSession:
             "heartbeat": self._on_heartbeat,
             "load": lambda message, _: _told(message.load),
             "verdict": lambda message, _: [Told(message.verdict)],
+            "update": lambda message, _: [_offered(message.update)],
             "drain": lambda message, _: [Draining(message.drain.grace_ms)],
         }
 
@@ -154,10 +157,17 @@ class DeviceSession:
         self._go("audit")
         return pb.EdgeMessage(audit=pb.Audit(sequence=sequence, input=raw_input))
 
-    def beat(self, now: float, padding_bytes: int = 0, answer_bytes: int = 0) -> pb.EdgeMessage:
+    def beat(
+        self,
+        now: float,
+        padding_bytes: int = 0,
+        answer_bytes: int = 0,
+        link: pb.LinkReport | None = None,
+    ) -> pb.EdgeMessage:
         """A heartbeat with a new id; padded, or with an answer that is, it is a bandwidth probe.
 
-        Of `answer_bytes` the service gives what it likes; one that is older gives nothing.
+        Of `answer_bytes` the service gives what it likes; one that is older gives nothing. `link`
+        tells it what the device believes of the link.
         """
         self._go("beat")
         self._beats += 1
@@ -167,6 +177,7 @@ class DeviceSession:
             padding=bytes(padding_bytes),
             settled_through=self._settled_through,
             answer_bytes=answer_bytes,
+            link=link,
         )
         return pb.EdgeMessage(heartbeat=beat)
 
@@ -189,14 +200,17 @@ class DeviceSession:
         self._state = following
         return self._heed[kind](message, now)
 
-    def lost(self, reason: str) -> list[DeviceEvent]:
-        """The stream broke; nothing happens if there was none."""
+    def lost(self, reason: str, code: str = "", retry_after_s: float = 0.0) -> list[DeviceEvent]:
+        """The stream broke; nothing happens if there was none.
+
+        `code` and `retry_after_s` are what the other side said of it: see `Lost`.
+        """
         if (self._state, "lost") not in DEVICE_TABLE:
             return []
         self._go("lost")
         for unanswered in self._unanswered.values():
             unanswered.under_way = False
-        return [Lost(reason)]
+        return [Lost(reason, code, retry_after_s)]
 
     def close(self) -> None:
         """The device ends the session; nothing is unanswered any more."""
@@ -281,7 +295,9 @@ class DeviceSession:
         self.window = max(1, welcome.window)
         self._heard_at = self._beat_at = now
         events: list[DeviceEvent] = [
-            Welcomed(welcome.provider, bool(welcome.held)),
+            Welcomed(
+                welcome.provider, bool(welcome.held), _name(welcome.model), _name(welcome.version)
+            ),
             *_told(welcome.load),
         ]
         held = set(welcome.held)
@@ -314,7 +330,8 @@ class DeviceSession:
             known.key_frame = "asked"
         else:
             del self._unanswered[error.sequence]
-        return [Failed(error.sequence, code_name(error), error.message)]
+        retry_after_s = error.retry_after_ms / 1e3
+        return [Failed(error.sequence, code_name(error), error.message, retry_after_s)]
 
     def _on_heartbeat(self, message: pb.CloudMessage, _: float) -> list[DeviceEvent]:
         beat = message.heartbeat
@@ -327,12 +344,23 @@ class DeviceSession:
     def _stream_error(self, error: pb.Error) -> list[DeviceEvent]:
         if is_final(error):
             return [self._refused(code_name(error), error.message)]
-        return self.lost(f"the service ended the stream: {error.message}")
+        text = f"the service ended the stream: {error.message}"
+        return self.lost(text, code_name(error), error.retry_after_ms / 1e3)
 
     def _refused(self, code: str, message: str) -> Refused:
         self._go("refusal")
         self._unanswered.clear()
         return Refused(code, message)
+
+
+def _offered(update: pb.Update) -> UpdateOffered:
+    fingerprint = _name(update.bundle_fingerprint)
+    return UpdateOffered(_name(update.model), _name(update.version), fingerprint)
+
+
+def _name(text: str) -> str:
+    """A name that somebody else gave, as it can be shown."""
+    return "".join(each if each.isprintable() else "?" for each in text[:MOST_NAME_CHARACTERS])
 
 
 def _told(load: pb.Load) -> list[DeviceEvent]:

@@ -15,16 +15,22 @@ __all__ = [
     "Missing",
     "Refused",
     "Told",
+    "UpdateOffered",
     "Welcomed",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """Frames may be sent; `resumed` if the service still held something of this session."""
+    """Frames may be sent; `resumed` if the service still held something of this session.
+
+    `model` and `version` are what the service calls the bundle; empty if it has no names for it.
+    """
 
     provider: str
     resumed: bool
+    model: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,12 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The service refuses a frame, or failed on it. After a first KEY_FRAME_NEEDED it may be
-    sent again."""
+    sent again. Above 0, `retry_after_s` is how long the service asks to be sent nothing."""
 
     sequence: int
     code: str
     message: str
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,15 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateOffered:
+    """Another version of the model is the active one at the service; this stream goes on."""
+
+    model: str
+    version: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """The service will end: send nothing new, connect again when all is answered."""
 
@@ -89,9 +105,15 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The stream is over; close its connection. Another one may be tried."""
+    """The stream is over; close its connection. Another one may be tried.
+
+    `code` is the service's, where it said one, and `retry_after_s` how long it asks to be left
+    alone: another service may be asked meanwhile.
+    """
 
     reason: str
+    code: str = ""
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +125,15 @@ class Refused:
 
 
 DeviceEvent = (
-    Welcomed | Answered | Failed | Missing | Echoed | LoadTold | Told | Draining | Lost | Refused
+    Welcomed
+    | Answered
+    | Failed
+    | Missing
+    | Echoed
+    | LoadTold
+    | Told
+    | UpdateOffered
+    | Draining
+    | Lost
+    | Refused
 )

@@ -34,6 +34,7 @@ DeviceInput = Literal[
     "heartbeat",
     "load",
     "verdict",
+    "update",
 ]
 ServiceState = Literal["waiting", "open", "draining", "parked", "ended"]
 ServiceInput = Literal[
@@ -85,6 +86,7 @@ def _device_table() -> dict[tuple[DeviceState, DeviceInput], DeviceState]:
         "heartbeat",
         "load",
         "verdict",
+        "update",
         "beat",
         "cancel",
     )

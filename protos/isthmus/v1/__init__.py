@@ -1,5 +1,5 @@
 """Generated messages and stubs of contract version 1 (`scripts/stubs` makes them)."""
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 __all__ = ["PROTOCOL"]

@@ -2,11 +2,11 @@
 
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.doctor.network import Address
+from isthmus_edge.stream.credentials import Credentials
 from isthmus_edge.stream.transport import OnEnd, OnMessage
 
 
@@ -58,7 +58,7 @@ class FakeCloud:
     _up_free_at: float = 0.0
     _down_free_at: float = 0.0
 
-    def __call__(self, address: str, tls_ca: Path | None) -> "FakeCloud":
+    def __call__(self, address: str, credentials: Credentials) -> "FakeCloud":
         return self
 
     def connect(self, on_message: OnMessage, on_end: OnEnd) -> "FakeCloud":

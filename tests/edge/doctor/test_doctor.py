@@ -24,7 +24,9 @@ def test_a_link_is_looked_at_as_far_as_it_goes_without_a_certificate(tmp_path: P
     """`--tls-ca` names a file that is not there: name and connection are told all the same."""
     with Listener(greeting=b"hello") as listener:
         config = DoctorConfig(
-            cloud=f"127.0.0.1:{listener.port}", tls_ca=tmp_path / "ca.pem", only=("link",)
+            cloud=f"127.0.0.1:{listener.port}",
+            credentials=Credentials(tls_ca=tmp_path / "ca.pem"),
+            only=("link",),
         )
         found = diagnose(config)
     assert states(found) == {"link.name": "ok", "link.tcp": "ok", "link": "fail"}

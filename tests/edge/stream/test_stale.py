@@ -13,8 +13,9 @@ from isthmus.session import Identity
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Connection, LinkEstimator, OnEnd, OnMessage
 from isthmus_edge.policy.outlook import Outlook, Sent
-from isthmus_edge.stream import transport, uplink
+from isthmus_edge.stream import addresses, transport
 from isthmus_edge.stream.uplink import Uplink
+from isthmus_edge.stream.ways import only_way
 
 PATIENT = 20.0
 PICTURES = tiny_pictures(4)
@@ -152,7 +153,7 @@ async def run_until(up: Uplink, is_so: Callable[[], bool]) -> None:
 async def test_a_transport_that_cannot_begin_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(uplink, "BACKOFF_S", (0.001, 0.002))
+    monkeypatch.setattr(addresses, "BACKOFF_S", (0.001, 0.002))
     service = FakeService()
     broken = [RuntimeError("can't start new thread")] * 2
     connect = service.connect
@@ -164,7 +165,7 @@ async def test_a_transport_that_cannot_begin_is_tried_again(
 
     monkeypatch.setattr(service, "connect", breaking)
     identity = Identity("one", "f" * 64)
-    up = Uplink(service, identity, 1.0, LinkEstimator(), lambda *_: None)
+    up = Uplink(only_way(service), identity, 1.0, LinkEstimator(), lambda *_: None)
     await run_until(up, lambda: up.connects == 1)
     assert not broken
 
@@ -176,7 +177,7 @@ async def test_only_answers_that_are_awaited_put_off_that_the_link_is_called_dea
     service.link_bps = 1e6
     allowed: list[float] = []
     identity = Identity("one", "f" * 64)
-    up = Uplink(service, identity, 1.4, LinkEstimator(), lambda *_: None)
+    up = Uplink(only_way(service), identity, 1.4, LinkEstimator(), lambda *_: None)
     session = up._session
     session.allow_for_answers = allowed.append  # type: ignore[method-assign,assignment]
 

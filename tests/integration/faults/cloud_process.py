@@ -16,7 +16,7 @@ import psutil
 from tests.integration.faults.clock import Clock
 
 from isthmus_cli.main import main
-from isthmus_cloud.answering.answerer import Answerer
+from isthmus_cloud.answering.desk import Desk
 from isthmus_cloud.sessions.sessions import Sessions
 
 __all__ = ["WORD", "Counts"]
@@ -48,11 +48,11 @@ class _Watch:
 
     def __init__(self) -> None:
         self._sessions: list[Sessions] = []
-        self._answerers: list[Answerer] = []
+        self._desks: list[Desk] = []
         self._frames = 0
         _watch(Sessions, "__init__", self._sessions.append)
-        _watch(Answerer, "__init__", self._answerers.append)
-        _watch(Answerer, "answer", self._note_frame)
+        _watch(Desk, "__init__", self._desks.append)
+        _watch(Desk, "begin", self._note_frame)
 
     def counts(self) -> Counts:
         process = psutil.Process()
@@ -64,12 +64,12 @@ class _Watch:
             frames=sum(len(each.rules.in_flight) for each in held),
             outcomes=sum(len(each._outcomes) for each in held),
             kept_bytes=sum(each.rules.kept_bytes for each in held),
-            bytes_in_flight=sum(each.bytes_in_flight for each in self._answerers),
+            bytes_in_flight=sum(each.bytes_in_flight for each in self._desks),
             threads=process.num_threads(),
             rss_bytes=process.memory_info().rss,
         )
 
-    def _note_frame(self, _: Answerer) -> None:
+    def _note_frame(self, _: Desk) -> None:
         self._frames += 1
 
 

@@ -65,7 +65,7 @@ def test_the_whole_network_is_there_as_the_tail_of_the_input(
 ) -> None:
     sets = branched_sets(u_net)
     builder(u_net, sets, tmp_path)
-    tail = open_session(tmp_path / "cloud" / "tail-input.onnx", threads=1)
+    tail = open_session(tmp_path / "cloud" / "whole-input.onnx", threads=1)
     feeds = list(sets.evaluation.feeds(u_net.inputs))
     whole = run_items(open_session(u_net.path, threads=1), feeds, u_net.outputs)
     assert np.allclose(run_items(tail, feeds, u_net.outputs)["answer"], whole["answer"], atol=1e-5)
@@ -77,7 +77,7 @@ def test_older_files_are_removed(u_net: Network, tmp_path: Path) -> None:
         (tmp_path / side / "older.onnx").write_bytes(b"older")
     builder(u_net, branched_sets(u_net), tmp_path)
     there = {path.name for path in tmp_path.glob("*/*.onnx")}
-    assert there == {"tail-input.onnx"}
+    assert there == {"whole-input.onnx"}
 
 
 def test_a_cut_is_called_after_its_first_tensor_and_how_many_more_there_are(
@@ -94,7 +94,7 @@ def test_only_wanted_cuts_are_built(u_net: Network, tmp_path: Path) -> None:
     (cut,) = fitted(building, plan_of(u_net, ["wide"], ["deep"], ["joined"]), [3])
     assert (cut.id, cut.depth) == ("joined", 3)
     tails = {path.name for path in (tmp_path / "cloud").iterdir()}
-    assert tails == {"tail-input.onnx", "tail-joined.onnx"}
+    assert tails == {"whole-input.onnx", "whole-joined.onnx"}
 
 
 def test_a_second_chain_of_the_same_cuts_says_its_precision(u_net: Network, tmp_path: Path) -> None:

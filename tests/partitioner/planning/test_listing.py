@@ -110,10 +110,34 @@ def test_nothing_kept_is_one_segment_and_the_whole_network(shop: Workshop, tried
     assert there(shop) == {
         "device/fp32-0.onnx",
         "device/fp32-0.onnx.data",
-        "cloud/tail-input.onnx",
+        "cloud/tail-0.onnx",
         "record/note.json",
     }
     assert [(cut.id, cut.depth) for cut in manifest.cuts] == [("input", 0), ("local", 1)]
+
+
+def test_tails_of_cuts_in_different_chains_share_the_parts_behind_both(
+    shop: Workshop, tried: Tried
+) -> None:
+    """What the device holds twice, for its branches are divided in other places, the cloud does not."""
+    manifest = shop.manifest(tried)
+    tails = {cut.id: cut.tail for cut in manifest.cuts}
+    left, right = tails["stem.relu-and-1-more"], tails["stem.relu-and-1-more-2"]
+    assert left[1] != right[1]
+    assert left[2:] == right[2:] == tails["joined"][1:] == tails["input"][-1:]
+    assert tails["local"] == ()
+    assert manifest.batched
+
+
+def test_candidates_have_the_times_of_their_tails_in_parts(shop: Workshop, tried: Tried) -> None:
+    whole = {candidate.cut: candidate.figures.tail_ms for candidate in tried.candidates}
+    whole["input"] = 1.0  # of the workshop
+    times: dict[str, set[float]] = {}
+    for candidate in shop.manifest(tried).candidates:
+        times.setdefault(candidate.cut, set()).update(r.figures.tail_ms for r in candidate.rungs)
+    assert times.pop("local") == {0.0}
+    for cut, (tail_ms,) in times.items():
+        assert 0 < tail_ms != whole[cut]
 
 
 def test_files_say_who_needs_them(shop: Workshop, tried: Tried) -> None:

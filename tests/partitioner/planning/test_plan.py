@@ -323,7 +323,7 @@ def test_a_cut_that_is_not_kept_leaves_neither_segment_nor_stage_nor_tail(
     (segment,) = planned.plan.manifest.chains[0].segments
     assert segment.tflite is not None
     device = {segment.file, f"{segment.file}.data", segment.tflite.file}
-    assert there == listed == {*device, "cloud/tail-input.onnx"}
+    assert there == listed == {*device, "cloud/tail-0.onnx"}
     assert planned.plan.record.rejected
 
 

@@ -137,6 +137,12 @@ def names(cut: Cut) -> list[str]:
     return [tensor.boundary.name for tensor in cut.tensors]
 
 
+def makes(made: Made, cut: Cut) -> set[str]:
+    """All that the parts of a cut's tail make."""
+    graphs = (onnx.load(made.shop.folder / file).graph for file in cut.tail)
+    return {info.name for graph in graphs for info in graph.output}
+
+
 def test_a_skip_over_a_cut_crosses_beside_it_and_is_held_from_an_earlier_segment(
     of: Callable[..., Made],
 ) -> None:
@@ -171,10 +177,9 @@ def test_an_output_that_the_head_has_computed_is_no_output_of_the_tail(
         (["stem.relu"], ()),
         (["last.relu"], ("early",)),
     ]
-    tails = [onnx.load(made.shop.folder / cut.tail) for cut in made.cuts if cut.tail is not None]
-    assert [[info.name for info in tail.graph.output] for tail in tails] == [
-        ["early", "answer"],
-        ["answer"],
+    assert [makes(made, cut) & {"early", "answer"} for cut in made.cuts] == [
+        {"early", "answer"},
+        {"answer"},
     ]
 
 

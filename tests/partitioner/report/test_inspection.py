@@ -77,6 +77,39 @@ def test_a_plan_that_is_too_large_is_not_read(
     assert inspect_bundle(bundle).goals is None
 
 
+def test_tails_are_shown_as_graphs_with_the_cuts_that_share_them(tiny_bundle: Path) -> None:
+    shown = render_inspection(inspect_bundle(tiny_bundle))
+    (table,) = (part for part in shown.split("\n\n") if part.startswith("Tails"))
+    rows = [line.split() for line in table.splitlines()[3:]]
+    assert [(row[0], row[3:]) for row in rows] == [
+        ("cloud/tail-0.onnx", ["input"]),
+        ("cloud/tail-1.onnx", ["input,", "cut"]),
+        ("cloud/entry-cut.onnx", ["cut"]),
+    ]
+    assert " entry-cut + tail-1 " in shown
+    assert "2, made of 3 graphs; frames go together" in shown
+
+
+def test_why_frames_go_one_by_one_is_shown(planned: Planned, tmp_path: Path) -> None:
+    parts = Path(shutil.copytree(planned.parts, tmp_path / "parts"))
+    record = msgspec.structs.replace(planned.plan.record, unbatched="three of them mix")
+    (parts / PLAN).write_bytes(msgspec.json.encode(record))
+    files = tuple(
+        msgspec.structs.replace(e, size_bytes=size, sha256=sha256_of(parts / PLAN))
+        if e.path == PLAN
+        else e
+        for size in ((parts / PLAN).stat().st_size,)
+        for e in planned.plan.manifest.files
+    )
+    manifest = msgspec.structs.replace(planned.plan.manifest, files=files, batched=False)
+    plan = msgspec.structs.replace(planned.plan, manifest=manifest)
+    inspection = inspect_bundle(write_bundle(plan, parts, tmp_path / "bundle"))
+    assert inspection.unbatched == "three of them mix"
+    assert "frames go one by one: three of them mix\n" in render_inspection(inspection)
+    nobody = msgspec.structs.replace(inspection, unbatched="")
+    assert "one by one: nothing is recorded of why\n" in render_inspection(nobody)
+
+
 def test_a_chain_is_shown_with_what_must_not_run_it(tmp_path: Path) -> None:
     inspection = inspect_bundle(build_twin_bundle(tmp_path / "twins"))
     manifest = inspection.manifest

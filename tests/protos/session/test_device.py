@@ -16,6 +16,7 @@ from isthmus.session import (
     Missing,
     Refused,
     Told,
+    UpdateOffered,
     Welcomed,
     error_message,
 )
@@ -193,7 +194,7 @@ def test_a_code_of_a_newer_contract_is_told_by_its_number() -> None:
 def test_the_end_of_a_stream_is_no_end_of_the_session(code: str) -> None:
     session = with_frames(1)
     events = session.received(named_error(0, code), 0.0)
-    assert events == [Lost("the service ended the stream: why")]
+    assert events == [Lost("the service ended the stream: why", code)]
     assert (session.state, session.unanswered) == ("down", (1,))
 
 
@@ -320,6 +321,38 @@ def test_verdicts_and_loads_are_told() -> None:
     assert session.received(pb.CloudMessage(verdict=verdict), 0.0) == [Told(verdict)]
     load = pb.CloudMessage(load=pb.Load(queue_ms=2.0))
     assert session.received(load, 0.0) == [LoadTold(2.0)]
+
+
+@pytest.mark.parametrize("state", ["open", "draining"])
+def test_an_update_is_offered_and_the_stream_goes_on(state: str) -> None:
+    session = say.device(state)
+    offer = pb.Update(model="lite0", version="7", bundle_fingerprint="a" * 64)
+    told = session.received(pb.CloudMessage(update=offer), 0.0)
+    assert told == [UpdateOffered("lite0", "7", "a" * 64)]
+    assert session.state == state
+
+
+def test_a_welcome_says_what_the_bundle_is_called_there() -> None:
+    message = say.welcome()
+    message.welcome.model, message.welcome.version = "lite0", "6"
+    welcomed, _ = say.device("greeting").received(message, 0.0)
+    assert welcomed == Welcomed("", resumed=False, model="lite0", version="6")
+
+
+def test_an_error_says_for_how_long_the_service_wants_to_be_left_alone() -> None:
+    session = with_frames(1)
+    about_a_frame, about_all = named_error(1, "OVERLOADED"), named_error(0, "OVERLOADED")
+    about_a_frame.error.retry_after_ms, about_all.error.retry_after_ms = 250, 1500
+    assert session.received(about_a_frame, 0.0) == [Failed(1, "OVERLOADED", "why", 0.25)]
+    reason = "the service ended the stream: why"
+    assert session.received(about_all, 0.0) == [Lost(reason, "OVERLOADED", 1.5)]
+
+
+def test_a_heartbeat_says_what_is_believed_of_the_link() -> None:
+    session = say.device()
+    report = pb.LinkReport(bandwidth_bps=2e6, rtt_ms=30.0)
+    assert session.beat(0.0, link=report).heartbeat.link == report
+    assert not session.beat(0.0).heartbeat.HasField("link")
 
 
 def test_after_close_nothing_is_unanswered() -> None:

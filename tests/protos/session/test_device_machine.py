@@ -21,6 +21,7 @@ from isthmus.session import (
     Lost,
     Missing,
     Refused,
+    UpdateOffered,
     Welcomed,
     error_message,
 )
@@ -41,6 +42,7 @@ def talk_about(sequence: int, code: pb.ErrorCode, queue_ms: float) -> list[pb.Cl
         pb.CloudMessage(heartbeat=pb.Heartbeat(id=sequence, received_ns=2**64 - 1)),
         pb.CloudMessage(load=pb.Load(queue_ms=queue_ms)),
         pb.CloudMessage(verdict=pb.Verdict(sequence=sequence)),
+        pb.CloudMessage(update=pb.Update(model="m", version=str(sequence))),
         pb.CloudMessage(),
     ]
 
@@ -114,10 +116,13 @@ class AnyService(RuleBasedStateMachine):
 
     def receive(self, message: pb.CloudMessage) -> None:
         connected = self.session.state in {"greeting", "open", "draining"}
-        if self.session.state in {"open", "draining"}:
+        in_talk = self.session.state in {"open", "draining"}
+        if in_talk:
             self.heard_at = self.now
         events = self.session.received(message, self.now)
         assert connected or not events
+        offers = [event for event in events if isinstance(event, UpdateOffered)]
+        assert len(offers) == (in_talk and message.HasField("update"))
         if any(isinstance(event, Welcomed) for event in events):
             self.heard_at = self.now
             self.under_way = set(message.welcome.held) & (self.sent.keys() - self.over)

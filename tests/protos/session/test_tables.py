@@ -29,6 +29,7 @@ FROM_THE_SERVICE: dict[DeviceInput, pb.CloudMessage] = {
     "heartbeat": say.echo(1),
     "load": pb.CloudMessage(load=pb.Load()),
     "verdict": pb.CloudMessage(verdict=pb.Verdict()),
+    "update": pb.CloudMessage(update=pb.Update()),
     "drain": pb.CloudMessage(drain=pb.Drain()),
     "refusal": error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, ""),
 }

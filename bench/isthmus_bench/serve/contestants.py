@@ -1,0 +1,118 @@
+"""Who takes part: our service in its variants, the bare loop, peers; and who does not, and why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from isthmus_bench.serve.config import ServeBenchConfig
+from isthmus_bench.serve.orders import Protocol
+from isthmus_bench.serve.peers.environment import MODEL_NAME, Peer, PeerError, install
+from isthmus_bench.serve.services import (
+    Announced,
+    ServiceProcess,
+    bare_command,
+    cloud_command,
+)
+from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject
+from isthmus_bench.serve.variants import (
+    BATCHED,
+    NO_JOINS,
+    UNBATCHED,
+    VARIANTS,
+    Variant,
+    known_flags,
+    why_no_gpu,
+)
+
+Say = Callable[[str], None]
+BARE = "bare grpc.aio loop"
+
+__all__ = ["BARE", "Ask", "Contestant", "Field", "contestants"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What devices send to a server, and how."""
+
+    sends: str
+    protocol: Protocol
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A server: `start` makes its processes, which are ready in their context."""
+
+    name: str
+    start: Callable[[], ServiceProcess]
+    asks: tuple[Ask, ...]
+    is_ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """All who take part, and by name why others do not; `ours` is who stands for us."""
+
+    contestants: tuple[Contestant, ...]
+    peers: tuple[Peer, ...]
+    not_run: dict[str, str]
+    ours: str
+
+
+def contestants(config: ServeBenchConfig, subject: Subject, threads: int, say: Say) -> Field:
+    """Find out what this service can do, and install the peers; `threads` run one tail."""
+    logs = config.work / "logs"
+    not_run: dict[str, str] = {}
+    found = [
+        Contestant(BARE, partial(_bare, subject, sends, threads, logs), (Ask(sends, "bare"),))
+        for sends in (DEEPEST, FORTIETH, INPUT)
+    ]
+    found += _ours(config, subject, logs, not_run)
+    peers = []
+    for name in config.peers:
+        say(f"installing {name}, if it is not there yet")
+        try:
+            peer = install(name, config.work / "peers" / name)
+        except PeerError as error:
+            not_run[name] = str(error)
+            continue
+        peers.append(peer)
+        model = subject.served[INPUT][0].whole
+        start = partial(peer.serve, model, threads, logs / f"{name}.log")
+        found.append(Contestant(name, start, (Ask(INPUT, "oip", MODEL_NAME),)))
+    names = {each.name for each in found}
+    return Field(tuple(found), tuple(peers), not_run, BATCHED if BATCHED in names else UNBATCHED)
+
+
+def _bare(subject: Subject, sends: str, threads: int, logs: Path) -> ServiceProcess:
+    (served,) = subject.served[sends]
+    return Announced(bare_command(served.spec, threads), logs / f"bare-{sends}.log")
+
+
+def _ours(
+    config: ServeBenchConfig, subject: Subject, logs: Path, not_run: dict[str, str]
+) -> list[Contestant]:
+    known, no_gpu = known_flags(), why_no_gpu()
+    found = []
+    for variant in VARIANTS:
+        if variant.gpu and not config.gpu:
+            continue
+        flags = variant.flags_for(known)
+        if variant.gpu and no_gpu is not None:
+            not_run[variant.name] = no_gpu
+        elif flags is None:
+            not_run[variant.name] = f"this service has no {' and no '.join(variant.missing(known))}"
+        else:
+            command = cloud_command(subject.bundle.path, flags)
+            start = partial(Announced, command, logs / f"{variant.name}.log")
+            found.append(Contestant(variant.name, start, _asks(variant, subject), is_ours=True))
+    return found
+
+
+def _asks(variant: Variant, subject: Subject) -> tuple[Ask, ...]:
+    sent = (MIXED,) if variant.name == NO_JOINS else (DEEPEST, FORTIETH, INPUT, MIXED)
+    asks = tuple(Ask(sends, "split") for sends in sent)
+    if variant.name in {UNBATCHED, BATCHED}:
+        asks += (Ask(INPUT, "oip", subject.manifest.model_name),)
+    return asks

@@ -1,0 +1,128 @@
+"""One server under all its loads, once; and how much its memory grows with idle devices."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from isthmus_bench.processes import EdgeProcess
+from isthmus_bench.serve.config import ServeBenchConfig
+from isthmus_bench.serve.contestants import Ask
+from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Idle, Row
+from isthmus_bench.serve.ladder import greatest
+from isthmus_bench.serve.orders import Load, Order
+from isthmus_bench.serve.server_cpu import ServerCpu, rss_bytes
+from isthmus_bench.serve.services import ServiceProcess
+from isthmus_bench.serve.subject import MIXED, Subject
+
+LOADER = "isthmus_bench.serve.load"
+_NEAR = 0.8  # of what a closed loop gets: where the search for the greatest load begins
+_WARM_UP = 20  # devices that come and go first: what a service sets up once is no device's
+_GENERATORS = 2  # processes with idle devices
+
+__all__ = ["LOADER", "Measurer", "idle_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurer:
+    """Has a generator put loads on servers."""
+
+    config: ServeBenchConfig
+    subject: Subject
+    generator: EdgeProcess
+
+    def measure(self, row: Row, ask: Ask, server: ServiceProcess, round_number: int) -> None:
+        """All loads of one row, added to it."""
+        config, base = self.config, self._order(ask, server, round_number)
+        if ask.sends != MIXED:
+            self._closed(row, ONE, base, (1, 1))
+        self._closed(row, FULL, base, (config.devices, 1))
+        many = self._closed(row, MANY, base, (config.devices, config.many))
+        known = row.devices_at_slo[-1] if row.devices_at_slo else 0
+        begin = known or ceil(_NEAR * many.answers_per_s / config.fps)
+        borne: dict[int, Load] = {}
+
+        def bears(devices: int) -> bool:
+            order = msgspec.structs.replace(
+                base, devices=devices, fps=config.fps, seed=base.seed + devices
+            )
+            load = self._put(row, order)
+            if load.p95_ms is None or load.p95_ms > config.slo_ms:
+                return False
+            borne[devices] = load
+            return True
+
+        most = greatest(bears, begin, config.trials)
+        row.devices_at_slo.append(most)
+        if most:
+            row.loads[AT_SLO].append(borne[most])
+
+    def _closed(self, row: Row, kind: str, base: Order, size: tuple[int, int]) -> Load:
+        devices, window = size
+        load = self._put(row, msgspec.structs.replace(base, devices=devices, window=window))
+        row.loads[kind].append(load)
+        return load
+
+    def _put(self, row: Row, order: Order) -> Load:
+        fields = msgspec.to_builtins(order)
+        reply = self.generator.do(fields.pop("do"), busy_s=order.seconds, **fields)
+        load = msgspec.convert(reply, Load)
+        row.all_loads.append(load)
+        return load
+
+    def _order(self, ask: Ask, server: ServiceProcess, round_number: int) -> Order:
+        served = self.subject.served[ask.sends]
+        return Order(
+            do="load",
+            protocol=ask.protocol,
+            address=server.address,
+            pid=server.pid,
+            cases=tuple(str(each.case) for each in served),
+            fingerprint=self.subject.bundle.fingerprint,
+            model=ask.model,
+            seconds=self.config.warm_s + self.config.seconds,
+            warm_s=self.config.warm_s,
+            seed=1_000_000 * (round_number + 1),
+        )
+
+
+def idle_of(server: ServiceProcess, fingerprint: str, devices: int) -> Idle:
+    """Connect so many devices that only beat, in processes of their own."""
+    order: dict[str, Any] = {"address": server.address, "fingerprint": fingerprint}
+    with ExitStack() as stack:
+        generators = [
+            stack.enter_context(EdgeProcess({}, module=LOADER)) for _ in range(_GENERATORS)
+        ]
+        generators[0].do("idle", devices=_WARM_UP, **order)
+        generators[0].do("part")
+        before = rss_bytes(server.pid)
+        for generator, share in zip(generators, _shares(devices), strict=True):
+            generator.do("idle", devices=share, busy_s=120, **order)
+        return _settled(server, generators, devices, before)
+
+
+def _settled(
+    server: ServiceProcess, generators: Sequence[EdgeProcess], devices: int, before: int
+) -> Idle:
+    """All are there: look at the server while they beat, and count them."""
+    cpu = ServerCpu(server.pid)
+    for generator in generators:
+        generator.do("echo")
+    used_s, took_s = cpu.seconds(), cpu.wall_s()
+    after = rss_bytes(server.pid)
+    connected = sum(generator.do("part")["connected"] for generator in generators)
+    return Idle(
+        devices=devices,
+        connected=connected,
+        before_bytes=before,
+        after_bytes=after,
+        cpu_share=(used_s or 0.0) / took_s,
+    )
+
+
+def _shares(devices: int) -> list[int]:
+    first = devices // _GENERATORS
+    return [devices - first * (_GENERATORS - 1), *[first] * (_GENERATORS - 1)]

@@ -1,0 +1,158 @@
+"""Where the frames of all models are taken in and answered: bounds, a queue, and the workers.
+
+What is taken in ends in exactly one result or error. What could not be answered in time anyway is
+refused at once, so that the device can help itself.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud.answering.budget import ByteBudget, OverloadedError
+from isthmus_cloud.answering.flow import Ran
+from isthmus_cloud.answering.jobs import NEVER_NS, Job
+from isthmus_cloud.answering.load import LoadGauge
+from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.answering.workers import Batching, Workers
+
+__all__ = ["Desk", "DeskLimits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskLimits:
+    """What is taken in at the same time: frames that wait, and bytes of all that are here (payloads
+    and the tensors that they decode to)."""
+
+    max_waiting: int = 1024
+    max_bytes_in_flight: int = 256 * 1024 * 1024
+
+
+def _nobody(_part: Part, _jobs: Sequence[Job], _took_ms: float) -> None:
+    """No one wants to hear of runs."""
+
+
+class Desk:
+    """Made and used on one event loop; as a context, its workers end with it."""
+
+    def __init__(
+        self,
+        limits: DeskLimits | None = None,
+        batching: Batching | None = None,
+        ran: Ran = _nobody,
+    ) -> None:
+        self.limits = limits or DeskLimits()
+        batching = batching or Batching()
+        self._budget = ByteBudget(self.limits.max_bytes_in_flight)
+        self._gauge = LoadGauge(batching.workers)
+        self._workers = Workers(batching, self._finished, ran)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what runs, begin nothing more. Blocks until the workers have ended."""
+        self._workers.close()
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """What all frames that are here take; one given up counts until no worker has it."""
+        return self._budget.taken_bytes
+
+    @property
+    def waiting(self) -> int:
+        """Frames that no worker has begun."""
+        return self._workers.waiting
+
+    def load(self) -> pb.Load:
+        """What a frame that came now would meet."""
+        return pb.Load(frames_waiting=self._gauge.waiting, queue_ms=self._gauge.queue_ms)
+
+    def forget(self, tails: Iterable[Tail]) -> None:
+        """No frame of these tails will come any more."""
+        self._workers.forget(tails)
+
+    async def quiet(self) -> None:
+        """Wait until there is no frame to be answered."""
+        await self._gauge.quiet()
+
+    def admit(self, client: object, taken_bytes: int, deadline_ns: int, cost_ms: float) -> None:
+        """Count a frame's bytes; OverloadedError, which says when to come back, if it does not fit
+        or the queue is so long that it could not be in time.
+
+        Where the queue is full, the latest frame of whoever has most in it makes room.
+        """
+        wait_ms = self._gauge.queue_ms
+        if deadline_ns != NEVER_NS and self._workers.waiting:
+            left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+            if wait_ms + cost_ms > left_ms:
+                raise OverloadedError(
+                    f"a frame waits {wait_ms:.0f} ms at present, this one has {left_ms:.0f} ms "
+                    "left; it was not run",
+                    retry_after_ms=wait_ms,
+                )
+        if self._workers.waiting >= self.limits.max_waiting:
+            self._make_room(client, wait_ms)
+        self._budget.take(taken_bytes)
+
+    def begin(self, job: Job) -> None:
+        """A frame that was admitted goes into the queue."""
+        self._gauge.came()
+        job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
+        self._workers.put(job)
+
+    def _make_room(self, client: object, wait_ms: float) -> None:
+        crowder = self._workers.crowder(client)
+        text = f"{self.limits.max_waiting} frames wait, which is the most"
+        if crowder is None or not self._workers.give_up(crowder):
+            raise OverloadedError(text, retry_after_ms=wait_ms)
+        crowder.turn.give_up()
+        self._left(crowder)
+        if not crowder.done.done():
+            crowder.done.set_exception(OverloadedError(text, retry_after_ms=wait_ms))
+
+    def _given_up(self, job: Job) -> None:
+        """The device does not wait for it any more; a worker may have it."""
+        if self._workers.give_up(job):
+            job.turn.give_up()
+            self._left(job)
+
+    def _finished(self, job: Job, error: Exception | None) -> None:
+        """A worker has done with it."""
+        self._left(job)
+        job.turn.give_up()
+        if error is None:
+            self._gauge.learn(job.run_ms / job.batch + (job.decoded_ns - job.begun_ns) / 1e6)
+        if job.done.done():
+            return
+        if error is not None:
+            job.done.set_exception(error)
+            return
+        job.done.set_result(self._result(job))
+
+    def _left(self, job: Job) -> None:
+        self._gauge.left()
+        self._budget.give_back(job.taken_bytes)
+
+    def _result(self, job: Job) -> pb.Result:
+        timing = pb.Timing(
+            received_ns=job.received_ns,
+            queue_ms=(job.begun_ns - job.received_ns) / 1e6,
+            decode_ms=(job.decoded_ns - job.begun_ns) / 1e6,
+            run_ms=job.run_ms,
+            total_ms=(time.monotonic_ns() - job.received_ns) / 1e6,
+            batch=job.batch,
+        )
+        return pb.Result(
+            sequence=job.sequence, outputs=job.answers, timing=timing, load=self.load()
+        )

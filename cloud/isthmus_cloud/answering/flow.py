@@ -1,0 +1,170 @@
+"""A batch on its way through the parts of its tail, joined by others where their ways meet.
+
+If a part fails on a batch, the batch is divided until the frame that it fails on stands alone: only
+that one ends in an error.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus import ModelError
+from isthmus_cloud.answering.decoding import Decoder
+from isthmus_cloud.answering.feeds import AnyArray
+from isthmus_cloud.answering.jobs import Job
+from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.engines.seam import Value
+
+# Asks for frames that can join a batch which has these parts still to run, at most so many.
+Joining = Callable[[Sequence[Part], int], list[Job]]
+# Told of each run: the part, its frames, and how long it took in ms.
+Ran = Callable[[Part, Sequence[Job], float], None]
+Failed = list[tuple[Job, Exception]]
+
+__all__ = ["Failed", "Flow", "Joining", "Ran"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Frames, row by row, and the tensors that parts to come read of them."""
+
+    jobs: list[Job]
+    values: dict[str, Value]
+
+
+class Flow:
+    """Runs batches; for several threads at once."""
+
+    def __init__(self, decoder: Decoder, joining: Joining, ran: Ran) -> None:
+        self._decoder = decoder
+        self._joining = joining
+        self._ran = ran
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Exception | None]]:
+        """Every frame, those that joined on the way too, once it is done: its outputs are in it, or
+        this is the error that it ended in."""
+        (whole, feeds), failed = self._decoder.batch(jobs)
+        yield from failed
+        if whole:
+            yield from self._onward(_Batch(whole, feeds), jobs[0].tail, 0)
+
+    def _onward(
+        self, batch: _Batch, tail: Tail, first: int
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        for index in range(first, len(tail.parts)):
+            if index > 0:
+                yield from self._meet(batch, tail, tail.parts[index:])
+            try:
+                self._run_part(batch, tail, index)
+            except ModelError as error:
+                yield from self._divide(batch, tail, index, error)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on
+                yield from ((job, error) for job in batch.jobs)
+                return
+        yield from ((job, None) for job in batch.jobs)
+
+    def _meet(
+        self, batch: _Batch, tail: Tail, rest: Sequence[Part]
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """Take in frames that can go on from here; those whose entry fails are yielded."""
+        while jobs := self._joining(rest, tail.most - len(batch.jobs)):
+            (whole, feeds), failed = self._decoder.batch(jobs)
+            yield from failed
+            if not whole:
+                continue
+            own = jobs[0].tail
+            entry = own.entry_to(rest)
+            newcomers = _Batch(whole, feeds)
+            try:
+                for place, _ in enumerate(entry or ()):
+                    self._run_part(newcomers, own, place)
+                self._join(batch, newcomers, tail, rest)
+            except Exception as error:  # noqa: BLE001 - of the newcomers; the batch goes on
+                yield from ((job, error) for job in whole)
+
+    def _join(self, batch: _Batch, newcomers: _Batch, tail: Tail, rest: Sequence[Part]) -> None:
+        made = {name for part in rest for name in part.program.outputs}
+        names = {name for part in rest for name in part.reads} - made
+        joined: dict[str, Value] = {}
+        for name in names:
+            both = (batch.values[name], newcomers.values[name])
+            joined[name] = tail.engine.join(both, tail.axes.get(name) or 0)
+        batch.values = joined
+        batch.jobs += newcomers.jobs
+
+    def _run_part(self, batch: _Batch, tail: Tail, index: int) -> None:
+        part = tail.parts[index]
+        count = len(batch.jobs)
+        began_ns = time.perf_counter_ns()
+        feeds = {name: batch.values[name] for name in part.reads}
+        size = next((size for size in part.program.sizes if size >= count), count)
+        if size > count:
+            feeds = {n: _padded(tail, n, value, size) for n, value in feeds.items()}
+        made = dict(zip(part.program.outputs, part.program.run(feeds), strict=True))
+        if size > count:
+            made = {n: _rows(tail, n, value, 0, count) for n, value in made.items()}
+        took_ms = (time.perf_counter_ns() - began_ns) / 1e6
+        self._hand_out(batch, tail, made)
+        later = {name for part in tail.parts[index + 1 :] for name in part.reads}
+        batch.values = {n: v for n, v in (batch.values | made).items() if n in later}
+        for job in batch.jobs:
+            job.run_ms += took_ms
+            job.batch = count
+        self._ran(part, batch.jobs, took_ms)
+
+    def _hand_out(self, batch: _Batch, tail: Tail, made: dict[str, Value]) -> None:
+        """What of it is an output of the model, to each frame whose tail has to answer it."""
+        for name, value in made.items():
+            wanting = [
+                (row, job)
+                for row, job in enumerate(batch.jobs)
+                if any(spec.name == name for spec in job.tail.outputs)
+            ]
+            if not wanting:
+                continue
+            whole = tail.engine.to_host(value)
+            for row, job in wanting:
+                job.outputs[name] = (
+                    whole if len(batch.jobs) == 1 else _slice(whole, tail.axes.get(name), row)
+                )
+
+    def _divide(
+        self, batch: _Batch, tail: Tail, index: int, error: ModelError
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """Run the halves of a batch on which part `index` failed."""
+        count = len(batch.jobs)
+        if count == 1:
+            yield batch.jobs[0], error
+            return
+        _logger.warning("%s failed on a batch of %d: divided", tail.parts[index].name, count)
+        for low, high in ((0, count // 2), (count // 2, count)):
+            values: dict[str, Value] = {
+                name: _rows(tail, name, value, low, high) for name, value in batch.values.items()
+            }
+            yield from self._onward(_Batch(batch.jobs[low:high], values), tail, index)
+
+
+def _rows(tail: Tail, name: str, value: Value, low: int, high: int) -> AnyArray:
+    axis = tail.axes.get(name)
+    whole = tail.engine.to_host(value)
+    return whole if axis is None else whole[(slice(None),) * axis + (slice(low, high),)]
+
+
+def _slice(whole: AnyArray, axis: int | None, row: int) -> AnyArray:
+    return whole if axis is None else whole[(slice(None),) * axis + (slice(row, row + 1),)]
+
+
+def _padded(tail: Tail, name: str, value: Value, size: int) -> AnyArray:
+    """Up to `size` items: the last one again, for which every network has an answer."""
+    axis = tail.axes.get(name)
+    whole = tail.engine.to_host(value)
+    if axis is None:
+        return whole
+    widths = [(0, size - whole.shape[axis] if place == axis else 0) for place in range(whole.ndim)]
+    return np.pad(whole, widths, mode="edge")

@@ -1,0 +1,145 @@
+"""The threads that run batches, for all models that the service holds.
+
+A worker that is free takes the next batch at once: while all are busy, frames gather. So a batch
+grows with the load, and a frame that comes alone waits for nobody, unless `linger_ms` says so.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from isthmus_cloud.answering.decoding import Decoder
+from isthmus_cloud.answering.flow import Flow, Ran
+from isthmus_cloud.answering.jobs import Job
+from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.answering.waiting import Waiting
+
+__all__ = ["Batching", "Finish", "Workers"]
+
+# Told on the event loop of each frame that was taken from the queue: None, or what befell it.
+Finish = Callable[[Job, Exception | None], None]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """`workers` batches run at once; `decoders` more threads help to decode them. A batch that is
+    not full is held back for up to `linger_ms` as long as no deadline suffers; `joins` says whether
+    frames of different cuts may run together."""
+
+    workers: int = 1
+    decoders: int = 1
+    linger_ms: float = 0.0
+    joins: bool = True
+
+
+class Workers:
+    """Runs what is put here until it is closed; made on the event loop that hears of the ends."""
+
+    def __init__(self, batching: Batching, finish: Finish, ran: Ran) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._batching = batching
+        self._finish = finish
+        self._waiting = Waiting(batching.joins)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._decoder = Decoder(batching.decoders)
+        self._flow = Flow(self._decoder, self._joining, ran)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"tail-{number}", daemon=True)
+            for number in range(batching.workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Frames that no worker has begun."""
+        return len(self._waiting)
+
+    def put(self, job: Job) -> None:
+        """One more frame; from any thread."""
+        with self._changed:
+            self._waiting.add(job)
+            self._changed.notify()
+
+    def give_up(self, job: Job) -> bool:
+        """Nobody waits for this frame; False if a worker has it already."""
+        with self._changed:
+            return self._waiting.remove(job)
+
+    def crowder(self, client: object) -> Job | None:
+        """See `Waiting.crowder`."""
+        with self._changed:
+            return self._waiting.crowder(client)
+
+    def forget(self, tails: Iterable[Tail]) -> None:
+        """No frame of these will come any more."""
+        with self._changed:
+            for tail in tails:
+                self._waiting.forget(tail)
+
+    def close(self) -> None:
+        """Finish the batches that run, begin no other. Blocks; what waits is left to its owner."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._decoder.close()
+
+    def _work(self) -> None:
+        while jobs := self._next():
+            done: list[tuple[Job, Exception | None]] = []
+            try:
+                for job, error in self._flow.run(jobs):
+                    done.append((job, error or _encoded(job)))
+            except Exception as error:
+                _logger.exception("a worker failed on a batch of %d", len(jobs))
+                ended = {job for job, _ in done}
+                done += [(job, error) for job in jobs if job not in ended]
+            self._tell(done)
+
+    def _next(self) -> list[Job]:
+        with self._changed:
+            while not self._closed:
+                hold_s = self._hold_s()
+                if hold_s is None:
+                    return self._waiting.take(time.monotonic_ns())
+                self._changed.wait(hold_s or None)
+        return []
+
+    def _hold_s(self) -> float | None:
+        """How long to wait for more: 0 until something comes, None if a batch is to begin."""
+        if not self._waiting:
+            return 0.0
+        if not self._batching.linger_ms:
+            return None
+        hold_ns = self._waiting.hold_until_ns(self._batching.linger_ms) - time.monotonic_ns()
+        return None if hold_ns <= 0 else hold_ns / 1e9
+
+    def _joining(self, rest: Sequence[Part], most: int) -> list[Job]:
+        with self._changed:
+            return self._waiting.joining(rest, most)
+
+    def _tell(self, done: Sequence[tuple[Job, Exception | None]]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._finish_all, done)
+        except RuntimeError:  # the loop is closed: nobody is left to hear of it
+            _logger.info("%d frames ended after the service", len(done))
+
+    def _finish_all(self, done: Sequence[tuple[Job, Exception | None]]) -> None:
+        for job, error in done:
+            self._finish(job, error)
+
+
+def _encoded(job: Job) -> Exception | None:
+    try:
+        job.encode()
+    except Exception as error:  # noqa: BLE001 - it is the outcome of this frame
+        return error
+    return None

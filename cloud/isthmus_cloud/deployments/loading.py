@@ -1,0 +1,146 @@
+"""The tails of a bundle, loaded, compared with its manifest, warmed and measured."""
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+from isthmus import Bundle, BundleError, ModelError
+from isthmus_cloud.answering.feeds import blank_feeds
+from isthmus_cloud.answering.parts import Part, Tail, tails_of
+from isthmus_cloud.engines.batch_times import SIZES, measured
+from isthmus_cloud.engines.seam import AnyArray, Engine, Value
+
+__all__ = ["load_tails"]
+
+_OTHER_NAMES = {"float32": "float", "float64": "double"}  # as ONNX Runtime calls them
+_MEASURED_RUNS = 3
+
+_logger = logging.getLogger(__name__)
+
+
+def load_tails(
+    bundle: Bundle,
+    engine: Engine,
+    max_batch: int,
+    announce: Callable[[str], None],
+    version: tuple[str, str] = ("", ""),
+) -> Mapping[str, Tail]:
+    """Ready, warm tails by cut id; one line of progress for each. Takes seconds: not on a loop.
+
+    `version` is the deployment's model and version.
+
+    A part that several tails share is loaded once. Raises ModelError or BundleError.
+    """
+    manifest = bundle.manifest
+    files = dict.fromkeys(name for cut in manifest.cuts for name in cut.tail)
+    parts = {name: Part(name, engine.load(bundle.file(name))) for name in files}
+    cuts = [cut for cut in manifest.cuts if cut.tail]
+    plain = tails_of(manifest, engine, parts, max_batch=1)
+    for number, cut in enumerate(cuts, 1):
+        began = time.perf_counter()
+        _check_names(bundle, plain[cut.id])
+        _check_answer(bundle, plain[cut.id])
+        took_ms = (time.perf_counter() - began) * 1e3
+        announce(
+            f"tail {number}/{len(cuts)} ready: {cut.id} on {engine.provider}, {took_ms:.0f} ms"
+        )
+    if manifest.batched and max_batch > 1:
+        parts = _measured(plain, max_batch)
+    return tails_of(manifest, engine, parts, max_batch, *version)
+
+
+def _check_names(bundle: Bundle, tail: Tail) -> None:
+    """What the parts read has crossed or was made, and the entry takes it as the manifest says."""
+    feeds = blank_feeds(tail.cut)
+    known = set(feeds)
+    for part in tail.parts:
+        path = bundle.file(part.name)
+        missing = [name for name in part.reads if name not in known]
+        if missing:
+            raise BundleError(
+                f"{path}: reads {', '.join(missing)}, which nothing before it makes in the tail "
+                f"of {tail.cut.id!r}; build the bundle again"
+            )
+        for name in part.reads:
+            wanted = _type_name(feeds[name]) if name in feeds else part.program.inputs[name]
+            if part.program.inputs[name] != wanted:
+                raise BundleError(
+                    f"{path}: its input {name} is {part.program.inputs[name]}, the manifest says "
+                    f"{wanted}; build the bundle again"
+                )
+        known.update(part.program.outputs)
+    lacking = [spec.name for spec in tail.outputs if spec.name not in known]
+    if lacking:
+        raise BundleError(
+            f"{bundle.file(tail.parts[-1].name)}: the tail of {tail.cut.id!r} does not make "
+            f"{', '.join(lacking)}; build the bundle again"
+        )
+
+
+def _check_answer(bundle: Bundle, tail: Tail) -> None:
+    """One run on zeros: what comes is what the manifest says."""
+    where = bundle.file(tail.parts[-1].name)
+    try:
+        answers = tail.run(_values(blank_feeds(tail.cut)))
+    except ModelError as error:  # it may decide on a value for which zero is no answer
+        _logger.warning("%s: is checked with its first frame; on zeros: %s", where, error)
+        return
+    got = [(answer.dtype.name, answer.shape) for answer in answers]
+    wanted = [(spec.data_type, spec.graph_shape) for spec in tail.outputs]
+    if got != wanted:
+        names = ", ".join(spec.name for spec in tail.outputs)
+        raise BundleError(
+            f"{where}: {names} come as {got}, the manifest says {wanted}; build the bundle again"
+        )
+
+
+def _measured(tails: Mapping[str, Tail], max_batch: int) -> dict[str, Part]:
+    """All parts with their times, from runs of whole tails on zeros."""
+    sizes = [size for size in SIZES if size <= max_batch]
+    parts: dict[str, Part] = {}
+    for tail in tails.values():
+        for index, part in enumerate(tail.parts):
+            if part.name not in parts:
+                timer = _Timer(tail, index)
+                try:
+                    parts[part.name] = Part(part.name, part.program, measured(timer.ms, sizes))
+                except ModelError as error:
+                    _logger.warning("%s: is not measured; on zeros: %s", part.name, error)
+                    parts[part.name] = part
+    return parts
+
+
+class _Timer:
+    """Runs one part of a tail on a batch of zeros."""
+
+    def __init__(self, tail: Tail, index: int) -> None:
+        self._tail = tail
+        self._index = index
+
+    def ms(self, size: int) -> float:
+        """The median time in ms, behind a first run."""
+        feeds = self._feeds(size)
+        part = self._tail.parts[self._index]
+        took = []
+        for _ in range(_MEASURED_RUNS + 1):
+            began = time.perf_counter()
+            part.program.run(feeds)
+            took.append((time.perf_counter() - began) * 1e3)
+        return statistics.median(took[1:])
+
+    def _feeds(self, size: int) -> dict[str, Value]:
+        values = _values(blank_feeds(self._tail.cut, size))
+        for part in self._tail.parts[: self._index]:
+            made = part.program.run({name: values[name] for name in part.reads})
+            values |= zip(part.program.outputs, made, strict=True)
+        return {name: values[name] for name in self._tail.parts[self._index].reads}
+
+
+def _values(arrays: Mapping[str, AnyArray]) -> dict[str, Value]:
+    return dict(arrays)
+
+
+def _type_name(feed: AnyArray) -> str:
+    name = feed.dtype.name
+    return f"tensor({_OTHER_NAMES.get(name, name)})"

@@ -1,0 +1,151 @@
+"""Which engine runs the tails: ONNX Runtime with a provider, PyTorch, or a Triton server."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from isthmus import Bundle, ConfigError, IsthmusError
+from isthmus_cloud.engines.ort import OrtEngine
+from isthmus_cloud.engines.ort_session import CPU_PLACEMENT, Placement
+from isthmus_cloud.engines.providers import PROVIDERS, NotOfferedError, Provider, placements_for
+from isthmus_cloud.engines.seam import Engine
+from isthmus_cloud.engines.torch_engine import TorchEngine, torch_placements
+from isthmus_cloud.engines.trial import require_agreement
+from isthmus_cloud.engines.triton import TritonEngine
+from isthmus_cloud.engines.triton_address import SCHEME, TritonAddress
+
+ONNX_RUNTIME = "onnxruntime"
+AUTO = "auto"
+TORCH = "torch"
+PROVIDER_CHOICES: tuple[str, ...] = (AUTO, *PROVIDERS)
+
+_PROVIDERS_OF: Mapping[str, tuple[str, ...]] = {
+    ONNX_RUNTIME: PROVIDER_CHOICES,
+    TORCH: (AUTO, "cuda", "cpu"),
+}
+
+__all__ = ["AUTO", "ONNX_RUNTIME", "PROVIDER_CHOICES", "TORCH", "check_choice", "open_engine"]
+
+_logger = logging.getLogger(__name__)
+
+
+def check_choice(choice: str, provider: str) -> None:
+    """ConfigError unless `open_engine` knows what is meant; nothing is loaded or asked."""
+    if choice.startswith(SCHEME):
+        TritonAddress.parse(choice)
+    elif choice not in _PROVIDERS_OF:
+        raise ConfigError(
+            f"engine is {choice!r}; allowed are {', '.join(_PROVIDERS_OF)} and {SCHEME}HOST:PORT"
+        )
+    allowed = _PROVIDERS_OF.get(choice, (AUTO,))  # a Triton server chooses where it computes
+    if provider not in allowed:
+        raise ConfigError(
+            f"provider is {provider!r}; with the engine {choice!r} allowed are {', '.join(allowed)}"
+        )
+
+
+def open_engine(choice: str, provider: str, threads: int, bundle: Bundle) -> Engine:
+    """The engine for one bundle; its answers agree with those of ONNX Runtime on the CPU.
+
+    `choice` is "onnxruntime", "torch" or "triton://HOST:PORT". With ONNX Runtime and "auto" the
+    provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU, OpenVINO, the CPU;
+    any other is honoured or refused. `threads` are those of one graph. Takes seconds, with TensorRT
+    minutes: not on a loop. Raises ConfigError with the way out, or ModelError where Triton does not
+    answer.
+    """
+    check_choice(choice, provider)
+    if choice == TORCH:
+        return _agreeing_torch(provider, threads, bundle)
+    if choice != ONNX_RUNTIME:
+        return _triton(TritonAddress.parse(choice), threads, bundle)
+    if provider == AUTO:
+        return _automatic(threads, bundle)
+    return _insisted(next(each for each in PROVIDERS if each == provider), threads, bundle)
+
+
+def _triton(address: TritonAddress, threads: int, bundle: Bundle) -> Engine:
+    engine = TritonEngine(address, bundle)
+    try:
+        _compare(engine, threads, bundle)
+    except IsthmusError:
+        engine.close()
+        raise
+    return engine
+
+
+def _automatic(threads: int, bundle: Bundle) -> Engine:
+    for provider in PROVIDERS:
+        try:
+            placements = placements_for(provider, threads)
+        except NotOfferedError as error:
+            _logger.debug("%s is not used: %s", provider, error)
+            continue
+        except ConfigError as error:
+            _logger.warning("%s is not used: %s", provider, error)
+            continue
+        engine, reasons = _agreeing(placements, threads, bundle)
+        if engine is not None:
+            return engine
+        _logger.warning("%s is not used: %s", provider, "; ".join(reasons))
+    raise AssertionError("the CPU is always there")
+
+
+def _insisted(provider: Provider, threads: int, bundle: Bundle) -> Engine:
+    try:
+        placements = placements_for(provider, threads)
+    except ConfigError as error:
+        raise ConfigError(f"provider is {provider!r}, but {error}") from error
+    engine, reasons = _agreeing(placements, threads, bundle)
+    if engine is None:
+        raise _refused(f"provider is {provider!r}", reasons)
+    return engine
+
+
+def _agreeing(
+    placements: Sequence[Placement], threads: int, bundle: Bundle
+) -> tuple[Engine | None, list[str]]:
+    """On the first of them that gives the network's answers; why not on the others."""
+    if placements[0] == CPU_PLACEMENT:
+        return OrtEngine(threads), []
+    return _first([partial(OrtEngine, threads, each) for each in placements], threads, bundle)
+
+
+def _agreeing_torch(provider: str, threads: int, bundle: Bundle) -> Engine:
+    placements = torch_placements(provider)
+    engines = [partial(TorchEngine, threads, each) for each in placements]
+    engine, reasons = _first(engines, threads, bundle)
+    if engine is None:
+        raise _refused(f"engine is {TORCH!r}", reasons)
+    return engine
+
+
+def _first(
+    engines: Iterable[Callable[[], Engine]], threads: int, bundle: Bundle
+) -> tuple[Engine | None, list[str]]:
+    reasons: list[str] = []
+    for make in engines:
+        engine = make()
+        try:
+            error = _compare(engine, threads, bundle)
+        except IsthmusError as problem:
+            engine.close()
+            reasons.append(str(problem))
+            continue
+        _logger.info("%s agrees with the CPU within %.2g", engine.provider, error)
+        return engine, reasons
+    return None, reasons
+
+
+def _refused(what: str, reasons: Iterable[str]) -> ConfigError:
+    return ConfigError(
+        f"{what}, but this bundle cannot be run there: {'; '.join(reasons)}; choose the engine "
+        f"{ONNX_RUNTIME!r} with the provider 'auto' or 'cpu'"
+    )
+
+
+def _compare(engine: Engine, threads: int, bundle: Bundle) -> float:
+    reference = OrtEngine(threads)
+    try:
+        return require_agreement(engine, reference, bundle)
+    finally:
+        reference.close()

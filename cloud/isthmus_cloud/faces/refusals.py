@@ -1,0 +1,87 @@
+"""How the faces of the store say no: a status, and a text without paths of this machine."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from isthmus import BundleError, ConfigError, IsthmusError, WireError
+from isthmus_cloud.faces.callers import aborting
+from isthmus_cloud.store import StoreFullError, UnknownVersionError
+
+MOST_CHARACTERS = 1000
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+__all__ = ["Places", "TooManyError", "refusing"]
+
+_logger = logging.getLogger(__name__)
+
+
+class TooManyError(IsthmusError):
+    """As many calls of this kind run as may; the caller may come back."""
+
+
+_STATUSES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
+    (UnknownVersionError, grpc.StatusCode.NOT_FOUND),
+    (StoreFullError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TooManyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (ConfigError, grpc.StatusCode.INVALID_ARGUMENT),
+    (BundleError, grpc.StatusCode.INVALID_ARGUMENT),
+    (WireError, grpc.StatusCode.INVALID_ARGUMENT),
+    (IsthmusError, grpc.StatusCode.FAILED_PRECONDITION),
+)
+
+
+class Places:
+    """How many calls of one kind run at once; `what` names them for those that are sent away."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self._taken = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take one for as long as the block lasts; TooManyError if there is none."""
+        if self._taken >= self._most:
+            raise TooManyError(f"{self._most} {self._what} run already; come back later")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
+@asynccontextmanager
+async def refusing(context: Context, root: Path) -> AsyncIterator[None]:
+    """Ends the call with the status that belongs to an error within, if it is one of ours.
+
+    Others are logged, and the caller hears nothing of them. `root` is where the store lies.
+    """
+    try:
+        async with aborting(context):
+            yield
+    except TimeoutError:
+        await context.abort(
+            grpc.StatusCode.DEADLINE_EXCEEDED, "nothing moved on this call for too long"
+        )
+    except IsthmusError as error:
+        code = next(code for kind, code in _STATUSES if isinstance(error, kind))
+        _logger.info("%s was refused: %s", context.peer(), error)
+        await context.abort(code, _told(str(error), root))
+    except (grpc.aio.AbortError, grpc.aio.BaseError):
+        raise
+    except Exception:
+        _logger.exception("a call of %s failed", context.peer())
+        await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
+
+
+def _told(text: str, root: Path) -> str:
+    """For somebody elsewhere: names in the store remain, where it lies does not."""
+    for place in (root, root.resolve()):
+        text = text.replace(f"{place}/", "").replace(str(place), "the store")
+    return text[:MOST_CHARACTERS]

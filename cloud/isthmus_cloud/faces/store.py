@@ -1,0 +1,179 @@
+"""The gRPC face of the model store for operators; see isthmus/v1/store.proto."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import grpc
+
+from isthmus import WireError
+from isthmus.bundle import MAX_MANIFEST_BYTES
+from isthmus.v1 import store_pb2 as pb
+from isthmus.v1.store_pb2_grpc import (
+    StoreServicer,
+    add_BundlesServicer_to_server,
+    add_StoreServicer_to_server,
+)
+from isthmus_cloud.faces.bundles import PIECE_BYTES, BundleService
+from isthmus_cloud.faces.callers import caller_of
+from isthmus_cloud.faces.refusals import Places, refusing
+from isthmus_cloud.security.identity import Guard
+from isthmus_cloud.store import (
+    Activation,
+    Activations,
+    Deployed,
+    Deployer,
+    DiskThreads,
+    Push,
+    Store,
+    StoredVersion,
+)
+
+STORE_MESSAGE_BYTES = MAX_MANIFEST_BYTES + 64 * 1024  # the largest message of these services
+MOST_PUSHES = 4
+IDLE_S = 60.0  # a push on which nothing comes for so long is over, and can be gone on with
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+__all__ = ["STORE_MESSAGE_BYTES", "StoreService", "store_faces"]
+
+
+@contextmanager
+def store_faces(
+    server: grpc.aio.Server, store: Store, deployer: Deployer, guard: Guard
+) -> Iterator[None]:
+    """Add both services of a store to a server that has not started; their threads end with the
+    context, which must outlast the server.
+
+    The server must allow messages of `STORE_MESSAGE_BYTES` both ways.
+    """
+    with DiskThreads() as disk:
+        operators = StoreService(store, deployer, guard, disk)
+        devices = BundleService(store, deployer, guard, disk)
+        add_StoreServicer_to_server(operators, server)  # type: ignore[no-untyped-call]
+        add_BundlesServicer_to_server(devices, server)  # type: ignore[no-untyped-call]
+        yield
+
+
+class StoreService(StoreServicer):
+    """Lists, takes, activates and removes versions, for operators."""
+
+    def __init__(self, store: Store, deployer: Deployer, guard: Guard, disk: DiskThreads) -> None:
+        self._store = store
+        self._deployer = deployer
+        self._guard = guard
+        self._disk = disk
+        self._activations = Activations(store, deployer, disk)
+        self._places = Places(MOST_PUSHES, "pushes")
+
+    async def List(  # noqa: N802 - the names that the contract gives the calls
+        self, request: pb.ListRequest, context: Context
+    ) -> pb.ListReply:
+        """All versions of one model or of all, with the devices that are on them."""
+        async with refusing(context, self._store.root):
+            self._admit(context)
+            versions = await self._disk(self._listed, request.name)
+        loaded = {(each.name, each.version): each for each in self._deployer.deployed()}
+        return pb.ListReply(
+            versions=[_row(each, loaded.get((each.name, each.version))) for each in versions]
+        )
+
+    async def Push(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.PushMessage], context: Context
+    ) -> None:
+        """Take a bundle in: its manifest, what lacks of it, and then its place."""
+        async with refusing(context, self._store.root):
+            self._admit(context)
+            with self._places.one():
+                async with aclosing(self._received(request_iterator)) as messages:
+                    await self._push(messages, context.write)
+
+    async def Activate(self, request: pb.ActivateRequest, context: Context) -> pb.Activation:  # noqa: N802
+        """Load a version and make it the active one, or leave all as it was."""
+        async with refusing(context, self._store.root):
+            self._admit(context)
+            activation = await self._activations.activate(request.name, request.version)
+        return _moved(activation)
+
+    async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.Activation:  # noqa: N802
+        """Back to what was active before, loaded first like any other."""
+        async with refusing(context, self._store.root):
+            self._admit(context)
+            activation = await self._activations.rollback(request.name)
+        return _moved(activation)
+
+    async def Remove(self, request: pb.RemoveRequest, context: Context) -> pb.RemoveReply:  # noqa: N802
+        """Remove a version that is neither active nor served."""
+        async with refusing(context, self._store.root):
+            self._admit(context)
+            await self._activations.remove(request.name, request.version)
+        return pb.RemoveReply()
+
+    def _admit(self, context: Context) -> None:
+        self._guard.admit(caller_of(context), "operator")
+
+    def _listed(self, name: str) -> list[StoredVersion]:
+        names = (name,) if name else self._store.models()
+        return [version for each in names for version in self._store.versions(each)]
+
+    async def _received(
+        self, requests: AsyncIterator[pb.PushMessage]
+    ) -> AsyncGenerator[pb.PushMessage, None]:
+        """Each message; TimeoutError if one does not come in time."""
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    message = await anext(requests)
+            except StopAsyncIteration:
+                return
+            yield message
+
+    async def _push(
+        self,
+        messages: AsyncIterator[pb.PushMessage],
+        write: Callable[[pb.PushReply], Awaitable[None]],
+    ) -> None:
+        begin = (await anext(messages, pb.PushMessage())).begin
+        begun = self._disk.opened(
+            self._store.begin_push,
+            begin.name,
+            begin.version,
+            begin.manifest,
+            begin.signature or None,
+        )
+        async with begun as push:
+            await write(_lacks(push))
+            async for message in messages:
+                if message.WhichOneof("kind") != "piece":
+                    raise WireError("after the beginning of a push only pieces come")
+                piece = message.piece
+                await self._disk(push.write, piece.path, piece.offset, piece.data)
+            stored = await self._disk(push.finish)
+        done = pb.PushDone(stored=_row(stored, None), was_there=push.was_there)
+        await write(pb.PushReply(done=done))
+
+
+def _lacks(push: Push) -> pb.PushReply:
+    files = [pb.LackingFile(path=each.path, offset=each.offset) for each in push.lacks]
+    return pb.PushReply(lacks=pb.PushLacks(files=files, piece_bytes=PIECE_BYTES))
+
+
+def _row(stored: StoredVersion, loaded: Deployed | None) -> pb.StoredVersion:
+    return pb.StoredVersion(
+        name=stored.name,
+        version=stored.version,
+        fingerprint=stored.fingerprint,
+        size_bytes=stored.size_bytes,
+        signed=stored.signed,
+        active=stored.active,
+        loaded=loaded is not None,
+        streams=0 if loaded is None else loaded.streams,
+        fault=stored.fault or "",
+    )
+
+
+def _moved(activation: Activation) -> pb.Activation:
+    return pb.Activation(
+        name=activation.name, version=activation.version, previous=activation.previous or ""
+    )

@@ -1,0 +1,133 @@
+"""The service's certificate: tried before it is used, and taken up again when its files change."""
+
+import logging
+import ssl
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from isthmus import ConfigError
+
+LOOK_S = 1.0
+
+__all__ = ["ServedCertificate"]
+
+_logger = logging.getLogger(__name__)
+
+Signature = tuple[tuple[int, ...] | None, ...]
+
+
+class ServedCertificate:
+    """A certificate with its key, and the authorities whose certificates callers must have, if any.
+
+    Files are looked at when somebody connects, at most every `LOOK_S`. If new ones cannot be used
+    (a certificate that is there before its key), the old ones stay, which is told once.
+    """
+
+    def __init__(
+        self,
+        certificate: Path,
+        key: Path,
+        client_ca: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """ConfigError if they cannot be used."""
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._clock = clock
+        self._looking = threading.Lock()
+        self._looked_s = clock()
+        self._seen = self._signature()
+        self._configuration = self._load()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For a server; connections from then on get what the files say by then."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration,
+            self.renewed,  # type: ignore[arg-type]  # None is allowed: as before
+            require_client_authentication=self._client_ca is not None,
+        )
+
+    def renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What new connections get from now on, None: as before. Called by gRPC's own threads."""
+        if not self._looking.acquire(blocking=False):
+            return None
+        try:
+            return self._look()
+        finally:
+            self._looking.release()
+
+    def _look(self) -> grpc.ServerCertificateConfiguration | None:
+        now_s = self._clock()
+        if now_s - self._looked_s < LOOK_S:
+            return None
+        self._looked_s = now_s
+        signature = self._signature()
+        if signature == self._seen:
+            return None
+        self._seen = signature
+        try:
+            configuration = self._load()
+        except ConfigError as error:
+            _logger.warning("%s; the certificate before it stays in use", error)
+            return None
+        _logger.info("new connections get the certificate that is in %s now", self._certificate)
+        return configuration
+
+    def _load(self) -> grpc.ServerCertificateConfiguration:
+        pair = self._pair()
+        return grpc.ssl_server_certificate_configuration([pair], self._authorities())
+
+    def _pair(self) -> tuple[bytes, bytes]:
+        try:
+            # gRPC would only log that it cannot use them.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                self._certificate, self._key, password=_no_password
+            )
+            self._warn_of_readers()
+            return self._key.read_bytes(), self._certificate.read_bytes()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise ConfigError(
+                f"TLS certificate {self._certificate} and key {self._key} cannot be used: "
+                f"{error}; both must be PEM files that belong together, the key without a password"
+            ) from error
+
+    def _authorities(self) -> bytes | None:
+        if self._client_ca is None:
+            return None
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._client_ca)
+            return self._client_ca.read_bytes()
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{self._client_ca} cannot be used to check the certificates of callers: {error}; "
+                "it must be a PEM file of the authorities that sign them"
+            ) from error
+
+    def _signature(self) -> Signature:
+        return tuple(
+            _signature_of(path)
+            for path in (self._certificate, self._key, self._client_ca)
+            if path is not None
+        )
+
+    def _warn_of_readers(self) -> None:
+        if self._key.stat().st_mode & stat.S_IRWXO:
+            _logger.warning(
+                "every user of this machine may read the key %s; chmod o= it", self._key
+            )
+
+
+def _signature_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")

@@ -1,0 +1,42 @@
+"""Which guard stands at the door, by what the service was told; the tokens file is looked after."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from isthmus_cloud.security.guards import CertificateGuard, DeviceDoor, TokenGuard
+from isthmus_cloud.security.identity import Guard, OpenDoor
+from isthmus_cloud.security.tokens_file import TokensFile
+
+REFRESH_S = 1.0
+
+__all__ = ["guarded"]
+
+
+@asynccontextmanager
+async def guarded(tokens: Path | None, *, client_ca: bool, loopback: bool) -> AsyncIterator[Guard]:
+    """The guard of a service, as long as the context lasts. ConfigError if `tokens` cannot be read.
+
+    With a tokens file, who is in it, and its changes hold within `REFRESH_S`; with a `client_ca`
+    the certificate must have the same name. With a `client_ca` alone, every certificate is a
+    device. With neither, everybody is an operator on the `loopback` and a device beyond it.
+    """
+    if tokens is None:
+        yield CertificateGuard() if client_ca else OpenDoor() if loopback else DeviceDoor()
+        return
+    guard = TokenGuard(certificates=client_ca, clock=asyncio.get_running_loop().time)
+    file = await asyncio.to_thread(TokensFile, tokens, guard.use)
+    refreshing = asyncio.create_task(_refresh(file))
+    try:
+        yield guard
+    finally:
+        refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await refreshing
+
+
+async def _refresh(file: TokensFile) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        await asyncio.to_thread(file.refresh)

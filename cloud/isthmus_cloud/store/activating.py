@@ -1,0 +1,118 @@
+"""What operators say of a store that is being served: load first, then move, then serve."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from isthmus import IsthmusError
+from isthmus_cloud.store.deployer import Deployer
+from isthmus_cloud.store.errors import StoreError
+from isthmus_cloud.store.store import Store
+from isthmus_cloud.store.threads import DiskThreads
+
+T = TypeVar("T")
+
+__all__ = ["Activation", "Activations"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """`version` is active from now on; `previous` was before, None for none."""
+
+    name: str
+    version: str
+    previous: str | None
+
+
+class Activations:
+    """Changes to what is served, one at a time for each model; used on the event loop.
+
+    What has begun comes to its end even if whoever asked for it has gone.
+    """
+
+    def __init__(self, store: Store, deployer: Deployer, disk: DiskThreads) -> None:
+        self._store = store
+        self._deployer = deployer
+        self._disk = disk
+        self._busy: set[str] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def activate(self, name: str, version: str) -> Activation:
+        """Make a version the active one.
+
+        UnknownVersionError, or StoreError if it cannot be: then all is as it was.
+        """
+        move = partial(self._disk, self._store.set_active, name, version)
+        return await self._to_the_end(self._activated(name, version, move))
+
+    async def rollback(self, name: str) -> Activation:
+        """Go back to the version that was active before; the same errors as `activate`."""
+        target = await self._disk(self._store.rollback_target, name)
+        move = partial(self._disk, self._store.rollback, name, target)
+        return await self._to_the_end(self._activated(name, target, move))
+
+    async def remove(self, name: str, version: str) -> None:
+        """Remove a version that nobody is on. StoreError if somebody is, or it is active."""
+        await self._to_the_end(self._removed(name, version))
+
+    async def _activated(
+        self, name: str, version: str, move: Callable[[], Awaitable[str | None]]
+    ) -> Activation:
+        with self._alone(name):
+            await self._disk(self._store.version, name, version)  # or there is nothing to load
+            previous = await self._disk(self._store.active_or_none, name)
+
+            async def moved() -> None:
+                await move()
+
+            with _kept(name, version, previous):
+                await self._disk(self._store.check, name, version)
+                await self._deployer.activate(name, version, moved)
+        return Activation(name, version, previous)
+
+    async def _removed(self, name: str, version: str) -> None:
+        with self._alone(name):
+            for each in self._deployer.deployed():
+                if (each.name, each.version) == (name, version):
+                    raise StoreError(
+                        f"{name} {version} is still served: {each.streams} devices are on it; "
+                        "remove it when they have moved to the active version"
+                    )
+            await self._disk(self._store.remove, name, version)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        if name in self._busy:
+            raise StoreError(f"{name}: somebody else is changing it right now; try again then")
+        self._busy.add(name)
+        try:
+            yield
+        finally:
+            self._busy.discard(name)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.info("%s", error)  # whoever asked has heard it, if he is still there
+
+
+@contextmanager
+def _kept(name: str, version: str, previous: str | None) -> Iterator[None]:
+    """Whatever cannot be loaded, the answer says what stays."""
+    try:
+        yield
+    except IsthmusError as error:
+        stays = f"{previous} stays active" if previous else "no version is active"
+        raise StoreError(f"{name} {version} cannot be activated ({stays}): {error}") from error

@@ -1,0 +1,128 @@
+"""The store as its readers see it: models, versions, which is active, and what lies in each."""
+
+from pathlib import Path
+from typing import Protocol
+
+from isthmus import IsthmusError
+from isthmus.manifest import MANIFEST_NAME
+from isthmus.signing import SIGNATURE_NAME
+from isthmus_cloud.store.errors import UnknownVersionError
+from isthmus_cloud.store.names import check_name, is_name
+from isthmus_cloud.store.pointer import read_pointer, repaired_pointer
+from isthmus_cloud.store.shelf import Shelved, StoredVersion, check_shelved, shelved
+
+__all__ = ["Shelves", "Verifier", "names_in"]
+
+
+class Verifier(Protocol):
+    """Who has signed a manifest; `isthmus.signing.TrustedKeys` is one."""
+
+    def verify(self, manifest: bytes, signature: bytes | None, where: str) -> None:
+        """BundleError unless it is somebody whose bundles are taken."""
+
+
+class Shelves:
+    """What can be read of a store; see `Store`. Every method blocks for as long as the disk does.
+
+    A root that does not exist is an empty store.
+    """
+
+    def __init__(self, root: Path, verify: Verifier | None = None) -> None:
+        self.root = root.absolute()
+        self._verify = verify
+
+    def models(self) -> tuple[str, ...]:
+        """Names of all models, sorted."""
+        return names_in(self.root)
+
+    def versions(self, name: str) -> tuple[StoredVersion, ...]:
+        """All versions of a model, the oldest first; none of a model that is not here."""
+        check_name("model name", name)
+        found = (self._described(name, version) for version in names_in(self.root / name))
+        return tuple(sorted(found, key=lambda each: (each.written_ns, each.version)))
+
+    def version(self, name: str, version: str) -> StoredVersion:
+        """One of them; UnknownVersionError if it is not here."""
+        self._require(name, version)
+        return self._described(name, version)
+
+    def active(self, name: str) -> str | None:
+        """The active version of a model; None where none is, StoreError if that cannot be read."""
+        check_name("model name", name)
+        return read_pointer(self.root / name).active or None
+
+    def active_or_none(self, name: str) -> str | None:
+        """The same; None where it cannot be read, too, which is logged."""
+        check_name("model name", name)
+        return repaired_pointer(self.root / name).active or None
+
+    def path(self, name: str, version: str) -> Path:
+        """Where a version lies, for whoever loads it; the same errors as `open`."""
+        return self.open(name, version).path
+
+    def open(self, name: str, version: str) -> Shelved:
+        """A version's manifest, after its signature was verified. The files are not looked at.
+
+        UnknownVersionError if it is not here, BundleError if it may not be used.
+        """
+        folder, where = self._require(name, version), f"{name}/{version}"
+        bundle = shelved(folder, where)
+        if self._verify is not None:
+            self._verify.verify(bundle.data, bundle.signature(), where)
+        return bundle
+
+    def check(self, name: str, version: str) -> StoredVersion:
+        """`open`, and compare every file with the manifest: BundleError if one is not right."""
+        check_shelved(self.open(name, version), f"{name}/{version}")
+        return self.version(name, version)
+
+    def _require(self, name: str, version: str) -> Path:
+        """The folder of a version; UnknownVersionError if there is none."""
+        check_name("model name", name)
+        check_name("version", version)
+        folder = self.root / name / version
+        if not folder.is_dir():
+            known = ", ".join(names_in(self.root / name)) or "none"
+            raise UnknownVersionError(
+                f"there is no {name} {version} in the store; versions of {name}: {known}"
+            )
+        return folder
+
+    def _described(self, name: str, version: str) -> StoredVersion:
+        folder = self.root / name / version
+        fingerprint, size_bytes, fault = "", 0, None
+        try:
+            bundle = self.open(name, version)
+            fingerprint, size_bytes = bundle.fingerprint, bundle.size_bytes
+        except IsthmusError as error:
+            fault = str(error)
+        return StoredVersion(
+            name=name,
+            version=version,
+            fingerprint=fingerprint,
+            size_bytes=size_bytes,
+            signed=(folder / SIGNATURE_NAME).exists(),
+            active=self.active_or_none(name) == version,
+            written_ns=_written_ns(folder / MANIFEST_NAME),
+            fault=fault,
+        )
+
+
+def names_in(folder: Path) -> tuple[str, ...]:
+    """Names of the folders there that can be models or versions, sorted."""
+    try:
+        return tuple(sorted(each.name for each in folder.iterdir() if _is_shelf(each)))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+
+
+def _is_shelf(folder: Path) -> bool:
+    return is_name(folder.name) and folder.is_dir()
+
+
+def _written_ns(path: Path) -> int:
+    """When a file was last written; 0 for one that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,249 @@
+"""The store: a plain directory of bundles, of which one version a model is active.
+
+    NAME/VERSION/           a bundle as `isthmus build` writes it, with or without a signature
+    NAME/.active.json       which version is active, and which were before
+    .incoming/FINGERPRINT/  a push that is not complete
+    .trash/                 what was removed, for the moment that it takes
+    .lock                   whoever moves a name holds it, over all processes
+
+Everything that others see comes about by one rename of what was synced before. A version never
+changes; a bundle that somebody copied here by hand counts like one that was pushed.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from isthmus import BundleError, ConfigError, FileEntry, decode_manifest
+from isthmus.bundle import MAX_MANIFEST_BYTES
+from isthmus.manifest import MANIFEST_NAME
+from isthmus.signing import SIGNATURE_BYTES, SIGNATURE_NAME
+from isthmus_cloud.store.disk import explained, free_bytes, locked, sync_folder, write_whole
+from isthmus_cloud.store.errors import StoreError, StoreFullError
+from isthmus_cloud.store.incoming import Backyard
+from isthmus_cloud.store.names import check_files, check_name
+from isthmus_cloud.store.pointer import (
+    POINTER_NAME,
+    Pointer,
+    read_pointer,
+    repaired_pointer,
+    write_pointer,
+)
+from isthmus_cloud.store.push import Push
+from isthmus_cloud.store.reading import Shelves, Verifier, names_in
+from isthmus_cloud.store.shelf import StoredVersion, shelved
+
+__all__ = ["Store", "StoreLimits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLimits:
+    """`max_bundle_bytes` of all files of one bundle; `spare_bytes` of the disk that no push may
+    take; `keep_partial_s` is how long a push that broke off can be gone on with."""
+
+    max_bundle_bytes: int = 16 * 1024**3
+    spare_bytes: int = 64 * 1024**2
+    keep_partial_s: float = 7 * 24 * 3600
+
+    def __post_init__(self) -> None:
+        if self.max_bundle_bytes < 1 or self.spare_bytes < 0 or self.keep_partial_s <= 0:
+            raise ConfigError(
+                "limits of a store: max_bundle_bytes and keep_partial_s must be above 0, "
+                "spare_bytes not below 0"
+            )
+
+
+class Store(Shelves):
+    """One directory; any number of threads and processes may use it at once.
+
+    Every method reads or writes the disk and blocks for as long as that takes. With `verify`, a
+    version without a right signature is neither taken nor given away. A root that does not exist is
+    made by the first push.
+    """
+
+    def __init__(
+        self, root: Path, verify: Verifier | None = None, limits: StoreLimits | None = None
+    ) -> None:
+        super().__init__(root, verify)
+        self._limits = limits or StoreLimits()
+        self._yard = Backyard(self.root)
+
+    def begin_push(
+        self, name: str, version: str, manifest: bytes, signature: bytes | None = None
+    ) -> Push:
+        """Take a bundle in, of which these are `bundle.json` and its signature.
+
+        What lacks of it is then written to the returned `Push`, which must be closed. If the same
+        bundle is there already, nothing lacks. Raises ConfigError for names, BundleError for a
+        manifest or a signature that is not taken, StoreError if another bundle has this version or
+        this one is being pushed already, StoreFullError if there is no room.
+        """
+        check_name("model name", name)
+        check_name("version", version)
+        title = f"{name} {version}"
+        entries = self._inspected(f"{name}/{version}", manifest, signature)
+        fingerprint = hashlib.sha256(manifest).hexdigest()
+        publish = partial(self._publish, name, version, fingerprint)
+        with explained(title):
+            self._yard.prepare()
+            self._yard.sweep(self._limits.keep_partial_s)
+            if (self.root / name / version).exists():
+                self._sign_again(name, version, fingerprint, signature)
+                return Push(title, entries, None, publish)
+            arriving = self._yard.arriving(fingerprint, title)
+        try:
+            with explained(title):
+                _write_manifest(arriving.bundle, manifest, signature)
+            push = Push(title, entries, arriving, publish)
+            self._require_room(title, push)
+        except StoreFullError:
+            arriving.drop()
+            raise
+        except BaseException:
+            arriving.leave()
+            raise
+        return push
+
+    def set_active(self, name: str, version: str) -> str | None:
+        """Move the pointer; what was active before. The files are not looked at: see `check`."""
+        self.open(name, version)
+        folder = self.root / name
+        with explained(f"{name} {version}"), locked(self._yard.lock):
+            self._require(name, version)  # nobody has removed it meanwhile
+            before = repaired_pointer(folder)
+            write_pointer(folder, before.moved_to(version))
+        return before.active or None
+
+    def rollback_target(self, name: str) -> str:
+        """The version that `rollback` goes back to; StoreError if there is none."""
+        check_name("model name", name)
+        return self._one_before(name).previous[-1]
+
+    def rollback(self, name: str, to: str | None = None) -> str:
+        """Move the pointer back to what was active before; that version.
+
+        What was active until now is forgotten: another rollback goes back one more. StoreError if
+        there is nothing to go back to, or it is another version than `to`, for which somebody
+        looked before.
+        """
+        target = self.rollback_target(name)
+        self.open(name, target)
+        with explained(name), locked(self._yard.lock):
+            pointer = self._one_before(name)
+            if pointer.previous[-1] != (to or target):
+                raise StoreError(f"{name}: somebody else has moved it meanwhile; look again")
+            write_pointer(self.root / name, pointer.rolled_back())
+        return pointer.previous[-1]
+
+    def remove(self, name: str, version: str) -> None:
+        """Remove a version, and give its room back. StoreError for the active one."""
+        self._require(name, version)
+        folder = self.root / name
+        with explained(f"{name} {version}"):
+            self._yard.prepare()
+            with locked(self._yard.lock):
+                pointer = read_pointer(folder)
+                if pointer.active == version:
+                    raise StoreError(
+                        f"{name} {version} is the active version and stays; activate another "
+                        "version first"
+                    )
+                self._require(name, version)
+                if version in pointer.previous:  # said before it goes: a crash leaves no dead end
+                    write_pointer(folder, pointer.without(version))
+                hidden = self._yard.hide(folder / version)
+                _remove_if_empty(folder)
+            self._yard.shred(hidden)
+
+    def _inspected(
+        self, where: str, manifest: bytes, signature: bytes | None
+    ) -> Mapping[str, FileEntry]:
+        """The files that a manifest lists, by path, after everything in it was checked."""
+        if len(manifest) > MAX_MANIFEST_BYTES:
+            raise BundleError(
+                f"{where}: the manifest has {len(manifest)} bytes; {MAX_MANIFEST_BYTES} are taken"
+            )
+        if signature is not None and len(signature) != SIGNATURE_BYTES:
+            raise BundleError(
+                f"{where}: a signature of {len(signature)} bytes; it has {SIGNATURE_BYTES}"
+            )
+        if self._verify is not None:
+            self._verify.verify(manifest, signature, where)
+        decoded = decode_manifest(manifest, f"{where}/{MANIFEST_NAME}")
+        check_files(decoded.files, self._limits.max_bundle_bytes)
+        return {entry.path: entry for entry in decoded.files}
+
+    def _sign_again(
+        self, name: str, version: str, fingerprint: str, signature: bytes | None
+    ) -> None:
+        """The version is there: it must be the same bundle; it may get another signature."""
+        self._require_same(name, version, fingerprint)
+        path = self.root / name / version / SIGNATURE_NAME
+        if signature is not None:
+            with locked(self._yard.lock):
+                write_whole(path, signature)
+        self.check(name, version)
+
+    def _require_room(self, title: str, push: Push) -> None:
+        lacking_bytes = sum(each.size_bytes - each.offset for each in push.lacks)
+        free = free_bytes(self.root) - self._limits.spare_bytes
+        if lacking_bytes > free:
+            raise StoreFullError(
+                f"{title}: no room: {lacking_bytes / 1e6:.1f} MB are to come, and "
+                f"{max(free, 0) / 1e6:.1f} MB may be taken on the store's disk; remove versions "
+                "that are not used, or give it a larger disk"
+            )
+
+    def _publish(
+        self, name: str, version: str, fingerprint: str, bundle: Path | None
+    ) -> StoredVersion:
+        """The step by which a version is there; None where it should be already."""
+        folder = self.root / name
+        with explained(f"{name} {version}"), locked(self._yard.lock):
+            if (folder / version).exists() or bundle is None:
+                self._require_same(name, version, fingerprint)
+            else:
+                folder.mkdir(exist_ok=True)
+                sync_folder(self.root)
+                bundle.rename(folder / version)
+                sync_folder(folder)
+        return self.version(name, version)
+
+    def _require_same(self, name: str, version: str, fingerprint: str) -> None:
+        folder = self._require(name, version)
+        if shelved(folder, f"{name}/{version}").fingerprint != fingerprint:
+            raise StoreError(
+                f"{name} {version} is another bundle already, and a version never changes; "
+                "push it as another version"
+            )
+
+    def _one_before(self, name: str) -> Pointer:
+        """The pointer, without versions that are gone; StoreError if there is no way back."""
+        pointer = read_pointer(self.root / name)
+        here = {*names_in(self.root / name), pointer.active}
+        for version in {*pointer.previous} - here:
+            pointer = pointer.without(version)
+        if not pointer.previous:
+            raise StoreError(
+                f"{name}: no version was active before {pointer.active or 'any'}; activate the one "
+                "that you want with `isthmus activate NAME VERSION`"
+            )
+        return pointer
+
+
+def _write_manifest(bundle: Path, manifest: bytes, signature: bytes | None) -> None:
+    write_whole(bundle / MANIFEST_NAME, manifest)
+    if signature is None:
+        (bundle / SIGNATURE_NAME).unlink(missing_ok=True)
+    else:
+        write_whole(bundle / SIGNATURE_NAME, signature)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """A model without versions is none; only one that never was active comes to that."""
+    if not names_in(folder):
+        (folder / POINTER_NAME).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,61 @@
+"""A few threads for what blocks on the disk, so that the event loop never does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import ParamSpec, Protocol, Self, TypeVar
+
+WORKERS = 4
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+__all__ = ["DiskThreads"]
+
+
+class _Closing(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closing)
+
+
+class DiskThreads:
+    """Threads of their own: a slow disk must not take those that decode frames."""
+
+    def __init__(self, workers: int = WORKERS) -> None:
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="isthmus-store")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._executor.shutdown()
+
+    async def __call__(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns or raises; it goes on to its end if whoever waits is cancelled."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+
+    @asynccontextmanager
+    async def opened(
+        self, work: Callable[P, C], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[C]:
+        """What `work` returns, closed at the end of the block, or when it comes too late."""
+        opening = asyncio.ensure_future(self(work, *args, **kwargs))
+        try:
+            thing = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._close)
+            raise
+        try:
+            yield thing
+        finally:
+            await self(thing.close)
+
+    def _close(self, opened: "asyncio.Future[C]") -> None:
+        """Nobody waits for it any more."""
+        if not opened.cancelled() and opened.exception() is None:
+            self._executor.submit(opened.result().close)

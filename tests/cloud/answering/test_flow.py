@@ -1,0 +1,191 @@
+"""Batches of real tails: each frame's answer is that which it has by itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.cloud.answering.frames import Jobs
+from tests.cloud.device import Head
+
+from isthmus import Bundle, ModelError, WireError
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud.answering import decoding
+from isthmus_cloud.answering.decoding import Decoder
+from isthmus_cloud.answering.flow import Flow
+from isthmus_cloud.answering.jobs import Job, TooLateError
+from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.engines.seam import Program, Value
+
+
+class Runs:
+    """Notes what was run, and lets frames join that the test has put here."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[str, int]] = []
+        self.joiners: list[Job] = []
+
+    def ran(self, part: Part, jobs: Sequence[Job], took_ms: float) -> None:
+        assert took_ms > 0
+        self.sizes.append((part.name, len(jobs)))
+
+    def joining(self, rest: Sequence[Part], most: int) -> list[Job]:
+        able = [job for job in self.joiners if job.tail.entry_to(rest) is not None][:most]
+        self.joiners = [job for job in self.joiners if job not in able]
+        return able
+
+
+@pytest.fixture
+def runs() -> Runs:
+    return Runs()
+
+
+@pytest.fixture
+def flow(runs: Runs) -> Iterator[Flow]:
+    decoder = Decoder(helpers=2)
+    yield Flow(decoder, runs.joining, runs.ran)
+    decoder.close()
+
+
+@pytest.fixture(params=[0, 1 << 30], ids=["side by side", "one after the other"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However frames are decoded."""
+    monkeypatch.setattr(decoding, "PARALLEL_BYTES", request.param)
+
+
+def ends(flow: Flow, jobs: Sequence[Job]) -> dict[Job, Exception | None]:
+    """What became of each; none ends twice."""
+    done = list(flow.run(jobs))
+    assert len({job for job, _ in done}) == len(done)
+    return dict(done)
+
+
+class FailsOn:
+    """A program that fails on a batch in which one item has these probabilities."""
+
+    def __init__(self, program: Program, poison: np.ndarray) -> None:
+        self._program = program
+        self._poison = poison
+        self.inputs, self.outputs, self.sizes = program.inputs, program.outputs, program.sizes
+
+    def run(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
+        outputs = self._program.run(feeds)
+        if np.isclose(np.asarray(outputs[0]), self._poison, atol=1e-6).all(axis=-1).any():
+            raise ModelError("poisoned")
+        return outputs
+
+
+class TakesFour:
+    """A program of batches of four, as an engine with fixed sizes has them."""
+
+    sizes = (4,)
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.inputs, self.outputs = program.inputs, program.outputs
+
+    def run(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
+        assert {len(np.asarray(value)) for value in feeds.values()} == {4}
+        return self._program.run(feeds)
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_a_batch_of_different_steps_and_pictures_answers_each_frame(
+    flow: Flow, runs: Runs, jobs: Jobs
+) -> None:
+    asked = [("cut-16", 0), ("cut-256", 1), ("cut-16", 2), ("cut-256", 3), ("cut-16", 4)]
+    batch = [jobs.job(candidate, picture, client=picture) for candidate, picture in asked]
+    assert ends(flow, batch) == dict.fromkeys(batch)
+    for job, (candidate, picture) in zip(batch, asked, strict=True):
+        assert jobs.is_right(job, candidate, picture)
+        assert job.batch == 5
+    assert runs.sizes == [("cloud/entry-cut.onnx", 5), ("cloud/tail-1.onnx", 5)]
+
+
+async def test_frames_cut_deeper_join_on_the_way(flow: Flow, runs: Runs, jobs: Jobs) -> None:
+    whole = [jobs.job("input-raw", 0, client=0), jobs.job("input-jpeg-q95", 1, client=1)]
+    runs.joiners = deep = [jobs.job("cut-16", picture, client=picture) for picture in (2, 3, 4)]
+    assert ends(flow, whole) == dict.fromkeys([*whole, *deep])
+    for picture, job in enumerate([*whole, *deep]):
+        candidate = ("input-raw", "input-jpeg-q95", "cut-16")[min(picture, 2)]
+        assert jobs.is_right(job, candidate, picture)
+    assert runs.sizes == [
+        ("cloud/tail-0.onnx", 2),
+        ("cloud/entry-cut.onnx", 3),
+        ("cloud/tail-1.onnx", 5),
+    ]
+
+
+async def test_frames_join_one_that_came_alone(flow: Flow, runs: Runs, jobs: Jobs) -> None:
+    whole = jobs.job("input-raw", 0)
+    runs.joiners = [jobs.job("cut-256", 1, client="other")]
+    deep = runs.joiners[0]
+    assert ends(flow, [whole]) == {whole: None, deep: None}
+    assert jobs.is_right(whole, "input-raw", 0)
+    assert jobs.is_right(deep, "cut-256", 1)
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_a_frame_that_cannot_be_decoded_fails_alone(
+    flow: Flow, runs: Runs, jobs: Jobs, head: Head
+) -> None:
+    bad = pb.Frame()
+    bad.CopyFrom(head.frame("cut-16", 1, 1))
+    bad.payloads[0].data = b"no symbols"
+    batch = [jobs.job(picture=0), jobs.job(frame=bad, client="bad"), jobs.job(picture=2)]
+    done = ends(flow, batch)
+    assert isinstance(done[batch[1]], WireError)
+    assert jobs.is_right(batch[0], "cut-16", 0)
+    assert jobs.is_right(batch[2], "cut-16", 2)
+    assert runs.sizes[0] == ("cloud/entry-cut.onnx", 2)
+
+
+async def test_a_newcomer_that_cannot_be_decoded_does_not_stop_the_batch(
+    flow: Flow, runs: Runs, jobs: Jobs, head: Head
+) -> None:
+    bad = pb.Frame()
+    bad.CopyFrom(head.frame("cut-16", 1, 1))
+    bad.payloads[0].data = b"no symbols"
+    whole = jobs.job("input-raw", 0)
+    runs.joiners = [jobs.job(frame=bad, client="bad")]
+    (newcomer,) = runs.joiners
+    done = ends(flow, [whole])
+    assert isinstance(done[newcomer], WireError)
+    assert jobs.is_right(whole, "input-raw", 0)
+
+
+async def test_a_late_frame_is_not_run(flow: Flow, jobs: Jobs) -> None:
+    late, fine = jobs.job(deadline_ns=1), jobs.job(picture=1)
+    done = ends(flow, [late, fine])
+    assert isinstance(done[late], TooLateError)
+    assert jobs.is_right(fine, "cut-16", 1)
+
+
+async def test_a_frame_on_which_the_tail_fails_fails_alone(
+    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+) -> None:
+    jobs = Jobs(bundle, tails, head)
+    sample = jobs.job(picture=3)
+    ends(flow, [sample])
+    poison = sample.outputs["probabilities"][0]
+    cut = tails["cut"]
+    last = replace(cut.parts[1], program=FailsOn(cut.parts[1].program, poison))
+    poisoned = Jobs(bundle, {**tails, "cut": replace(cut, parts=(cut.parts[0], last))}, head)
+    batch = [poisoned.job(picture=picture, client=picture) for picture in range(6)]
+    done = ends(flow, batch)
+    failed = [job for job, error in done.items() if error is not None]
+    assert failed == [batch[3]]
+    assert isinstance(done[batch[3]], ModelError)
+    assert all(poisoned.is_right(batch[p], "cut-16", p) for p in (0, 1, 2, 4, 5))
+
+
+async def test_a_batch_is_padded_to_a_size_that_the_engine_takes(
+    flow: Flow, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+) -> None:
+    cut = tails["cut"]
+    fixed = tuple(replace(part, program=TakesFour(part.program)) for part in cut.parts)
+    jobs = Jobs(bundle, {**tails, "cut": replace(cut, parts=fixed)}, head)
+    batch = [jobs.job(picture=picture, client=picture) for picture in range(3)]
+    assert ends(flow, batch) == dict.fromkeys(batch)
+    assert all(jobs.is_right(job, "cut-16", picture) for picture, job in enumerate(batch))
+    assert {job.batch for job in batch} == {3}

@@ -1,0 +1,161 @@
+"""Who goes next, and who goes together."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from tests.cloud.answering.frames import Jobs, clients_of
+from tests.cloud.device import Head
+
+from isthmus import Bundle
+from isthmus_cloud.answering.jobs import NEVER_NS, Job
+from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.answering.waiting import Waiting
+from isthmus_cloud.engines.batch_times import BatchTimes
+
+MS = 1_000_000
+
+
+def waiting_with(*jobs: Job, joins: bool = True) -> Waiting:
+    waiting = Waiting(joins)
+    for job in jobs:
+        waiting.add(job)
+    return waiting
+
+
+@pytest.fixture
+def timed(bundle: Bundle, tails: Mapping[str, Tail], head: Head) -> Jobs:
+    """Jobs whose parts take 10 ms for one item, 16 for four; batches of up to four."""
+    return Jobs(bundle, with_times(tails), head)
+
+
+@pytest.fixture
+def longer(bundle: Bundle, tails: Mapping[str, Tail], head: Head) -> Jobs:
+    """The same with one part more in the tail of the input, which nobody is to run."""
+    own = with_times(tails)
+    first, *rest = own["input"].parts
+    own["input"] = replace(own["input"], parts=(first, replace(first, name="more"), *rest))
+    return Jobs(bundle, own, head)
+
+
+def with_times(tails: Mapping[str, Tail]) -> dict[str, Tail]:
+    parts: dict[str, Part] = {}
+    for tail in tails.values():
+        for part in tail.parts:
+            times = BatchTimes((1, 4), (10.0, 16.0))
+            parts.setdefault(part.name, replace(part, times=times))
+    return {
+        name: replace(tail, parts=tuple(parts[part.name] for part in tail.parts), most=4)
+        for name, tail in tails.items()
+    }
+
+
+def test_nothing_waits_in_the_beginning() -> None:
+    assert Waiting().take(0) == []
+    assert len(Waiting()) == 0
+
+
+async def test_clients_take_turns_whoever_came_first(timed: Jobs) -> None:
+    many = [timed.job(client="greedy") for _ in range(6)]
+    one = timed.job(client="modest")
+    waiting = waiting_with(*many, one)
+    assert clients_of(waiting.take(0)) == ["greedy", "modest", "greedy", "greedy"]
+    assert clients_of(waiting.take(0)) == ["greedy"] * 3
+    assert len(waiting) == 0
+
+
+async def test_the_most_urgent_frames_of_different_cuts_go_first(timed: Jobs) -> None:
+    early = timed.job("input-raw", received_ns=1)
+    urgent = timed.job("cut-16", received_ns=2, deadline_ns=500 * MS)
+    waiting = waiting_with(early, urgent, joins=False)
+    assert waiting.take(0) == [urgent]
+    assert waiting.take(0) == [early]
+
+
+async def test_a_frame_with_a_deadline_passes_those_of_its_client_that_have_none(
+    timed: Jobs,
+) -> None:
+    first, second = timed.job(), timed.job(deadline_ns=100 * MS)
+    waiting = waiting_with(first, second)
+    assert waiting.take(0) == [second, first]
+
+
+async def test_frames_of_all_candidates_of_a_cut_are_one_batch(timed: Jobs) -> None:
+    fine, coarse = timed.job("cut-256"), timed.job("cut-16")
+    assert waiting_with(fine, coarse).take(0) == [fine, coarse]
+
+
+async def test_a_batch_begins_where_others_can_join_it_on_its_way(longer: Jobs) -> None:
+    deep, whole = longer.job("cut-16"), longer.job("input-raw")
+    waiting = waiting_with(deep, whole)
+    assert waiting.take(0) == [whole]
+    assert waiting.joining(whole.tail.parts[1:], most=3) == []  # that is too early
+    rest = whole.tail.parts[2:]
+    assert waiting.joining(rest, most=3) == [deep]
+    assert waiting.joining(rest, most=3) == []
+
+
+async def test_an_urgent_frame_does_not_wait_for_a_batch_that_it_could_join(longer: Jobs) -> None:
+    """The other way takes 30 ms."""
+    urgent = longer.job("cut-16", deadline_ns=25 * MS)
+    waiting = waiting_with(urgent, longer.job("input-raw"))
+    assert waiting.take(0) == [urgent]
+
+
+async def test_no_more_join_than_there_is_room_for(timed: Jobs) -> None:
+    deep = [timed.job("cut-16", client=number) for number in range(3)]
+    waiting = waiting_with(*deep)
+    rest = timed.job("input-raw").tail.parts[1:]
+    assert waiting.joining(rest, most=0) == []
+    assert waiting.joining(rest, most=2) == deep[:2]
+    assert len(waiting) == 1
+
+
+async def test_nothing_joins_where_joins_are_off(timed: Jobs) -> None:
+    deep, whole = timed.job("cut-16"), timed.job("input-raw")
+    waiting = waiting_with(deep, whole, joins=False)
+    assert waiting.take(0) == [deep]
+    assert waiting.joining(deep.tail.parts[1:], most=3) == []
+
+
+async def test_a_batch_is_only_as_great_as_the_deadline_of_its_most_urgent_frame_allows(
+    timed: Jobs,
+) -> None:
+    """Four take 32 ms, two 24, one 20."""
+    urgent = timed.job(client=0, deadline_ns=25 * MS)
+    others = [timed.job(client=number) for number in (1, 2, 3)]
+    waiting = waiting_with(urgent, *others)
+    assert waiting.take(0) == [urgent, others[0]]
+
+
+async def test_what_is_taken_back_is_not_run(timed: Jobs) -> None:
+    first, second = timed.job(), timed.job()
+    waiting = waiting_with(first, second)
+    assert waiting.remove(first)
+    assert not waiting.remove(first)
+    assert waiting.take(0) == [second]
+
+
+async def test_room_is_made_by_the_latest_frame_of_whoever_has_most(timed: Jobs) -> None:
+    greedy = [timed.job(client="greedy") for _ in range(3)]
+    modest = timed.job(client="modest")
+    waiting = waiting_with(*greedy, modest)
+    assert waiting.crowder("new") is greedy[-1]
+    assert waiting.crowder("modest") is greedy[-1]
+    assert waiting.crowder("greedy") is None
+    assert waiting_with(modest).crowder("new") is None
+
+
+async def test_a_batch_is_held_back_until_it_is_full_or_the_first_has_waited(timed: Jobs) -> None:
+    jobs = [timed.job(client=number, received_ns=number * MS) for number in range(4)]
+    waiting = waiting_with(*jobs[:3])
+    assert waiting.hold_until_ns(5) == 5 * MS
+    waiting.add(jobs[3])
+    assert waiting.hold_until_ns(5) == 0
+
+
+async def test_a_batch_is_not_held_back_beyond_a_deadline(timed: Jobs) -> None:
+    """Two take 24 ms."""
+    waiting = waiting_with(timed.job(received_ns=0, deadline_ns=30 * MS))
+    assert waiting.hold_until_ns(100) == 6 * MS
+    assert Waiting().hold_until_ns(100) == NEVER_NS

@@ -1,0 +1,179 @@
+"""Versions come and go; no session loses the one that it uses."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.cloud.device import Device, Head, connected
+from tests.cloud.wire import Wire, hello, until
+from tests.tinybundle import build_tiny_bundle
+
+from isthmus import Bundle, BundleError, open_bundle
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud import Core, RunningService, ServiceConfig, listening
+from isthmus_cloud.deployments.deployment import Deployment, Loader
+from isthmus_cloud.deployments.deployments import Deployments
+from isthmus_cloud.engines.onnx_runtime import OnnxEngine
+from isthmus_cloud.security import Identity
+from isthmus_cloud.sessions.visitor import Visitor
+from isthmus_cloud.telemetry import Activated, Happening
+
+
+class Notes:
+    """What an observer hears."""
+
+    def __init__(self) -> None:
+        self.happened: list[Happening] = []
+
+    def note(self, happening: Happening) -> None:
+        self.happened.append(happening)
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with other weights."""
+    return build_tiny_bundle(tmp_path_factory.mktemp("second") / "tiny", seed=1)
+
+
+@pytest.fixture
+async def core(config: ServiceConfig) -> AsyncIterator[Core]:
+    notes = Notes()
+    async with Core(config, notes) as core:
+        core.deployments = Deployments(notes, retire_s=0.01)
+        core.sessions._deployments = core.deployments
+        core.deployments.moved = core.sessions._offer
+        yield core
+
+
+@pytest.fixture
+def loader(core: Core) -> Loader:
+    return Loader(
+        desk=core.desk,
+        open_engine=lambda _: OnnxEngine(),
+        window=4,
+        max_batch=4,
+        announce=lambda _: None,
+    )
+
+
+@pytest.fixture
+async def first(core: Core, loader: Loader, tiny_bundle: Path) -> Deployment:
+    deployment = await loader.load(tiny_bundle, version="1")
+    core.deployments.activate(deployment)
+    return deployment
+
+
+@pytest.fixture
+async def service(
+    core: Core, config: ServiceConfig, first: Deployment
+) -> AsyncIterator[RunningService]:
+    async with listening(config, core) as service:
+        yield service
+
+
+async def retired(core: Core, deployment: Deployment) -> None:
+    await until(lambda: deployment not in core.deployments.all)
+
+
+async def ask(device: Device, head: Head, sequence: int) -> pb.Result:
+    await device.send(frame=head.frame("cut-16", sequence))
+    return await device.result()
+
+
+async def test_the_welcome_says_which_version_it_is(
+    service: RunningService, bundle: Bundle
+) -> None:
+    async with connected(service.address) as device:
+        welcome = (await device.hello(bundle.fingerprint)).welcome
+    assert (welcome.model, welcome.version) == ("tiny", "1")
+
+
+async def test_two_versions_answer_until_the_last_stream_of_the_old_one_has_gone(
+    service: RunningService, loader: Loader, second: Path, bundle: Bundle, head: Head
+) -> None:
+    core = service.core
+    (first,) = core.deployments.active
+    new_bundle = open_bundle(second, "cloud")
+    new_head = Head(new_bundle)
+    async with connected(service.address) as device:
+        await device.hello(bundle.fingerprint)
+        before = await ask(device, head, 1)
+        new = await loader.load(second, version="2")
+        core.deployments.activate(new)
+        update = (await device.receive()).update
+        assert (update.model, update.version) == ("tiny", "2")
+        assert update.bundle_fingerprint == new_bundle.fingerprint
+        assert (await ask(device, head, 2)).outputs == before.outputs
+        async with connected(service.address) as moved:
+            assert (await moved.hello(new_bundle.fingerprint)).welcome.version == "2"
+            assert (await ask(moved, new_head, 1)).outputs != before.outputs
+            await device.send(heartbeat=pb.Heartbeat(id=1, settled_through=2))
+            await device.receive()
+            await device.half_close()
+            await device.ended()
+            await retired(core, first)
+            assert (await ask(moved, new_head, 2)).sequence == 2
+        async with connected(service.address) as late:
+            error = (await late.hello(bundle.fingerprint)).error
+            assert error.code == pb.ERROR_CODE_BUNDLE_MISMATCH
+
+
+async def test_a_device_of_the_old_version_that_comes_again_is_offered_the_new_one(
+    service: RunningService, core: Core, loader: Loader, second: Path, bundle: Bundle
+) -> None:
+    async with connected(service.address) as keeps:
+        await keeps.hello(bundle.fingerprint)
+        core.deployments.activate(await loader.load(second, version="2"))
+        async with connected(service.address) as device:
+            assert (await device.hello(bundle.fingerprint)).HasField("welcome")
+            assert (await device.receive()).update.version == "2"
+
+
+async def test_the_version_before_is_the_active_one_again(
+    service: RunningService, core: Core, loader: Loader, first: Deployment, second: Path
+) -> None:
+    """Rollback: what is still here is not loaded again."""
+    new = await loader.load(second, version="2")
+    core.deployments.activate(new)
+    core.deployments.activate(first)
+    await retired(core, new)
+    assert core.deployments.active == (first,)
+    notes = core.sessions.observer
+    assert isinstance(notes, Notes)
+    moves = [each for each in notes.happened if isinstance(each, Activated)]
+    assert [(each.previous, each.version) for each in moves] == [("", "1"), ("1", "2"), ("2", "1")]
+
+
+async def test_what_cannot_be_loaded_leaves_everything_as_it_was(
+    core: Core, loader: Loader, first: Deployment, tmp_path: Path
+) -> None:
+    broken = build_tiny_bundle(tmp_path / "broken", seed=2)
+    (broken / "cloud/tail-1.onnx").write_bytes(b"no model")
+    with pytest.raises(BundleError, match=r"tail-1\.onnx"):
+        await loader.load(broken, version="2")
+    assert core.deployments.all == (first,)
+
+
+async def test_a_service_without_a_bundle_says_so(
+    core: Core, config: ServiceConfig, bundle: Bundle
+) -> None:
+    async with listening(config, core) as service, connected(service.address) as device:
+        error = (await device.hello(bundle.fingerprint)).error
+        assert error.code == pb.ERROR_CODE_BUNDLE_MISMATCH
+        assert "holds no bundle yet" in error.message
+
+
+async def test_nobody_takes_over_the_session_of_another_identity(
+    core: Core, first: Deployment
+) -> None:
+    """A session's id alone is not enough where devices have names."""
+    owner = Wire(core.sessions, stalls=False, visitor=Visitor(Identity(name="owner")))
+    await owner.greet(hello(first.bundle, "the id"))
+    thief = Wire(core.sessions, stalls=False, visitor=Visitor(Identity(name="thief")))
+    thief.say(hello=hello(first.bundle, "the id", unanswered=[1]))
+    error = await thief.error()
+    assert error.code == pb.ERROR_CODE_PROTOCOL
+    await thief.ended()
+    await owner.roundtrip()
+    owner.half_close()
+    await owner.ended()

@@ -1,0 +1,159 @@
+"""Which engine and which provider: honoured, refused with the way out, or found automatically."""
+
+import logging
+from dataclasses import replace
+from importlib.util import find_spec
+
+import onnxruntime as ort
+import pytest
+
+from isthmus import Bundle, ConfigError
+from isthmus_cloud.engines import choice as choosing
+from isthmus_cloud.engines.choice import PROVIDER_CHOICES, check_choice, open_engine
+from isthmus_cloud.engines.concat_graph import concat_graph
+from isthmus_cloud.engines.ort_session import CPU, CPU_PLACEMENT, Placement, open_session
+from isthmus_cloud.engines.providers import NotOfferedError, Provider, placements_for
+
+built_in = set(ort.get_available_providers())
+
+# ONNX Runtime warns of a provider that it does not know, and goes on without: so do they here.
+pytestmark = pytest.mark.filterwarnings("ignore:Specified provider")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """ONNX Runtime lists these although they cannot be used, as its GPU wheel does anywhere."""
+    listed = [*names, *built_in]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: listed)
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *placements: Placement) -> None:
+    """The first of them are those of CUDA, the only provider that works beside the CPU."""
+
+    def found(provider: Provider, threads: int) -> tuple[Placement, ...]:
+        assert threads == 1
+        if provider == "cpu":
+            return (CPU_PLACEMENT,)
+        if provider != "cuda":
+            raise NotOfferedError("not here")
+        return placements
+
+    monkeypatch.setattr(choosing, "placements_for", found)
+
+
+def test_the_cpu_is_always_there(bundle: Bundle) -> None:
+    assert open_engine("onnxruntime", "cpu", 1, bundle).provider == CPU
+
+
+@pytest.mark.skipif(len(built_in - {"AzureExecutionProvider"}) > 1, reason="more is installed here")
+def test_without_more_the_cpu_is_found(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "way_out"),
+    [
+        ("cuda", "CUDAExecutionProvider", r"isthmus\[cloud-gpu\]"),
+        ("tensorrt", "TensorrtExecutionProvider", "pip install tensorrt"),
+        ("openvino", "OpenVINOExecutionProvider", "onnxruntime-openvino in place of"),
+        ("webgpu", "WebGpuExecutionProvider", r"isthmus\[cloud-webgpu\]"),
+    ],
+)
+def test_a_provider_that_is_not_there_is_refused_with_the_way_out(
+    bundle: Bundle, provider: Provider, name: str, way_out: str
+) -> None:
+    if name in built_in:
+        pytest.skip(f"{name} is installed here")
+    with pytest.raises(ConfigError, match=f"provider is '{provider}', but .*{way_out}.*or choose"):
+        open_engine("onnxruntime", provider, 1, bundle)
+
+
+def test_a_provider_that_is_listed_and_does_not_work_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "CUDAExecutionProvider" in built_in:
+        pytest.skip("CUDA is installed here")
+    pretend(monkeypatch, "CUDAExecutionProvider")
+    with pytest.raises(ConfigError, match=r"is installed and does not work: .*NVIDIA's driver"):
+        placements_for("cuda", 1)
+
+
+def test_a_provider_that_does_not_work_is_passed_over_with_a_warning(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if "OpenVINOExecutionProvider" in built_in:
+        pytest.skip("OpenVINO is installed here")
+    pretend(monkeypatch, "OpenVINOExecutionProvider")
+    assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+    assert "openvino is not used: OpenVINOExecutionProvider is installed and does" in caplog.text
+
+
+def test_the_first_placement_that_agrees_is_taken(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As TensorRT is tried in fp16 first, and in fp32 where that damages the answers."""
+    wrong = Placement(word="cuda", provider="NoExecutionProvider", precision="fp16")
+    right = Placement(word="cuda", provider=CPU, memory="cpu")
+    offer(monkeypatch, wrong, right)
+    engine = open_engine("onnxruntime", "cuda", 1, bundle)
+    assert engine.provider == CPU
+    with caplog.at_level(logging.INFO):
+        assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+    assert "CPUExecutionProvider agrees with the CPU within" in caplog.text
+
+
+def test_where_none_agrees_a_wish_is_refused_and_auto_goes_on(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = Placement(word="cuda", provider=CPU, memory="cpu", precision="fp16")
+    offer(monkeypatch, half, replace(half, precision=""))
+    monkeypatch.setattr("isthmus_cloud.engines.trial.MOST_ERROR", -1.0)
+    with pytest.raises(ConfigError, match=r"'cuda', but this bundle .*\(fp16\).*'auto' or 'cpu'"):
+        open_engine("onnxruntime", "cuda", 1, bundle)
+    assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+    assert "cuda is not used: the tail of 'input' answers otherwise" in caplog.text
+
+
+def test_a_session_without_its_provider_is_none() -> None:
+    if "CUDAExecutionProvider" in built_in:
+        pytest.skip("CUDA is installed here")
+    cuda = Placement(word="cuda", provider="CUDAExecutionProvider")
+    with pytest.raises(RuntimeError, match="left CUDAExecutionProvider out and offers CPUExec"):
+        open_session(concat_graph(2, 1, 1, 0), cuda, 1)
+
+
+@pytest.mark.skipif(find_spec("onnx2pytorch") is not None, reason="PyTorch is installed here")
+def test_pytorch_where_there_is_none_is_refused_with_the_way_out(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match=r"'torch' needs .* install isthmus\[cloud-torch\], or"):
+        open_engine("torch", "auto", 1, bundle)
+
+
+@pytest.mark.parametrize(
+    ("choice", "provider", "message"),
+    [
+        ("onnx", "auto", "engine is 'onnx'; allowed are onnxruntime, torch and triton://HOST:PORT"),
+        ("onnxruntime", "gpu", f"'onnxruntime' allowed are {', '.join(PROVIDER_CHOICES)}"),
+        ("triton://here:8001", "cuda", "provider is 'cuda'; with the engine 'triton://"),
+        ("torch", "openvino", "with the engine 'torch' allowed are auto, cuda, cpu"),
+        ("triton://here", "auto", "is not triton://HOST:PORT"),
+        ("triton://here:port", "auto", "is not triton://HOST:PORT"),
+        ("triton://me:pw@here:8001", "auto", "is not triton://HOST:PORT"),
+        ("triton://here:8001/model", "auto", "is not triton://HOST:PORT"),
+        ("triton://here:8001?timeout=2", "auto", "unknown timeout"),
+        ("triton://here:8001?timeout_s=0", "auto", "a number of seconds above 0"),
+        ("triton://here:8001?timeout_s=soon", "auto", "a number of seconds above 0"),
+        ("triton://here:8001?timeout_s=inf", "auto", "a number of seconds above 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(choice: str, provider: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_choice(choice, provider)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "choice", ["onnxruntime", "torch", "triton://[::1]:8001", "triton://here:8001?timeout_s=2.5"]
+)
+def test_what_can_be_meant_is_not(choice: str) -> None:
+    check_choice(choice, "auto")

@@ -1,0 +1,111 @@
+"""Which guard a service gets, and that changes of the tokens file reach it while it serves."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.cloud.device import GUARD_S
+
+from isthmus import ConfigError
+from isthmus_cloud.security import (
+    Caller,
+    CertificateGuard,
+    DeniedError,
+    DeviceDoor,
+    OpenDoor,
+    TokenGuard,
+    doors,
+    guarded,
+)
+from isthmus_cloud.security.tokens import Entry, Token, added, digest_of, new_token, revoked
+from isthmus_cloud.security.tokens_file import change_tokens
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.jsonl"
+
+
+@pytest.fixture
+def secret(path: Path) -> str:
+    """The token of "camera", which is in the file."""
+    secret = new_token()
+    entry = Entry(name="camera", tokens=(Token(sha256=digest_of(secret)),))
+    change_tokens(path, lambda entries: added(entries, entry))
+    return secret
+
+
+def bearing(token: str, *names: str) -> Caller:
+    return Caller(peer="p", metadata={"authorization": f"Bearer {token}"}, certificate_names=names)
+
+
+@pytest.mark.parametrize(
+    ("client_ca", "loopback", "kind"),
+    [
+        (False, True, OpenDoor),
+        (False, False, DeviceDoor),
+        (True, True, CertificateGuard),
+        (True, False, CertificateGuard),
+    ],
+)
+async def test_without_a_tokens_file_the_way_there_decides(
+    *, client_ca: bool, loopback: bool, kind: type[OpenDoor]
+) -> None:
+    async with guarded(None, client_ca=client_ca, loopback=loopback) as guard:
+        assert type(guard) is kind
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+async def test_with_a_tokens_file_tokens_are_asked_on_the_loopback_too(
+    path: Path, secret: str, *, loopback: bool
+) -> None:
+    async with guarded(path, client_ca=False, loopback=loopback) as guard:
+        assert guard.admit(bearing(secret), "device").name == "camera"
+        with pytest.raises(DeniedError):
+            guard.admit(Caller(peer="p"), "device")
+
+
+async def test_with_both_the_certificate_must_have_the_same_name(path: Path, secret: str) -> None:
+    async with guarded(path, client_ca=True, loopback=True) as guard:
+        assert guard.admit(bearing(secret, "camera"), "device").name == "camera"
+        with pytest.raises(DeniedError, match="not of the same identity"):
+            guard.admit(bearing(secret), "device")
+
+
+async def test_without_the_file_the_service_does_not_start(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tokens\.jsonl: cannot be read .* tokens add"):
+        async with guarded(path, client_ca=False, loopback=True):
+            pass
+
+
+async def test_a_revoked_token_is_shut_out_while_the_service_runs(
+    path: Path, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    use = TokenGuard.use
+
+    def used(guard: TokenGuard, entries: Sequence[Entry]) -> None:
+        use(guard, entries)
+        loop.call_soon_threadsafe(heard.set)
+
+    monkeypatch.setattr(doors, "REFRESH_S", 0.0)
+    monkeypatch.setattr(TokenGuard, "use", used)
+    async with guarded(path, client_ca=False, loopback=True) as guard, asyncio.timeout(GUARD_S):
+        camera = guard.admit(bearing(secret), "device")
+        guard.stream(camera)
+        await heard.wait()
+        heard.clear()
+        change_tokens(path, lambda entries: revoked(entries, "camera"))
+        await heard.wait()
+        with pytest.raises(DeniedError):
+            guard.admit(bearing(secret), "device")
+        with pytest.raises(DeniedError):
+            guard.frame(camera)
+
+
+async def test_nothing_is_left_running(path: Path, secret: str) -> None:
+    before = asyncio.all_tasks()
+    async with guarded(path, client_ca=False, loopback=True):
+        assert len(asyncio.all_tasks() - before) == 1
+    assert asyncio.all_tasks() == before

@@ -1,0 +1,156 @@
+"""The service's certificate: what cannot be used is named, and a new one is taken up in service."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.cloud.security.authority import Authority, Pair
+from tests.cloud.security.probe import Probe, ask, probing
+
+from isthmus import ConfigError
+from isthmus_cloud import ServiceConfig
+from isthmus_cloud.faces import tls
+from isthmus_cloud.faces.tls import ServedCertificate
+from isthmus_cloud.security import OpenDoor
+
+
+class Clock:
+    """Seconds that pass when somebody looks."""
+
+    def __init__(self, step_s: float) -> None:
+        self._step_s = step_s
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        self._now_s += self._step_s
+        return self._now_s
+
+
+@pytest.fixture
+def files(tmp_path: Path, server_pair: Pair) -> tuple[Path, Path]:
+    return server_pair.write(tmp_path)
+
+
+def served(files: tuple[Path, Path], step_s: float = 2.0) -> ServedCertificate:
+    return ServedCertificate(*files, clock=Clock(step_s))
+
+
+async def trusted_by(authority: Authority, address: str) -> bool:
+    told = await ask(address, grpc.ssl_channel_credentials(authority.pem))
+    return told.code is grpc.StatusCode.OK
+
+
+async def test_a_renewed_certificate_is_taken_up_without_a_restart(
+    over_tls: ServiceConfig, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.0)
+    new = Authority("new")
+    async with probing(Probe(OpenDoor()), over_tls) as address:
+        assert await trusted_by(authority, address)
+        new.server().write(tmp_path)
+        assert await trusted_by(new, address)
+        assert not await trusted_by(authority, address)
+
+
+async def test_open_connections_outlive_the_certificate(
+    over_tls: ServiceConfig, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.0)
+    async with probing(Probe(OpenDoor()), over_tls) as address:
+        trust = grpc.ssl_channel_credentials(authority.pem)
+        async with grpc.aio.secure_channel(address, trust) as channel:
+            call: Any = channel.unary_unary("/p/who")
+            await call(b"device")
+            new = Authority("new")
+            new.server().write(tmp_path)
+            assert await trusted_by(new, address)
+            await call(b"device")
+
+
+async def test_other_client_authorities_are_taken_up_too(
+    mutual: ServiceConfig, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.0)
+    others = Authority("others")
+    mine, theirs = (
+        grpc.ssl_channel_credentials(authority.pem, pair.key, pair.certificate)
+        for pair in (authority.client("camera"), others.client("camera"))
+    )
+    assert mutual.client_ca is not None
+    async with probing(Probe(OpenDoor()), mutual) as address:
+        assert (await ask(address, mine)).code is grpc.StatusCode.OK
+        assert (await ask(address, theirs)).code is grpc.StatusCode.UNAVAILABLE
+        mutual.client_ca.write_bytes(others.pem)
+        assert (await ask(address, theirs)).code is grpc.StatusCode.OK
+        assert (await ask(address, mine)).code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_pair_that_is_half_written_changes_nothing_and_is_told_once(
+    files: tuple[Path, Path], authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = files
+    now = served(files)
+    new = authority.server()
+    certificate.write_bytes(new.certificate)
+    with caplog.at_level(logging.INFO):
+        assert [now.renewed() for _ in range(3)] == [None] * 3
+        (line,) = caplog.messages
+        assert "cannot be used" in line
+        assert line.endswith("the certificate before it stays in use")
+        key.write_bytes(new.key)
+        assert now.renewed() is not None
+        assert now.renewed() is None
+    assert caplog.messages[1:] == [
+        f"new connections get the certificate that is in {certificate} now"
+    ]
+
+
+def test_files_are_not_looked_at_for_every_connection(
+    files: tuple[Path, Path], authority: Authority, tmp_path: Path
+) -> None:
+    now = served(files, step_s=0.3)
+    authority.server().write(tmp_path)
+    looks = [now.renewed() is not None for _ in range(8)]
+    assert looks == [False, False, False, True, False, False, False, False]
+
+
+def test_a_certificate_that_is_gone_changes_nothing(files: tuple[Path, Path]) -> None:
+    now = served(files)
+    for path in files:
+        path.unlink()
+    assert now.renewed() is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "lines"), [(0o600, 0), (0o640, 0), (0o644, 1)], ids=["600", "640", "644"]
+)
+def test_a_key_that_all_may_read_is_told(
+    files: tuple[Path, Path], mode: int, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    files[1].chmod(mode)
+    served(files)
+    assert len(caplog.messages) == lines
+    assert all(str(files[1]) in line and "chmod o=" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("content", [b"", b"no certificate", None])
+def test_authorities_that_cannot_be_used_are_named(
+    files: tuple[Path, Path], tmp_path: Path, content: bytes | None
+) -> None:
+    client_ca = tmp_path / "clients.pem"
+    if content is not None:
+        client_ca.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"clients\.pem cannot be used to check"):
+        ServedCertificate(*files, client_ca)
+
+
+async def test_a_service_with_such_authorities_does_not_start(
+    mutual: ServiceConfig, tmp_path: Path
+) -> None:
+    broken = replace(mutual, client_ca=tmp_path / "gone.pem")
+    with pytest.raises(ConfigError, match=r"gone\.pem"):
+        async with probing(Probe(OpenDoor()), broken):
+            pass

@@ -1,0 +1,185 @@
+"""What the service writes down, and what it leaves out."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cloud.telemetry.records import (
+    activated,
+    audited,
+    closed,
+    done,
+    one_of_each,
+    opened,
+    ran,
+    refused,
+)
+
+from isthmus_cloud.telemetry.logs import LogObserver, start_logging
+
+WHO = {"session": "5ad0c3", "identity": "camera-7", "model": "lite0", "version": "v1"}
+
+
+class Log:
+    """A service's log as JSON, at a time that the test says."""
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        self._stream = io.StringIO()
+        self.now_s = 100.0
+        start_logging("json", level, self._stream)
+        self.observer = LogObserver(lines_per_s=3, clock=lambda: self.now_s)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Those that came since the last time, without their times."""
+        found = [json.loads(line) for line in self._stream.getvalue().splitlines()]
+        self._stream.seek(0)
+        self._stream.truncate()
+        for line in found:
+            line.pop("time")
+        return found
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """They are put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def test_streams_refusals_and_activations_are_lines(log: Log) -> None:
+    peer = "ipv4:10.0.0.7:40000"
+    for happening in (
+        opened(),
+        opened(resumed=True),
+        closed(),
+        refused(),
+        activated("v2", "v1"),
+        audited(agrees=False, divergence=0.25),
+    ):
+        log.observer.note(happening)
+    assert log.lines() == [
+        {"level": "info", "event": "stream_opened", **WHO, "peer": peer},
+        {"level": "info", "event": "stream_opened", **WHO, "peer": peer, "resumed": True},
+        {"level": "info", "event": "stream_closed", **WHO, "why": "the device has left"},
+        {"level": "warning", "event": "refused", "why": "token", "peer": "ipv4:10.0.0.9:1"},
+        {
+            "level": "info",
+            "event": "activated",
+            "model": "lite0",
+            "version": "v2",
+            "previous": "v1",
+        },
+        {
+            "level": "info",
+            "event": "audit_disagrees",
+            "session": "5ad0c3",
+            "model": "lite0",
+            "version": "v1",
+            "divergence": 0.25,
+        },
+    ]
+
+
+def test_what_goes_well_is_no_line(log: Log) -> None:
+    for happening in (done(), done(outcome="cancelled"), ran(), audited(), audited(compared=False)):
+        log.observer.note(happening)
+    assert log.lines() == []
+
+
+def test_a_frame_that_fails_is_a_line_with_all_that_is_known(log: Log) -> None:
+    log.observer.note(done(outcome="too_late", queue_ms=500.0004))
+    log.observer.note(done(outcome="internal"))
+    late, broken = log.lines()
+    assert late == {
+        "level": "info",
+        "event": "frame_failed",
+        **WHO,
+        "sequence": 1,
+        "candidate": "cut-16",
+        "rung": 2,
+        "outcome": "too_late",
+        "payload_bytes": 3000,
+        "queue_ms": 500.0,
+        "total_ms": 12.0,
+    }
+    assert (broken["level"], broken["outcome"]) == ("warning", "internal")
+
+
+def test_at_debug_level_every_frame_is_a_line() -> None:
+    log = Log(logging.DEBUG)
+    for sequence in range(10):
+        log.observer.note(done(sequence=sequence))
+    assert [line["sequence"] for line in log.lines()] == list(range(10))
+
+
+def test_too_many_lines_a_second_are_counted_instead(log: Log) -> None:
+    for _ in range(234):
+        log.observer.note(refused())
+    assert [line["event"] for line in log.lines()] == ["refused"] * 3
+    log.observer.note(opened())  # another kind has places of its own
+    assert [line["event"] for line in log.lines()] == ["stream_opened"]
+    log.now_s += 1.0
+    log.observer.note(done())  # any happening, even one that is no line
+    assert log.lines() == [{"level": "warning", "event": "left_out", "of": "refused", "lines": 231}]
+    log.observer.note(done())
+    log.observer.note(refused())
+    assert [line["event"] for line in log.lines()] == ["refused"]
+
+
+def test_a_flood_of_the_usual_does_not_hide_what_is_wrong(log: Log) -> None:
+    for _ in range(50):
+        log.observer.note(done(outcome="overloaded"))
+    log.observer.note(done(outcome="internal"))
+    assert log.lines()[-1]["outcome"] == "internal"
+
+
+def test_what_was_left_out_is_told_at_the_end(log: Log) -> None:
+    for _ in range(5):
+        log.observer.note(refused())
+    log.lines()
+    log.observer.flush()
+    log.observer.flush()
+    assert [(line["event"], line["lines"]) for line in log.lines()] == [("left_out", 2)]
+
+
+def test_long_texts_of_strangers_are_cut(log: Log) -> None:
+    log.observer.note(closed(why="x" * 5000))
+    log.observer.note(done(outcome="unknown_candidate", candidate="y" * 5000))
+    first, second = log.lines()
+    assert first["why"] == "x" * 200 + "…"
+    assert second["candidate"] == "y" * 200 + "…"
+
+
+def test_lines_of_others_are_events_too(log: Log) -> None:
+    logging.getLogger("isthmus_cloud.sessions.stream").warning("session %s: gone", "5ad0c3")
+    logging.getLogger("grpc").warning("by the way")
+    ours, other = log.lines()
+    assert (ours["event"], ours["message"]) == ("service", "session 5ad0c3: gone")
+    assert (other["event"], other["logger"]) == ("log", "grpc")
+
+
+def test_a_log_that_is_no_terminal_is_json_unless_text_is_asked_for() -> None:
+    for kind, begins in (("auto", "{"), ("json", "{"), ("text", "2")):
+        stream = io.StringIO()
+        start_logging(kind, logging.INFO, stream)  # type: ignore[arg-type]
+        LogObserver().note(opened())
+        assert stream.getvalue().startswith(begins)
+
+
+def test_nothing_is_written_where_nobody_listens() -> None:
+    log = Log(logging.ERROR)
+    for happening in [*one_of_each(), *(refused() for _ in range(50))]:
+        log.observer.note(happening)
+    log.observer.flush()
+    assert log.lines() == []
