@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from isthmus_cli.console import drop_output
+from isthmus_cli.door_flags import add_door_flags, door_settings
 from isthmus_cloud import ServiceConfig, run_service
 
 DESCRIPTION = """\
@@ -15,6 +16,7 @@ SIGTERM or Ctrl-C (a second one forces). CUDA is used where ONNX Runtime offers 
 EXAMPLES = """\
   isthmus cloud lite0.bundle --listen 127.0.0.1:50051
   isthmus cloud lite0.bundle --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key
+  isthmus cloud lite0.bundle --listen 0.0.0.0:443 --tls-cert s.pem --tls-key s.key --tokens t.jsonl
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
@@ -26,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
     add("--listen", default=defaults.listen, metavar="HOST:PORT", help="port 0 takes a free one")
-    add("--tls-cert", type=Path, metavar="PEM", help="certificate of this service")
-    add("--tls-key", type=Path, metavar="PEM", help="its key")
-    add("--insecure", action="store_true", help="serve beyond this machine without TLS")
+    add_door_flags(parser, defaults)
     _add_capacity(parser, defaults)
     add("--provider", choices=["auto", "cpu", "cuda"], default=defaults.provider)
     _add_times(parser, defaults)
@@ -132,9 +132,7 @@ def run(options: argparse.Namespace) -> int:
     config = ServiceConfig(
         bundle=options.bundle,
         listen=options.listen,
-        insecure=options.insecure,
-        tls_certificate=options.tls_cert,
-        tls_key=options.tls_key,
+        **door_settings(options),
         window=options.window,
         threads=options.threads,
         workers=options.workers,

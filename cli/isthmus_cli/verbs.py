@@ -43,6 +43,12 @@ VERBS = {
     "cloud": ("serve the tails of a bundle", "cloud"),
     "export": ("write a bundle's tails for another server to run (Triton)", "cloud"),
     "tokens": ("who may come in to a service: add, rotate, revoke, list", "cloud"),
+    "push": ("put a bundle into the model store of a service, or of a folder", "cloud"),
+    "list": ("what is in a model store, what is active, and who is on it", "cloud"),
+    "activate": ("give new devices this version of a model", "cloud"),
+    "rollback": ("back to the version that was active before", "cloud"),
+    "remove": ("take a version out of a model store", "cloud"),
+    "keys": ("make keys, sign bundles with them, see whose a bundle is", "signing"),
     "edge": (
         "answer pictures with a bundle, once or as a daemon; `edge status`, `edge profile`",
         "edge",

@@ -3,16 +3,15 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
 from isthmus import ConfigError, is_loopback
 from isthmus.session import MOST_NAMED
-
-ProviderChoice = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+from isthmus_cloud.engines.choice import ONNX_RUNTIME, check_choice
 
 MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
 MAX_STREAMS = 1024
 MAX_CONNECTIONS = 4096
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 MAX_S = 3600
 
 # A device that has nothing to send beats about twice a second.
@@ -27,14 +26,19 @@ _AT_LEAST_ONE = (
     "max_parked",
     "max_batch",
     "max_waiting",
+    "max_message_bytes",
 )
 
-__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ProviderChoice", "ServiceConfig", "split_address"]
+__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ServiceConfig", "split_address"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
     """Everything `run_service` needs; ConfigError names the field and the way out.
+
+    What is served is a `bundle`, or all models of a `store`, whose bundles must then be signed with
+    one of `store_keys`, if there are any. `engine` and `provider` say what computes, see
+    `engines.choice.open_engine`.
 
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
@@ -43,7 +47,8 @@ class ServiceConfig:
     `tokens` is the file of those who may come in (`isthmus tokens`); beyond the loopback it needs
     TLS, unless `tokens_in_clear` says that something else keeps them secret on the way.
     `max_bytes_in_flight` bounds the frames of all streams together: payloads, and the tensors that
-    they decode to, `max_waiting` those that no worker has begun. Frames that wait together are run
+    they decode to, `max_message_bytes` a message (with a store; a bundle says itself),
+    `max_waiting` the frames that no worker has begun. Frames that wait together are run
     together, up to `max_batch` and up to where a greater batch no longer pays; a batch that is not
     full is held back for up to `linger_s`; `joins` says whether frames that were cut at different
     depths may run together. `decoders` threads help to decode a batch. `max_streams` is the number
@@ -54,7 +59,9 @@ class ServiceConfig:
     whose stream broke is kept for `resume_s` (0: not at all), and at most `max_parked` of them.
     """
 
-    bundle: Path
+    bundle: Path | None = None
+    store: Path | None = None
+    store_keys: tuple[Path, ...] = ()
     listen: str = "127.0.0.1:0"
     insecure: bool = False
     tls_certificate: Path | None = None
@@ -70,6 +77,7 @@ class ServiceConfig:
     linger_s: float = 0.0
     joins: bool = True
     max_waiting: int = 1024
+    max_message_bytes: int = MAX_MESSAGE_BYTES
     max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     max_streams: int = MAX_STREAMS
     max_connections: int = MAX_CONNECTIONS
@@ -78,7 +86,8 @@ class ServiceConfig:
     idle_s: float = 60.0
     resume_s: float = 10.0
     max_parked: int = 1024
-    provider: ProviderChoice = "auto"
+    engine: str = ONNX_RUNTIME
+    provider: str = "auto"
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:
@@ -92,9 +101,11 @@ class ServiceConfig:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)}; allowed is {least_s:g} to {MAX_S}"
                 )
-        if self.provider not in get_args(ProviderChoice):
-            known = ", ".join(get_args(ProviderChoice))
-            raise ConfigError(f"provider is {self.provider!r}; allowed are {known}")
+        if (self.bundle is None) == (self.store is None):
+            raise ConfigError("give what is to be served: a bundle, or a store (--store DIR)")
+        if self.store_keys and self.store is None:
+            raise ConfigError("keys are for the bundles of a store; give one with --store DIR")
+        check_choice(self.engine, self.provider)
         self._check_doors()
 
     def _check_doors(self) -> None:

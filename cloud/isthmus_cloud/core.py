@@ -50,6 +50,7 @@ class Core:
         )
         self._streams: set[Stream] = set()
         self._drain_grace_s: float | None = None
+        self._told_of_drain: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,11 +107,17 @@ class Core:
         """A face has turned somebody away."""
         self._observer.note(Refused(identity=identity, why=why, peer=peer))
 
+    def on_drain(self, told: Callable[[], None]) -> None:
+        """Call this, too, when the service drains."""
+        self._told_of_drain.append(told)
+
     def drain(self, grace_s: float) -> None:
         """Send Drain on every stream; each ends when what it has in flight is answered.
 
         Parked sessions end now.
         """
+        for told in self._told_of_drain:
+            told()
         self._drain_grace_s = grace_s
         self.sessions.end_parked()
         for stream in self._streams:
@@ -133,5 +140,6 @@ class Core:
                 size=len(jobs),
                 clients=len({job.client for job in jobs}),
                 run_ms=took_ms,
+                traceparents=tuple(job.traceparent for job in jobs if job.traceparent),
             )
         )

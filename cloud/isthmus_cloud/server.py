@@ -3,28 +3,19 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import grpc
 
-from isthmus import Bundle
-from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
-from isthmus_cloud.deployments.deployment import SHORT, Loader
-from isthmus_cloud.engines.onnx_runtime import CPU, OnnxEngine
-from isthmus_cloud.engines.seam import Engine
-from isthmus_cloud.faces.binding import (
-    allow_open_files,
-    bind,
-    connection_options,
-    message_bytes,
-    most_calls,
-    server_options,
-)
-from isthmus_cloud.faces.split import SplitService
-from isthmus_cloud.security import Guard
+from isthmus_cloud.deployments.deployment import SHORT
+from isthmus_cloud.faces.binding import allow_open_files, bind
+from isthmus_cloud.security.doors import guarded
+from isthmus_cloud.serving import Door, server_with_faces
+from isthmus_cloud.startup import start_up
+from isthmus_cloud.store import DiskThreads
 from isthmus_cloud.telemetry import Observer
 
 END_GRACE_S = 0.5  # for streams whose last words are not yet sent
@@ -45,32 +36,24 @@ async def serve(
     config: ServiceConfig, announce: Callable[[str], None], observer: Observer | None = None
 ) -> None:
     """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
-    async with Core(config, observer) as core:
-        await _startup(config, core, announce)
-        await main_loop(config, core, announce)
+    async with AsyncExitStack() as stack:
+        guard = await stack.enter_async_context(guarded(config))
+        disk = stack.enter_context(DiskThreads())
+        core = await stack.enter_async_context(Core(config, observer))
+        store = await start_up(config, core, announce, disk)
+        await main_loop(config, core, announce, Door(guard=guard, store=store))
     announce("stopped")
 
 
-async def _startup(config: ServiceConfig, core: Core, announce: Callable[[str], None]) -> None:
-    """Load what is to be served."""
-
-    def engine_for(bundle: Bundle) -> Engine:
-        return OnnxEngine(CPU, config.threads)
-
-    loader = Loader(
-        desk=core.desk,
-        open_engine=engine_for,
-        window=config.window,
-        max_batch=config.max_batch,
-        announce=announce,
-    )
-    core.deployments.activate(await loader.load(config.bundle))
-
-
-async def main_loop(config: ServiceConfig, core: Core, announce: Callable[[str], None]) -> None:
+async def main_loop(
+    config: ServiceConfig,
+    core: Core,
+    announce: Callable[[str], None],
+    door: Door | None = None,
+) -> None:
     """Serve; drain at the first signal, stop at the second."""
     with _signals() as signals:
-        async with listening(config, core) as service:
+        async with listening(config, core, door) as service:
             announce(_listening_line(core, service.address))
             await signals.get()
             announce(f"draining for up to {config.drain_grace_s:g} s; a second signal forces")
@@ -78,7 +61,11 @@ async def main_loop(config: ServiceConfig, core: Core, announce: Callable[[str],
 
 
 def _listening_line(core: Core, address: str) -> str:
-    (deployment,) = core.deployments.active
+    active = core.deployments.active
+    if len(active) != 1:
+        names = ", ".join(f"{each.name} {each.version}" for each in active) or "nothing yet"
+        return f"listening on {address} (serves {names})"
+    (deployment,) = active
     count = len(deployment.answerer.candidates)
     return (
         f"listening on {address} ({deployment.answerer.provider}, {count} candidates, "
@@ -106,24 +93,20 @@ class RunningService:
 
 @asynccontextmanager
 async def listening(
-    config: ServiceConfig, core: Core, guard: Guard | None = None
+    config: ServiceConfig, core: Core, door: Door | None = None
 ) -> AsyncIterator[RunningService]:
     """Serve `core` on `config.listen` as long as the context lasts."""
     allow_open_files(config)
-    manifests = [deployment.bundle.manifest for deployment in core.deployments.all]
-    server = grpc.aio.server(
-        options=[*server_options(message_bytes(manifests)), *connection_options(config)],
-        maximum_concurrent_rpcs=most_calls(config),
-    )
-    service = SplitService(core, guard, config.max_streams)
-    add_SplitServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    address = bind(server, config)
-    await server.start()
-    try:
-        yield RunningService(address, core, server)
-    finally:
-        core.end()  # grpc.aio prints a traceback if it has to cancel a call twice
-        await server.stop(END_GRACE_S)
+    door = door or Door()
+    with server_with_faces(config, core, door) as server:
+        address = bind(server, config)
+        await server.start()
+        door.health.serving()
+        try:
+            yield RunningService(address, core, server)
+        finally:
+            core.end()  # grpc.aio prints a traceback if it has to cancel a call twice
+            await server.stop(END_GRACE_S)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +16,7 @@ from tests.commands import Ended, assert_explained
 from tests.partitioner.networks import residual, saved
 
 from isthmus import ConfigError, open_bundle
+from isthmus_cli import main
 from isthmus_cli import plan as plan_verb
 from isthmus_cli.modelling import plan_config
 from isthmus_partitioner import PlanConfig
@@ -50,6 +53,27 @@ def desk(isthmus: Isthmus, tmp_path: Path, photos: Path) -> Desk:
     return Desk(isthmus, tmp_path, photos)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """A folder in which a bundle was built in one go, with its work directory."""
+    folder = tmp_path_factory.mktemp("built")
+    model = saved(residual(), folder / "residual.onnx")
+    folders = ("--pictures", photos, "--work", folder / "work", "--out", folder / "residual.bundle")
+    flags = (*SLOW_DEVICE, *QUICK, "--quiet", "--max-cuts", 1)
+    before = signal.getsignal(signal.SIGTERM)
+    status = main([str(each) for each in ("build", model, *folders, *flags)])
+    signal.signal(signal.SIGTERM, before)
+    assert status == 0
+    return folder
+
+
+@pytest.fixture
+def known(desk: Desk, built: Path) -> Desk:
+    """A desk whose model was profiled before."""
+    shutil.copytree(built / "work", desk.work)
+    return desk
+
+
 def read(ended: Ended) -> dict[str, Any]:
     """JSON by the book: neither NaN nor Infinity."""
     report: dict[str, Any] = json.loads(ended.out, parse_constant=pytest.fail)
@@ -80,8 +104,8 @@ def test_the_steps_one_by_one_print_tables_and_use_what_was_done_before(desk: De
     assert f"next: isthmus cloud {desk.out}" in built.out
 
 
-def test_the_steps_one_by_one_print_json_and_quietly(desk: Desk) -> None:
-    ended = [desk.do(verb, *QUICK, "--json", "--quiet") for verb in STEPS]
+def test_the_steps_one_by_one_print_json_and_quietly(known: Desk) -> None:
+    ended = [known.do(verb, *QUICK, "--json", "--quiet") for verb in STEPS]
     assert [steps_in(each) for each in ended] == [[], [], []]
     profiled, planned, built = map(read, ended)
     assert profiled["fp32_ms"] > 0
@@ -91,21 +115,22 @@ def test_the_steps_one_by_one_print_json_and_quietly(desk: Desk) -> None:
     candidates = {c["id"]: c for c in planned["manifest"]["candidates"]}
     (raw,) = candidates["input-raw"]["rungs"]
     assert raw["figures"]["payload_bytes"] == 32 * 32 * 3
-    bundle = open_bundle(desk.out, "cloud")
+    bundle = open_bundle(known.out, "cloud")
     assert built == {
-        "bundle": str(desk.out),
+        "bundle": str(known.out),
         "fingerprint": bundle.fingerprint,
         "kept": [candidate.id for candidate in bundle.manifest.kept],
     }
 
 
-def test_a_bundle_is_built_in_one_go(desk: Desk) -> None:
-    desk.do("build", *QUICK, "--quiet", "--max-cuts", 1)
-    assert open_bundle(desk.out, "device").manifest.model_name == "residual"
+def test_a_bundle_is_built_in_one_go(built: Path) -> None:
+    for side in ("device", "cloud"):
+        manifest = open_bundle(built / "residual.bundle", side).manifest
+        assert manifest.model_name == "residual"
 
 
-def test_the_wires_flags_make_the_ladders(desk: Desk) -> None:
-    plan = read(desk.do("plan", *QUICK, "--lossless-pictures", "--json", "--quiet"))
+def test_the_wires_flags_make_the_ladders(known: Desk) -> None:
+    plan = read(known.do("plan", *QUICK, "--lossless-pictures", "--json", "--quiet"))
     candidates = {
         c["id"]: c for c in [*plan["manifest"]["candidates"], *plan["record"]["rejected"]]
     }

@@ -14,7 +14,10 @@ from tests.partitioner.networks import residual, saved
 
 from isthmus import __version__
 
-VERBS = ("demo", "profile", "plan", "build", "cloud", "edge", "doctor", "bench")
+VERBS = (
+    "demo", "profile", "plan", "build", "cloud", "push", "list", "activate", "rollback", "remove",
+    "keys", "edge", "doctor", "bench",
+)  # fmt: skip
 RUNTIMES_AND_TOOLS = {
     "onnx",
     "onnxruntime",

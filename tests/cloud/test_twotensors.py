@@ -103,7 +103,5 @@ async def test_another_number_of_payloads_is_refused_with_the_right_one(
 
 def test_a_tail_that_takes_another_type_is_refused_with_both(tmp_path: Path) -> None:
     path = build_two_tensor_bundle(tmp_path / "b", mask_type=TensorProto.UINT8)
-    with pytest.raises(
-        BundleError, match=r"mask is tensor\(uint8\), .* says tensor\(bool\);"
-    ):
+    with pytest.raises(BundleError, match=r"mask is tensor\(uint8\), .* says tensor\(bool\);"):
         tails_of(path)

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.commands import PATIENCE_S
 from tests.tinybundle import PICTURE, PROBABILITIES
 from tests.widebundle import GAIN
 
@@ -89,6 +91,22 @@ class PlannedPace:
         return work(), self._ms.get(kind, self._segment_ms)
 
 
+class SlowRest:
+    """Heads take no time; what follows after an outage waits for the test."""
+
+    def __init__(self) -> None:
+        self.go_on = Event()
+        self.begun: list[str] = []
+
+    def run(
+        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
+    ) -> tuple[Result, float]:
+        if kind.startswith("segment"):
+            self.begun.append(kind)
+            assert self.go_on.wait(PATIENCE_S)
+        return work(), 1.0
+
+
 class FakeService:
     """Answers Welcome, heartbeats and frames at once, unless told otherwise.
 
@@ -106,6 +124,7 @@ class FakeService:
         self.link_bps = 1e8
         self.frames: list[pb.Frame] = []
         self.audits: list[pb.Audit] = []
+        self.heard: Callable[[pb.EdgeMessage], None] = lambda _: None
         self.judge: Callable[[pb.Audit], pb.Verdict | None] = lambda _: None
         self.hellos: list[pb.Hello] = []
         self.cancelled: list[int] = []
@@ -151,6 +170,7 @@ class _FakeConnection:
     def send(self, message: pb.EdgeMessage) -> None:
         if not self._service.reachable:
             return
+        self._service.heard(message)
         answer: pb.CloudMessage | None = None
         match message.WhichOneof("kind"):
             case "cancel":

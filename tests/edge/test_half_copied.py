@@ -85,6 +85,6 @@ def test_a_manifest_that_did_not_arrive_whole_is_named(bundle: Path, damage: Dam
 
 
 def test_what_the_device_does_not_need_may_be_missing(bundle: Path) -> None:
-    (bundle / "cloud/tail-floats.onnx").unlink()
+    (bundle / "cloud/entry-floats.onnx").unlink()
     with Agent(bundle) as agent:
         assert agent.infer(wide_item(tiny_pictures(1)[0])).place == "device"

@@ -1,6 +1,7 @@
 """One tree of spans for each frame; off, nothing of it is there."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
 from opentelemetry.trace import StatusCode
 from tests.commands import until
 from tests.edge.fakes import FakeService, frame_error, marked_answer
@@ -119,14 +120,15 @@ def test_a_frame_belongs_to_its_callers_span(
     }
 
 
-def test_what_is_not_sampled_is_neither_recorded_nor_told(
-    tiny_bundle: Path, service: FakeService, kept: Kept, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("decision", [Decision.DROP, Decision.RECORD_ONLY])
+def test_what_is_not_sampled_is_neither_sent_anywhere_nor_told(
+    tiny_bundle: Path, service: FakeService, decision: Decision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = Kept(TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
+    silent = Kept(TracerProvider(sampler=StaticSampler(decision), shutdown_on_exit=False))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: silent.provider)
     with Agent.open(config(tiny_bundle), transport=service) as agent:
         agent.infer(PICTURE)
-    assert silent.spans == kept.spans == []
+    assert silent.spans == []
     assert [frame.traceparent for frame in service.frames] == [""]
 
 
@@ -191,6 +193,21 @@ async def test_frames_that_never_end_are_told_when_the_agent_closes(kept: Kept) 
     await tracing.close()
     assert [each.status.description for each in kept.spans] == ["the agent was closed"]
     assert ended == ["exporter"]
+
+
+def test_the_page_and_the_devices_spans_agree(
+    tiny_bundle: Path, service: FakeService, kept: Kept
+) -> None:
+    with Agent.open(config(tiny_bundle), transport=service) as agent:
+        agent.infer(PICTURE, deadline_ms=5000)
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
+    for span in kept.spans:
+        if span.attributes:
+            row = page.split(f"\n| `{span.name}` | ")[1].split(" |")[0]
+            listed = re.sub(r" \([^)]*\)", "", row).split(", ")
+            assert sorted(f"isthmus.{name}" for name in listed) == sorted(span.attributes)
+    drawn = page.split("## Traces")[1].split("```")[1]
+    assert [span.name for span in kept.spans if span.name not in drawn] == []
 
 
 class Gate:

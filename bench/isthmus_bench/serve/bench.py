@@ -8,7 +8,7 @@ medians over rounds.
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,12 +17,20 @@ from isthmus import ConfigError, LinkError, describe_machine
 from isthmus_bench.awake import Awake
 from isthmus_bench.processes import EdgeProcess
 from isthmus_bench.serve.config import ServeBenchConfig
-from isthmus_bench.serve.contestants import Ask, Contestant, Field, contestants
-from isthmus_bench.serve.figures import EngineTimes, Idle, PeerInfo, Row, Sent, ServeBenchResult
-from isthmus_bench.serve.measuring import LOADER, Measurer, idle_of
+from isthmus_bench.serve.contestants import BARE, Ask, Contestant, Field, contestants
+from isthmus_bench.serve.figures import (
+    EngineTimes,
+    Idle,
+    Pair,
+    PeerInfo,
+    Row,
+    Sent,
+    ServeBenchResult,
+)
+from isthmus_bench.serve.measuring import LOADER, Hand, Measurer, idle_of
 from isthmus_bench.serve.open_files import allow_open_files, open_files_limit
 from isthmus_bench.serve.orders import Times, TimesOrder
-from isthmus_bench.serve.services import ServiceProcess, is_model_ready
+from isthmus_bench.serve.services import Server, is_model_ready
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, Subject, make_subject
 from isthmus_bench.starvation import StolenTime
 
@@ -36,11 +44,17 @@ _SPARE_FILES = 256  # that a process has open beside its devices
 __all__ = ["run_serve_bench"]
 
 
-def run_serve_bench(config: ServeBenchConfig, say: Say) -> ServeBenchResult:
+def run_serve_bench(
+    config: ServeBenchConfig,
+    say: Say,
+    field_of: Callable[[ServeBenchConfig, Subject, int, Say], Field] = contestants,
+    hand: Callable[[str], AbstractContextManager[Hand]] = lambda module: EdgeProcess({}, module),
+) -> ServeBenchResult:
     """Measure everything; `say` gets a line for each step.
 
-    Leaves no processes behind; bundle, frames and environments stay in the work folder. ConfigError
-    or BundleError if there is nothing to serve, LinkError if our own service fails.
+    `field_of` says who takes part, `hand` starts the processes that load and that time. Leaves no
+    processes behind; bundle, frames and environments stay in the work folder. ConfigError or
+    BundleError if there is nothing to serve, LinkError if our own service fails.
     """
     stolen = StolenTime()
     before = open_files_limit()
@@ -53,30 +67,13 @@ def run_serve_bench(config: ServeBenchConfig, say: Say) -> ServeBenchResult:
         ) from error
     subject = make_subject(config, say)
     threads = os.cpu_count() or 1
-    taking_part = contestants(config, subject, threads, say)
+    taking_part = field_of(config, subject, threads, say)
     run = _Run(config, subject, taking_part, threads, say)
-    with Awake() if config.awake else nullcontext():
-        run.all_rounds(allowed)
-    return ServeBenchResult(
-        machine=describe_machine(),
-        stolen_share=stolen.share(),
-        config=config,
-        model=subject.manifest.model_name,
-        batched=subject.manifest.batched,
-        sent={
-            name: tuple(Sent(s.candidate, s.macs_share, s.payload_bytes) for s in served)
-            for name, served in subject.served.items()
-        },
-        ours=taking_part.ours,
-        threads=threads,
-        engine={name: EngineTimes(tuple(found)) for name, found in run.engine.items()},
-        rows=tuple(run.rows.values()),
-        idle=tuple(run.idle),
-        peers=tuple(PeerInfo(peer.name, peer.version) for peer in taking_part.peers),
-        not_run=run.not_run,
-        open_files=(before, allowed),
-        notes=subject.notes,
-    )
+    with ExitStack() as stack:
+        engine, generator = (stack.enter_context(hand(module)) for module in (ENGINE, LOADER))
+        stack.enter_context(Awake() if config.awake else nullcontext())
+        run.all_rounds(engine, generator, allowed)
+    return run.result(stolen.share(), (before, allowed))
 
 
 @dataclass(slots=True)
@@ -90,36 +87,78 @@ class _Run:
     say: Say
     rows: dict[tuple[str, Ask], Row] = field(default_factory=dict)
     engine: dict[str, list[Times]] = field(default_factory=lambda: defaultdict(list))
+    pairs: list[Pair] = field(default_factory=list)
     idle: list[Idle] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
 
-    def all_rounds(self, open_files: int) -> None:
+    def all_rounds(self, engine: Hand, generator: Hand, open_files: int) -> None:
         """Round after round; each begins with another server."""
         self.not_run |= self.taking_part.not_run
-        with ExitStack() as stack:
-            engine = stack.enter_context(EdgeProcess({}, module=ENGINE))
-            generator = stack.enter_context(EdgeProcess({}, module=LOADER))
-            measurer = Measurer(self.config, self.subject, generator)
-            for number in range(self.config.rounds):
-                self._time_engine(engine, number)
-                for each in _rotated(self.taking_part.contestants, number, self.config.rounds):
-                    self._contest(each, measurer, number)
-                self._measure_idle(number, open_files)
+        measurer = Measurer(self.config, self.subject, generator)
+        for number in range(self.config.rounds):
+            self._time_engine(engine, number)
+            for each in _rotated(self.taking_part.contestants, number, self.config.rounds):
+                self._contest(each, measurer, number)
+            self._pair(engine, measurer, number)
+            self._measure_idle(number, open_files)
 
-    def _time_engine(self, engine: EdgeProcess, number: int) -> None:
+    def result(self, stolen_share: float, open_files: tuple[int, int]) -> ServeBenchResult:
+        """Everything that was found."""
+        subject, found = self.subject, self.taking_part
+        return ServeBenchResult(
+            machine=describe_machine(),
+            stolen_share=stolen_share,
+            config=self.config,
+            model=subject.manifest.model_name,
+            batched=subject.manifest.batched,
+            sent={
+                name: tuple(Sent(s.candidate, s.macs_share, s.payload_bytes) for s in served)
+                for name, served in subject.served.items()
+            },
+            ours=found.ours,
+            threads=self.threads,
+            engine={name: EngineTimes(tuple(times)) for name, times in self.engine.items()},
+            rows=tuple(self.rows.values()),
+            pairs=tuple(self.pairs),
+            idle=tuple(self.idle),
+            peers=tuple(PeerInfo(peer.name, peer.version) for peer in found.peers),
+            not_run=self.not_run,
+            open_files=open_files,
+            notes=subject.notes,
+        )
+
+    def _time_engine(self, engine: Hand, number: int) -> None:
         self._tell(number, "the engine alone")
+        sizes = SIZES if self.subject.manifest.batched else SIZES[:1]
         for sends in (DEEPEST, FORTIETH, INPUT):
-            (served,) = self.subject.served[sends]
-            order = TimesOrder(
-                spec=str(served.spec),
-                case=str(served.case),
-                sizes=SIZES if self.subject.manifest.batched else SIZES[:1],
-                threads=self.threads,
-                runs=_RUNS,
-            )
-            fields = msgspec.to_builtins(order)
-            reply = engine.do(fields.pop("do"), busy_s=_BUSY_S, **fields)
-            self.engine[sends].append(msgspec.convert(reply, Times, strict=False))
+            self.engine[sends].append(self._times(engine, sends, sizes))
+
+    def _times(self, engine: Hand, sends: str, sizes: tuple[int, ...]) -> Times:
+        (served,) = self.subject.served[sends]
+        order = TimesOrder(
+            spec=str(served.spec),
+            case=str(served.case),
+            sizes=sizes,
+            threads=self.threads,
+            runs=_RUNS,
+        )
+        fields = msgspec.to_builtins(order)
+        reply = engine.do(fields.pop("do"), busy_s=_BUSY_S, **fields)
+        return msgspec.convert(reply, Times, strict=False)
+
+    def _pair(self, engine: Hand, measurer: Measurer, number: int) -> None:
+        """Ours, the bare loop and the engine in short turns: machines drift, these do together."""
+        self._tell(number, "ours, the bare loop and the engine in short turns")
+        split, raw = Ask(DEEPEST, "split"), Ask(DEEPEST, "bare")
+        ours, bare = self.rows[self._ours.name, split], self.rows[BARE, raw]
+        (bare_loop,) = (each for each in self.taking_part.contestants if raw in each.asks)
+        with bare_loop.start() as loop, self._ours.start() as service:
+            for _ in range(self.config.pairs):
+                ours_ms = measurer.one_ms(ours, split, service)
+                bare_ms = measurer.one_ms(bare, raw, loop)
+                engine_ms = self._times(engine, DEEPEST, (1,)).whole_ms[1]
+                if ours_ms is not None and bare_ms is not None:
+                    self.pairs.append(Pair(ours_ms, bare_ms, engine_ms))
 
     def _contest(self, contestant: Contestant, measurer: Measurer, number: int) -> None:
         """One server under all its loads; a peer that fails takes no part from then on."""
@@ -131,7 +170,9 @@ class _Run:
                     key = (contestant.name, ask)
                     self._tell(number, f"{contestant.name}: {ask.sends} by {ask.protocol}")
                     if key not in self.rows:
-                        self.rows[key] = Row(contestant.name, ask.sends, ask.protocol)
+                        self.rows[key] = Row(
+                            contestant.name, ask.sends, ask.protocol, contestant.is_ours
+                        )
                     measurer.measure(self.rows[key], ask, server, number)
         except LinkError as error:
             if contestant.name not in {peer.name for peer in self.taking_part.peers}:
@@ -139,7 +180,7 @@ class _Run:
             self.not_run[contestant.name] = str(error)
             self.rows = {key: row for key, row in self.rows.items() if key[0] != contestant.name}
 
-    def _answered(self, contestant: Contestant, server: ServiceProcess) -> Iterator[Ask]:
+    def _answered(self, contestant: Contestant, server: Server) -> Iterator[Ask]:
         """What the server has a face for."""
         for ask in contestant.asks:
             speaks = ask.protocol != "oip" or is_model_ready(server.address, ask.model)
@@ -158,9 +199,13 @@ class _Run:
             self.not_run[name] = f"this system allows a process {open_files} open files"
             return
         self._tell(number, f"{devices} {name}")
-        (ours,) = (c for c in self.taking_part.contestants if c.name == self.taking_part.ours)
-        with ours.start() as server:
+        with self._ours.start() as server:
             self.idle.append(idle_of(server, self.subject.bundle.fingerprint, devices))
+
+    @property
+    def _ours(self) -> Contestant:
+        found = self.taking_part
+        return next(each for each in found.contestants if each.name == found.ours)
 
     def _tell(self, number: int, what: str) -> None:
         self.say(f"round {number + 1}/{self.config.rounds}: {what}")

@@ -7,6 +7,7 @@ and parts that a plan would have there. Nothing is raced, so the figures in its 
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from isthmus import (
     Cut,
     CutTensor,
     Encoding,
+    ModelError,
     Raw,
     Rung,
     encode_manifest,
@@ -38,7 +40,7 @@ from isthmus_partitioner.planning.listing import WrittenChains, manifest_of
 
 Say = Callable[[str], None]
 SHARES = (0.25, 0.4, 0.65, 0.87)  # of the work before each cut
-_PLACES = 31  # evenly spread over the work, of which the nearest are taken
+_PLACES = (31, 15, 7)  # evenly spread over the work, the nearest are taken; in a small network less
 _CHAIN = "fp32"
 _ITEMS = 24  # to fit ladders with, and as many more to evaluate on
 _PLAN = PlanConfig(steps=(1 / 4, 1 / 2, 3 / 4), pictures=("jpeg",), bottleneck=False)
@@ -95,7 +97,7 @@ def _write(subject: Subject, out: Path, say: Say) -> None:
 
 def _cuts(subject: Subject, head: HeadGraph) -> list[NetworkCut]:
     """Those nearest to the wanted shares, the shallowest first."""
-    found = nested_cuts(subject.network, [head], _PLACES)
+    found = _places(subject, head)
     fewest = min(len(cut.tensors) for cut in found)
     places = [cut for cut in found if len(cut.tensors) == fewest]
     nearest = {
@@ -103,6 +105,14 @@ def _cuts(subject: Subject, head: HeadGraph) -> list[NetworkCut]:
         for share in SHARES
     }
     return sorted(nearest, key=lambda cut: len(cut.head))
+
+
+def _places(subject: Subject, head: HeadGraph) -> tuple[NetworkCut, ...]:
+    *most, least = _PLACES
+    for count in most:
+        with suppress(ModelError):
+            return nested_cuts(subject.network, [head], count)
+    return nested_cuts(subject.network, [head], least)
 
 
 def _records(subject: Subject, chain: Chain, built: Sequence[BuiltCut]) -> Iterator[Cut]:

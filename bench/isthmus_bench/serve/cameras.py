@@ -74,6 +74,8 @@ class Camera:
         """See `Listener`."""
         if self._talker.is_over:
             self._tally.given_up()
+        else:
+            self._send()
 
     def _film(self, at: float, period_s: float) -> None:
         self._show(at)

@@ -19,10 +19,11 @@ class ServeBenchConfig:
 
     `bundle` is served, or where it is None one that is made of `model`, with `frames` recorded
     frames a cut. `devices` keep a window of 1 and of `many` frames full for `seconds`, after
-    `warm_s` that do not count; then the most devices that send `fps` frames/s are looked for, so
-    that 95 % of the frames are answered within `slo_ms`, in at most `trials` loads. `idle_devices`
-    are connected and send nothing (0: not measured). `peers` are installed and served beside.
-    `gpu`: measure with a GPU, too. `awake`: keep the processors from sleeping.
+    `warm_s` that do not count; then the most devices that send `fps` frames/s are looked for, of
+    which 95 % of the frames are answered within `slo_ms`, in at most `trials` loads. For what a
+    frame costs beyond the engine, ours, the bare loop and the engine take `pairs` more turns of
+    `pair_s`. `idle_devices` are connected and send nothing (0: not measured). `peers` are installed
+    and served beside. `gpu`: measure with a GPU, too. `awake`: keep the processors from sleeping.
     """
 
     work: Path
@@ -33,9 +34,11 @@ class ServeBenchConfig:
     devices: int = 8
     many: int = 4
     rounds: int = 3
-    seconds: float = 2.5
+    seconds: float = 2.0
     warm_s: float = 0.5
-    trials: int = 6
+    trials: int = 5
+    pairs: int = 8
+    pair_s: float = 0.7
     frames: int = 24
     idle_devices: int = 1000
     peers: tuple[str, ...] = PEER_NAMES
@@ -54,7 +57,7 @@ class ServeBenchConfig:
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise ConfigError(f"{name} is {value:g}; allowed: above 0")
-        for name in ("devices", "many", "rounds", "trials", "frames"):
+        for name in ("devices", "many", "rounds", "trials", "pairs", "frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
         if self.idle_devices < 0:
@@ -64,5 +67,13 @@ class ServeBenchConfig:
 def quick_serve(work: Path) -> ServeBenchConfig:
     """One round of short loads, 200 idle devices, no peers."""
     return ServeBenchConfig(
-        work=work, rounds=1, seconds=1.0, warm_s=0.3, trials=3, frames=8, idle_devices=200, peers=()
+        work=work,
+        rounds=1,
+        seconds=1.0,
+        warm_s=0.3,
+        trials=3,
+        pairs=3,
+        frames=8,
+        idle_devices=200,
+        peers=(),
     )

@@ -10,7 +10,7 @@ from isthmus_bench.serve.orders import Protocol
 from isthmus_bench.serve.peers.environment import MODEL_NAME, Peer, PeerError, install
 from isthmus_bench.serve.services import (
     Announced,
-    ServiceProcess,
+    Server,
     bare_command,
     cloud_command,
 )
@@ -45,7 +45,7 @@ class Contestant:
     """A server: `start` makes its processes, which are ready in their context."""
 
     name: str
-    start: Callable[[], ServiceProcess]
+    start: Callable[[], Server]
     asks: tuple[Ask, ...]
     is_ours: bool = False
 
@@ -85,7 +85,7 @@ def contestants(config: ServeBenchConfig, subject: Subject, threads: int, say: S
     return Field(tuple(found), tuple(peers), not_run, BATCHED if BATCHED in names else UNBATCHED)
 
 
-def _bare(subject: Subject, sends: str, threads: int, logs: Path) -> ServiceProcess:
+def _bare(subject: Subject, sends: str, threads: int, logs: Path) -> Server:
     (served,) = subject.served[sends]
     return Announced(bare_command(served.spec, threads), logs / f"bare-{sends}.log")
 

@@ -1,5 +1,6 @@
 """What the serving bench writes as JSON: the scores by their keys, and everything behind them."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -43,6 +44,7 @@ def serve_json(result: ServeBenchResult) -> dict[str, Any]:
             for size in times.sizes
         ],
         "rows": [_row(result, row) for row in result.rows],
+        "pairs": [asdict(pair) for pair in result.pairs],
         "idle": [{**asdict(idle), "device_kb": idle.device_kb} for idle in result.idle],
         "open_files": list(result.open_files),
         "not_run": dict(result.not_run),
@@ -60,7 +62,20 @@ def _row(result: ServeBenchResult, row: Row) -> dict[str, Any]:
         "overhead_ms_p50": overhead_ms(result, row),
         "devices_at_slo": None if devices is None else asdict(devices),
         **{kind: _load(row, kind) for kind in KINDS},
+        "frames": _frames(row),
     }
+
+
+def _frames(row: Row) -> dict[str, Any]:
+    """What became of all that were sent, those of the search for the greatest load among them."""
+    errors: Counter[str] = Counter()
+    for load in row.all_loads:
+        errors.update(load.errors)
+    counts = {
+        name: sum(getattr(load, name) for load in row.all_loads)
+        for name in ("accepted", "answered", "lost", "unsent", "wrong")
+    }
+    return {**counts, "errors": dict(errors)}
 
 
 def _load(row: Row, kind: str) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ __all__ = [
     "ONE",
     "EngineTimes",
     "Idle",
+    "Pair",
     "PeerInfo",
     "Row",
     "Sent",
@@ -36,17 +37,19 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to serve (`server`) what devices send (`sends`), asked by `protocol`.
+    """One way to serve (`server`) what devices send (`sends`), asked by `protocol`; `is_ours`: by
+    our service.
 
     `loads` by kind, one of each round: one device with one frame at a time; devices that keep a
     window of one, or of many, frames full; and the greatest open load that was borne, of
     `devices_at_slo` devices (0: not even one was; then there is no load of that round).
-    `all_loads` are those and all that the search for the greatest has tried.
+    `all_loads` are those and all others that were put on it.
     """
 
     server: str
     sends: str
     protocol: str
+    is_ours: bool = False
     loads: Mapping[str, list[Load]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     devices_at_slo: list[int] = field(default_factory=list)
     all_loads: list[Load] = field(default_factory=list)
@@ -90,6 +93,16 @@ class EngineTimes:
         return tuple(self.rounds[0].parts_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One turn right after the other, smallest tail: median latency of one device with one frame at
+    a time, of ours and of the bare loop, and what the engine takes for the tail as one graph."""
+
+    ours_ms: float
+    bare_ms: float
+    engine_ms: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
     """A service before and after so many devices came, of which `connected` stayed to the end."""
@@ -130,6 +143,7 @@ class ServeBenchResult:
     threads: int
     engine: Mapping[str, EngineTimes]
     rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
     idle: tuple[Idle, ...]
     peers: tuple[PeerInfo, ...]
     not_run: Mapping[str, str]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,7 +15,7 @@ from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Idle, Row
 from isthmus_bench.serve.ladder import greatest
 from isthmus_bench.serve.orders import Load, Order
 from isthmus_bench.serve.server_cpu import ServerCpu, rss_bytes
-from isthmus_bench.serve.services import ServiceProcess
+from isthmus_bench.serve.services import Server
 from isthmus_bench.serve.subject import MIXED, Subject
 
 LOADER = "isthmus_bench.serve.load"
@@ -23,7 +23,14 @@ _NEAR = 0.8  # of what a closed loop gets: where the search for the greatest loa
 _WARM_UP = 20  # devices that come and go first: what a service sets up once is no device's
 _GENERATORS = 2  # processes with idle devices
 
-__all__ = ["LOADER", "Measurer", "idle_of"]
+__all__ = ["LOADER", "Hand", "Measurer", "idle_of"]
+
+
+class Hand(Protocol):
+    """A process that takes orders; see `EdgeProcess`."""
+
+    def do(self, verb: str, *, busy_s: float = 0.0, **fields: Any) -> dict[str, Any]:
+        """Give one order and wait for its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,9 @@ class Measurer:
 
     config: ServeBenchConfig
     subject: Subject
-    generator: EdgeProcess
+    generator: Hand
 
-    def measure(self, row: Row, ask: Ask, server: ServiceProcess, round_number: int) -> None:
+    def measure(self, row: Row, ask: Ask, server: Server, round_number: int) -> None:
         """All loads of one row, added to it."""
         config, base = self.config, self._order(ask, server, round_number)
         if ask.sends != MIXED:
@@ -60,6 +67,14 @@ class Measurer:
         if most:
             row.loads[AT_SLO].append(borne[most])
 
+    def one_ms(self, row: Row, ask: Ask, server: Server) -> float | None:
+        """The median latency of one device with one frame at a time, in a short turn."""
+        base = self._order(ask, server, 0)
+        seconds = self.config.pair_s
+        return self._put(
+            row, msgspec.structs.replace(base, seconds=seconds, warm_s=seconds / 5)
+        ).p50_ms
+
     def _closed(self, row: Row, kind: str, base: Order, size: tuple[int, int]) -> Load:
         devices, window = size
         load = self._put(row, msgspec.structs.replace(base, devices=devices, window=window))
@@ -73,7 +88,7 @@ class Measurer:
         row.all_loads.append(load)
         return load
 
-    def _order(self, ask: Ask, server: ServiceProcess, round_number: int) -> Order:
+    def _order(self, ask: Ask, server: Server, round_number: int) -> Order:
         served = self.subject.served[ask.sends]
         return Order(
             do="load",
@@ -89,7 +104,7 @@ class Measurer:
         )
 
 
-def idle_of(server: ServiceProcess, fingerprint: str, devices: int) -> Idle:
+def idle_of(server: Server, fingerprint: str, devices: int) -> Idle:
     """Connect so many devices that only beat, in processes of their own."""
     order: dict[str, Any] = {"address": server.address, "fingerprint": fingerprint}
     with ExitStack() as stack:
@@ -104,9 +119,7 @@ def idle_of(server: ServiceProcess, fingerprint: str, devices: int) -> Idle:
         return _settled(server, generators, devices, before)
 
 
-def _settled(
-    server: ServiceProcess, generators: Sequence[EdgeProcess], devices: int, before: int
-) -> Idle:
+def _settled(server: Server, generators: Sequence[EdgeProcess], devices: int, before: int) -> Idle:
     """All are there: look at the server while they beat, and count them."""
     cpu = ServerCpu(server.pid)
     for generator in generators:

@@ -39,7 +39,7 @@ def serve_lines(result: ServeBenchResult) -> Iterator[str]:
     yield from ("", f"b. The engine alone, {result.threads} threads, ms for one frame of a batch")
     yield from _engine(result)
     yield from ("", "c. One device, one frame at a time")
-    yield from _one(result)
+    yield from _one(result, scores)
     yield from ("", f"d. {config.devices} devices in a closed loop, windows of 1 and {config.many}")
     yield from _closed(result)
     yield from (
@@ -52,7 +52,7 @@ def serve_lines(result: ServeBenchResult) -> Iterator[str]:
     yield from _peers(result, scores)
     yield from ("", "g. Idle devices")
     yield from _idle(result)
-    yield from ("", "h. All frames of the run")
+    yield from ("", "h. All frames that our service was sent")
     yield (
         f"   accepted {scores.accepted}, answered {scores.answered}, refused or failed with an "
         f"error {scores.errors}, lost {scores.lost}, answered with another's answer {scores.wrong}"
@@ -84,7 +84,7 @@ def _engine(result: ServeBenchResult) -> Iterator[str]:
     yield from _table(headers, cells, left=2)
 
 
-def _one(result: ServeBenchResult) -> Iterator[str]:
+def _one(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
     cells = []
     for sends in (DEEPEST, FORTIETH, INPUT):
         bare = result.row(BARE, sends)
@@ -103,6 +103,13 @@ def _one(result: ServeBenchResult) -> Iterator[str]:
         "   over the engine: p50 less what the tail takes as one graph in a tight loop; / bare: to "
         "the bare loop's."
     )
+    if scores.overhead_ms_p50 is not None:
+        yield (
+            f"   {len(result.pairs)} turns of {result.ours}, bare loop and engine right after each "
+            f"other, {DEEPEST}: {scores.overhead_ms_p50:.2f} ms over the engine, "
+            f"{_number(scores.overhead_vs_bare_p50, 2)} of the bare loop's; latency "
+            f"{_number(scores.latency_vs_bare_p50, 2)} of the bare loop's"
+        )
 
 
 def _closed(result: ServeBenchResult) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """The figures of a run by their keys, and what misses its aim."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from isthmus_bench.edge.spread import Spread
-from isthmus_bench.serve.contestants import BARE
-from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Row, ServeBenchResult
+from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Pair, Row, ServeBenchResult
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED
 from isthmus_bench.serve.variants import (
     BATCHED,
@@ -50,10 +50,11 @@ class Scores:
     cuts by name in `batch_speedups`, against two workers of one thread, and `joins_speedup` of
     devices at different cuts over the same without batches across cuts. `overhead_ms_p50`: median
     latency of one device with one frame at a time, smallest tail, less what the engine takes for
-    it; `overhead_vs_bare_p50` that over the bare loop's; `latency_vs_bare_p50` the ratio of the
-    latencies themselves. `devices_at_slo` is ours at the cut nearest to 40 %.
-    `cpu_s_per_answer_vs_full_model`: processor seconds of the service for an answer at that cut
-    over those for the whole network.
+    it, all three of the turns that follow each other; `overhead_vs_bare_p50` that over the bare
+    loop's; `latency_vs_bare_p50` the ratio of the latencies themselves. `devices_at_slo` is ours at
+    the cut nearest to 40 %. `cpu_s_per_answer_vs_full_model`: processor seconds of the service for
+    an answer at that cut over those for the whole network. `accepted` and what follows count all
+    frames that our service was sent in this run.
     """
 
     batch_speedup: float | None
@@ -78,7 +79,7 @@ class Scores:
 def scores_of(result: ServeBenchResult) -> Scores:
     """All of them."""
     ours = result.ours
-    loads = [load for row in result.rows for load in row.all_loads]
+    loads = [load for row in result.rows if row.is_ours for load in row.all_loads]
     at_cut = result.row(ours, FORTIETH)
     return Scores(
         batch_speedup=_speedup(result, (BATCHED, UNBATCHED), DEEPEST),
@@ -89,10 +90,10 @@ def scores_of(result: ServeBenchResult) -> Scores:
         batch_speedup_vs_two_workers=_speedup(result, (BATCHED, TWO_WORKERS), DEEPEST),
         joins_speedup=_speedup(result, (BATCHED, NO_JOINS), MIXED),
         gpu_batch_speedup=_speedup(result, (GPU_BATCHED, GPU_UNBATCHED), DEEPEST),
-        overhead_ms_p50=overhead_ms(result, result.row(ours, DEEPEST)),
-        overhead_vs_bare_p50=_overhead_ratio(result),
+        overhead_ms_p50=_over(result.pairs, "ours_ms"),
+        overhead_vs_bare_p50=_overhead_ratio(result.pairs),
         latency_vs_bare_p50=_ratio(
-            _p50(result.row(ours, DEEPEST)), _p50(result.row(BARE, DEEPEST))
+            _turns(result.pairs, "ours_ms"), _turns(result.pairs, "bare_ms")
         ),
         peers=tuple(_peers(result)),
         devices_at_slo=None if at_cut is None or not at_cut.devices else int(at_cut.devices.median),
@@ -148,6 +149,8 @@ def _behind_peers(scores: Scores) -> Iterator[str]:
 def _missing(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
     if scores.lost or scores.wrong:
         yield f"{scores.lost} frames lost, {scores.wrong} answered with another's answer"
+    if scores.accepted != scores.answered + scores.errors + scores.lost:
+        yield f"of {scores.accepted} frames some ended twice"
     for idle in result.idle:
         gone = idle.devices - idle.connected
         if gone:
@@ -159,12 +162,20 @@ def _speedup(result: ServeBenchResult, names: tuple[str, str], sends: str) -> fl
     return _ratio(_rate(one, AT_SLO), _rate(other, AT_SLO))
 
 
-def _overhead_ratio(result: ServeBenchResult) -> float | None:
-    ours = overhead_ms(result, result.row(result.ours, DEEPEST))
-    bare = overhead_ms(result, result.row(BARE, DEEPEST))
+def _overhead_ratio(pairs: Sequence[Pair]) -> float | None:
+    ours, bare = _over(pairs, "ours_ms"), _over(pairs, "bare_ms")
     if ours is None or bare is None or bare < _LEAST_OVERHEAD_MS:
         return None
     return ours / bare
+
+
+def _over(pairs: Sequence[Pair], name: str) -> float | None:
+    latency, engine = _turns(pairs, name), _turns(pairs, "engine_ms")
+    return None if latency is None or engine is None else latency - engine
+
+
+def _turns(pairs: Sequence[Pair], name: str) -> float | None:
+    return median(getattr(pair, name) for pair in pairs) if pairs else None
 
 
 def _peers(result: ServeBenchResult) -> Iterator[PeerScore]:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from types import TracebackType
+from typing import Protocol, Self
 
 import grpc
 
@@ -24,7 +25,38 @@ _ASK_S = 0.25  # between two questions whether a server is ready
 _TAIL = 400  # characters of a log that an error shows
 _READY = "/inference.GRPCInferenceService/ModelReady"
 
-__all__ = ["Announced", "OipServer", "ServiceProcess", "bare_command", "cloud_command", "free_port"]
+__all__ = [
+    "Announced",
+    "OipServer",
+    "Server",
+    "ServiceProcess",
+    "bare_command",
+    "cloud_command",
+    "free_port",
+]
+
+
+class Server(Protocol):
+    """What serves, while its context lasts."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process; others are below it."""
+
+    def __enter__(self) -> Self:
+        """Until it is ready."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it."""
 
 
 class ServiceProcess:
@@ -44,18 +76,23 @@ class ServiceProcess:
                 env=None if environment is None else {**os.environ, **environment},
                 start_new_session=True,  # Ctrl-C is ours: we end our children in order
             )
-        self.address = ""
+        self._address = ""
 
     _is_read = False
 
     @property
+    def address(self) -> str:
+        """See `Server`; empty before it is ready."""
+        return self._address
+
+    @property
     def pid(self) -> int:
-        """Of the process that was started; others are below it."""
+        """See `Server`."""
         return self._process.pid
 
     def __enter__(self) -> Self:
         try:
-            self.address = self._ready()
+            self._address = self._ready()
         except BaseException:
             self.end()
             raise

@@ -32,7 +32,8 @@ __all__ = ["SplitTalker"]
 
 
 class SplitTalker:
-    """One session on one stream; it beats as a device does, and comes back after nothing."""
+    """One session on one stream. It beats as a device does and rests when it is asked to; when the
+    stream is over, it stays so."""
 
     def __init__(self, address: str, identity: Identity, window: int, listener: Listener) -> None:
         self._loop = asyncio.get_running_loop()
@@ -44,12 +45,15 @@ class SplitTalker:
         self._welcome: asyncio.Future[None] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._beat: asyncio.TimerHandle | None = None
+        self._rest_until = 0.0
         self.is_over = False
         self.echoes = 0
 
     @property
     def credits(self) -> int:
         """See `Talker`."""
+        if self._loop.time() < self._rest_until:
+            return 0
         return min(self._window - len(self._items), self._session.credits)
 
     async def open(self) -> None:
@@ -114,8 +118,9 @@ class SplitTalker:
                 case Answered(sequence, result):
                     is_right = self._items.pop(sequence).is_answer(result.outputs[0].payload)
                     self._listener.ended(sequence, ANSWER, is_right, result.timing)
-                case Failed(sequence, code, _):
+                case Failed(sequence, code, _, retry_after_s):
                     del self._items[sequence]
+                    self._rest(retry_after_s)
                     self._listener.ended(sequence, code, True, None)
                 case Echoed():
                     self.echoes += 1
@@ -124,6 +129,12 @@ class SplitTalker:
                     self._welcome.set_result(None)
                 case Lost(reason) | Refused(_, reason):
                     self._over(reason)
+
+    def _rest(self, seconds: float) -> None:
+        """Send nothing for so long: the service has asked for it."""
+        if seconds > 0:
+            self._rest_until = self._loop.time() + seconds
+            self._loop.call_at(self._rest_until, self._listener.noticed)
 
     def _over(self, reason: str) -> None:
         self.is_over = True

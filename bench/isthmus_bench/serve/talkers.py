@@ -39,7 +39,7 @@ class Listener(Protocol):
         """A frame has: `kind` is `ANSWER` or an error's code."""
 
     def noticed(self) -> None:
-        """Something else is new: an echo came, or the connection is over."""
+        """Something else is new: an echo came, there is room again, or the connection is over."""
 
 
 class Talker(Protocol):

@@ -1,11 +1,15 @@
 """From a frame to its result, whatever carried it here: check, wait, decode, run, encode."""
 
 import asyncio
+import time
 from collections.abc import Mapping
+from functools import partial
 
-from isthmus import ConfigError, Manifest, WireError
+from isthmus import ConfigError, Manifest, WireError, encode_answer
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.desk import Desk
+from isthmus_cloud.answering.feeds import AnyArray
+from isthmus_cloud.answering.items import Item
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.memory import StreamMemory
 from isthmus_cloud.answering.parts import Tail
@@ -30,6 +34,7 @@ class Answerer:
         self._tails = tails
         self._routes = routes_of(manifest, tails)
         self._desk = desk
+        self._whole = next((t for t in tails.values() if not t.cut.depth), None)
         _check_room(self._routes, desk.limits.max_bytes_in_flight)
 
     @property
@@ -78,13 +83,13 @@ class Answerer:
             turn=memory.turn(route, frame),
             tail=route.tail,
             client=client,
-            sequence=frame.sequence,
-            top_k=top_k,
             received_ns=received_ns,
             deadline_ns=deadline_ns,
             is_marked=frame.mark > 0,
+            traceparent=frame.traceparent,
             cost_ms=cost_ms,
             taken_bytes=taken_bytes,
+            reply_of=partial(self._result, frame.sequence, top_k),
             done=asyncio.get_running_loop().create_future(),
         )
         self._desk.begin(job)
@@ -101,6 +106,52 @@ class Answerer:
         """As `begin`, for one who waits; cancelling it gives the frame up."""
         return await self.begin(frame, received_ns, top_k, memory, client)
 
+    @property
+    def takes_items(self) -> bool:
+        """Whether it holds the whole network, for inputs that nothing has run on."""
+        return self._whole is not None
+
+    async def item(self, tensors: Mapping[str, AnyArray | bytes], deadline_ns: int) -> Job:
+        """An item of a plain request, run: its outputs are in it. Each is a client of its own.
+
+        `tensors` are the model's inputs [*graph_shape] by name, or encoded pictures. Raises
+        WireError where the whole network is not here, PictureError, OverloadedError, TooLateError
+        and ModelError as for frames. Cancelling it gives the item up.
+        """
+        tail = self._whole
+        if tail is None:
+            raise WireError("this service does not hold the whole network of this model")
+        item = Item(tail.cut, tensors)
+        taken_bytes = item.payload_bytes + sum(t.wire.nbytes for t in tail.cut.tensors)
+        cost_ms = tail.ms(1)
+        self._desk.admit(item, taken_bytes, deadline_ns, cost_ms)
+        job = Job(
+            turn=item,
+            tail=tail,
+            client=item,
+            received_ns=time.monotonic_ns(),
+            deadline_ns=deadline_ns,
+            cost_ms=cost_ms,
+            taken_bytes=taken_bytes,
+            reply_of=_itself,
+            done=asyncio.get_running_loop().create_future(),
+        )
+        self._desk.begin(job)
+        await job.done
+        return job
+
+    def _result(self, sequence: int, top_k: int, job: Job) -> pb.Result:
+        answers = [encode_answer(spec, job.outputs[spec.name], top_k) for spec in job.tail.outputs]
+        timing = pb.Timing(
+            received_ns=job.received_ns,
+            queue_ms=(job.begun_ns - job.received_ns) / 1e6,
+            decode_ms=(job.decoded_ns - job.begun_ns) / 1e6,
+            run_ms=job.run_ms,
+            total_ms=(time.monotonic_ns() - job.received_ns) / 1e6,
+            batch=job.batch,
+        )
+        return pb.Result(sequence=sequence, outputs=answers, timing=timing, load=self.load())
+
     def _route_of(self, frame: pb.Frame) -> Route:
         route = self._routes.get(frame.candidate)
         if route is None:
@@ -109,6 +160,11 @@ class Answerer:
                 f"this service answers {', '.join(self._routes)}"
             )
         return route
+
+
+def _itself(job: Job) -> Job:
+    """What becomes of an item."""
+    return job
 
 
 def _check_room(routes: Mapping[str, Route], max_bytes_in_flight: int) -> None:

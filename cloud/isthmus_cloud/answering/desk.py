@@ -138,21 +138,8 @@ class Desk:
         if error is not None:
             job.done.set_exception(error)
             return
-        job.done.set_result(self._result(job))
+        job.done.set_result(job.reply)
 
     def _left(self, job: Job) -> None:
         self._gauge.left()
         self._budget.give_back(job.taken_bytes)
-
-    def _result(self, job: Job) -> pb.Result:
-        timing = pb.Timing(
-            received_ns=job.received_ns,
-            queue_ms=(job.begun_ns - job.received_ns) / 1e6,
-            decode_ms=(job.decoded_ns - job.begun_ns) / 1e6,
-            run_ms=job.run_ms,
-            total_ms=(time.monotonic_ns() - job.received_ns) / 1e6,
-            batch=job.batch,
-        )
-        return pb.Result(
-            sequence=job.sequence, outputs=job.answers, timing=timing, load=self.load()
-        )

@@ -1,50 +1,69 @@
-"""A frame from its arrival until no thread works on it."""
+"""A frame, or an item of a plain request, from its arrival until no thread works on it."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from isthmus import IsthmusError, encode_answer
-from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud.answering.feeds import AnyArray
-from isthmus_cloud.answering.memory import Turn
+from isthmus import IsthmusError, SymbolCoder
+from isthmus_cloud.answering.feeds import AnyArray, Scalars, Tensors
 from isthmus_cloud.answering.parts import Tail
 
 NEVER_NS = 1 << 62
 PATIENCE_NS = 1_000_000_000  # a frame without a deadline counts as if it had this one
 
-__all__ = ["NEVER_NS", "Job", "TooLateError"]
+__all__ = ["NEVER_NS", "Given", "Job", "TooLateError"]
 
 
 class TooLateError(IsthmusError):
     """The frame's deadline passed before it could be begun; its tail was not run."""
 
 
+class Given(Protocol):
+    """What a job is made of, until it was decoded or given up."""
+
+    @property
+    def payload_bytes(self) -> int:
+        """What was sent of it."""
+
+    @property
+    def scalars(self) -> Sequence[Scalars]:
+        """Step and zero point of each tensor of the cut."""
+
+    def decode(self, coder: SymbolCoder) -> Tensors:
+        """The tensors of the cut, on a worker's thread."""
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: let go of what it holds."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job:
-    """One frame. Times are of the monotonic clock in ns.
+    """One item. Times are of the monotonic clock in ns.
 
     `client` is whom turns are taken between: the frames of one session have the same. `cost_ms` is
-    what its tail takes for one item, as far as that is known. Worker threads fill in what is below
-    `done`, the loop reads it when `done` is set.
+    what its tail takes for one item, as far as that is known; `traceparent` is the frame's.
+    `reply_of` makes, on a worker's thread, what `done` gets. Worker threads fill in what is below
+    `done`.
     """
 
-    turn: Turn
+    turn: Given
     tail: Tail
     client: object
-    sequence: int
-    top_k: int
     received_ns: int
     deadline_ns: int = NEVER_NS
     is_marked: bool = False
     cost_ms: float = 0.0
     taken_bytes: int = 0
-    done: "asyncio.Future[pb.Result]"
+    traceparent: str = ""
+    reply_of: "Callable[[Job], object]"
+    done: "asyncio.Future[Any]"
     begun_ns: int = 0
     decoded_ns: int = 0
     run_ms: float = 0.0
     batch: int = 0
     outputs: dict[str, AnyArray] = field(default_factory=dict)
-    answers: list[pb.Tensor] = field(default_factory=list)
+    reply: object = None
 
     @property
     def due_ns(self) -> int:
@@ -61,10 +80,3 @@ class Job:
             f"the frame waited {waited_ms:.0f} ms for a worker, its deadline was "
             f"{allowed_ms:.0f} ms; it was not run"
         )
-
-    def encode(self) -> None:
-        """Make the answers of its outputs, in the order of the tail's."""
-        self.answers = [
-            encode_answer(spec, self.outputs[spec.name], self.top_k) for spec in self.tail.outputs
-        ]
-        self.outputs = {}

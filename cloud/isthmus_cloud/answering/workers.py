@@ -97,7 +97,7 @@ class Workers:
             done: list[tuple[Job, Exception | None]] = []
             try:
                 for job, error in self._flow.run(jobs):
-                    done.append((job, error or _encoded(job)))
+                    done.append((job, error or _replied(job)))
             except Exception as error:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
@@ -137,9 +137,9 @@ class Workers:
             self._finish(job, error)
 
 
-def _encoded(job: Job) -> Exception | None:
+def _replied(job: Job) -> Exception | None:
     try:
-        job.encode()
+        job.reply = job.reply_of(job)
     except Exception as error:  # noqa: BLE001 - it is the outcome of this frame
         return error
     return None

@@ -19,23 +19,25 @@ class Deployments:
     """By fingerprint and by name; used on the event loop.
 
     `moved` is called with a version that has become the active one, to be told to sessions of
-    others. An old version is closed when no session has used it for `retire_s`.
+    others, `changed` whenever the active ones are others than before. An old version is closed
+    when no session has used it for `retire_s`.
     """
 
     def __init__(self, observer: Observer | None = None, retire_s: float = RETIRE_S) -> None:
         self._observer = observer or Observers()
         self._retire_s = retire_s
-        self._by_fingerprint: dict[str, Deployment] = {}
+        self._all: list[Deployment] = []  # in order of activation
         self._active: dict[str, Deployment] = {}
         self._users: Counter[Deployment] = Counter()
         self._retiring: dict[Deployment, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.moved: Callable[[Deployment], None] = lambda _: None
+        self.changed: Callable[[], None] = lambda: None
 
     @property
     def all(self) -> Sequence[Deployment]:
-        """Whatever devices may use now, in order of loading."""
-        return tuple(self._by_fingerprint.values())
+        """Whatever devices may use now."""
+        return tuple(self._all)
 
     @property
     def active(self) -> Sequence[Deployment]:
@@ -43,12 +45,19 @@ class Deployments:
         return tuple(self._active.values())
 
     def of(self, fingerprint: str) -> Deployment | None:
-        """The one whose bundle a device holds."""
-        return self._by_fingerprint.get(fingerprint)
+        """The one whose bundle a device holds; an active one, if there are several."""
+        for deployment in (*self._active.values(), *reversed(self._all)):
+            if deployment.fingerprint == fingerprint:
+                return deployment
+        return None
 
     def named(self, name: str) -> Deployment | None:
         """The active version of a model."""
         return self._active.get(name)
+
+    def holds(self, deployment: Deployment) -> bool:
+        """Whether devices may use it."""
+        return deployment in self._all
 
     def users(self, deployment: Deployment) -> int:
         """Sessions that use it."""
@@ -58,8 +67,9 @@ class Deployments:
         """This is the version of its model for new devices from now on; the old one goes when its
         last session has gone."""
         previous = self._active.get(deployment.name)
-        self._by_fingerprint[deployment.fingerprint] = deployment
         self._active[deployment.name] = deployment
+        if deployment not in self._all:
+            self._all.append(deployment)
         self._stay(deployment)
         self._observer.note(
             Activated(
@@ -68,9 +78,17 @@ class Deployments:
                 previous="" if previous is None else previous.version,
             )
         )
-        if previous is not None and previous is not deployment:
+        if previous is not None:
             self._retire_if_unused(previous)
         self.moved(deployment)
+        self.changed()
+
+    def deactivate(self, name: str) -> None:
+        """No new device gets this model any more; those that use it stay."""
+        deployment = self._active.pop(name, None)
+        if deployment is not None:
+            self._retire_if_unused(deployment)
+            self.changed()
 
     def take(self, deployment: Deployment) -> None:
         """One more session uses it."""
@@ -86,8 +104,7 @@ class Deployments:
         """Let go of everything; no session is left."""
         for handle in self._retiring.values():
             handle.cancel()
-        leaving = list(self._by_fingerprint.values())
-        self._by_fingerprint.clear()
+        leaving, self._all = self._all, []
         self._active.clear()
         await asyncio.gather(*self._closing)
         for deployment in leaving:
@@ -100,8 +117,7 @@ class Deployments:
 
     def _retire_if_unused(self, deployment: Deployment) -> None:
         is_active = self._active.get(deployment.name) is deployment
-        is_here = self._by_fingerprint.get(deployment.fingerprint) is deployment
-        if is_active or not is_here or self._users[deployment]:
+        if is_active or self._users[deployment] or deployment not in self._all:
             return
         loop = asyncio.get_running_loop()
         self._stay(deployment)
@@ -109,7 +125,7 @@ class Deployments:
 
     def _retire(self, deployment: Deployment) -> None:
         del self._retiring[deployment]
-        del self._by_fingerprint[deployment.fingerprint]
+        self._all.remove(deployment)
         del self._users[deployment]
         _logger.info("%s %s is retired", deployment.name, deployment.version)
         task = asyncio.create_task(asyncio.to_thread(deployment.close))

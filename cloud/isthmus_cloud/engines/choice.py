@@ -10,7 +10,7 @@ from isthmus_cloud.engines.ort_session import CPU_PLACEMENT, Placement
 from isthmus_cloud.engines.providers import PROVIDERS, NotOfferedError, Provider, placements_for
 from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.engines.torch_engine import TorchEngine, torch_placements
-from isthmus_cloud.engines.trial import require_agreement
+from isthmus_cloud.engines.trial import is_faster, require_agreement
 from isthmus_cloud.engines.triton import TritonEngine
 from isthmus_cloud.engines.triton_address import SCHEME, TritonAddress
 
@@ -25,6 +25,9 @@ _PROVIDERS_OF: Mapping[str, tuple[str, ...]] = {
 }
 
 __all__ = ["AUTO", "ONNX_RUNTIME", "PROVIDER_CHOICES", "TORCH", "check_choice", "open_engine"]
+
+# The others compute on a GPU for servers: they leave the processor to the rest of the service.
+_TO_BE_FASTER: frozenset[Provider] = frozenset({"webgpu", "openvino"})
 
 _logger = logging.getLogger(__name__)
 
@@ -48,10 +51,10 @@ def open_engine(choice: str, provider: str, threads: int, bundle: Bundle) -> Eng
     """The engine for one bundle; its answers agree with those of ONNX Runtime on the CPU.
 
     `choice` is "onnxruntime", "torch" or "triton://HOST:PORT". With ONNX Runtime and "auto" the
-    provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU, OpenVINO, the CPU;
-    any other is honoured or refused. `threads` are those of one graph. Takes seconds, with TensorRT
-    minutes: not on a loop. Raises ConfigError with the way out, or ModelError where Triton does not
-    answer.
+    provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU and OpenVINO if they
+    are faster than the CPU, the CPU; any other is honoured or refused. `threads` are those of one
+    graph. Takes seconds, with TensorRT minutes: not on a loop. Raises ConfigError with the way out,
+    LinkError or ModelError where Triton does not answer, or otherwise.
     """
     check_choice(choice, provider)
     if choice == TORCH:
@@ -84,9 +87,15 @@ def _automatic(threads: int, bundle: Bundle) -> Engine:
             _logger.warning("%s is not used: %s", provider, error)
             continue
         engine, reasons = _agreeing(placements, threads, bundle)
-        if engine is not None:
+        if engine is None:
+            # ONNX Runtime's wheel for GPUs lists TensorRT, and hardly anybody has its libraries.
+            level = logging.INFO if provider == "tensorrt" else logging.WARNING
+            _logger.log(level, "%s is not used: %s", provider, "; ".join(reasons))
+        elif provider in _TO_BE_FASTER and not _is_faster(engine, threads, bundle):
+            _logger.info("%s is not used: the CPU provider is faster here", provider)
+            engine.close()
+        else:
             return engine
-        _logger.warning("%s is not used: %s", provider, "; ".join(reasons))
     raise AssertionError("the CPU is always there")
 
 
@@ -107,12 +116,14 @@ def _agreeing(
     """On the first of them that gives the network's answers; why not on the others."""
     if placements[0] == CPU_PLACEMENT:
         return OrtEngine(threads), []
-    return _first([partial(OrtEngine, threads, each) for each in placements], threads, bundle)
+    return _first(
+        {each.precision: partial(OrtEngine, threads, each) for each in placements}, threads, bundle
+    )
 
 
 def _agreeing_torch(provider: str, threads: int, bundle: Bundle) -> Engine:
     placements = torch_placements(provider)
-    engines = [partial(TorchEngine, threads, each) for each in placements]
+    engines = {each.precision: partial(TorchEngine, threads, each) for each in placements}
     engine, reasons = _first(engines, threads, bundle)
     if engine is None:
         raise _refused(f"engine is {TORCH!r}", reasons)
@@ -120,13 +131,14 @@ def _agreeing_torch(provider: str, threads: int, bundle: Bundle) -> Engine:
 
 
 def _first(
-    engines: Iterable[Callable[[], Engine]], threads: int, bundle: Bundle
+    engines: Mapping[str, Callable[[], Engine]], threads: int, bundle: Bundle
 ) -> tuple[Engine | None, list[str]]:
+    """`engines` by precision: less than fp32 is used only if every tail could be compared."""
     reasons: list[str] = []
-    for make in engines:
+    for precision, make in engines.items():
         engine = make()
         try:
-            error = _compare(engine, threads, bundle)
+            error = _compare(engine, threads, bundle, of_all=bool(precision))
         except IsthmusError as problem:
             engine.close()
             reasons.append(str(problem))
@@ -143,9 +155,17 @@ def _refused(what: str, reasons: Iterable[str]) -> ConfigError:
     )
 
 
-def _compare(engine: Engine, threads: int, bundle: Bundle) -> float:
+def _compare(engine: Engine, threads: int, bundle: Bundle, *, of_all: bool = False) -> float:
     reference = OrtEngine(threads)
     try:
-        return require_agreement(engine, reference, bundle)
+        return require_agreement(engine, reference, bundle, of_all=of_all)
+    finally:
+        reference.close()
+
+
+def _is_faster(engine: Engine, threads: int, bundle: Bundle) -> bool:
+    reference = OrtEngine(threads)
+    try:
+        return is_faster(engine, reference, bundle)
     finally:
         reference.close()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from isthmus_cloud.engines.tensorrt import profile_of
 
 __all__ = ["OrtEngine", "OrtProgram"]
 
+_ONE_AT_A_TIME = threading.Lock()
 _REBUILD = "build the bundle again with the version that runs here"
 
 
@@ -35,6 +37,7 @@ class OrtProgram:
         self._path = path
         self._session = session
         self._memory = placement.memory
+        self._turn = _turn(placement)
         nodes = session.get_inputs()
         self._inputs = {node.name: str(node.type) for node in nodes}
         self._outputs = tuple(node.name for node in session.get_outputs())
@@ -67,7 +70,8 @@ class OrtProgram:
                 "before it; build the bundle again"
             ) from missing
         try:
-            return self._bound(read) if self._memory else self._on_host(read)
+            with self._turn:
+                return self._bound(read) if self._memory else self._on_host(read)
         except ORT_FAILURES as error:
             raise ModelError(f"{self._path}: ONNX Runtime failed on a batch: {error}") from error
 
@@ -139,7 +143,8 @@ class OrtEngine:
     def _opened(self, path: Path) -> OrtProgram:
         try:
             options = self._options_for(path)
-            session = open_session(path, self._placement, self._threads, options)
+            with _turn(self._placement):
+                session = open_session(path, self._placement, self._threads, options)
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this part of a tail on "
@@ -161,6 +166,11 @@ class OrtEngine:
                 graph = concat_graph(*key)
                 self._joiners[key] = open_session(graph, self._placement.for_joins, self._threads)
             return self._joiners[key]
+
+
+def _turn(placement: Placement) -> AbstractContextManager[object]:
+    """What a run holds: the one lock of the process, or nothing."""
+    return _ONE_AT_A_TIME if placement.one_at_a_time else nullcontext()
 
 
 def bound_run(

@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Literal, get_args
 
 import onnxruntime as ort
@@ -30,6 +29,15 @@ PROVIDERS: tuple[Provider, ...] = get_args(Provider)  # in the order in which "a
 
 __all__ = ["PROVIDERS", "NotOfferedError", "Provider", "placements_for"]
 
+# AttributeError: an ONNX Runtime without plug-ins.
+_PLUG_FAILURES: tuple[type[Exception], ...] = (
+    *ORT_FAILURES,
+    AttributeError,
+    ImportError,
+    OSError,
+)
+_plugged_in: set[str] = set()  # in this process; ONNX Runtime lists them with the built-in ones
+
 _FLOAT = 1  # as ONNX counts types
 _TRIAL = concat_graph(count=2, element_type=_FLOAT, rank=1, axis=0)
 
@@ -40,13 +48,15 @@ class NotOfferedError(ConfigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """One provider: ONNX Runtime's name, what is to be installed for it, where its tensors are, and
-    the module of the wheel that brings it as a plug-in ("" where there is none)."""
+    """One provider: ONNX Runtime's name, what is to be installed for it, where its tensors are, the
+    module of the wheel that brings it as a plug-in ("" where there is none), and whether two runs
+    at once would spoil each other's answers."""
 
     name: str
     install: str
     memory: str | None = None
     plug_in: str = ""
+    one_at_a_time: bool = False
 
 
 _KINDS: Mapping[Provider, _Kind] = {
@@ -64,12 +74,14 @@ _KINDS: Mapping[Provider, _Kind] = {
     "webgpu": _Kind(
         name="WebGpuExecutionProvider",
         install="isthmus[cloud-webgpu] and a Vulkan driver for the GPU",
-        memory="gpu",
+        # 0.4.0 answers wrongly when two threads run at once. Tensors come back to the host, because
+        # nobody could say in which thread one that stayed would be let go of.
+        one_at_a_time=True,
         plug_in="onnxruntime_ep_webgpu",
     ),
     "openvino": _Kind(
         name="OpenVINOExecutionProvider",
-        install="onnxruntime-openvino in place of onnxruntime, or, on Intel's processors, "
+        install="isthmus[cloud-openvino] in place of isthmus[cloud], or, on Intel's processors, "
         "onnxruntime-ep-openvino beside it",
         plug_in="onnxruntime_ep_openvino",
     ),
@@ -105,7 +117,7 @@ def placements_for(provider: Provider, threads: int) -> tuple[Placement, ...]:
 
 def _built_in(provider: Provider, kind: _Kind, threads: int) -> tuple[Placement, ...]:
     """Of the wheel that is installed; () where it does not hold the provider."""
-    if kind.name not in ort.get_available_providers():
+    if kind.name in _plugged_in or kind.name not in ort.get_available_providers():
         return ()
     plain = Placement(word=provider, provider=kind.name, memory=kind.memory)
     match provider:
@@ -144,8 +156,8 @@ def _plugged(provider: Provider, kind: _Kind) -> tuple[Placement, ...]:
     if not kind.plug_in or importlib.util.find_spec(kind.plug_in) is None:
         return ()
     try:
-        _register(kind.plug_in)
-    except (*ORT_FAILURES, AttributeError, ImportError, OSError) as error:
+        _register(kind)
+    except _PLUG_FAILURES as error:
         raise ConfigError(
             f"the plug-in {kind.plug_in} cannot be loaded by ONNX Runtime {ort.__version__}: "
             f"{error}; install {kind.install}, or choose the provider 'cpu' or 'auto'"
@@ -156,14 +168,22 @@ def _plugged(provider: Provider, kind: _Kind) -> tuple[Placement, ...]:
             f"{kind.name} finds no device that it can use; it needs {kind.install}; or choose the "
             "provider 'cpu' or 'auto'"
         )
-    plugged = tuple(devices)
-    return (Placement(word=provider, provider=kind.name, memory=kind.memory, plugged=plugged),)
+    placement = Placement(
+        word=provider,
+        provider=kind.name,
+        memory=kind.memory,
+        plugged=tuple(devices),
+        one_at_a_time=kind.one_at_a_time,
+    )
+    return (placement,)
 
 
-@cache  # a second registration of a library is an error
-def _register(module: str) -> None:
-    path = importlib.import_module(module).get_library_path()
-    ort.register_execution_provider_library(f"isthmus.{module}", path)
+def _register(kind: _Kind) -> None:
+    """Once: a second registration of a library is an error."""
+    if kind.name not in _plugged_in:
+        path = importlib.import_module(kind.plug_in).get_library_path()
+        ort.register_execution_provider_library(f"isthmus.{kind.plug_in}", path)
+        _plugged_in.add(kind.name)
 
 
 def _best(devices: Sequence[Any]) -> Sequence[Any]:

@@ -25,7 +25,20 @@ INSTALL = "isthmus[cloud-torch]"
 __all__ = ["TorchEngine", "TorchPlacement", "TorchProgram", "torch_placements"]
 
 # What a module of unknown operators and shapes may fail with; all of it concerns one batch.
-_FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, NotImplementedError)
+_FAILURES: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    NotImplementedError,
+)
+_LOAD_FAILURES: tuple[type[Exception], ...] = (
+    *_FAILURES,
+    *ORT_FAILURES,
+    AttributeError,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +178,7 @@ class TorchEngine:
             model = self._onnx.load(path)
             module = self._importer.ConvertModel(model).eval().to(self._placement.device)
             return TorchProgram(path, module, self._placement)
-        except (*_FAILURES, *ORT_FAILURES, AttributeError, OSError) as error:
+        except _LOAD_FAILURES as error:
             raise ModelError(
                 f"{path}: onnx2pytorch cannot make a module of this part of a tail: {error!r}; "
                 "choose the engine 'onnxruntime'"

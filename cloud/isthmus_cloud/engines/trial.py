@@ -7,7 +7,8 @@ smooth pictures. Zeros would hide an overflow, and noise would go where no frame
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -18,29 +19,34 @@ from isthmus_cloud.engines.seam import AnyArray, Engine, Value
 
 MOST_ERROR = 0.01  # of an answer's norm; TF32 and fp16 stay well below, an overflow does not
 
-__all__ = ["MOST_ERROR", "require_agreement", "trial_feeds", "worst_error"]
+__all__ = ["MOST_ERROR", "is_faster", "require_agreement", "trial_feeds", "worst_error"]
 
+_COMPARED, _TIMED = 2, 8  # items of a batch
+_TIMED_RUNS = 3
 _SEED = 7
 _PATCHES = 8  # of one colour along each side of a trial picture
 
 _logger = logging.getLogger(__name__)
 
 
-def require_agreement(engine: Engine, reference: Engine, bundle: Bundle) -> float:
+def require_agreement(
+    engine: Engine, reference: Engine, bundle: Bundle, *, of_all: bool = False
+) -> float:
     """Run every tail on both, and return the greatest error relative to an answer's norm.
 
     Raises ModelError where it is greater than `MOST_ERROR`, or where the engine cannot run what the
-    reference can. A tail that the reference itself cannot run on invented frames is left out.
+    reference can. A tail that the reference itself cannot run on invented frames is left out, or
+    with `of_all` a ModelError, too.
     """
     worst = 0.0
-    for cut in bundle.manifest.cuts:
-        if not cut.tail:
-            continue
-        feeds = trial_feeds(bundle.manifest, cut)
+    for cut in _with_tails(bundle):
+        feeds = trial_feeds(bundle.manifest, cut, _COMPARED)
         try:
             wanted = _answers(reference, bundle, cut, feeds)
-        except ModelError as error:
-            _logger.warning("the tail of %s is not compared: %s", cut.id, error)
+        except ModelError as problem:
+            if of_all:
+                raise
+            _logger.warning("the tail of %s is not compared: %s", cut.id, problem)
             continue
         error = worst_error(_answers(engine, bundle, cut, feeds), wanted)
         if not error <= MOST_ERROR:
@@ -53,12 +59,39 @@ def require_agreement(engine: Engine, reference: Engine, bundle: Bundle) -> floa
     return worst
 
 
-def trial_feeds(manifest: Manifest, cut: Cut) -> dict[str, AnyArray]:
-    """Invented frames of a cut as its tail reads them, by name; always the same.
+def is_faster(
+    engine: Engine,
+    reference: Engine,
+    bundle: Bundle,
+    clock_s: Callable[[], float] = time.perf_counter,
+) -> bool:
+    """Whether a batch takes less time than on the reference, behind the cut that leaves most to do.
 
-    They are two different ones, or one where the bundle's graphs take one at a time.
+    The best of a few runs of each, in turn, so that a busy moment meets both. Also if the reference
+    cannot run what there is to time.
     """
-    count = 2 if manifest.batched else 1
+    cut = min(_with_tails(bundle), key=lambda each: each.macs_share)
+    feeds = trial_feeds(bundle.manifest, cut, _TIMED)
+
+    def took_s(which: Engine) -> float:
+        began_s = clock_s()
+        _answers(which, bundle, cut, feeds)
+        return clock_s() - began_s
+
+    try:
+        rounds = [(took_s(engine), took_s(reference)) for _ in range(_TIMED_RUNS + 1)]
+    except ModelError:
+        return True
+    mine, theirs = zip(*rounds[1:], strict=True)  # the first warms up
+    return bool(min(mine) < min(theirs))
+
+
+def trial_feeds(manifest: Manifest, cut: Cut, count: int) -> dict[str, AnyArray]:
+    """`count` invented frames of a cut as its tail reads them, by name; always the same ones.
+
+    It is one where the bundle's graphs take one at a time.
+    """
+    count = count if manifest.batched else 1
     random = np.random.default_rng(_SEED)
     candidates = [each for each in manifest.candidates if each.cut == cut.id]
     feeds: dict[str, AnyArray] = {}
@@ -77,6 +110,10 @@ def worst_error(got: Sequence[AnyArray], wanted: Sequence[AnyArray]) -> float:
     """The greatest of the outputs' errors: the norm of the difference by that of what is wanted;
     infinite where a shape, a type or a number that is none tells them apart."""
     return max((_error(*pair) for pair in zip(got, wanted, strict=True)), default=0.0)
+
+
+def _with_tails(bundle: Bundle) -> list[Cut]:
+    return [cut for cut in bundle.manifest.cuts if cut.tail]
 
 
 def _error(got: AnyArray, wanted: AnyArray) -> float:

@@ -59,7 +59,8 @@ class TritonProgram:
         return self._sizes
 
     def run(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
-        """The outputs for a batch; ModelError if the server is gone, refuses or is late."""
+        """The outputs for a batch; ModelError if the server refuses it or answers something else,
+        LinkError if it is gone or late: then no batch would fare better."""
         request = pb.ModelInferRequest(
             model_name=self._model, outputs=[WantedOutput(name=name) for name in self._outputs]
         )
@@ -124,7 +125,8 @@ class TritonEngine:
         return "Triton"
 
     def load(self, path: Path) -> TritonProgram:
-        """A part that the server has ready; ModelError says how it gets there."""
+        """A part that the server has ready; ModelError says how it gets there, LinkError that there
+        is no server."""
         model = model_name(self._bundle, path.relative_to(self._bundle.path).as_posix())
         if not self._client.is_ready(model):
             raise ModelError(

@@ -9,7 +9,7 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from isthmus import ModelError
+from isthmus import IsthmusError, LinkError, ModelError
 from isthmus.oip.handlers import SERVICE_NAME, serialised
 from isthmus.oip.messages import pb
 from isthmus_cloud.engines.triton_address import TritonAddress
@@ -27,6 +27,17 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", BACKOFF_MS[0]),
     ("grpc.min_reconnect_backoff_ms", BACKOFF_MS[0]),
     ("grpc.max_reconnect_backoff_ms", BACKOFF_MS[1]),
+)
+
+
+# Of no use to send half of the batch again.
+_GONE = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.NOT_FOUND,
+    }
 )
 
 
@@ -66,7 +77,8 @@ class TritonClient:
         self._channel.close()
 
     def _call(self, method: str, request: Message, kind: type[Response]) -> Response:
-        """ModelError whatever goes wrong; the next call tries again."""
+        """ModelError where the server refuses this request, LinkError where it would answer none at
+        all; the next call tries again."""
         call = self._channel.unary_unary(
             f"/{SERVICE_NAME}/{method}",
             request_serializer=serialised,
@@ -75,13 +87,13 @@ class TritonClient:
         try:
             response: Response = call(request, timeout=self._address.timeout_s)
         except (grpc.RpcError, ValueError) as error:  # ValueError: the channel was closed
-            raise ModelError(
-                f"Triton at {self.target} did not answer {method}: {_reason(error)}"
-            ) from error
+            raise _translated(error, f"Triton at {self.target} did not answer {method}") from error
         return response
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, grpc.Call):
-        return f"{error.code().name}, {error.details()}"
-    return str(error)
+def _translated(error: Exception, what: str) -> IsthmusError:
+    if not isinstance(error, grpc.Call):
+        return LinkError(f"{what}: {error}")
+    code = error.code()
+    kind = LinkError if code in _GONE else ModelError
+    return kind(f"{what}: {code.name}, {error.details()}")

@@ -32,7 +32,7 @@ class BundleService(BundlesServicer):
         self._deployer = deployer
         self._guard = guard
         self._disk = disk
-        self._places = Places(MOST_FETCHES, "devices that fetch a bundle")
+        self._places = Places(MOST_FETCHES, "calls of devices that fetch a bundle")
 
     async def Current(  # noqa: N802 - the names that the contract gives the calls
         self, request: pb.CurrentRequest, context: Context
@@ -40,16 +40,8 @@ class BundleService(BundlesServicer):
         """The active version; with its manifest, unless the device holds that bundle."""
         async with refusing(context, self._root):
             self._guard.admit(caller_of(context), "device")
-            deployed = self._deployer.deployed()
-            held = request.fingerprint
-            current = await self._disk(self._halves.current, request.model, held, deployed)
-            bundle = current.bundle
-            reply = pb.CurrentReply(
-                name=current.name, version=current.version, fingerprint=bundle.fingerprint
-            )
-            if bundle.fingerprint != held:
-                signature = await self._disk(bundle.signature)
-                reply.manifest, reply.signature = bundle.data, signature or b""
+            with self._places.one():
+                reply = await self._current(request.model, request.fingerprint)
         return reply
 
     async def Fetch(self, request: pb.FetchRequest, context: Context) -> None:  # noqa: N802
@@ -58,6 +50,18 @@ class BundleService(BundlesServicer):
             self._guard.admit(caller_of(context), "device")
             with self._places.one():
                 await self._fetch(request, context)
+
+    async def _current(self, model: str, held: str) -> pb.CurrentReply:
+        deployed = self._deployer.deployed()
+        current = await self._disk(self._halves.current, model, held, deployed)
+        bundle = current.bundle
+        reply = pb.CurrentReply(
+            name=current.name, version=current.version, fingerprint=bundle.fingerprint
+        )
+        if bundle.fingerprint != held:
+            signature = await self._disk(bundle.signature)
+            reply.manifest, reply.signature = bundle.data, signature or b""
+        return reply
 
     async def _fetch(self, request: pb.FetchRequest, context: Context) -> None:
         deployed = self._deployer.deployed()

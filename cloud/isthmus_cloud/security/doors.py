@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
+from isthmus import is_loopback
+from isthmus_cloud.config import ServiceConfig, split_address
 from isthmus_cloud.security.guards import CertificateGuard, DeviceDoor, TokenGuard
 from isthmus_cloud.security.identity import Guard, OpenDoor
 from isthmus_cloud.security.tokens_file import TokensFile
@@ -15,18 +16,19 @@ __all__ = ["guarded"]
 
 
 @asynccontextmanager
-async def guarded(tokens: Path | None, *, client_ca: bool, loopback: bool) -> AsyncIterator[Guard]:
+async def guarded(config: ServiceConfig) -> AsyncIterator[Guard]:
     """The guard of a service, as long as the context lasts. ConfigError if `tokens` cannot be read.
 
     With a tokens file, who is in it, and its changes hold within `REFRESH_S`; with a `client_ca`
     the certificate must have the same name. With a `client_ca` alone, every certificate is a
-    device. With neither, everybody is an operator on the `loopback` and a device beyond it.
+    device. With neither, everybody is an operator on the loopback and a device beyond it.
     """
-    if tokens is None:
-        yield CertificateGuard() if client_ca else OpenDoor() if loopback else DeviceDoor()
+    has_certificates = config.client_ca is not None
+    if config.tokens is None:
+        yield CertificateGuard() if has_certificates else _unasked(config)
         return
-    guard = TokenGuard(certificates=client_ca, clock=asyncio.get_running_loop().time)
-    file = await asyncio.to_thread(TokensFile, tokens, guard.use)
+    guard = TokenGuard(certificates=has_certificates, clock=asyncio.get_running_loop().time)
+    file = await asyncio.to_thread(TokensFile, config.tokens, guard.use)
     refreshing = asyncio.create_task(_refresh(file))
     try:
         yield guard
@@ -34,6 +36,11 @@ async def guarded(tokens: Path | None, *, client_ca: bool, loopback: bool) -> As
         refreshing.cancel()
         with suppress(asyncio.CancelledError):
             await refreshing
+
+
+def _unasked(config: ServiceConfig) -> Guard:
+    host, _ = split_address(config.listen)
+    return OpenDoor() if is_loopback(host) else DeviceDoor()
 
 
 async def _refresh(file: TokensFile) -> None:

@@ -84,13 +84,13 @@ class Backyard:
 
     def sweep(self, older_than_s: float) -> None:
         """Throw away pushes that nobody has gone on with for so long."""
-        now_s = time.time()
         for folder in self._incoming.iterdir():
             marker = folder / _LOCK
-            if marker.exists() and now_s - marker.stat().st_mtime > older_than_s:
-                handle = held_lock(marker)
-                if handle is not None:
-                    Arriving(folder, handle, self).drop()
+            with locked(self.lock):  # somebody else may sweep, or begin with it, just now
+                is_old = marker.exists() and time.time() - marker.stat().st_mtime > older_than_s
+                handle = held_lock(marker) if is_old else None
+            if handle is not None:
+                Arriving(folder, handle, self).drop()
 
     def throw_away(self, folder: Path) -> None:
         """Out of sight in one step, then file by file."""

@@ -10,6 +10,7 @@ from isthmus_cloud.telemetry.happenings import (
     Observer,
     Observers,
     Refused,
+    Retired,
     StreamClosed,
     StreamOpened,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Observer",
     "Observers",
     "Refused",
+    "Retired",
     "StreamClosed",
     "StreamOpened",
 ]

@@ -30,7 +30,7 @@ from isthmus.web import (
     live_page,
     probe,
 )
-from isthmus_cloud.telemetry.dashboard_devices import MOST_DEVICES, Devices, name_of
+from isthmus_cloud.telemetry.dashboard_devices import MOST_DEVICES, Devices, name_of, way_of
 from isthmus_cloud.telemetry.dashboard_models import Versions
 from isthmus_cloud.telemetry.happenings import (
     Activated,
@@ -44,6 +44,7 @@ from isthmus_cloud.telemetry.happenings import (
     StreamOpened,
 )
 
+PERIOD_S = 0.5
 STAGES = ["queue", "decode", "run", "rest"]
 MOST_OUTCOMES = 16
 _DEFECTS = {"internal", "bad_frame", "protocol"}  # outcomes that should not be
@@ -169,7 +170,7 @@ class DashboardObserver:
         self._versions.answered(done.model, done.version)
         rest_ms = max(0.0, done.total_ms - done.queue_ms - done.decode_ms - done.run_ms)
         parts_ms = (done.queue_ms, done.decode_ms, done.run_ms, rest_ms)
-        self._minute.answered(now_s, done.candidate, parts_ms, done.total_ms, done.payload_bytes)
+        self._minute.answered(now_s, way_of(done), parts_ms, done.total_ms, done.payload_bytes)
 
     def _failed(self, now_s: float, done: FrameDone) -> None:
         known = done.outcome in self._outcomes or len(self._outcomes) < MOST_OUTCOMES
@@ -226,11 +227,13 @@ def service_routes(
     board: DashboardObserver,
     metrics: Exposition | None = None,
     is_ready: Callable[[], bool] = lambda: True,
+    period_s: float = PERIOD_S,
 ) -> dict[str, Route]:
     """For a `WebServer`: the page, its events, `/metrics`, and probes.
 
     `metrics` gives content type and body for an Accept header, `is_ready` says whether devices
-    may come (False while the service drains). Both must be fit for any thread.
+    may come (False while the service drains). Both must be fit for any thread. Who looks gets a
+    new picture every `period_s`.
     """
 
     async def page(_request: Request) -> Reply:
@@ -247,7 +250,7 @@ def service_routes(
 
     routes = {
         "/": Route(page),
-        "/events": Route(Feed(message)),
+        "/events": Route(Feed(message, period_s)),
         "/livez": Route(probe(lambda: True), is_open=True),
         "/readyz": Route(probe(is_ready), is_open=True),
     }

@@ -16,12 +16,17 @@ MOST_DEVICES = 256
 GONE_S = 600.0  # how long one that left is still shown
 SLOTS, SLOT_S = 12, 5.0  # of the last minute
 
-__all__ = ["MOST_DEVICES", "Devices", "name_of"]
+__all__ = ["MOST_DEVICES", "Devices", "name_of", "way_of"]
 
 
 def name_of(identity: str, session: str) -> str:
     """A device for people: who it says it is, or else its session."""
     return identity or session or "a device"
+
+
+def way_of(done: FrameDone) -> str:
+    """Which candidate, and which rung of its ladder: "cut-16@0"."""
+    return f"{done.candidate}@{done.rung}"
 
 
 def _recent() -> "Recent[Counter[str]]":
@@ -83,8 +88,8 @@ class Devices:
             row.errors += 1
             return
         row.answered += 1
-        row.candidate = done.candidate
-        row.used.at(now_s)[done.candidate] += 1
+        row.candidate = way_of(done)
+        row.used.at(now_s)[row.candidate] += 1
 
     def link(self, report: LinkReported) -> None:
         """It told what it believes of its link."""
@@ -122,7 +127,7 @@ def _device(row: _Row, now_s: float) -> Device:
     for bucket in row.used.all(now_s):
         used.update(bucket)
     opened, link = row.opened, row.link
-    span_s = min(max(now_s - row.since_s, 1.0), SLOTS * SLOT_S)
+    span_s = min(max(now_s - row.since_s, 1.0), row.used.span_s(now_s))
     return Device(
         identity=shortened(opened.identity),
         session=shortened(opened.session),

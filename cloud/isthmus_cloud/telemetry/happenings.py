@@ -20,6 +20,7 @@ __all__ = [
     "Observer",
     "Observers",
     "Refused",
+    "Retired",
     "StreamClosed",
     "StreamOpened",
 ]
@@ -117,11 +118,23 @@ class Audited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activated:
-    """New devices of `model` get `version` from now on; `previous` is "" for the first."""
+    """New devices of `model` get `version` from now on; `previous` is "" for the first.
+
+    `candidates` are the ids of those that it answers.
+    """
 
     model: str
     version: str
     previous: str
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """The last device has left a version that is not the active one: it is not served any more."""
+
+    model: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +156,7 @@ Happening = (
     | Audited
     | Activated
     | LinkReported
+    | Retired
 )
 
 

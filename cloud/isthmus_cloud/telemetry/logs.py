@@ -20,6 +20,7 @@ from isthmus_cloud.telemetry.happenings import (
     FrameDone,
     Happening,
     Refused,
+    Retired,
     StreamClosed,
     StreamOpened,
 )
@@ -77,6 +78,8 @@ class LogObserver:
             case Activated(model=model, version=version, previous=previous):
                 fields = {"model": model, "version": version, "previous": previous}
                 self._say(logging.INFO, "activated", **fields)
+            case Retired(model=model, version=version):
+                self._say(logging.INFO, "retired", model=model, version=version)
             case Audited() if happening.compared and not happening.agrees:
                 self._disagreement(happening)
         if self._owes:

@@ -1,16 +1,17 @@
 """Prometheus metrics of the service; docs/observability.md lists them.
 
-    metrics = PrometheusObserver(Levels(streams=lambda: …))
-    metrics.deployed("lite0", "3f2a", ["input", "cut-16"])
+    metrics = PrometheusObserver()
+    core = Core(config, Observers([metrics, …]))
+    metrics.watch(Levels(streams=lambda: core.streams, …))
     content_type, body = metrics.text(accept)
 
-Labels are bounded: model, version, candidate and part come from deployments that were announced
-by `deployed`, outcomes and reasons from short lists. What a stranger wrote is never a label, and
-devices are none either, for there may be thousands of them: logs and traces name them.
+Labels are bounded: model, version, candidate and part come from versions that were activated, and
+go when they are retired; outcomes and reasons come from short lists. What a stranger wrote is never
+a label, and devices are none either, for there may be thousands of them: logs and traces name them.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 
@@ -24,6 +25,7 @@ from isthmus_cloud.telemetry.happenings import (
     FrameDone,
     Happening,
     Refused,
+    Retired,
     StreamClosed,
     StreamOpened,
 )
@@ -55,11 +57,11 @@ class Levels:
 class PrometheusObserver:
     """Counts what happens, in a registry of its own; safe to use from any thread.
 
-    What happens of a deployment that was not announced, or of a candidate that it does not have,
-    is counted under the label "other".
+    What happens of a version that was never activated, or of a candidate that it does not have, is
+    counted under the label "other".
     """
 
-    def __init__(self, levels: Levels | None = None) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._families = Families(self.registry)
@@ -67,22 +69,16 @@ class PrometheusObserver:
         self._refusals = Bounded(self._families.refusals, MOST_REASONS)
         self._lock = threading.Lock()
         self._deployments: dict[tuple[str, str], DeploymentSeries] = {}
-        self._others = self._new_series((OTHER, OTHER), ())
-        self._set_levels(levels or Levels())
+        self._others = DeploymentSeries(self._families, (OTHER, OTHER), ())
+        self.watch(Levels())
 
-    def deployed(self, model: str, version: str, candidates: Iterable[str]) -> None:
-        """A version is served from now on; `candidates` are the ids of its manifest."""
-        key = (model, version)
-        with self._lock:
-            if key not in self._deployments:
-                self._deployments[key] = self._new_series(key, candidates)
-
-    def retired(self, model: str, version: str) -> None:
-        """It is not served any more: its series end, or each roll-out would add some."""
-        with self._lock:
-            series = self._deployments.pop((model, version), None)
-        if series is not None:
-            series.end()
+    def watch(self, levels: Levels) -> None:
+        """Ask these from now on."""
+        families = self._families
+        families.streams.set_function(levels.streams)
+        families.sessions_parked.set_function(levels.sessions_parked)
+        families.frames_waiting.set_function(levels.frames_waiting)
+        families.bytes_in_flight.set_function(levels.bytes_in_flight)
 
     def note(self, happening: Happening) -> None:
         """See `Observer.note`."""
@@ -101,6 +97,8 @@ class PrometheusObserver:
                 self._refusals.child(why).inc()
             case Activated():
                 self._activated(happening)
+            case Retired(model=model, version=version):
+                self._retired((model, version))
 
     def text(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and body for a scraper whose Accept header this is: OpenMetrics where it
@@ -111,18 +109,21 @@ class PrometheusObserver:
     def _of(self, happening: OfDeployment) -> DeploymentSeries:
         return self._deployments.get((happening.model, happening.version), self._others)
 
-    def _activated(self, happening: Activated) -> None:
-        self._of(happening).activated()
-        before = self._deployments.get((happening.model, happening.previous))
-        if before is not None and happening.previous != happening.version:
+    def _activated(self, activated: Activated) -> None:
+        key = (activated.model, activated.version)
+        with self._lock:
+            now = self._deployments.get(key)
+            if now is None:
+                now = DeploymentSeries(self._families, key, activated.candidates)
+                self._deployments[key] = now
+            before = self._deployments.get((activated.model, activated.previous))
+        if before is not None:
             before.passive()
+        now.activated()
 
-    def _new_series(self, key: tuple[str, str], candidates: Iterable[str]) -> DeploymentSeries:
-        return DeploymentSeries(self._families, key, candidates)
-
-    def _set_levels(self, levels: Levels) -> None:
-        families = self._families
-        families.streams.set_function(levels.streams)
-        families.sessions_parked.set_function(levels.sessions_parked)
-        families.frames_waiting.set_function(levels.frames_waiting)
-        families.bytes_in_flight.set_function(levels.bytes_in_flight)
+    def _retired(self, key: tuple[str, str]) -> None:
+        """Its series end, or each roll-out would add some."""
+        with self._lock:
+            series = self._deployments.pop(key, None)
+        if series is not None:
+            series.end()

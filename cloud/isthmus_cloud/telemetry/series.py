@@ -14,7 +14,6 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.telemetry.happenings import (
-    Activated,
     Audited,
     BatchRun,
     FrameDone,
@@ -35,7 +34,7 @@ _DEPLOYMENT = ("model", "version")
 _CANDIDATE = (*_DEPLOYMENT, "candidate")
 _PART = (*_DEPLOYMENT, "part")
 
-OfDeployment: TypeAlias = FrameDone | BatchRun | Audited | StreamOpened | StreamClosed | Activated
+OfDeployment: TypeAlias = FrameDone | BatchRun | Audited | StreamOpened | StreamClosed
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 __all__ = ["OTHER", "Bounded", "DeploymentSeries", "Families", "OfDeployment"]

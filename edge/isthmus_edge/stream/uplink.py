@@ -251,12 +251,14 @@ class Uplink:
 
     def _broken(self, end: Break) -> list[DeviceEvent]:
         """The connection has ended by itself."""
-        what = "the link to the cloud broke"
         if end.status in DENIED:
-            what = "the cloud does not let this device in; is its token (token_file) right?"
+            text = f"the cloud does not let this device in ({end.reason}); is its token right "
+            text += "(token_file, --token-file)?"
         elif self._session.state == "greeting":
-            what = "the cloud is not there"
-        return self._session.lost(f"{what}: {end.reason}", end.status, end.retry_after_s)
+            text = f"the cloud is not there: {end.reason}"
+        else:
+            text = f"the link to the cloud broke: {end.reason}"
+        return self._session.lost(text, end.status, end.retry_after_s)
 
     def _allow_for_answers(self) -> None:
         """By the link as it is while something is heard: silence itself must buy no time."""
@@ -296,8 +298,8 @@ class Uplink:
                 self._change("draining", "the service is draining")
             case Lost(reason, code, retry_after_s):
                 denied = code in DENIED
-                rest_s = REFUSED_S if denied else min(retry_after_s, LONGEST_RETRY_S)
-                self._ways.failed(self._way, rest_s)
+                asked_s = min(retry_after_s, LONGEST_RETRY_S)
+                self._ways.failed(self._way, max(asked_s, REFUSED_S) if denied else asked_s)
                 self._end("refused" if denied else "down", LinkError(reason), first)
             case Refused(code, text):
                 self._ways.failed(self._way, REFUSED_S)

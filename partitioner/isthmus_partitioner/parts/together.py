@@ -23,9 +23,10 @@ Frame = dict[str, AnyArray]  # what is fed to a tail, by name
 
 def some_items(sets: Sequence[Samples]) -> Samples:
     """`ITEMS` items of as many sources, the same ones again where there are fewer."""
-    items = joined(sets)
-    rows = limited(items.sources, ITEMS)
-    return items[[rows[i % len(rows)] for i in range(ITEMS)]]
+    places = [(each, row) for each in sets for row in range(len(each))]
+    rows = limited([each.sources[row] for each, row in places], ITEMS)
+    chosen = (places[rows[number % len(rows)]] for number in range(ITEMS))
+    return joined([each[[row]] for each, row in chosen])
 
 
 def frames_of(

@@ -111,10 +111,6 @@ class WrittenChains:
     chains: tuple[Chain, ...]
     depths: Mapping[str, int]
 
-    def placed(self, cut: Cut) -> Cut:
-        """A cut at its depth in the chain as it is now."""
-        return msgspec.structs.replace(cut, depth=self.depths.get(cut.id, cut.depth))
-
 
 def manifest_of(  # noqa: PLR0913  what a bundle is made of
     network: Network,
@@ -134,11 +130,7 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
     Candidates get the times of their tails as they are now: in parts.
     """
     kept = _kept_cuts(candidates)
-    records = tuple(
-        msgspec.structs.replace(written.placed(cut), tail=cloud.files.get(cut.id, ()))
-        for cut in cuts.values()
-        if cut.id in kept
-    )
+    records = tuple(_placed(cut, written, cloud) for cut in cuts.values() if cut.id in kept)
     _write_labels(card, folder)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -159,6 +151,13 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
     )
     # A reader's checks, before anybody has to be a reader.
     return decode_manifest(encode_manifest(manifest), "the plan's manifest")
+
+
+def _placed(cut: Cut, written: WrittenChains, cloud: CloudSide) -> Cut:
+    """A cut at its depth in the chain as it is now, with its tail."""
+    return msgspec.structs.replace(
+        cut, depth=written.depths.get(cut.id, cut.depth), tail=cloud.files.get(cut.id, ())
+    )
 
 
 def write_chains(

@@ -182,15 +182,8 @@ def _decided(
     tried, floor = outcome.tried, config.agreement_floor
     local = local_chain(tried, floor)
     factor = known.costs.pace(cost_key(local.plan.id, local.plan.precision))
-    no_head = Surroundings(
-        edge_ms=0.0,
-        memory_bytes=0,
-        factor=factor,
-        tail_ms=tried.input_tail_ms,
-        answer_bytes=answer_bytes(known.network.outputs, config.goals.answer_top_k),
-    )
     candidates = [
-        *(as_candidate(t, no_head, floor) for t in outcome.wholes),
+        *_without_head(known, config, outcome, factor),
         *tried.candidates,
         msgspec.structs.replace(tried.wholes[local.plan.id], id=LOCAL),
     ]
@@ -204,8 +197,9 @@ def _decided(
     twinned, twin_notes = _twinned(known, written, folder)
     why = (*why, *_runtime_words(known, twinned.chains))
     cloud = write_cloud(known.network, tried, chosen, known.sets, folder, progress)
-    record = _record(known, outcome, standing, others, why, twin_notes)
-    record = msgspec.structs.replace(record, unbatched=cloud.unbatched)
+    record = msgspec.structs.replace(
+        _record(known, outcome, standing, others, why, twin_notes), unbatched=cloud.unbatched
+    )
     write_records(folder, {"plan": record, "profile": known.profile})
     manifest = manifest_of(
         known.network,
@@ -220,6 +214,20 @@ def _decided(
         edge_factor=factor,
     )
     return Plan(manifest=manifest, record=record)
+
+
+def _without_head(
+    known: Groundwork, config: PlanConfig, outcome: _Outcome, factor: float
+) -> Iterator[Candidate]:
+    """The candidates that send whole inputs."""
+    around = Surroundings(
+        edge_ms=0.0,
+        memory_bytes=0,
+        factor=factor,
+        tail_ms=outcome.tried.input_tail_ms,
+        answer_bytes=answer_bytes(known.network.outputs, config.goals.answer_top_k),
+    )
+    return (as_candidate(trial, around, config.agreement_floor) for trial in outcome.wholes)
 
 
 def _twinned(

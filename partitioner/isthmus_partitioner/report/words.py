@@ -96,11 +96,9 @@ def tails_words(manifest: Manifest, unbatched: str) -> str:
     """How the cloud runs the tails, and why one by one if it does; empty where nobody knows why."""
     graphs = {part for cut in manifest.cuts for part in cut.tail}
     count = sum(1 for cut in manifest.cuts if cut.tail)
-    has = f"{count}, made of {len(graphs)} graphs"
+    has = f"{count}, made of {len(graphs)} graph{'' if len(graphs) == 1 else 's'}"
     if manifest.batched:
-        return (
-            f"{has}; frames go together, those of nested cuts from the first graph that they share"
-        )
+        return f"{has}; frames go together, those of different cuts where they share a graph"
     return f"{has}; frames go one by one: {plain(unbatched) or 'nothing is recorded of why'}"
 
 

@@ -5,7 +5,7 @@ from isthmus.oip.codec import takes_pictures
 from isthmus.oip.counts import Counts
 from isthmus.oip.datatypes import config_type_of, datatype_of
 from isthmus.oip.messages import pb
-from isthmus.oip.model import Model, is_batched
+from isthmus.oip.model import Model, Unloaded, is_batched
 from isthmus.tensors import (
     TensorSpec,
 )
@@ -13,7 +13,14 @@ from isthmus.tensors import (
 PLATFORM = "isthmus"
 EXTENSIONS = ("classification", "model_configuration", "model_repository", "statistics")
 
-__all__ = ["configuration", "index_entry", "metadata", "server_metadata", "statistics"]
+__all__ = [
+    "configuration",
+    "index_entry",
+    "metadata",
+    "server_metadata",
+    "statistics",
+    "unloaded_entry",
+]
 
 
 def server_metadata() -> pb.ServerMetadataResponse:
@@ -94,6 +101,13 @@ def index_entry(model: Model) -> pb.RepositoryIndexResponse.ModelIndex:
     state = "READY" if model.is_ready else "UNAVAILABLE"
     return pb.RepositoryIndexResponse.ModelIndex(
         name=model.name, version=model.versions[-1], state=state
+    )
+
+
+def unloaded_entry(model: Unloaded) -> pb.RepositoryIndexResponse.ModelIndex:
+    """One line of the list, of a model that is not served."""
+    return pb.RepositoryIndexResponse.ModelIndex(
+        name=model.name, version=model.version, state="UNAVAILABLE", reason=model.reason
     )
 
 

@@ -15,7 +15,17 @@ AnyArray = NDArray[np.generic]
 Tensor = AnyArray | bytes
 Parameter = bool | int | float | str
 
-__all__ = ["AnyArray", "Model", "Models", "Parameter", "Reply", "Tensor", "is_batched"]
+__all__ = [
+    "AnyArray",
+    "Model",
+    "Models",
+    "Parameter",
+    "Reply",
+    "Repository",
+    "Tensor",
+    "Unloaded",
+    "is_batched",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,28 @@ class Model(Protocol):
 def is_batched(model: Model) -> bool:
     """Whether it takes batches as Triton has them: along the first dimension of every tensor."""
     return all(spec.batch_axis == 0 for spec in (*model.inputs, *model.outputs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """A model that could be served and is not."""
+
+    name: str
+    version: str
+    reason: str
+
+
+class Repository(Protocol):
+    """Where models can be loaded from; RefusalError says why one cannot be."""
+
+    async def load(self, name: str) -> None:
+        """Serve it; its present version, if it is served."""
+
+    async def unload(self, name: str) -> None:
+        """Serve it no more."""
+
+    async def unloaded(self) -> Sequence[Unloaded]:
+        """What is there and not served."""
 
 
 class Models(Protocol):

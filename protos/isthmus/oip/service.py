@@ -11,7 +11,7 @@ from isthmus.oip import descriptions
 from isthmus.oip.codec import quoted
 from isthmus.oip.counts import Counts, Limits, Places
 from isthmus.oip.messages import pb
-from isthmus.oip.model import Model, Models, Reply
+from isthmus.oip.model import Model, Models, Reply, Repository
 from isthmus.oip.refusal import RefusalError, refusal_of
 from isthmus.oip.requests import Work, read_request
 from isthmus.oip.responses import respond
@@ -36,7 +36,9 @@ class Service:
         models: Models,
         limits: Limits | None = None,
         now_s: Callable[[], float] = time.monotonic,
+        repository: Repository | None = None,
     ) -> None:
+        self._repository = repository
         self.limits = limits or Limits()
         self.now_s = now_s
         self.draining = asyncio.Event()
@@ -121,19 +123,26 @@ class Service:
     ) -> pb.RepositoryIndexResponse:
         """All models, or those that are ready."""
         models = [m for m in self._models.listed() if m.is_ready or not request.ready]
-        return pb.RepositoryIndexResponse(models=map(descriptions.index_entry, models))
+        entries = list(map(descriptions.index_entry, models))
+        if self._repository is not None and not request.ready:
+            entries += map(descriptions.unloaded_entry, await self._repository.unloaded())
+        return pb.RepositoryIndexResponse(models=entries)
 
     async def repository_model_load(
-        self, _: pb.RepositoryModelLoadRequest
+        self, request: pb.RepositoryModelLoadRequest
     ) -> pb.RepositoryModelLoadResponse:
-        """Refused: who may reach the server may not choose what it runs."""
-        raise RefusalError("UNIMPLEMENTED", _NO_LOADING)
+        """Refused without a repository: who may reach the server may not choose what it runs."""
+        await self._loading().load(request.model_name)
+        self.note_change()
+        return pb.RepositoryModelLoadResponse()
 
     async def repository_model_unload(
-        self, _: pb.RepositoryModelUnloadRequest
+        self, request: pb.RepositoryModelUnloadRequest
     ) -> pb.RepositoryModelUnloadResponse:
-        """Refused, as loading is."""
-        raise RefusalError("UNIMPLEMENTED", _NO_LOADING)
+        """Refused as loading is."""
+        await self._loading().unload(request.model_name)
+        self.note_change()
+        return pb.RepositoryModelUnloadResponse()
 
     async def infer(
         self, request: pb.ModelInferRequest, deadline_s: float | None = None
@@ -161,6 +170,11 @@ class Service:
                 ) from error
             counts.items += len(replies)
             return response
+
+    def _loading(self) -> Repository:
+        if self._repository is None:
+            raise RefusalError("UNIMPLEMENTED", _NO_LOADING)
+        return self._repository
 
     async def _answers(self, model: Model, work: Work, deadline_s: float | None) -> list[Reply]:
         """One reply for each item; if one fails, the others are not waited for."""

@@ -18,6 +18,7 @@ class _Event:
     at_s: float
     level: Level
     text: str
+    turn: int
     count: int = 1
 
 
@@ -31,21 +32,23 @@ class EventLog:
         self._events: dict[Level, deque[_Event]] = {
             level: deque(maxlen=most) for level in get_args(Level)
         }
+        self._turn = 0
 
     def add(self, now_s: float, level: Level, text: str) -> None:
         """One more; the same again shortly after another is one event that happened twice."""
         kept = shortened(text)
+        self._turn += 1
         events = self._events[level]
         for event in islice(reversed(events), LOOKED_BACK):
             if event.text == kept:
-                event.at_s, event.count = now_s, event.count + 1
+                event.at_s, event.turn, event.count = now_s, self._turn, event.count + 1
                 return
-        events.append(_Event(now_s, level, kept))
+        events.append(_Event(now_s, level, kept, self._turn))
 
     def told(self, now_s: float) -> list[Happened]:
         """The oldest first; one that has just happened again counts as new."""
-        by_age = sorted(chain(*self._events.values()), key=lambda event: event.at_s)
+        in_turn = sorted(chain(*self._events.values()), key=lambda event: event.turn)
         return [
             Happened(max(0.0, now_s - event.at_s), event.level, event.text, event.count)
-            for event in by_age
+            for event in in_turn
         ]

@@ -4,10 +4,13 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 PERIOD_S = 0.5
 RETRY_MS = 1000  # how soon a browser comes back to a server that went away
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 Make = Callable[[], Awaitable[bytes]]
 Pause = Callable[[float], Awaitable[None]]
@@ -45,8 +48,9 @@ class Feed:
         """The stream's bytes; close it (`contextlib.aclosing`) when nobody looks any more."""
         self._watchers += 1
         if self._making is None:
+            self._latest = b""
             self._making = asyncio.create_task(self._run())
-        seen = self._turn
+        seen = -1 if self._latest else self._turn  # who comes later sees at once what others see
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
             while True:
@@ -77,5 +81,5 @@ class Feed:
 
 def _event(message: bytes) -> bytes:
     """A line break of the message would end the event: there, another line of data begins."""
-    lines = message.decode("utf-8").splitlines() or [""]
-    return "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
+    lines = _LINE_END.split(message)
+    return b"".join(b"data: " + line + b"\n" for line in lines) + b"\n"

@@ -38,6 +38,10 @@ class Recent(Generic[Bucket]):
         self._forget_before(int(now_s // self._slot_s) - self._slots)
         return [bucket for _, bucket in self._buckets]
 
+    def span_s(self, now_s: float) -> float:
+        """How much time `all` is about: the whole span, and what has gone of the bucket of now."""
+        return self._slots * self._slot_s + now_s % self._slot_s
+
     def ended(self, now_s: float) -> list[Bucket | None]:
         """One for each span that has ended, the oldest first; None where nothing happened."""
         slot = int(now_s // self._slot_s)

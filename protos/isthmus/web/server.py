@@ -69,6 +69,7 @@ class WebServer:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.Task[None]] = set()
+        self._replying: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen; ConfigError for an address that cannot be had or TLS files that cannot be used.
@@ -116,7 +117,7 @@ class WebServer:
             return
         server, self._server = self._server, None
         server.close()
-        for task in self._streams:
+        for task in self._connections - self._replying:  # streams, and who has asked nothing yet
             task.cancel()
         if self._connections:
             _, late = await asyncio.wait(set(self._connections), timeout=self._patience.end_s)
@@ -134,8 +135,8 @@ class WebServer:
         task.add_done_callback(self._forget)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
-        self._connections.discard(task)
-        self._streams.discard(task)
+        for tasks in (self._connections, self._streams, self._replying):
+            tasks.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -153,8 +154,11 @@ class WebServer:
         except BadRequestError as error:
             await self._send(writer, error.reply.encoded())
             return
+        task = _this_task()
+        self._replying.add(task)
         found = await self._found(request)
         if isinstance(found, Feed):
+            self._replying.discard(task)
             await self._stream(found, request, writer)
         else:
             await self._send(writer, found.encoded(head_only=request.is_head))
@@ -195,9 +199,7 @@ class WebServer:
         if len(self._streams) >= self._config.max_event_streams:
             await self._send(writer, _busy("too many look at this already").encoded())
             return
-        task = asyncio.current_task()
-        assert task is not None
-        self._streams.add(task)
+        self._streams.add(_this_task())
         await self._send(writer, head)
         async with aclosing(feed.messages()) as messages:
             async for message in messages:
@@ -230,6 +232,12 @@ def probe(is_well: Callable[[], bool]) -> Handler:
         return Reply.of(HTTPStatus.OK, "ok") if is_well() else _busy("not ready")
 
     return answer
+
+
+def _this_task() -> "asyncio.Task[None]":
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _busy(words: str) -> Reply:

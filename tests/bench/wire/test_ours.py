@@ -52,7 +52,7 @@ def sent(item: UInt8Array, encoding: Symbols) -> bytes:
     """What the product puts into a frame for symbols [*shape]."""
     spec = TensorSpec(name="cut", data_type="uint8", shape=item.shape)
     place = CutTensor(boundary=spec, wire=spec, stage=Stage())
-    cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,), tail=None)
+    cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,))
     candidate = Candidate(
         id="cut",
         cut="cut",

@@ -87,7 +87,7 @@ def of_the_product(tensor: OurTensor, values: FloatArray, rung: int, *, video: b
     place = CutTensor(
         boundary=BOUNDARY.spec, wire=wire, stage=stage_of(BOUNDARY, tensor.transform, "")
     )
-    cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,), tail=None)
+    cut = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(place,))
     rungs = (Rung(encodings=(encoding,), figures=UNMEASURED),)
     candidate = Candidate(
         id="cut", cut="", precision="fp32", rungs=rungs, chosen=0, kept=True, reason=""

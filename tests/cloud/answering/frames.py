@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tests.cloud.device import Head, Truth
 
-from isthmus import Bundle, decode_answer
+from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.memory import StreamMemory
@@ -41,12 +41,11 @@ class Jobs:
             turn=memory.turn(route, frame),
             tail=route.tail,
             client=client,
-            sequence=frame.sequence,
-            top_k=0,
             received_ns=self._sequence if received_ns is None else received_ns,
             deadline_ns=deadline_ns,
             is_marked=frame.mark > 0,
             cost_ms=route.tail.ms(1),
+            reply_of=lambda job: job.outputs,
             done=asyncio.get_running_loop().create_future(),
         )
 
@@ -54,8 +53,7 @@ class Jobs:
         """Whether its answer is that of the frame by itself."""
         truth = Truth(self._bundle).of(self._head.frame(candidate, 1, picture))
         (spec,) = self._bundle.manifest.outputs
-        job.encode()
-        return np.allclose(decode_answer(job.answers[0], spec), truth, atol=1e-6)
+        return np.allclose(job.outputs[spec.name], truth, atol=1e-6)
 
 
 def clients_of(jobs: Sequence[Job]) -> list[object]:

@@ -56,7 +56,7 @@ def test_without_more_the_cpu_is_found(bundle: Bundle, caplog: pytest.LogCapture
     [
         ("cuda", "CUDAExecutionProvider", r"isthmus\[cloud-gpu\]"),
         ("tensorrt", "TensorrtExecutionProvider", "pip install tensorrt"),
-        ("openvino", "OpenVINOExecutionProvider", "onnxruntime-openvino in place of"),
+        ("openvino", "OpenVINOExecutionProvider", r"isthmus\[cloud-openvino\]"),
         ("webgpu", "WebGpuExecutionProvider", r"isthmus\[cloud-webgpu\]"),
     ],
 )
@@ -113,6 +113,28 @@ def test_where_none_agrees_a_wish_is_refused_and_auto_goes_on(
         open_engine("onnxruntime", "cuda", 1, bundle)
     assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
     assert "cuda is not used: the tail of 'input' answers otherwise" in caplog.text
+
+
+def test_what_is_no_gpu_of_a_server_has_to_be_faster(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Placement(word="openvino", provider=CPU, memory="cpu")
+    found = {"openvino": (other,), "cpu": (CPU_PLACEMENT,)}
+
+    def placements(provider: Provider, _: int) -> tuple[Placement, ...]:
+        if provider not in found:
+            raise NotOfferedError("not here")
+        return found[provider]
+
+    monkeypatch.setattr(choosing, "placements_for", placements)
+    monkeypatch.setattr(choosing, "is_faster", lambda *_: False)
+    with caplog.at_level(logging.INFO):
+        open_engine("onnxruntime", "auto", 1, bundle)
+        open_engine("onnxruntime", "openvino", 1, bundle)
+        assert caplog.text.count("openvino is not used: the CPU provider is faster here") == 1
+        monkeypatch.setattr(choosing, "is_faster", lambda *_: True)
+        open_engine("onnxruntime", "auto", 1, bundle)
+    assert caplog.text.count("is not used") == 1
 
 
 def test_a_session_without_its_provider_is_none() -> None:

@@ -1,6 +1,8 @@
 """ONNX Runtime as the engine: by name, in batches, on the host or in the memory of a device."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from isthmus import Bundle, ModelError
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
-from isthmus_cloud.engines.ort_session import CPU, Placement, open_session
+from isthmus_cloud.engines.ort_session import CPU, CPU_PLACEMENT, Placement, open_session
 from isthmus_cloud.engines.seam import Value
 from isthmus_cloud.engines.trial import trial_feeds
 
@@ -19,9 +21,16 @@ ENTRY, LATE, EARLY = "cloud/entry-cut.onnx", "cloud/tail-1.onnx", "cloud/tail-0.
 ON_DEVICE = Placement(word="cpu", provider=CPU, memory="cpu")
 
 
-@pytest.fixture(params=["host", "device"])
+PLACEMENTS = {
+    "host": CPU_PLACEMENT,
+    "device": ON_DEVICE,
+    "one at a time": replace(CPU_PLACEMENT, one_at_a_time=True),
+}
+
+
+@pytest.fixture(params=PLACEMENTS)
 def engine(request: pytest.FixtureRequest) -> OrtEngine:
-    return OrtEngine(1) if request.param == "host" else OrtEngine(1, ON_DEVICE)
+    return OrtEngine(1, PLACEMENTS[request.param])
 
 
 def symbols(count: int, seed: int = 3) -> dict[str, Value]:
@@ -82,7 +91,7 @@ def test_a_batch_gives_each_item_its_own_answer(engine: OrtEngine, bundle: Bundl
 
 def test_batches_are_joined_where_they_are(engine: OrtEngine, bundle: Bundle) -> None:
     entry, early = engine.load(bundle.file(ENTRY)), engine.load(bundle.file(EARLY))
-    picture = trial_feeds(bundle.manifest, bundle.manifest.cuts[0])
+    picture = trial_feeds(bundle.manifest, bundle.manifest.cuts[0], 2)
     parts = [entry.run(symbols(2))[0], early.run(picture)[0], entry.run(symbols(1, seed=4))[0]]
     on_host = [engine.to_host(part) for part in parts]
     joined = engine.join(parts, axis=0)
@@ -147,3 +156,27 @@ def test_several_threads_run_one_program(engine: OrtEngine, bundle: Bundle) -> N
     for each, right in zip(got, wanted, strict=True):
         assert each is not None
         assert np.array_equal(each, right)
+
+
+def test_where_two_runs_would_spoil_each_other_the_second_waits(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OrtEngine(1, PLACEMENTS["one at a time"])
+    late = engine.load(bundle.file(LATE))
+    inside, overlaps = threading.Semaphore(1), []
+    run = OrtProgram._on_host
+
+    def watched(program: OrtProgram, feeds: dict[str, Value]) -> Sequence[Value]:
+        overlaps.append(not inside.acquire(blocking=False))
+        made = [run(program, feeds) for _ in range(20)][-1]
+        inside.release()
+        return made
+
+    monkeypatch.setattr(OrtProgram, "_on_host", watched)
+    feeds = {"relu_0": np.zeros((8, 8, 16, 16), np.float32)}
+    threads = [threading.Thread(target=late.run, args=(feeds,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == [False] * 4

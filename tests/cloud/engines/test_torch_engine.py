@@ -57,8 +57,8 @@ def test_it_is_chosen(bundle: Bundle) -> None:
 def test_batches_are_joined_on_the_device(engine: TorchEngine, bundle: Bundle) -> None:
     input_cut, cut = bundle.manifest.cuts[:2]
     parts = [
-        engine.load(bundle.file(EARLY)).run(trial_feeds(bundle.manifest, input_cut))[0],
-        engine.load(bundle.file(ENTRY)).run(trial_feeds(bundle.manifest, cut))[0],
+        engine.load(bundle.file(EARLY)).run(trial_feeds(bundle.manifest, input_cut, 2))[0],
+        engine.load(bundle.file(ENTRY)).run(trial_feeds(bundle.manifest, cut, 2))[0],
     ]
     on_host = [engine.to_host(part) for part in parts]
     joined = engine.join([*parts, on_host[0]], 0)

@@ -9,7 +9,13 @@ import pytest
 from isthmus import Bundle, ModelError, open_bundle
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.seam import AnyArray, Value
-from isthmus_cloud.engines.trial import MOST_ERROR, require_agreement, trial_feeds, worst_error
+from isthmus_cloud.engines.trial import (
+    MOST_ERROR,
+    is_faster,
+    require_agreement,
+    trial_feeds,
+    worst_error,
+)
 
 
 class BentProgram(OrtProgram):
@@ -74,6 +80,9 @@ def test_what_neither_can_run_is_left_out(
     monkeypatch.setattr(OrtProgram, "run", refuse)
     assert require_agreement(OrtEngine(1), OrtEngine(1), bundle) == 0.0
     assert "the tail of input is not compared: no branch for this" in caplog.text
+    with pytest.raises(ModelError, match="no branch for this"):
+        require_agreement(OrtEngine(1), OrtEngine(1), bundle, of_all=True)
+    assert is_faster(OrtEngine(1), OrtEngine(1), bundle)
 
 
 @pytest.mark.parametrize("which", ["tiny", "wide"])
@@ -81,9 +90,9 @@ def test_invented_frames_are_what_the_manifest_says(
     which: str, tiny_bundle: Path, wide_bundle: Path
 ) -> None:
     bundle = open_bundle(tiny_bundle if which == "tiny" else wide_bundle, "cloud")
-    count = 2 if bundle.manifest.batched else 1
+    count = 3 if bundle.manifest.batched else 1
     for cut in bundle.manifest.cuts:
-        feeds = trial_feeds(bundle.manifest, cut)
+        feeds = trial_feeds(bundle.manifest, cut, 3)
         assert list(feeds) == [name for tensor in cut.tensors for name in tensor.feeds]
         for tensor in cut.tensors:
             values = feeds[tensor.wire.name]
@@ -92,9 +101,47 @@ def test_invented_frames_are_what_the_manifest_says(
             assert values.size == items * tensor.wire.size
             assert values.dtype.kind == "b" or np.unique(values).size > min(values.size - 1, 4)
         assert all(
-            np.array_equal(value, trial_feeds(bundle.manifest, cut)[name])
+            np.array_equal(value, trial_feeds(bundle.manifest, cut, 3)[name])
             for name, value in feeds.items()
         )
+
+
+class Clock:
+    """Seconds that pass when an engine says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def passing(self, times_s: list[float]) -> BentEngine:
+        """An engine whose runs of a whole tail (two parts) take these times, one after another."""
+        parts = iter([time_s for time_s in times_s for _ in range(2)])
+
+        def pass_on(value: AnyArray) -> AnyArray:
+            self.now_s += next(parts) / 2
+            return value
+
+        return BentEngine(pass_on)
+
+
+@pytest.mark.parametrize(
+    ("mine_s", "theirs_s", "faster"),
+    [
+        ([9, 1, 1, 1], [2, 2, 2, 2], True),
+        ([1, 2, 2, 2], [9, 1, 1, 1], False),
+        ([9, 9, 1, 9], [2, 2, 2, 2], True),
+        ([1, 3, 3, 3], [2, 9, 2, 9], False),
+    ],
+    ids=["the first warms up", "slower", "one quiet run is enough", "for the other, too"],
+)
+def test_the_best_of_several_runs_counts(
+    mine_s: list[float], theirs_s: list[float], faster: bool, bundle: Bundle
+) -> None:
+    clock = Clock()
+    pair = clock.passing(mine_s), clock.passing(theirs_s)
+    assert is_faster(*pair, bundle, clock) is faster
 
 
 def test_errors_are_counted_in_the_answers_own_norm() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.cloud.engines.triton_stand_in import READY
 from tests.commands import Command, until
 
-from isthmus import Bundle, ModelError, open_bundle
+from isthmus import Bundle, LinkError, ModelError, open_bundle
 from isthmus.oip.messages import pb
 from isthmus_cloud.engines.choice import open_engine
 from isthmus_cloud.engines.ort import OrtEngine
@@ -127,19 +127,19 @@ def test_one_that_dies_is_an_error_and_one_that_comes_back_is_found(
         late = engine.load(bundle.file(LATE))
         feeds = {"relu_0": np.zeros((1, 8, 16, 16), np.float32)}
         before = late.run(feeds)
-    with pytest.raises(ModelError, match="did not answer ModelInfer: UNAVAILABLE"):
+    with pytest.raises(LinkError, match="did not answer ModelInfer: UNAVAILABLE"):
         late.run(feeds)
 
     def is_back() -> bool:
         try:
             return np.array_equal(np.asarray(late.run(feeds)[0]), np.asarray(before[0]))
-        except ModelError:
+        except LinkError:
             return False
 
     with StandIn(repository, first.port):
         until(is_back, "the server that came back answers")
     engine.close()
-    with pytest.raises(ModelError, match="did not answer ModelInfer"):
+    with pytest.raises(LinkError, match="did not answer ModelInfer"):
         late.run(feeds)
 
 
@@ -147,7 +147,7 @@ def test_one_that_does_not_answer_is_not_waited_for(bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         engine = TritonEngine(TritonAddress(target=target, timeout_s=0.1), bundle)
-        with pytest.raises(ModelError, match="did not answer ModelReady"):
+        with pytest.raises(LinkError, match="did not answer ModelReady"):
             engine.load(bundle.file(LATE))
         engine.close()
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from tests.cloud.device import GUARD_S
+from tests.cloud.device import GUARD_S, Device
 
+from isthmus.v1.split_pb2_grpc import SplitStub
 from isthmus_cloud import ServiceConfig
 from isthmus_cloud.faces.binding import bind, connection_options
 from isthmus_cloud.faces.callers import aborting, caller_of
@@ -88,3 +89,15 @@ async def ask(
 def bearer(token: str) -> Metadata:
     """The metadata of a caller that has this token."""
     return (("authorization", f"Bearer {token}"),)
+
+
+@asynccontextmanager
+async def calling(
+    address: str, credentials: grpc.ChannelCredentials, metadata: Metadata = ()
+) -> AsyncIterator[Device]:
+    """A device that shows what it has, with a stream of its own; nothing is said yet."""
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        stub = SplitStub(channel)  # type: ignore[no-untyped-call]
+        call = stub.Stream(metadata=tuple(metadata))
+        yield Device(call)
+        call.cancel()

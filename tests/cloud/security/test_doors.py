@@ -8,6 +8,7 @@ import pytest
 from tests.cloud.device import GUARD_S
 
 from isthmus import ConfigError
+from isthmus_cloud import ServiceConfig
 from isthmus_cloud.security import (
     Caller,
     CertificateGuard,
@@ -36,6 +37,20 @@ def secret(path: Path) -> str:
     return secret
 
 
+def told(tokens: Path | None, *, client_ca: bool = False, loopback: bool = True) -> ServiceConfig:
+    pem = Path("some.pem") if client_ca else None
+    return ServiceConfig(
+        bundle=Path(),
+        listen="127.0.0.1:0" if loopback else "0.0.0.0:0",
+        insecure=True,
+        tls_certificate=pem,
+        tls_key=pem,
+        client_ca=pem,
+        tokens=tokens,
+        tokens_in_clear=True,
+    )
+
+
 def bearing(token: str, *names: str) -> Caller:
     return Caller(peer="p", metadata={"authorization": f"Bearer {token}"}, certificate_names=names)
 
@@ -52,7 +67,7 @@ def bearing(token: str, *names: str) -> Caller:
 async def test_without_a_tokens_file_the_way_there_decides(
     *, client_ca: bool, loopback: bool, kind: type[OpenDoor]
 ) -> None:
-    async with guarded(None, client_ca=client_ca, loopback=loopback) as guard:
+    async with guarded(told(None, client_ca=client_ca, loopback=loopback)) as guard:
         assert type(guard) is kind
 
 
@@ -60,14 +75,14 @@ async def test_without_a_tokens_file_the_way_there_decides(
 async def test_with_a_tokens_file_tokens_are_asked_on_the_loopback_too(
     path: Path, secret: str, *, loopback: bool
 ) -> None:
-    async with guarded(path, client_ca=False, loopback=loopback) as guard:
+    async with guarded(told(path, loopback=loopback)) as guard:
         assert guard.admit(bearing(secret), "device").name == "camera"
         with pytest.raises(DeniedError):
             guard.admit(Caller(peer="p"), "device")
 
 
 async def test_with_both_the_certificate_must_have_the_same_name(path: Path, secret: str) -> None:
-    async with guarded(path, client_ca=True, loopback=True) as guard:
+    async with guarded(told(path, client_ca=True)) as guard:
         assert guard.admit(bearing(secret, "camera"), "device").name == "camera"
         with pytest.raises(DeniedError, match="not of the same identity"):
             guard.admit(bearing(secret), "device")
@@ -75,7 +90,7 @@ async def test_with_both_the_certificate_must_have_the_same_name(path: Path, sec
 
 async def test_without_the_file_the_service_does_not_start(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tokens\.jsonl: cannot be read .* tokens add"):
-        async with guarded(path, client_ca=False, loopback=True):
+        async with guarded(told(path)):
             pass
 
 
@@ -91,7 +106,7 @@ async def test_a_revoked_token_is_shut_out_while_the_service_runs(
 
     monkeypatch.setattr(doors, "REFRESH_S", 0.0)
     monkeypatch.setattr(TokenGuard, "use", used)
-    async with guarded(path, client_ca=False, loopback=True) as guard, asyncio.timeout(GUARD_S):
+    async with guarded(told(path)) as guard, asyncio.timeout(GUARD_S):
         camera = guard.admit(bearing(secret), "device")
         guard.stream(camera)
         await heard.wait()
@@ -106,6 +121,6 @@ async def test_a_revoked_token_is_shut_out_while_the_service_runs(
 
 async def test_nothing_is_left_running(path: Path, secret: str) -> None:
     before = asyncio.all_tasks()
-    async with guarded(path, client_ca=False, loopback=True):
+    async with guarded(told(path)):
         assert len(asyncio.all_tasks() - before) == 1
     assert asyncio.all_tasks() == before

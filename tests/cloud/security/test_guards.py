@@ -215,3 +215,19 @@ def test_no_token_is_in_any_representation(guard: TokenGuard) -> None:
     refused = denied(lambda: guard.admit(bearing(SECRET["gone"]), "device"))
     shown = [repr(each) for each in (caller, identity, refused, guard, vars(refused))]
     assert not [secret for secret in SECRET.values() for text in shown if secret in text]
+
+
+def test_every_token_is_compared_once_and_whole_whoever_comes(
+    guard: TokenGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(kept: str, given: str) -> bool:
+        compared.append((len(kept), len(given)))
+        return kept == given
+
+    monkeypatch.setattr("isthmus_cloud.security.guards.hmac.compare_digest", compare)
+    guard.admit(bearing(SECRET["camera"]), "device")
+    for wrong in (new_token(), SECRET["gone"], "x"):
+        denied(lambda w=wrong: guard.admit(bearing(w), "device"))  # type: ignore[misc]
+    assert compared == [(64, 64)] * 4

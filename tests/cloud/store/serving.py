@@ -71,11 +71,19 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(store: Store, guard: Guard | None = None) -> AsyncIterator[Served]:
+async def serving(
+    store: Store, guard: Guard | None = None, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[Served]:
+    """The clients speak without TLS: with `credentials` only the address is of use."""
     deployer = FakeDeployer(store)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", STORE_MESSAGE_BYTES)])
     with store_faces(server, store, deployer, guard or OpenDoor()):
-        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        listen = "127.0.0.1:0"
+        if credentials is None:
+            port = server.add_insecure_port(listen)
+        else:
+            port = server.add_secure_port(listen, credentials)
+        address = f"127.0.0.1:{port}"
         await server.start()
         try:
             async with grpc.aio.insecure_channel(address) as channel:

@@ -3,19 +3,22 @@
 import asyncio
 import errno
 import shutil
+import threading
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from tests.cloud.store.bundles import hidden, manifest_of, pushed, seen
-from tests.cloud.store.serving import GUARD_S, Pusher, Served, push, refused, serving
+from tests.cloud.store.serving import GUARD_S, FakeDeployer, Pusher, Served, push, refused, serving
 
 from isthmus import BundleError, ModelError, open_bundle
 from isthmus.signing import make_keys, sign_bundle, trusted_keys
 from isthmus.v1 import store_pb2 as pb
 from isthmus_cloud.security.identity import Caller, DeniedError, Identity, OpenDoor, Role
-from isthmus_cloud.store import Store
+from isthmus_cloud.store import Activations, DiskThreads, Store
+from isthmus_cloud.store import Push as StorePush
 
 Code = grpc.StatusCode
 
@@ -352,18 +355,51 @@ async def test_two_changes_of_one_model_do_not_mix(two: Store) -> None:
 
 
 async def test_an_activation_goes_on_when_its_caller_has_gone(two: Store) -> None:
-    async with serving(two) as served:
-        served.deployer.gate.clear()
-        call = served.operators.Activate(asked("v1"))
-        waiting = asyncio.ensure_future(refused(call))
-        await served.deployer.begun.wait()
-        call.cancel()
+    deployer = FakeDeployer(two)
+    deployer.gate.clear()
+    with DiskThreads() as disk:
+        asked_for = asyncio.create_task(Activations(two, deployer, disk).activate("model", "v1"))
+        await deployer.begun.wait()
+        asked_for.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await waiting
-        served.deployer.gate.set()
+            await asked_for
+        deployer.gate.set()
         async with asyncio.timeout(GUARD_S):
-            await served.deployer.has_served.wait()
-        assert two.active("model") == "v1"
+            await deployer.has_served.wait()
+    assert two.active("model") == "v1"
+
+
+async def test_a_push_that_begins_too_late_for_its_caller_is_let_go(
+    store: Store, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller vanishes while the disk is still at the beginning."""
+    begun, gate, closed = threading.Event(), threading.Event(), threading.Event()
+    real_begin, real_close = Store.begin_push, StorePush.close
+
+    def begin_push(*args: Any) -> StorePush:
+        begun.set()
+        assert gate.wait(GUARD_S)
+        return real_begin(*args)
+
+    def close(push: StorePush) -> None:
+        real_close(push)
+        closed.set()
+
+    monkeypatch.setattr(Store, "begin_push", begin_push)
+    monkeypatch.setattr(StorePush, "close", close)
+
+    async def use(disk: DiskThreads) -> None:
+        async with disk.opened(store.begin_push, "model", "v1", manifest_of(tiny_bundle)):
+            raise AssertionError("it was cancelled before")
+
+    with DiskThreads() as disk:
+        using = asyncio.create_task(use(disk))
+        assert await asyncio.to_thread(begun.wait, GUARD_S)
+        using.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await using
+        gate.set()
+        assert await asyncio.to_thread(closed.wait, GUARD_S)
 
 
 class Doorkeeper(OpenDoor):

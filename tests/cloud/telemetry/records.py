@@ -8,7 +8,9 @@ from isthmus_cloud.telemetry.happenings import (
     BatchRun,
     FrameDone,
     Happening,
+    LinkReported,
     Refused,
+    Retired,
     StreamClosed,
     StreamOpened,
 )
@@ -88,9 +90,17 @@ def audited(**changes: Any) -> Audited:
 
 
 def activated(version: str = "v1", previous: str = "") -> Activated:
-    return Activated(model="lite0", version=version, previous=previous)
+    return Activated(
+        model="lite0", version=version, previous=previous, candidates=("input", "cut-16")
+    )
+
+
+def retired(version: str = "v1") -> Retired:
+    return Retired(model="lite0", version=version)
 
 
 def one_of_each() -> list[Happening]:
-    """Every kind that there is."""
-    return [done(), ran(), opened(), closed(), refused(), audited(), activated()]
+    """Every kind that there is, in an order in which they may come."""
+    link = LinkReported(identity="camera-7", session="5ad0c3", bandwidth_bps=1e7, rtt_ms=20.0)
+    usual = (activated(), opened(), link, ran(), done(), audited(), closed())
+    return [*usual, refused(), retired()]

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from isthmus.oip.health import HEALTH_NAME
 from isthmus.oip.messages import health_pb
+from isthmus_cloud import RunningService
 from isthmus_cloud.telemetry.health import INFERENCE_SERVICE, SPLIT_SERVICE, Health
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -135,7 +136,10 @@ async def _code_or_first(call: Any) -> object:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_what_the_server_offers_is_not_told_to_strangers(probe: Probe, version: str) -> None:
+async def test_what_the_service_offers_is_not_told_to_strangers(
+    service: RunningService, version: str
+) -> None:
     method = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
-    call: Any = probe.channel.stream_stream(method)(timeout=GUARD_S)
-    assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        call: Any = channel.stream_stream(method)(timeout=GUARD_S)
+        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -16,6 +16,7 @@ from tests.cloud.telemetry.records import (
     opened,
     ran,
     refused,
+    retired,
 )
 
 from isthmus_cloud.telemetry.logs import LogObserver, start_logging
@@ -65,6 +66,7 @@ def test_streams_refusals_and_activations_are_lines(log: Log) -> None:
         closed(),
         refused(),
         activated("v2", "v1"),
+        retired("v1"),
         audited(agrees=False, divergence=0.25),
     ):
         log.observer.note(happening)
@@ -80,6 +82,7 @@ def test_streams_refusals_and_activations_are_lines(log: Log) -> None:
             "version": "v2",
             "previous": "v1",
         },
+        {"level": "info", "event": "retired", "model": "lite0", "version": "v1"},
         {
             "level": "info",
             "event": "audit_disagrees",

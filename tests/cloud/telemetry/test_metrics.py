@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
@@ -18,9 +18,11 @@ from tests.cloud.telemetry.records import (
     opened,
     ran,
     refused,
+    retired,
 )
 
 from isthmus_cloud.telemetry.metrics import Levels, PrometheusObserver
+from isthmus_cloud.telemetry.series import DeploymentSeries, Families
 
 V1 = {"model": "lite0", "version": "v1"}
 CUT = V1 | {"candidate": "cut-16"}
@@ -31,7 +33,7 @@ Value = Callable[..., float | None]
 def observer() -> PrometheusObserver:
     """Of a service that has one version of one model."""
     observer = PrometheusObserver()
-    observer.deployed("lite0", "v1", ["input", "cut-16"])
+    observer.note(activated())
     return observer
 
 
@@ -110,8 +112,6 @@ def test_streams_refusals_and_audits_are_counted(
 def test_the_active_version_is_one_and_the_one_before_is_none(
     observer: PrometheusObserver, value: Value
 ) -> None:
-    observer.note(activated("v1"))
-    observer.deployed("lite0", "v2", ["input"])
     observer.note(activated("v2", previous="v1"))
     assert value("active", **V1) == 0
     assert value("active", model="lite0", version="v2") == 1
@@ -122,7 +122,8 @@ def test_the_active_version_is_one_and_the_one_before_is_none(
 
 def test_levels_are_asked_for_when_the_metrics_are_read() -> None:
     levels = {"streams": 3, "parked": 1, "waiting": 7, "bytes": 1000}
-    observer = PrometheusObserver(
+    observer = PrometheusObserver()
+    observer.watch(
         Levels(
             streams=lambda: levels["streams"],
             sessions_parked=lambda: levels["parked"],
@@ -175,21 +176,29 @@ def test_reasons_and_parts_are_bounded(observer: PrometheusObserver) -> None:
 
 def test_a_version_that_is_retired_leaves_no_series(observer: PrometheusObserver) -> None:
     empty = label_values(PrometheusObserver())
-    for happening in one_of_each():
+    for happening in [*one_of_each(), retired(), retired("never there")]:
         observer.note(happening)
-    observer.retired("lite0", "v1")
-    observer.retired("lite0", "v1")
-    observer.retired("lite0", "never there")
     assert label_values(observer) - empty == {"token"}
     observer.note(done())  # the last frame of a version that has just gone
     assert "v1" not in label_values(observer)
 
 
-def test_a_version_that_is_announced_twice_keeps_its_counts(
+def test_a_thread_that_still_counts_in_a_retired_version_brings_nothing_back() -> None:
+    registry = CollectorRegistry()
+    series = DeploymentSeries(Families(registry), ("lite0", "v1"), ["cut-16"])
+    series.end()
+    for happening in (done(), done(outcome="internal"), done(candidate="of a stranger")):
+        series.frame(happening)
+    series.batch(ran())
+    series.closed.inc()
+    assert [sample for each in registry.collect() for sample in each.samples if sample.labels] == []
+
+
+def test_a_version_that_is_activated_again_keeps_its_counts(
     observer: PrometheusObserver, value: Value
 ) -> None:
     observer.note(done())
-    observer.deployed("lite0", "v1", ["input", "cut-16"])
+    observer.note(activated())
     assert value("frames_total", outcome="answered", **CUT) == 1
 
 
@@ -211,7 +220,7 @@ def test_a_frame_that_is_one_of_many_looks_no_label_up(
         done(candidate="of a stranger"),
         done(version="of a stranger"),
     ]
-    busy = [each for each in everything if type(each).__name__ != "Activated"]
+    busy = [each for each in everything if type(each).__name__ not in {"Activated", "Retired"}]
     for happening in busy:
         observer.note(happening)
     assert looked_up
@@ -237,7 +246,7 @@ def test_many_threads_lose_no_count(observer: PrometheusObserver, value: Value) 
 
 
 def test_the_page_is_in_the_format_that_the_scraper_asks_for(observer: PrometheusObserver) -> None:
-    for happening in one_of_each():
+    for happening in one_of_each()[:-1]:
         observer.note(happening)
     plain, body = observer.text()
     assert plain.startswith("text/plain")

@@ -83,7 +83,7 @@ def test_a_whole_bundle_is_fine(look: Look, tiny_bundle: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("file", [*SEGMENTS, "cloud/tail-cut.onnx", "bundle.json"])
+@pytest.mark.parametrize("file", [*SEGMENTS, "cloud/entry-cut.onnx", "bundle.json"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
 def test_a_half_copied_bundle_is_found(
     look: Look, tiny_bundle: Path, tmp_path: Path, file: str, damage: str

@@ -6,6 +6,7 @@ import pytest
 from tests.edge.doctor.certificates import Listener
 from tests.edge.doctor.machine import assert_bad, states
 
+from isthmus_edge import Credentials
 from isthmus_edge.doctor import DoctorConfig, diagnose
 
 OF_A_BUNDLE = ("storage", "bundle", "clock")
@@ -31,3 +32,11 @@ def test_a_link_is_looked_at_as_far_as_it_goes_without_a_certificate(tmp_path: P
         found = diagnose(config)
     assert states(found) == {"link.name": "ok", "link.tcp": "ok", "link": "fail"}
     assert_bad(found[-1], "fail", "ca.pem")
+
+
+def test_each_of_several_addresses_is_looked_at() -> None:
+    with Listener(greeting=b"hello") as one, Listener(greeting=b"hello") as other:
+        ports = one.port, other.port
+        cloud = ",".join(f"127.0.0.1:{port}" for port in ports)
+        found = diagnose(DoctorConfig(cloud=cloud, only=("link",), quick=True))
+    assert [finding.id for finding in found].count("link.tcp") == len(ports)

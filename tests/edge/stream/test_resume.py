@@ -1,41 +1,20 @@
 """A stream breaks and another one takes over: no frame is lost, and none is answered twice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
-from typing import TypeVar
 
 import pytest
 from tests.commands import until
-from tests.edge.fakes import FakeService, marked_answer
+from tests.edge.fakes import FakeService, SlowRest, marked_answer
 from tests.tinybundle import tiny_pictures
 
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig
-from isthmus_edge.device.calloff import CallOff
 from isthmus_edge.stream import uplink
-
-Result = TypeVar("Result")
 
 PATIENT = 20.0
 PICTURE = tiny_pictures(1)[0]
-
-
-class SlowRest:
-    """Heads take no time; what follows after an outage waits for the test."""
-
-    def __init__(self) -> None:
-        self.go_on = Event()
-        self.begun: list[str] = []
-
-    def run(
-        self, kind: str, work: Callable[[], Result], call_off: CallOff | None = None
-    ) -> tuple[Result, float]:
-        if kind.startswith("segment"):
-            self.begun.append(kind)
-            assert self.go_on.wait(PATIENT)
-        return work(), 1.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.underway import Ending, Underway
 from isthmus_edge.stream.uplink import Flight
 
-CUT = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(), tail="tail.onnx")
+CUT = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(), tail=("tail.onnx",))
 FROM_CLOUD: Mapping[str, AnyArray] = {"out": np.zeros(1)}
 FROM_DEVICE: Mapping[str, AnyArray] = {"out": np.ones(1)}
 PATIENT_S = 60.0

@@ -151,6 +151,24 @@ def test_frames_with_the_batch_folded_into_a_tensor_are_not_joined_there(
     )
 
 
+def test_a_batch_may_lie_along_another_axis(read: Read, folder: Path) -> None:
+    """Steps are then along that axis, too."""
+    network = read(
+        parsed(
+            """g (float[N, 8, 16] x) => (float[8, N, 16] y) {
+                h = Relu (x)
+                t = Transpose <perm = [1, 0, 2]> (h)
+                r = Relu (t)
+                y = MatMul (r, w)
+            }""",
+            w=weights(16, 16),
+        )
+    )
+    cuts = cuts_of(network, ["t"])
+    assert [tensor.wire.batch_axis for tensor in cuts[1].tensors] == [1]
+    assert cloud_side(network, cuts, folder).batched
+
+
 def test_items_are_of_as_many_sources_as_there_are() -> None:
     arrays = {"x": np.arange(6, dtype=np.float32)}
     many = Samples(arrays, ("a", "a", "a", "b", "b", "c"))

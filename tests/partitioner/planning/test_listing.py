@@ -119,7 +119,7 @@ def test_nothing_kept_is_one_segment_and_the_whole_network(shop: Workshop, tried
 def test_tails_of_cuts_in_different_chains_share_the_parts_behind_both(
     shop: Workshop, tried: Tried
 ) -> None:
-    """What the device holds twice, for its branches are divided in other places, the cloud does not."""
+    """Branches that the device has to hold in two chains meet again in the cloud."""
     manifest = shop.manifest(tried)
     tails = {cut.id: cut.tail for cut in manifest.cuts}
     left, right = tails["stem.relu-and-1-more"], tails["stem.relu-and-1-more-2"]

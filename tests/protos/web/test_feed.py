@@ -15,7 +15,7 @@ class Studio:
         self.made = 0
         self.fault: Exception | None = None
         self.periods: list[float] = []
-        self._may_go_on = asyncio.Semaphore(0)
+        self._may_go_on = asyncio.Event()
 
     async def make(self) -> bytes:
         if self.fault is not None:
@@ -25,10 +25,11 @@ class Studio:
 
     async def pause(self, period_s: float) -> None:
         self.periods.append(period_s)
-        await self._may_go_on.acquire()
+        await self._may_go_on.wait()
 
     async def pass_period(self) -> None:
-        self._may_go_on.release()
+        self._may_go_on.set()
+        self._may_go_on = asyncio.Event()
         await settled()
 
 
@@ -46,10 +47,10 @@ async def test_each_who_looks_gets_the_same_messages_made_once() -> None:
             assert await anext(messages) == b"retry: 1000\n\n"
         assert feed.watchers == 2
         firsts = asyncio.gather(anext(one), anext(other))
-        assert await firsts == [b"data: message 1\n\n"] * 2
+        assert list(await firsts) == [b"data: message 1\n\n"] * 2
         seconds = asyncio.gather(anext(one), anext(other))
         await studio.pass_period()
-        assert await seconds == [b"data: message 2\n\n"] * 2
+        assert list(await seconds) == [b"data: message 2\n\n"] * 2
     assert (studio.made, set(studio.periods)) == (2, {0.5})
 
 
@@ -61,6 +62,17 @@ async def test_who_is_slow_misses_what_was_in_between() -> None:
         for _ in range(3):
             await studio.pass_period()
         assert await anext(messages) == b"data: message 4\n\n"
+
+
+async def test_who_comes_later_sees_at_once_what_the_others_see() -> None:
+    studio = Studio()
+    feed = Feed(studio.make, 0.5, studio.pause)
+    async with aclosing(feed.messages()) as one, aclosing(feed.messages()) as late:
+        await anext(one)
+        await anext(one)
+        await anext(late)
+        assert await anext(late) == b"data: message 1\n\n"
+    assert studio.made == 1
 
 
 async def test_nothing_is_made_while_nobody_looks() -> None:
@@ -82,11 +94,11 @@ async def test_nothing_is_made_while_nobody_looks() -> None:
 
 async def test_a_message_of_several_lines_is_one_event() -> None:
     async def make() -> bytes:
-        return "a\nb\r\n\nä".encode()
+        return "a\nb\r\n\r\u2028ä".encode()
 
     async with aclosing(Feed(make).messages()) as messages:
         await anext(messages)
-        assert (await anext(messages)).decode() == "data: a\ndata: b\ndata: \ndata: ä\n\n"
+        assert (await anext(messages)).decode() == "data: a\ndata: b\ndata: \ndata: \u2028ä\n\n"
 
 
 async def test_what_breaks_the_making_ends_every_stream_and_the_next_one_begins_anew() -> None:

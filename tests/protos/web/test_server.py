@@ -32,7 +32,7 @@ def counting() -> Route:
         return str(count).encode()
 
     async def pause(_period_s: float) -> None:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
     return Route(Feed(make, pause=pause))
 
@@ -170,13 +170,13 @@ async def test_a_client_that_never_reads_is_dropped_and_costs_no_other() -> None
         return b"x" * 1_000_000
 
     routes = {"/": Route(hello), "/events": Route(Feed(flood, period_s=0.0))}
-    async with serving(routes=routes, patience=Patience(write_s=0.05)) as server:
-        async with connected(server) as deaf:
-            deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            deaf.send(GET_EVENTS)
-            await soon(lambda: server.connections == 1, "it is there")
-            await soon(lambda: server.connections == 0, "it is dropped")
-            assert (await ask(server, "/")).status == 200
+    brief = Patience(write_s=0.05)
+    async with serving(routes=routes, patience=brief) as server, connected(server) as deaf:
+        deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        deaf.send(GET_EVENTS)
+        await soon(lambda: server.connections == 1, "it is there")
+        await soon(lambda: server.connections == 0, "it is dropped")
+        assert (await ask(server, "/")).status == 200
 
 
 async def test_the_end_waits_for_a_reply_under_way_and_not_for_one_that_hangs() -> None:

@@ -31,13 +31,13 @@ function showTotals(board) {
 
 function showTrends(board) {
   keyed(byId("trends"), board.trends, (trend) => trend.name,
-    () => element("figure", { class: "card trend" }, element("figcaption", {}, element("b"), element("output"), element("small")), sparkline()),
+    () => element("figure", { class: "card trend" }, element("figcaption", {}, element("b"), element("span"), element("small")), sparkline()),
     (figure, trend) => {
       const known = trend.values.filter((value) => value !== null);
       const now = trend.values.at(-1);
       const most = known.length ? Math.max(...known) : null;
       write(figure.querySelector("b"), trend.name);
-      write(figure.querySelector("output"), figureWords(now, trend.unit));
+      write(figure.querySelector("span"), figureWords(now, trend.unit));
       write(figure.querySelector("small"), `most ${figureWords(most, trend.unit)}`);
       const chart = figure.querySelector("svg");
       chart.setAttribute("aria-label", `${trend.name} over the last minute: now ${figureWords(now, trend.unit)}, most ${figureWords(most, trend.unit)}`);

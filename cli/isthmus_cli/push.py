@@ -1,0 +1,78 @@
+"""`isthmus push`: put a bundle into a model store."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from isthmus_cli.console import print_json, sigterm_as_ctrl_c
+from isthmus_cli.operator_flags import add_place, opened_place
+from isthmus_cli.progress import ProgressLine
+from isthmus_cli.store_places import outgoing
+
+SHORT = 12  # digits of a fingerprint that people compare
+
+DESCRIPTION = """\
+Put a bundle into a model store as a version that devices can be given. Every file is
+compared with the manifest here before it is sent, and there before the version is seen.
+A push that breaks off, or that Ctrl-C ends, goes on where it was when it is said again.
+A version never changes: to push the same bundle again does nothing, another one needs
+another --version. With --activate new devices get it at once. A signature that
+`isthmus keys sign` made goes with it.
+"""
+EXAMPLES = """\
+  isthmus push lite0.bundle --to 127.0.0.1:50051
+  isthmus push lite0.bundle --to cloud:50051 --tls-ca ca.pem --token-file anna.token --activate
+  isthmus push lite0.bundle --to 127.0.0.1:50051 --name lite0 --version 2026-11-23
+  isthmus push lite0.bundle --store models/
+"""
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add = parser.add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
+    add("--name", metavar="NAME", help="what the model is called there (default: as in the bundle)")
+    add(
+        "--version",
+        metavar="VERSION",
+        help=f"default: the first {SHORT} digits of the bundle's fingerprint",
+    )
+    add("--activate", action="store_true", help="make it the active version when it is there")
+    add("--quiet", action="store_true", help="no progress")
+    add("--json", action="store_true", help="print the result as JSON")
+    add_place(parser, "--to")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check, send, and activate if that is wanted."""
+    sigterm_as_ctrl_c()
+    bundle, model = outgoing(options.bundle)
+    name, version = options.name or model, options.version or bundle.fingerprint[:SHORT]
+    with opened_place(options) as place:
+        with ProgressLine(quiet=options.quiet) as progress, _resumable():
+            pushed = place.push(bundle, name, version, progress)
+        if not options.json:
+            how = "signed" if pushed.signed else "not signed"
+            came = f"{pushed.sent_bytes / 1e6:.1f} of {pushed.size_bytes / 1e6:.1f} MB sent"
+            print(f"{name} {version} is there: {pushed.fingerprint[:SHORT]}, {how}, {came}")
+        moved = place.activate(name, version) if options.activate else None
+    if options.json:
+        print_json({"pushed": asdict(pushed), "activated": moved and asdict(moved)})
+    elif moved is not None:
+        print(f"{name} {version} is active (before: {moved.previous or 'none'})")
+    return 0
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Who ends a push learns that nothing of it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\nisthmus push: ended; the same command goes on where it was\n")
+        raise

@@ -1,0 +1,86 @@
+"""The Open Inference Protocol on the service's port, behind the same door."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from isthmus.oip import Service
+from isthmus.oip.handlers import SERVICE_NAME, inference_handler
+from isthmus_cloud.faces.callers import aborting, caller_of
+from isthmus_cloud.security import Guard, Identity
+from isthmus_cloud.security.identity import Role
+
+Handler = Any  # grpc.RpcMethodHandler, which is generic for type checkers only
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[Any, Context], Awaitable[Any]]
+
+_OPEN = {"ServerLive", "ServerReady"}  # probes have no token
+_OPERATORS = {"RepositoryModelLoad", "RepositoryModelUnload"}
+_ITEMS = {"ModelInfer"}
+
+__all__ = ["oip_face"]
+
+
+def oip_face(service: Service, guard: Guard) -> grpc.GenericRpcHandler:
+    """What `grpc.aio.Server.add_generic_rpc_handlers` takes. Who may come in is asked first: a
+    device may ask for answers, an operator may also load and unload; each request for an answer
+    counts as a frame, each stream as a stream."""
+    return _Guarded(inference_handler(service), guard)
+
+
+class _Guarded(grpc.GenericRpcHandler):
+    def __init__(self, inner: grpc.GenericRpcHandler, guard: Guard) -> None:
+        self._inner = inner
+        self._guard = guard
+
+    def service(self, details: grpc.HandlerCallDetails) -> Handler:
+        handler: Handler = self._inner.service(details)
+        method = str(details.method).removeprefix(f"/{SERVICE_NAME}/")
+        if handler is None or method in _OPEN:
+            return handler
+        role: Role = "operator" if method in _OPERATORS else "device"
+        if handler.stream_stream is not None:
+            behaviour = self._stream(handler.stream_stream)
+            kind = grpc.stream_stream_rpc_method_handler
+        else:
+            behaviour = self._unary(handler.unary_unary, role, counts=method in _ITEMS)
+            kind = grpc.unary_unary_rpc_method_handler
+        return kind(
+            behaviour,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, inner: Behaviour, role: Role, *, counts: bool) -> Behaviour:
+        async def guarded(request: Any, context: Context) -> Any:
+            async with aborting(context):
+                identity = self._guard.admit(caller_of(context), role)
+                if not counts:
+                    return await inner(request, context)
+                self._guard.frame(identity)
+                try:
+                    return await inner(request, context)
+                finally:
+                    self._guard.frame_ended(identity)
+
+        return guarded
+
+    def _stream(self, inner: Behaviour) -> Behaviour:
+        async def guarded(requests: Any, context: Context) -> None:
+            async with aborting(context):
+                identity = self._guard.admit(caller_of(context), "device")
+                self._guard.stream(identity)
+                try:
+                    await inner(self._counted(requests, identity), context)
+                finally:
+                    self._guard.stream_ended(identity)
+
+        return guarded
+
+    async def _counted(self, requests: Any, identity: Identity) -> Any:
+        """Requests of a stream; one beyond the limits of its caller ends it."""
+        async for request in requests:
+            self._guard.frame(identity)
+            self._guard.frame_ended(identity)
+            yield request

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: whole models for standard clients, beside the split stream."""

@@ -1,0 +1,81 @@
+"""What a service puts on its port: the split stream, whole models, the store, its health."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+
+from isthmus.oip import Limits, Service
+from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
+from isthmus_cloud.config import ServiceConfig
+from isthmus_cloud.core import Core
+from isthmus_cloud.faces.binding import (
+    connection_options,
+    message_bytes,
+    most_calls,
+    server_options,
+)
+from isthmus_cloud.faces.oip import oip_face
+from isthmus_cloud.faces.split import SplitService
+from isthmus_cloud.faces.store import STORE_MESSAGE_BYTES, store_faces
+from isthmus_cloud.oip.models import ServedModels
+from isthmus_cloud.oip.repository import StoreRepository
+from isthmus_cloud.security import Guard, OpenDoor
+from isthmus_cloud.store import Deployer, Store
+from isthmus_cloud.telemetry.health import Health
+
+__all__ = ["Door", "StoreRoom", "server_with_faces"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRoom:
+    """A store, and who loads what is in it."""
+
+    store: Store
+    deployer: Deployer
+    repository: StoreRepository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Who is asked before anybody comes in, and what else there is than the split stream."""
+
+    guard: Guard = field(default_factory=OpenDoor)
+    health: Health = field(default_factory=Health)
+    store: StoreRoom | None = None
+
+
+@contextmanager
+def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator[grpc.aio.Server]:
+    """A server that has not started and has no address; the context must outlast it."""
+    size = _message_bytes(config, core)
+    server = grpc.aio.server(
+        options=[*server_options(size), *connection_options(config)],
+        maximum_concurrent_rpcs=most_calls(config),
+    )
+    split = SplitService(core, door.guard, config.max_streams)
+    add_SplitServicer_to_server(split, server)  # type: ignore[no-untyped-call]
+    repository = None if door.store is None else door.store.repository
+    limits = Limits(
+        max_requests=config.max_waiting,
+        max_bytes=max(config.max_bytes_in_flight, size),
+        max_message_bytes=size,
+    )
+    service = Service(ServedModels(core.deployments), limits, repository=repository)
+    core.deployments.changed = service.note_change
+    core.on_drain(service.drain)
+    core.on_drain(door.health.drain)
+    server.add_generic_rpc_handlers((oip_face(service, door.guard), door.health.handler()))
+    if door.store is None:
+        yield server
+        return
+    with store_faces(server, door.store.store, door.store.deployer, door.guard):
+        yield server
+
+
+def _message_bytes(config: ServiceConfig, core: Core) -> int:
+    """What a bundle needs; with a store others may come, which are held to the limit."""
+    if config.store is not None:
+        return max(config.max_message_bytes, STORE_MESSAGE_BYTES)
+    return message_bytes([each.bundle.manifest for each in core.deployments.all])
