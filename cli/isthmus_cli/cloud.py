@@ -1,73 +1,132 @@
-"""`isthmus cloud`: serve the tails of a bundle."""
+"""`isthmus cloud`: serve the tails of a bundle, or all models of a store."""
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from isthmus_cli.console import drop_output
-from isthmus_cli.door_flags import add_door_flags, door_settings
 from isthmus_cloud import ServiceConfig, run_service
 
 DESCRIPTION = """\
-Serve the tails of a bundle to devices: checks every file of the bundle, loads all
-tails, prints one line with the address when devices may come, and drains on
-SIGTERM or Ctrl-C (a second one forces). CUDA is used where ONNX Runtime offers it.
+Serve the tails of a bundle to devices, or all models of a store, and whole models
+to every client of the Open Inference Protocol: checks every file, loads and measures
+all tails, prints one line with the address when devices may come, and drains on
+SIGTERM or Ctrl-C (a second one forces). The fastest provider that ONNX Runtime has
+here and that agrees with the CPU computes.
 """
 EXAMPLES = """\
   isthmus cloud lite0.bundle --listen 127.0.0.1:50051
   isthmus cloud lite0.bundle --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key
-  isthmus cloud lite0.bundle --listen 0.0.0.0:443 --tls-cert s.pem --tls-key s.key --tokens t.jsonl
+  isthmus cloud --store models/ --store-key signing-key.pub.pem --tokens tokens.toml
+  isthmus cloud lite0.bundle --max-batch 1            # each frame by itself
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
+
+Add = Callable[..., argparse.Action]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     defaults = ServiceConfig(bundle=Path())
+    parser.set_defaults(parser=parser)
+    _add_models(parser)
+    _add_door(parser.add_argument_group("who may come in").add_argument, defaults)
+    _add_capacity(parser.add_argument_group("how much at once").add_argument, defaults)
+    _add_batching(parser.add_argument_group("batches").add_argument, defaults)
+    _add_engine(parser.add_argument_group("what computes").add_argument, defaults)
+    _add_times(parser.add_argument_group("times").add_argument, defaults)
+    parser.add_argument(
+        "--verbose", action="store_true", help="log every connection and refused frame"
+    )
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
+    add(
+        "bundle",
+        type=Path,
+        nargs="?",
+        metavar="BUNDLE",
+        help="directory that `isthmus build` wrote",
+    )
+    add(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="serve all models of this directory, each in its active version; `isthmus push` fills "
+        "it and `isthmus activate` moves versions while devices are served",
+    )
+    add(
+        "--store-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PEM",
+        help="take only bundles signed with this key (`isthmus keys`); may be given several times",
+    )
+
+
+def _add_door(add: Add, defaults: ServiceConfig) -> None:
     add("--listen", default=defaults.listen, metavar="HOST:PORT", help="port 0 takes a free one")
-    add_door_flags(parser, defaults)
-    _add_capacity(parser, defaults)
-    add("--provider", choices=["auto", "cpu", "cuda"], default=defaults.provider)
-    _add_times(parser, defaults)
-    add("--verbose", action="store_true", help="log every connection and refused frame")
+    add("--tls-cert", type=Path, metavar="PEM", help="certificate of this service")
+    add("--tls-key", type=Path, metavar="PEM", help="its key")
+    add(
+        "--client-ca",
+        type=Path,
+        metavar="PEM",
+        help="let in only callers whose certificate this authority has signed (mutual TLS)",
+    )
+    add(
+        "--tokens",
+        type=Path,
+        metavar="FILE",
+        help="let in only callers with a token of this file (`isthmus tokens`)",
+    )
+    add("--insecure", action="store_true", help="serve beyond this machine without TLS")
+    add(
+        "--tokens-in-clear",
+        action="store_true",
+        help="something else keeps tokens secret on the way where there is no TLS",
+    )
 
 
-def _add_capacity(parser: argparse.ArgumentParser, defaults: ServiceConfig) -> None:
-    add = parser.add_argument
-    add(
-        "--window",
-        type=int,
-        default=defaults.window,
-        help="frames in flight a device (default %(default)s)",
+def _add_capacity(add: Add, defaults: ServiceConfig) -> None:
+    _number(add, "--window", defaults.window, "N", "frames in flight a device")
+    _number(add, "--max-streams", defaults.max_streams, "N", "devices that are served at once")
+    _number(add, "--max-connections", defaults.max_connections, "N", "connections, whoever it is")
+    _number(
+        add,
+        "--max-waiting",
+        defaults.max_waiting,
+        "N",
+        "frames of all devices that wait; more are refused",
     )
-    add(
-        "--workers",
-        type=int,
-        default=defaults.workers,
-        help="tails that run at once (default %(default)s)",
+    _number(
+        add,
+        "--max-bytes-in-flight",
+        defaults.max_bytes_in_flight,
+        "BYTES",
+        "memory for the frames of all devices",
     )
-    add(
-        "--threads",
-        type=int,
-        default=defaults.threads,
-        help="threads of one tail (default: all cores)",
+    _number(
+        add,
+        "--max-message-bytes",
+        defaults.max_message_bytes,
+        "BYTES",
+        "the largest message of a model of the store",
     )
-    add(
-        "--decoders",
-        type=int,
-        default=defaults.decoders,
-        help="threads that help to decode a batch (default %(default)s)",
-    )
-    add(
+
+
+def _add_batching(add: Add, defaults: ServiceConfig) -> None:
+    _number(
+        add,
         "--max-batch",
-        type=int,
-        default=defaults.max_batch,
-        metavar="N",
-        help="frames that run together at most, of those that wait; how many pay is measured when "
-        "a tail is loaded; 1 runs each by itself (default %(default)s)",
+        defaults.max_batch,
+        "N",
+        "frames that run together at most, of those that wait; how many pay is measured when a "
+        "tail is loaded; 1 runs each by itself",
     )
     add(
         "--linger-ms",
@@ -82,57 +141,88 @@ def _add_capacity(parser: argparse.ArgumentParser, defaults: ServiceConfig) -> N
         action="store_true",
         help="do not run frames together that were cut at different depths",
     )
-    add(
-        "--max-waiting",
-        type=int,
-        default=defaults.max_waiting,
-        metavar="N",
-        help="frames of all devices that wait at most; more are refused (default %(default)s)",
-    )
-    add(
-        "--max-bytes-in-flight",
-        type=int,
-        default=defaults.max_bytes_in_flight,
-        metavar="BYTES",
-        help="memory for the frames of all devices (default %(default)s)",
-    )
+    _number(add, "--workers", defaults.workers, "N", "batches that run at once")
+    _number(add, "--decoders", defaults.decoders, "N", "threads that help to decode a batch")
 
 
-def _add_times(parser: argparse.ArgumentParser, defaults: ServiceConfig) -> None:
-    add = parser.add_argument
+def _add_engine(add: Add, defaults: ServiceConfig) -> None:
     add(
-        "--drain-grace",
-        type=float,
-        default=defaults.drain_grace_s,
-        metavar="S",
-        help="seconds to finish in (default %(default)s)",
+        "--engine",
+        default=defaults.engine,
+        metavar="ENGINE",
+        help="onnxruntime, or triton://HOST:PORT for a Triton server that holds what `isthmus "
+        "export triton` wrote (default %(default)s)",
     )
     add(
-        "--idle-s",
-        type=float,
-        default=defaults.idle_s,
-        metavar="S",
-        help="end a stream on which nothing was heard for so long; a device that has nothing to "
-        "send beats about twice a second (default %(default)s)",
-    )
-    add(
-        "--resume-s",
-        type=float,
-        default=defaults.resume_s,
-        metavar="S",
-        help="after a stream broke, go on with its frames and keep their results for so long: a "
-        "device that comes back gets them without sending again; 0 keeps none (default "
+        "--provider",
+        default=defaults.provider,
+        metavar="NAME",
+        help="auto, cpu, cuda, tensorrt, openvino, …; what is named is used or refused (default "
         "%(default)s)",
+    )
+    add(
+        "--threads",
+        type=int,
+        default=defaults.threads,
+        metavar="N",
+        help="threads of one tail (default: all cores)",
+    )
+
+
+def _add_times(add: Add, defaults: ServiceConfig) -> None:
+    _seconds(add, "--drain-grace", defaults.drain_grace_s, "to finish in")
+    _seconds(
+        add,
+        "--hello-s",
+        defaults.hello_s,
+        "within which a connection has to get through its handshakes, and a stream to say Hello",
+    )
+    _seconds(
+        add,
+        "--idle-s",
+        defaults.idle_s,
+        "after which a stream ends on which nothing was heard; a device that has nothing to send "
+        "beats about twice a second",
+    )
+    _seconds(
+        add,
+        "--resume-s",
+        defaults.resume_s,
+        "for which the frames of a broken stream go on and their results are kept: a device that "
+        "comes back gets them without sending again; 0 keeps none",
+    )
+
+
+def _number(add: Add, flag: str, default: int, metavar: str, text: str) -> None:
+    add(flag, type=int, default=default, metavar=metavar, help=f"{text} (default %(default)s)")
+
+
+def _seconds(add: Add, flag: str, default: float, text: str) -> None:
+    add(
+        flag,
+        type=float,
+        default=default,
+        metavar="S",
+        help=f"seconds {text} (default %(default)s)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    if (options.bundle is None) == (options.store is None):
+        options.parser.error("give what is to be served: BUNDLE, or --store DIR")
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
     config = ServiceConfig(
         bundle=options.bundle,
+        store=options.store,
+        store_keys=tuple(options.store_key),
         listen=options.listen,
-        **door_settings(options),
+        insecure=options.insecure,
+        tls_certificate=options.tls_cert,
+        tls_key=options.tls_key,
+        client_ca=options.client_ca,
+        tokens=options.tokens,
+        tokens_in_clear=options.tokens_in_clear,
         window=options.window,
         threads=options.threads,
         workers=options.workers,
@@ -142,8 +232,13 @@ def run(options: argparse.Namespace) -> int:
         joins=not options.no_joins,
         max_waiting=options.max_waiting,
         max_bytes_in_flight=options.max_bytes_in_flight,
+        max_message_bytes=options.max_message_bytes,
+        max_streams=options.max_streams,
+        max_connections=options.max_connections,
         drain_grace_s=options.drain_grace,
+        engine=options.engine,
         provider=options.provider,
+        hello_s=options.hello_s,
         idle_s=options.idle_s,
         resume_s=options.resume_s,
     )

@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_cloud(parser.add_argument_group("the cloud"))
     _add_wishes(parser.add_argument_group("what is wanted, or decided in the policy's place"))
     _add_device(parser.add_argument_group("this device"))
-    _add_output(parser.add_argument_group("what is printed"))
+    _add_output(parser.add_argument_group("what is printed, and told to others"))
 
 
 def _add_daemon(group: argparse._ArgumentGroup) -> None:
@@ -131,6 +131,19 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     add("--stats", action="store_true", help="print a table at the end: memory, link, audits …")
     add("--json", action="store_true", help="print answers and statistics as JSON")
     add("--verbose", action="store_true", help="log switches and the state of the link")
+    add(
+        "--traces",
+        metavar="URL",
+        help="send spans of every frame to this OTLP collector, http://HOST:PORT or "
+        "https://HOST:PORT; needs pip install 'isthmus[telemetry]'",
+    )
+    add(
+        "--trace-share",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of the frames, with --traces (default: all)",
+    )
 
 
 def check_usage(options: argparse.Namespace) -> None:
@@ -187,6 +200,8 @@ def agent_config(options: argparse.Namespace) -> AgentConfig:
         "answer_top_k": options.top,
         "runtime": options.runtime,
         "max_memory_bytes": options.max_memory,
+        "traces": options.traces,
+        "trace_share": options.trace_share,
     }
     return AgentConfig(**settings)
 

@@ -36,7 +36,7 @@ def test_it_says_where_it_listens_and_what_it_serves(tiny_bundle: Path, cloud: C
     assert re.fullmatch(rf"listening on 127\.0\.0\.1:[1-9]\d* {re.escape(served)}", line)
 
 
-@pytest.mark.parametrize("name", ["cloud/tail-cut.onnx", "cloud/tail-input.onnx", "labels.txt"])
+@pytest.mark.parametrize("name", ["cloud/tail-1.onnx", "cloud/entry-cut.onnx", "labels.txt"])
 def test_a_flipped_byte_in_the_bundle_is_found_before_anything_runs(
     isthmus: Isthmus, copy: Path, name: str
 ) -> None:
@@ -47,22 +47,22 @@ def test_a_flipped_byte_in_the_bundle_is_found_before_anything_runs(
 
 
 def test_a_file_cut_short_is_named_with_both_sizes(isthmus: Isthmus, copy: Path) -> None:
-    tail = copy / "cloud" / "tail-cut.onnx"
+    tail = copy / "cloud" / "tail-1.onnx"
     size = tail.stat().st_size
     tail.write_bytes(tail.read_bytes()[:-1])
     assert_explained(isthmus("cloud", copy), str(tail), f"{size - 1} bytes", str(size))
 
 
 def test_a_missing_file_is_named(isthmus: Isthmus, copy: Path) -> None:
-    tail = copy / "cloud" / "tail-cut.onnx"
+    tail = copy / "cloud" / "tail-1.onnx"
     tail.unlink()
     assert_explained(isthmus("cloud", copy), str(tail), "copy the bundle again")
 
 
 def test_an_op_that_the_clouds_runtime_lacks_is_named(isthmus: Isthmus, copy: Path) -> None:
-    teach_unknown_op(copy, "cloud/tail-cut.onnx")
+    teach_unknown_op(copy, "cloud/tail-1.onnx")
     ended = isthmus("cloud", copy, "--provider", "cpu")
-    assert_explained(ended, "cloud/tail-cut.onnx", "Frobnicate", "build the bundle again")
+    assert_explained(ended, "cloud/tail-1.onnx", "Frobnicate", "build the bundle again")
 
 
 def test_a_folder_that_is_no_bundle_is_named(isthmus: Isthmus, tmp_path: Path) -> None:

@@ -179,8 +179,8 @@ def test_what_is_not_whole_is_not_even_sent(
     [
         (("activate", "tiny", "v9"), ("no tiny v9", "versions of tiny: v1")),
         (("activate", "../up", "v1"), ("'../up'", "letters")),
-        (("rollback", "tiny"), ("no version was active before",)),
-        (("rollback", "stranger"), ("no version was active before",)),
+        (("rollback", "tiny"), ("none is or was before", "isthmus activate")),
+        (("rollback", "stranger"), ("no model stranger",)),
         (("remove", "tiny", "v9"), ("no tiny v9",)),
         (("list", "../up"), ("'../up'",)),
     ],

@@ -53,8 +53,8 @@ def open_engine(choice: str, provider: str, threads: int, bundle: Bundle) -> Eng
     `choice` is "onnxruntime", "torch" or "triton://HOST:PORT". With ONNX Runtime and "auto" the
     provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU and OpenVINO if they
     are faster than the CPU, the CPU; any other is honoured or refused. `threads` are those of one
-    graph. Takes seconds, with TensorRT minutes: not on a loop. Raises ConfigError with the way out,
-    LinkError or ModelError where Triton does not answer, or otherwise.
+    graph. Takes seconds, with TensorRT minutes: not on a loop. Raises ConfigError with the way out;
+    with Triton LinkError where it does not answer, ModelError where it answers otherwise.
     """
     check_choice(choice, provider)
     if choice == TORCH:

@@ -15,6 +15,7 @@ from isthmus_cloud.engines.ort_session import (
     CPU_PLACEMENT,
     ORT_FAILURES,
     Placement,
+    on_one_line,
     open_session,
 )
 from isthmus_cloud.engines.seam import AnyArray, Value
@@ -73,7 +74,9 @@ class OrtProgram:
             with self._turn:
                 return self._bound(read) if self._memory else self._on_host(read)
         except ORT_FAILURES as error:
-            raise ModelError(f"{self._path}: ONNX Runtime failed on a batch: {error}") from error
+            raise ModelError(
+                f"{self._path}: ONNX Runtime failed on a batch: {on_one_line(error)}"
+            ) from error
 
     def _on_host(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
         outputs: Sequence[Value] = self._session.run(None, feeds)
@@ -121,7 +124,8 @@ class OrtEngine:
             return bound_run(joiner, feeds, ("joined",), self._placement.memory)[0]
         except ORT_FAILURES as error:
             raise ModelError(
-                f"{len(values)} batches cannot be put together on {self.provider}: {error}"
+                f"{len(values)} batches cannot be put together on {self.provider}: "
+                f"{on_one_line(error)}"
             ) from error
 
     def to_host(self, value: Value) -> AnyArray:
@@ -131,7 +135,9 @@ class OrtEngine:
         try:
             array: AnyArray = value.numpy()
         except ORT_FAILURES as error:
-            raise ModelError(f"a tensor cannot be read from {self.provider}: {error}") from error
+            raise ModelError(
+                f"a tensor cannot be read from {self.provider}: {on_one_line(error)}"
+            ) from error
         return array
 
     def close(self) -> None:
@@ -148,7 +154,7 @@ class OrtEngine:
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this part of a tail on "
-                f"{self.provider}: {error}; {_REBUILD}"
+                f"{self.provider}: {on_one_line(error)}; {_REBUILD}"
             ) from error
         return OrtProgram(path, session, self._placement)
 

@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 CPU = "CPUExecutionProvider"
 
-__all__ = ["CPU", "CPU_PLACEMENT", "ORT_FAILURES", "Placement", "open_session"]
+__all__ = ["CPU", "CPU_PLACEMENT", "ORT_FAILURES", "Placement", "on_one_line", "open_session"]
 
 ORT_FAILURES: tuple[type[Exception], ...] = (
     ort_errors.EPFail,
@@ -96,6 +96,11 @@ def open_session(
             f"{', '.join(found)} instead: its libraries or its driver are missing"
         )
     return session
+
+
+def on_one_line(error: Exception) -> str:
+    """What an error says, as one line: ONNX Runtime's messages have several."""
+    return " ".join(str(error).split())
 
 
 def _settings(threads: int) -> Any:

@@ -20,6 +20,7 @@ from isthmus_cloud.engines.ort_session import (
     CPU_PLACEMENT,
     ORT_FAILURES,
     Placement,
+    on_one_line,
     open_session,
 )
 
@@ -109,8 +110,8 @@ def placements_for(provider: Provider, threads: int) -> tuple[Placement, ...]:
         open_session(_TRIAL, found[-1].for_joins, threads)
     except ORT_FAILURES as error:
         raise ConfigError(
-            f"{kind.name} is installed and does not work: {error}; it needs {kind.install}; or "
-            "choose the provider 'cpu' or 'auto'"
+            f"{kind.name} is installed and does not work: {on_one_line(error)}; it needs "
+            f"{kind.install}; or choose the provider 'cpu' or 'auto'"
         ) from error
     return found
 
@@ -160,7 +161,7 @@ def _plugged(provider: Provider, kind: _Kind) -> tuple[Placement, ...]:
     except _PLUG_FAILURES as error:
         raise ConfigError(
             f"the plug-in {kind.plug_in} cannot be loaded by ONNX Runtime {ort.__version__}: "
-            f"{error}; install {kind.install}, or choose the provider 'cpu' or 'auto'"
+            f"{on_one_line(error)}; install {kind.install}, or choose the provider 'cpu' or 'auto'"
         ) from error
     devices = _best([each for each in ort.get_ep_devices() if each.ep_name == kind.name])
     if not devices:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import Bundle, ConfigError, ModelError
-from isthmus_cloud.engines.ort_session import CPU_PLACEMENT, ORT_FAILURES, open_session
+from isthmus_cloud.engines.ort_session import CPU_PLACEMENT, ORT_FAILURES, on_one_line, open_session
 from isthmus_cloud.engines.triton_names import model_name
 
 __all__ = ["ExportedModel", "write_repository"]
@@ -93,7 +93,7 @@ def _configuration(bundle: Bundle, part: str, name: str) -> str:
     try:
         session = open_session(path, CPU_PLACEMENT, threads=1)
     except ORT_FAILURES as error:
-        raise ModelError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        raise ModelError(f"{path}: ONNX Runtime cannot load it: {on_one_line(error)}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     scalars = [node.name for node in (*inputs, *outputs) if not node.shape]
     if scalars:

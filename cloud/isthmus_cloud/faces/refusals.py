@@ -16,7 +16,7 @@ MOST_CHARACTERS = 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-__all__ = ["Places", "TooManyError", "refusing"]
+__all__ = ["Places", "TooManyError", "refusing", "told"]
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ async def refusing(context: Context, root: Path) -> AsyncIterator[None]:
     except IsthmusError as error:
         code = next(code for kind, code in _STATUSES if isinstance(error, kind))
         _logger.info("%s was refused: %s", context.peer(), error)
-        await context.abort(code, _told(str(error), root))
+        await context.abort(code, told(str(error), root))
     except (grpc.aio.AbortError, grpc.aio.BaseError):
         raise
     except Exception:
@@ -80,7 +80,7 @@ async def refusing(context: Context, root: Path) -> AsyncIterator[None]:
         await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
 
 
-def _told(text: str, root: Path) -> str:
+def told(text: str, root: Path) -> str:
     """For somebody elsewhere: names in the store remain, where it lies does not."""
     for place in (root, root.resolve()):
         text = text.replace(f"{place}/", "").replace(str(place), "the store")

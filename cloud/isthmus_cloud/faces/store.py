@@ -17,12 +17,11 @@ from isthmus.v1.store_pb2_grpc import (
 )
 from isthmus_cloud.faces.bundles import PIECE_BYTES, BundleService
 from isthmus_cloud.faces.callers import caller_of
-from isthmus_cloud.faces.refusals import Places, refusing
+from isthmus_cloud.faces.refusals import Places, refusing, told
 from isthmus_cloud.security.identity import Guard
 from isthmus_cloud.store import (
     Activation,
     Activations,
-    Deployed,
     Deployer,
     DiskThreads,
     Push,
@@ -74,10 +73,7 @@ class StoreService(StoreServicer):
         async with refusing(context, self._store.root):
             self._admit(context)
             versions = await self._disk(self._listed, request.name)
-        loaded = {(each.name, each.version): each for each in self._deployer.deployed()}
-        return pb.ListReply(
-            versions=[_row(each, loaded.get((each.name, each.version))) for each in versions]
-        )
+        return pb.ListReply(versions=map(self._row, versions))
 
     async def Push(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.PushMessage], context: Context
@@ -150,27 +146,31 @@ class StoreService(StoreServicer):
                 piece = message.piece
                 await self._disk(push.write, piece.path, piece.offset, piece.data)
             stored = await self._disk(push.finish)
-        done = pb.PushDone(stored=_row(stored, None), was_there=push.was_there)
+        done = pb.PushDone(stored=self._row(stored), was_there=push.was_there)
         await write(pb.PushReply(done=done))
+
+    def _row(self, stored: StoredVersion) -> pb.StoredVersion:
+        served = [
+            each.streams
+            for each in self._deployer.deployed()
+            if (each.name, each.version) == (stored.name, stored.version)
+        ]
+        return pb.StoredVersion(
+            name=stored.name,
+            version=stored.version,
+            fingerprint=stored.fingerprint,
+            size_bytes=stored.size_bytes,
+            signed=stored.signed,
+            active=stored.active,
+            loaded=bool(served),
+            streams=sum(served),
+            fault=told(stored.fault or "", self._store.root),
+        )
 
 
 def _lacks(push: Push) -> pb.PushReply:
     files = [pb.LackingFile(path=each.path, offset=each.offset) for each in push.lacks]
     return pb.PushReply(lacks=pb.PushLacks(files=files, piece_bytes=PIECE_BYTES))
-
-
-def _row(stored: StoredVersion, loaded: Deployed | None) -> pb.StoredVersion:
-    return pb.StoredVersion(
-        name=stored.name,
-        version=stored.version,
-        fingerprint=stored.fingerprint,
-        size_bytes=stored.size_bytes,
-        signed=stored.signed,
-        active=stored.active,
-        loaded=loaded is not None,
-        streams=0 if loaded is None else loaded.streams,
-        fault=stored.fault or "",
-    )
 
 
 def _moved(activation: Activation) -> pb.Activation:

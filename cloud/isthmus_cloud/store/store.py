@@ -21,7 +21,7 @@ from isthmus.bundle import MAX_MANIFEST_BYTES
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import SIGNATURE_BYTES, SIGNATURE_NAME
 from isthmus_cloud.store.disk import explained, free_bytes, locked, sync_folder, write_whole
-from isthmus_cloud.store.errors import StoreError, StoreFullError
+from isthmus_cloud.store.errors import StoreError, StoreFullError, UnknownVersionError
 from isthmus_cloud.store.incoming import Backyard
 from isthmus_cloud.store.names import check_files, check_name
 from isthmus_cloud.store.pointer import (
@@ -117,7 +117,8 @@ class Store(Shelves):
         return before.active or None
 
     def rollback_target(self, name: str) -> str:
-        """The version that `rollback` goes back to; StoreError if there is none."""
+        """The version that `rollback` goes back to; StoreError if there is none,
+        UnknownVersionError if there is no such model."""
         check_name("model name", name)
         return self._one_before(name).previous[-1]
 
@@ -221,14 +222,16 @@ class Store(Shelves):
 
     def _one_before(self, name: str) -> Pointer:
         """The pointer, without versions that are gone; StoreError if there is no way back."""
-        pointer = read_pointer(self.root / name)
-        here = {*names_in(self.root / name), pointer.active}
-        for version in {*pointer.previous} - here:
+        pointer, here = read_pointer(self.root / name), names_in(self.root / name)
+        if not here:
+            raise UnknownVersionError(f"there is no model {name} in the store")
+        for version in {*pointer.previous} - {*here}:
             pointer = pointer.without(version)
         if not pointer.previous:
+            now = f"{pointer.active} is active and none was" if pointer.active else "none is or was"
             raise StoreError(
-                f"{name}: no version was active before {pointer.active or 'any'}; activate the one "
-                "that you want with `isthmus activate NAME VERSION`"
+                f"{name}: there is no version to go back to: {now} before; activate the one that "
+                "you want with `isthmus activate NAME VERSION`"
             )
         return pointer
 

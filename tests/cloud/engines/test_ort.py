@@ -119,8 +119,11 @@ def test_a_file_is_loaded_once(engine: OrtEngine, bundle: Bundle) -> None:
 def test_what_is_no_model_is_refused_by_name(engine: OrtEngine, tmp_path: Path) -> None:
     path = tmp_path / "tail-9.onnx"
     path.write_bytes(b"no model at all")
-    with pytest.raises(ModelError, match=r"tail-9\.onnx.*cannot load.*build the bundle again"):
+    with pytest.raises(
+        ModelError, match=r"tail-9\.onnx.*cannot load.*build the bundle again"
+    ) as refused:
         engine.load(path)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_a_failure_is_a_model_error_and_the_next_batch_runs(

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from tests.cloud.engines.triton_stand_in import READY
-from tests.commands import Command, until
+from tests.cloud.engines.triton_server import StandIn
+from tests.commands import until
 
 from isthmus import Bundle, LinkError, ModelError, open_bundle
 from isthmus.oip.messages import pb
@@ -21,16 +21,6 @@ from isthmus_cloud.engines.triton_client import TritonClient
 from isthmus_cloud.engines.triton_repository import write_repository
 
 ENTRY, LATE = "cloud/entry-cut.onnx", "cloud/tail-1.onnx"
-
-
-class StandIn(Command):
-    """The server; `port` may be one that an earlier one had."""
-
-    module = "tests.cloud.engines.triton_stand_in"
-
-    def __init__(self, repository: Path, port: int = 0) -> None:
-        super().__init__(repository, f"127.0.0.1:{port}")
-        self.port = int(self.line(READY).split()[-1])
 
 
 @pytest.fixture(scope="module")

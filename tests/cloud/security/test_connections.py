@@ -2,7 +2,7 @@
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,14 @@ import grpc
 import psutil
 import pytest
 from tests.cloud.device import GUARD_S, Head, connected
+from tests.cloud.security.loris import END_STREAM, HEADERS, STREAM, Loris
 from tests.cloud.security.probe import Probe, ask, probing
+from tests.cloud.serving import answering, listening
 from tests.commands import Command
 
 from isthmus import Bundle
 from isthmus_cloud import ServiceConfig
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.faces import binding
 from isthmus_cloud.faces.binding import FILES_BESIDE_CONNECTIONS, allow_open_files
 from isthmus_cloud.security import OpenDoor
@@ -85,22 +88,38 @@ async def is_served(address: str, bundle: Bundle, head: Head) -> bool:
         return (await device.result()).sequence == 1
 
 
-@pytest.mark.parametrize("words", [b"", PREFACE], ids=["silent", "settings only"])
 @pytest.mark.usefixtures("open_files")
 async def test_a_thousand_connections_that_never_speak_keep_nobody_away(
-    tiny_bundle: Path, bundle: Bundle, head: Head, words: bytes
+    tiny_bundle: Path, bundle: Bundle, head: Head
 ) -> None:
-    with Serving(tiny_bundle, 1, 1, 2 * CROWD) as service:
+    """Half of them say nothing at all, the others only that they could."""
+    with Serving(tiny_bundle, 2, 1, 2 * CROWD) as service:
         process = psutil.Process(service.process.pid)
         assert await is_served(service.address, bundle, head)
         before_bytes = process.memory_info().rss
-        async with crowd(service.address, CROWD, words) as connections:
+        async with (
+            crowd(service.address, CROWD // 2, b"") as silent,
+            crowd(service.address, CROWD // 2, PREFACE) as waiting,
+        ):
             assert await is_served(service.address, bundle, head)
             grown_bytes = process.memory_info().rss - before_bytes
-            assert await put_out(connections) == CROWD
+            assert await put_out([*silent, *waiting]) == CROWD
         assert await is_served(service.address, bundle, head)
         assert len(process.net_connections("tcp")) < 10
     assert grown_bytes < CROWD_BYTES
+
+
+async def test_a_call_that_drips_is_ended_when_its_hello_is_not_there_in_time(
+    bundle: Bundle, config: ServiceConfig, tails: Mapping[str, Tail]
+) -> None:
+    """Bytes keep coming, so the connection is alive; what counts is the whole message."""
+    hasty = replace(config, hello_s=0.3)
+    with answering(bundle.manifest, tails) as answerer:
+        async with listening(hasty, bundle, answerer) as service, asyncio.timeout(GUARD_S):
+            loris = await Loris.arrived(service.address, "/isthmus.v1.Split/Stream")
+            kind, flags, stream = await loris.drip(10_000)
+            loris.leave()
+    assert (kind, flags & END_STREAM, stream) == (HEADERS, END_STREAM, STREAM)
 
 
 async def test_beyond_the_most_connections_one_is_closed_at_once(plain: ServiceConfig) -> None:

@@ -124,3 +124,26 @@ async def test_nothing_is_left_running(path: Path, secret: str) -> None:
     async with guarded(told(path)):
         assert len(asyncio.all_tasks() - before) == 1
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"])
+def test_tokens_do_not_cross_a_network_in_the_clear_unless_that_is_said(listen: str) -> None:
+    tokens = Path("tokens.jsonl")
+    with pytest.raises(ConfigError, match="in the clear.*--tokens-in-clear"):
+        ServiceConfig(bundle=Path(), listen=listen, insecure=True, tokens=tokens)
+    assert ServiceConfig(
+        bundle=Path(), listen=listen, insecure=True, tokens=tokens, tokens_in_clear=True
+    )
+    pem = Path("some.pem")
+    assert ServiceConfig(
+        bundle=Path(), listen=listen, tokens=tokens, tls_certificate=pem, tls_key=pem
+    )
+
+
+def test_on_the_loopback_tokens_need_no_tls() -> None:
+    assert ServiceConfig(bundle=Path(), tokens=Path("tokens.jsonl")).tokens
+
+
+def test_without_tls_no_certificates_can_be_asked_for() -> None:
+    with pytest.raises(ConfigError, match="--client-ca.*--tls-cert, --tls-key"):
+        ServiceConfig(bundle=Path(), client_ca=Path("clients.pem"))

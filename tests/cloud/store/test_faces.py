@@ -299,12 +299,24 @@ async def test_no_text_tells_where_the_store_lies(two: Store) -> None:
             assert f"model {version}" in text
 
 
+async def test_no_fault_of_a_list_tells_where_the_store_lies(two: Store, tmp_path: Path) -> None:
+    _, public = make_keys(tmp_path / "keys")
+    (two.path("model", "v1") / "bundle.json.sig").write_bytes(b"x")
+    async with serving(Store(two.root, trusted_keys([public]))) as served:
+        listed = await served.operators.List(pb.ListRequest())
+    faults = [each.fault for each in listed.versions]
+    assert "model/v1/bundle.json.sig: 1 bytes" in faults[0]
+    assert "not signed" in faults[1]
+    assert str(two.root) not in " ".join(faults)
+
+
 async def test_what_is_not_there_is_not_found(served: Served, two: Store) -> None:
     unknown = pb.RemoveRequest(name="model", version="v9")
     for call, request in (
         (served.operators.Activate, asked("v9")),
         (served.operators.Activate, asked("v1", "stranger")),
         (served.operators.Remove, unknown),
+        (served.operators.Rollback, pb.RollbackRequest(name="stranger")),
     ):
         assert (await refused(call(request))).code() == Code.NOT_FOUND
 

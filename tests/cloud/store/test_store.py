@@ -63,7 +63,7 @@ def test_rollback_goes_back_step_by_step_and_then_says_that_there_is_no_further(
     assert three.rollback_target("model") == "v2"
     assert three.rollback("model") == "v2"
     assert three.rollback("model") == "v1"
-    with pytest.raises(StoreError, match="no version was active before v1"):
+    with pytest.raises(StoreError, match="v1 is active and none was before"):
         three.rollback("model")
     assert three.active("model") == "v1"
 

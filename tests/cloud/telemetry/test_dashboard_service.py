@@ -1,7 +1,5 @@
 """What a real device does on a real service is what the page says."""
 
-import asyncio
-
 from tests.cloud.conftest import ignore
 from tests.cloud.device import Head, connected
 from tests.protos.web.asking import soon
@@ -53,5 +51,3 @@ async def test_a_device_its_frames_and_its_end(
     assert [(each.is_active, each.streams) for each in here.models or ()] == [(True, 1)]
     assert gone.devices is not None
     assert gone.devices[0].until_s is not None
-    assert "answered" in totals(gone)
-    await asyncio.sleep(0)

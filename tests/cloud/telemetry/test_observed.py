@@ -25,7 +25,7 @@ async def test_each_observer_hears_and_tells_what_is_left_at_the_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     listener = Listener()
-    happenings = [activated(), done(), *(refused() for _ in range(30))]
+    happenings: list[Happening] = [activated(), done(), *(refused() for _ in range(30))]
     with collecting() as collector, caplog.at_level(logging.INFO, "isthmus_cloud"):
         traces = TraceSettings(endpoint=collector.endpoint)
         async with observed(traces, [listener]) as everybody:

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,13 @@ from pathlib import Path
 import grpc
 import pytest
 from msgspec.structs import replace
-from tests.edge.doctor.certificates import Listener, make_certificate
+from tests.edge.doctor.certificates import (
+    LASTING,
+    OVER,
+    TO_COME,
+    Listener,
+    make_certificate,
+)
 from tests.edge.doctor.clouds import ChattyCloud, FakeCloud, FakeNetwork, SilentCloud, refusal
 from tests.edge.doctor.machine import assert_bad, states
 from tests.protos.session import messages as say
@@ -22,7 +29,9 @@ from isthmus_edge.doctor import conversation
 from isthmus_edge.doctor.finding import Finding
 from isthmus_edge.doctor.link import LinkLook
 from isthmus_edge.doctor.network import Address, split_address
+from isthmus_edge.doctor.own_certificate import OwnCertificate
 from isthmus_edge.doctor.surroundings import Surroundings
+from isthmus_edge.stream.credentials import Credentials
 from isthmus_edge.stream.probing import PROBE_BYTES
 
 HERE = Address("IPv4", "127.0.0.1", 50051)
@@ -35,12 +44,14 @@ def look(
     bundle: Path | None = None,
     host: str = "localhost",
     insecure: bool = False,
+    credentials: Credentials | None = None,
 ) -> list[Finding]:
     made = cloud or FakeCloud()
     return list(
         LinkLook(
             cloud=f"{host}:50051",
             insecure=insecure,
+            credentials=credentials or Credentials(),
             bundle=bundle,
             around=Surroundings(clock_s=made.clock),
             network=network or FakeNetwork([HERE]),
@@ -175,6 +186,61 @@ def test_a_service_with_another_bundle_says_that_it_is_another_one(tiny_bundle: 
 def test_a_service_that_is_full_is_found(tiny_bundle: Path) -> None:
     cloud = FakeCloud(greeting=refusal(pb.ERROR_CODE_OVERLOADED, "1024 devices are served"))
     assert_bad(look(cloud, bundle=tiny_bundle)[-1], "fail", "1024 devices are served")
+
+
+@pytest.mark.parametrize(
+    ("token", "text", "way_out"),
+    [
+        (None, "lets nobody in without a token", "--token-file"),
+        ("secret-token", "refuses this device's token", "isthmus tokens"),
+    ],
+)
+def test_a_service_that_does_not_let_this_device_in_is_found(
+    token: str | None, text: str, way_out: str
+) -> None:
+    cloud = FakeCloud(greeting="UNAUTHENTICATED: who are you?")
+    found = look(cloud, credentials=Credentials(token=token))[-1]
+    assert_bad(found, "fail", text, "who are you?")
+    assert found.figures["reason"] == "UNAUTHENTICATED"
+    assert way_out in str(found.way_out)
+    assert "secret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("dates", "state", "text"),
+    [
+        (LASTING, "ok", "valid for"),
+        (OVER, "fail", "has expired"),
+        (TO_COME, "fail", "not valid before"),
+    ],
+)
+def test_the_devices_own_certificate_is_looked_at(
+    tmp_path: Path, dates: tuple[str, str], state: str, text: str
+) -> None:
+    own = make_certificate(tmp_path / "own", dates, names="DNS:camera-7")
+    found = OwnCertificate(certificate=own.pem, key=own.key, wall_s=time.time).look()
+    assert (found.id, found.state) == ("link.certificate", state)
+    assert text in found.text
+
+
+def test_an_own_certificate_that_soon_expires_is_a_warning_beside_the_rest_of_the_way(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    own = make_certificate(tmp_path / "own", names="DNS:camera-7")
+    soon = Surroundings(wall_s=lambda: 4102444800 - 5 * 86_400)  # its end is that of 2099
+    shown = Credentials(tls_ca=own.pem, tls_certificate=own.pem, tls_key=own.key)
+    with Listener(own) as listener:
+        found = list(
+            LinkLook(cloud=f"127.0.0.1:{listener.port}", credentials=shown, around=soon).look()
+        )
+    (certificate,) = [each for each in found if each.id == "link.certificate"]
+    assert_bad(certificate, "warn", "5 more days")
+
+
+def test_a_key_of_another_certificate_is_found(tmp_path: Path) -> None:
+    one, other = (make_certificate(tmp_path / name) for name in ("one", "other"))
+    with pytest.raises(ConfigError, match=r"certificate\.pem, .*key\.pem: .*its own key"):
+        OwnCertificate(certificate=one.pem, key=other.key, wall_s=time.time).look()
 
 
 def test_a_silent_service_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

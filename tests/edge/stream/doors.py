@@ -23,7 +23,7 @@ class Door(SplitServicer):
         self.token = token
         self.retry_after_ms: str | None = None
         self.shown: list[str | None] = []
-        self.names: list[tuple[bytes, ...]] = []  # in the certificates of devices
+        self.names: list[tuple[object, ...]] = []  # in the certificates of devices
         self.port = 0
 
     @property
@@ -35,7 +35,8 @@ class Door(SplitServicer):
     ) -> Iterator[pb.CloudMessage]:
         shown = dict(context.invocation_metadata()).get("authorization")
         self.shown.append(None if shown is None else str(shown))
-        self.names.append(tuple(context.auth_context().get("x509_subject_alternative_name") or ()))
+        found = context.auth_context().get("x509_subject_alternative_name")
+        self.names.append(() if found is None else tuple(found))
         if self.token is not None and shown != f"Bearer {self.token}":
             if self.retry_after_ms is not None:
                 context.set_trailing_metadata((("retry-after-ms", self.retry_after_ms),))

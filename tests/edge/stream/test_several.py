@@ -91,6 +91,16 @@ def test_the_session_goes_along_and_what_the_other_service_does_not_hold_is_sent
     assert (places, sent_again) == (["cloud", "cloud"], 2 if begun else 3)
 
 
+def test_a_service_that_hangs_is_left_when_its_silence_is_noticed(
+    tiny_bundle: Path, services: Services
+) -> None:
+    with opened(tiny_bundle, silence_s=0.3) as agent:
+        first = where(agent)
+        services[first].reachable = False  # its stream stays, and nothing comes of it
+        until(lambda: where(agent) == other(first), "it is at the other one")
+        assert agent.infer(PICTURE).place == "cloud"
+
+
 def test_a_drain_leads_to_the_next_when_all_is_answered(
     tiny_bundle: Path, services: Services
 ) -> None:

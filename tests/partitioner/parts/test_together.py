@@ -55,7 +55,7 @@ def sizes_of(folder: Path, cloud: CloudSide) -> set[int | str]:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_tails_of_all_kinds_take_frames_together(name: str, folder: Path) -> None:
-    """Each with a step of its own; a scalar input, which has no batch axis, is the same for all."""
+    """Each with a step of its own."""
     build, places = PLACES[name]
     network = load_model(saved(build(), folder / "model.onnx"))
     items = branched.items(network, 5, 1, "some")
@@ -65,6 +65,18 @@ def test_tails_of_all_kinds_take_frames_together(name: str, folder: Path) -> Non
     assert (cloud.batched, cloud.unbatched) == (True, "")
     assert cloud.files.keys() == cloud.tail_ms.keys() == {cut.id for cut in cuts}
     assert all(ms > 0 for ms in cloud.tail_ms.values())
+
+
+def test_what_has_no_batch_axis_has_to_be_the_same_for_frames_that_go_together(
+    read: Read, folder: Path
+) -> None:
+    """Frames with other gains are not what is asked for: nobody joins them."""
+    network = read(branched.with_gain())
+    items = branched.items(network, 3, 1, "some")
+    items.arrays["gain"][:] = [1, 2, 3]
+    cuts = cuts_of(network, ["stem.relu"])
+    sets = SampleSets(items, items, items)
+    assert write_cloud_side(network, cuts, sets, folder, ignore).batched
 
 
 def mixing() -> onnx.ModelProto:

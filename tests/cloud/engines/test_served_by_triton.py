@@ -1,0 +1,82 @@
+"""A service whose tails a Triton server runs: while that is gone, frames end in errors."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+from tests.cloud.conftest import ignore
+from tests.cloud.device import Head
+from tests.cloud.engines.triton_server import StandIn
+from tests.cloud.serving import Answers, answering
+from tests.commands import PATIENCE_S
+
+from isthmus import Bundle, LinkError
+from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud import StreamMemory, load_tails
+from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.triton_repository import write_repository
+
+FRAMES = 12
+
+
+@pytest.fixture
+def repository(bundle: Bundle, tmp_path: Path) -> Path:
+    write_repository(bundle, tmp_path / "models")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def server(repository: Path) -> StandIn:
+    return StandIn(repository)
+
+
+@pytest.fixture
+async def answers(bundle: Bundle, server: StandIn) -> AsyncIterator[Answers]:
+    engine = open_engine(f"triton://127.0.0.1:{server.port}", "auto", 1, bundle)
+    with answering(bundle.manifest, load_tails(bundle, engine, 8, ignore), workers=2) as answers:
+        yield answers
+    engine.close()
+
+
+async def outcomes(answers: Answers, head: Head) -> list[pb.Result | BaseException]:
+    """Of frames of both cuts that are under way at the same time."""
+    frames = [
+        head.frame(("cut-16", "input-raw")[sequence % 2], sequence, 1 + sequence % 4)
+        for sequence in range(1, FRAMES + 1)
+    ]
+    memory = StreamMemory()
+    waiting = [answers.answer(frame, time.monotonic_ns(), 0, memory) for frame in frames]
+    return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+
+def outputs(results: list[pb.Result | BaseException]) -> list[bytes]:
+    return [r.outputs[0].SerializeToString() for r in results if isinstance(r, pb.Result)]
+
+
+async def test_frames_are_answered_fail_while_it_is_gone_and_are_answered_again(
+    answers: Answers,
+    tails: Mapping[str, Tail],
+    bundle: Bundle,
+    head: Head,
+    server: StandIn,
+    repository: Path,
+) -> None:
+    with answering(bundle.manifest, tails) as mine:
+        wanted = outputs(await outcomes(mine, head))
+    assert len(wanted) == FRAMES
+    assert outputs(await outcomes(answers, head)) == wanted
+
+    with server:
+        pass
+    lost = await outcomes(answers, head)
+    assert [type(each) for each in lost] == [LinkError] * FRAMES
+    assert answers.bytes_in_flight == 0
+
+    with StandIn(repository, server.port):
+        last_s = time.monotonic() + PATIENCE_S
+        while outputs(again := await outcomes(answers, head)) != wanted:
+            assert time.monotonic() < last_s, again
+            assert all(isinstance(each, pb.Result | LinkError) for each in again)
