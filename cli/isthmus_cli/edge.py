@@ -109,7 +109,8 @@ class _Told:
     def close(self, stats: Stats) -> None:
         """Print what all of it came to."""
         if self.link is not None:
-            stats = replace(stats, link=self.link.link, link_state=self.link.link_state)
+            last = self.link
+            stats = replace(stats, link=last.link, link_state=last.link_state, service=last.service)
         if self.options.json:
             figures = asdict(stats)
             print_json({"answers": self.answers, "unreadable": self.unreadable, "stats": figures})

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from isthmus_cli.console import print_json
 from isthmus_cli.operator_flags import add_place, opened_place
-from isthmus_cli.store_places import Row
+from isthmus_cli.store_places import Row, size_text
 
 SHORT = 12  # digits of a fingerprint that people compare
 
@@ -20,7 +20,7 @@ EXAMPLES = """\
   isthmus list --store models/
 """
 
-_HEAD = ("MODEL", "VERSION", "STATE", "DEVICES", "FINGERPRINT", "MB", "SIGNED")
+_HEAD = ("MODEL", "VERSION", "STATE", "DEVICES", "FINGERPRINT", "SIZE", "SIGNED")
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
@@ -60,6 +60,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         "active" if row.active else "served" if row.loaded else "-",
         "-" if not row.loaded else str(row.streams),
         row.fingerprint[:SHORT] or "-",
-        f"{row.size_bytes / 1e6:.1f}",
+        size_text(row.size_bytes) if row.size_bytes else "-",
         "yes" if row.signed else "no",
     )

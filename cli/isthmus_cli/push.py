@@ -10,7 +10,7 @@ from pathlib import Path
 from isthmus_cli.console import print_json, sigterm_as_ctrl_c
 from isthmus_cli.operator_flags import add_place, opened_place
 from isthmus_cli.progress import ProgressLine
-from isthmus_cli.store_places import outgoing
+from isthmus_cli.store_places import outgoing, size_text
 
 SHORT = 12  # digits of a fingerprint that people compare
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             pushed = place.push(bundle, name, version, progress)
         if not options.json:
             how = "signed" if pushed.signed else "not signed"
-            came = f"{pushed.sent_bytes / 1e6:.1f} of {pushed.size_bytes / 1e6:.1f} MB sent"
+            came = f"{size_text(pushed.sent_bytes)} of {size_text(pushed.size_bytes)} sent"
             print(f"{name} {version} is there: {pushed.fingerprint[:SHORT]}, {how}, {came}")
         moved = place.activate(name, version) if options.activate else None
     if options.json:

@@ -11,7 +11,7 @@ from isthmus.bundle import read_manifest
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import read_signature
 
-__all__ = ["Moved", "Outgoing", "Progress", "Pushed", "Row", "StorePlace", "outgoing"]
+__all__ = ["Moved", "Outgoing", "Progress", "Pushed", "Row", "StorePlace", "outgoing", "size_text"]
 
 Progress = Callable[[float, str], None]  # the share (0-1) that is there, and what is being sent
 
@@ -124,3 +124,10 @@ def outgoing(path: Path) -> tuple[Outgoing, str]:
         )
     sizes = {entry.path: entry.size_bytes for entry in manifest.files}
     return Outgoing(path, data, read_signature(path), sizes), manifest.model_name
+
+
+def size_text(size_bytes: int) -> str:
+    """For people: in MB from half of one on, else in KB."""
+    if size_bytes >= 500_000:
+        return f"{size_bytes / 1e6:.1f} MB"
+    return f"{size_bytes / 1e3:.1f} KB"

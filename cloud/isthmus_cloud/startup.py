@@ -1,7 +1,6 @@
 """What is done before the first device may come: bundles are loaded, the store is opened."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from isthmus_cloud.serving import StoreRoom
 from isthmus_cloud.store import Activations, DiskThreads, Store
 
 __all__ = ["open_store", "start_up"]
-
-_logger = logging.getLogger(__name__)
 
 
 async def start_up(
@@ -77,7 +74,6 @@ async def _activate(
     try:
         await deployer.activate(name, version, stays)
     except IsthmusError as error:
-        _logger.exception("%s %s cannot be served", name, version)
         announce(f"{name} {version} is NOT served: {error}")
     else:
         announce(f"{name} {version} is served")

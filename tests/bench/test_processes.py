@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import psutil
 import pytest
 from tests.commands import PATIENCE_S
+from tests.tinybundle import PICTURE, PROBABILITIES, _early, _late, _model, _value
 
 from isthmus import LinkError, open_bundle
 from isthmus_bench import processes
@@ -70,7 +72,9 @@ def test_an_order_may_take_as_much_longer_as_is_known_beforehand(
         assert "listen" in device.do("anything", busy_s=PATIENCE_S)
 
 
-def test_the_device_measures_what_it_is_told_to(tiny_bundle: Path) -> None:
+def test_the_device_measures_what_it_is_told_to(tiny_bundle: Path, tmp_path: Path) -> None:
+    unsplit = _model(_early(0) + _late(0), [_value(PICTURE)], [_value(PROBABILITIES)])
+    onnx.save(unsplit, tmp_path / "unsplit.onnx")
     names = [c.id for c in open_bundle(tiny_bundle, "device").manifest.candidates]
     with (
         CloudProcess(tiny_bundle) as cloud,
@@ -78,7 +82,7 @@ def test_the_device_measures_what_it_is_told_to(tiny_bundle: Path) -> None:
             {
                 "bundle": tiny_bundle,
                 "cloud": cloud.address,
-                "model": tiny_bundle / "cloud" / "tail-input.onnx",
+                "model": tmp_path / "unsplit.onnx",
                 "pictures": 6,
                 "factor": 3.5,
             }

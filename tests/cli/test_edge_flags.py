@@ -1,5 +1,6 @@
 """`isthmus edge`: flags in any order, sizes, the table of figures."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,37 @@ def test_a_table_of_figures_ends_the_run_where_it_is_asked_for(
     assert unit == "MB"
     assert float(megabytes) > 10
     assert rows["link"].startswith("up")
+    assert rows["cloud"].startswith(f"{cloud.address}, ")
     assert "compared" in rows["audits"]
+
+
+def test_of_several_addresses_one_that_is_there_is_taken(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, cloud: Cloud
+) -> None:
+    several = f"127.0.0.1:1,{cloud.address}"
+    flags = ("--cloud", several, "--candidate", "cut-16", "--require-cloud", "--json")
+    ended = isthmus("edge", tiny_bundle, photos / "photo-0.png", *flags)
+    assert (ended.status, ended.err) == (0, "")
+    report = json.loads(ended.out)
+    assert report["stats"]["service"]["address"] == cloud.address
+    assert report["answers"][0]["place"] == "cloud"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--cloud", "127.0.0.1:1", "--token-file", "none"), ("none: No such file", "token_file")),
+        (("--cloud", "127.0.0.1:1", "--tls-cert", "a"), ("--tls-key", "give both")),
+        (("--cloud", "a:1,10.0.0.1:2"), ("'a:1' is not this machine", "--tls-ca")),
+        (("--cloud", "127.0.0.1:1,"), ("''", "dns:NAME:PORT")),
+    ],
+)
+def test_what_the_cloud_cannot_be_reached_with_is_explained(
+    isthmus: Isthmus, tiny_bundle: Path, photos: Path, flags: tuple[str, ...], words: tuple[str]
+) -> None:
+    ended = isthmus("edge", tiny_bundle, photos, *flags)
+    assert ended.status == 1
+    assert [word for word in words if word not in ended.err] == []
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,24 @@
 import pytest
 
 from isthmus_cli.edge_status import status_lines
-from isthmus_edge.daemon.status import AgentStatus, Counts, LinkStatus, Status
+from isthmus_edge.daemon.status import AgentStatus, Counts, LinkStatus, Status, UpdateStatus
 
 
-def line_of(kind: str, candidate: str | None, switches: int) -> str:
-    """The line of this kind, of an agent with this candidate."""
+def line_of(
+    kind: str,
+    candidate: str | None = None,
+    switches: int = 0,
+    link: LinkStatus | None = None,
+    update: UpdateStatus | None = None,
+) -> str:
+    """The line of this kind, of an agent with these."""
     agent = AgentStatus(
         answers=True,
         candidate=candidate,
         rung=None,
         switches=switches,
-        link=LinkStatus(state="none"),
+        link=link or LinkStatus(state="none"),
+        update=update,
     )
     status = Status(
         version="1",
@@ -48,3 +55,20 @@ def test_a_candidate_that_nobody_chose_is_pinned(
     candidate: str | None, switches: int, line: str
 ) -> None:
     assert line_of("candidate", candidate, switches) == line
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "line"),
+    [("", "", "cloud     10.0.0.2:50051"), ("lite0", "6", "cloud     10.0.0.2:50051, lite0 6")],
+)
+def test_the_cloud_is_told_with_what_it_calls_the_model(
+    model: str, version: str, line: str
+) -> None:
+    link = LinkStatus(state="up", cloud="10.0.0.2:50051", model=model, version=version)
+    assert line_of("cloud", link=link) == line
+
+
+def test_another_version_is_told() -> None:
+    update = UpdateStatus(model="lite0", version="7", fingerprint="ab" * 32)
+    line = line_of("update", update=update)
+    assert line.startswith("update    lite0 7 abababababab is the cloud's active version")

@@ -145,7 +145,7 @@ def test_the_list_is_a_table_with_the_reason_for_what_cannot_be_used(
     (store.root / "tiny" / "broken").mkdir()
     lines = isthmus("list", *place).out.splitlines()
     assert lines[0].split() == [
-        "MODEL", "VERSION", "STATE", "DEVICES", "FINGERPRINT", "MB", "SIGNED"
+        "MODEL", "VERSION", "STATE", "DEVICES", "FINGERPRINT", "SIZE", "SIGNED"
     ]  # fmt: skip
     by_version = {line.split()[1]: line.split() for line in lines[1:] if line.startswith("tiny")}
     assert by_version["v1"][2] == "active"

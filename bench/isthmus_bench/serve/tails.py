@@ -142,7 +142,7 @@ def _joined(parts: Sequence[Path], outputs: Sequence[str]) -> onnx.ModelProto:
         joined.opset_import.extend(o for o in model.opset_import if o.domain not in known)
     wanted = {value.name: value for value in graph.output}
     del graph.output[:]
-    graph.output.extend(wanted.values())
+    graph.output.extend(wanted[name] for name in outputs)
     del graph.value_info[:]
     onnx.checker.check_model(joined)
     return joined

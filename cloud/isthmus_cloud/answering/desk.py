@@ -76,7 +76,7 @@ class Desk:
 
     def load(self) -> pb.Load:
         """What a frame that came now would meet."""
-        return pb.Load(frames_waiting=self._gauge.waiting, queue_ms=self._gauge.queue_ms)
+        return pb.Load(frames_waiting=self._workers.waiting, queue_ms=self._gauge.queue_ms)
 
     def forget(self, tails: Iterable[Tail]) -> None:
         """No frame of these tails will come any more."""

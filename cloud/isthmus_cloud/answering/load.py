@@ -40,11 +40,6 @@ class LoadGauge:
         self._service_ms += SMOOTHING * (service_ms - self._service_ms)
 
     @property
-    def waiting(self) -> int:
-        """Frames that no worker has begun."""
-        return max(0, self._frames - self._workers)
-
-    @property
     def queue_ms(self) -> float:
         """What a frame that came now would wait: as many turns as it takes to free a worker."""
         turns = max(0, self._frames - self._workers + 1) / self._workers

@@ -1,18 +1,15 @@
 """What is served: of each model the active version, and older ones as long as devices use them."""
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from isthmus_cloud.deployments.deployment import Deployment
-from isthmus_cloud.telemetry import Activated, Observer, Observers
+from isthmus_cloud.telemetry import Activated, Observer, Observers, Retired
 
 RETIRE_S = 60.0  # an old version stays so long without a session: its devices may be on their way
 
 __all__ = ["Deployments"]
-
-_logger = logging.getLogger(__name__)
 
 
 class Deployments:
@@ -76,6 +73,7 @@ class Deployments:
                 model=deployment.name,
                 version=deployment.version,
                 previous="" if previous is None else previous.version,
+                candidates=deployment.answerer.candidates,
             )
         )
         if previous is not None:
@@ -127,7 +125,9 @@ class Deployments:
         del self._retiring[deployment]
         self._all.remove(deployment)
         del self._users[deployment]
-        _logger.info("%s %s is retired", deployment.name, deployment.version)
+        key = (deployment.name, deployment.version)
+        if key not in {(each.name, each.version) for each in self._all}:
+            self._observer.note(Retired(model=deployment.name, version=deployment.version))
         task = asyncio.create_task(asyncio.to_thread(deployment.close))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

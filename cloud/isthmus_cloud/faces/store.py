@@ -40,15 +40,21 @@ __all__ = ["STORE_MESSAGE_BYTES", "StoreService", "store_faces"]
 
 @contextmanager
 def store_faces(
-    server: grpc.aio.Server, store: Store, deployer: Deployer, guard: Guard
+    server: grpc.aio.Server,
+    store: Store,
+    deployer: Deployer,
+    guard: Guard,
+    activations: Activations | None = None,
 ) -> Iterator[None]:
     """Add both services of a store to a server that has not started; their threads end with the
     context, which must outlast the server.
 
-    The server must allow messages of `STORE_MESSAGE_BYTES` both ways.
+    The server must allow messages of `STORE_MESSAGE_BYTES` both ways. Whoever else changes what is
+    active does it through the same `activations`, so that two changes of one model do not mix.
     """
     with DiskThreads() as disk:
-        operators = StoreService(store, deployer, guard, disk)
+        activations = activations or Activations(store, deployer, disk)
+        operators = StoreService(store, activations, guard, disk)
         devices = BundleService(store, deployer, guard, disk)
         add_StoreServicer_to_server(operators, server)  # type: ignore[no-untyped-call]
         add_BundlesServicer_to_server(devices, server)  # type: ignore[no-untyped-call]
@@ -58,12 +64,13 @@ def store_faces(
 class StoreService(StoreServicer):
     """Lists, takes, activates and removes versions, for operators."""
 
-    def __init__(self, store: Store, deployer: Deployer, guard: Guard, disk: DiskThreads) -> None:
+    def __init__(
+        self, store: Store, activations: Activations, guard: Guard, disk: DiskThreads
+    ) -> None:
         self._store = store
-        self._deployer = deployer
         self._guard = guard
         self._disk = disk
-        self._activations = Activations(store, deployer, disk)
+        self._activations = activations
         self._places = Places(MOST_PUSHES, "pushes")
 
     async def List(  # noqa: N802 - the names that the contract gives the calls
@@ -152,7 +159,7 @@ class StoreService(StoreServicer):
     def _row(self, stored: StoredVersion) -> pb.StoredVersion:
         served = [
             each.streams
-            for each in self._deployer.deployed()
+            for each in self._activations.deployed()
             if (each.name, each.version) == (stored.name, stored.version)
         ]
         return pb.StoredVersion(

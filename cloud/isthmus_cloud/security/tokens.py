@@ -150,8 +150,8 @@ def rotated(
     entry = _named(entries, name)
     if entry.revoked:
         raise ConfigError(f"{name} is revoked; `isthmus tokens add {name}` lets it in again")
-    kept = tuple(_ending(each, old_not_after) for each in entry.tokens if not each.expired(now))
-    still = tuple(each for each in kept if not each.expired(now))
+    ending = (_ending(each, old_not_after) for each in entry.tokens)
+    still = tuple(each for each in ending if not each.expired(now))
     if len(still) >= TOKENS_EACH:
         raise ConfigError(
             f"{name} has {TOKENS_EACH} tokens that are valid, which is the most; let the old ones "

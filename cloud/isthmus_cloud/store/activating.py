@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from isthmus import IsthmusError
-from isthmus_cloud.store.deployer import Deployer
+from isthmus_cloud.store.deployer import Deployed, Deployer
 from isthmus_cloud.store.errors import StoreError
 from isthmus_cloud.store.store import Store
 from isthmus_cloud.store.threads import DiskThreads
@@ -42,6 +42,10 @@ class Activations:
         self._disk = disk
         self._busy: set[str] = set()
         self._running: set[asyncio.Task[Any]] = set()
+
+    def deployed(self) -> Sequence[Deployed]:
+        """All that is loaded."""
+        return self._deployer.deployed()
 
     async def activate(self, name: str, version: str) -> Activation:
         """Make a version the active one.
@@ -80,10 +84,7 @@ class Activations:
         with self._alone(name):
             for each in self._deployer.deployed():
                 if (each.name, each.version) == (name, version):
-                    raise StoreError(
-                        f"{name} {version} is still served: {each.streams} devices are on it; "
-                        "remove it when they have moved to the active version"
-                    )
+                    raise StoreError(_still_served(each))
             await self._disk(self._store.remove, name, version)
 
     @contextmanager
@@ -106,6 +107,13 @@ class Activations:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.info("%s", error)  # whoever asked has heard it, if he is still there
+
+
+def _still_served(deployed: Deployed) -> str:
+    title = f"{deployed.name} {deployed.version}"
+    if deployed.streams:
+        return f"{title} is still served: {deployed.streams} devices are on it; try again later"
+    return f"{title} is still loaded, for devices that may come back to it; try again in a minute"
 
 
 @contextmanager

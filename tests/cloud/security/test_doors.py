@@ -129,7 +129,7 @@ async def test_nothing_is_left_running(path: Path, secret: str) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"])
 def test_tokens_do_not_cross_a_network_in_the_clear_unless_that_is_said(listen: str) -> None:
     tokens = Path("tokens.jsonl")
-    with pytest.raises(ConfigError, match="in the clear.*--tokens-in-clear"):
+    with pytest.raises(ConfigError, match=r"in the clear.*--tokens-in-clear"):
         ServiceConfig(bundle=Path(), listen=listen, insecure=True, tokens=tokens)
     assert ServiceConfig(
         bundle=Path(), listen=listen, insecure=True, tokens=tokens, tokens_in_clear=True
@@ -145,5 +145,5 @@ def test_on_the_loopback_tokens_need_no_tls() -> None:
 
 
 def test_without_tls_no_certificates_can_be_asked_for() -> None:
-    with pytest.raises(ConfigError, match="--client-ca.*--tls-cert, --tls-key"):
+    with pytest.raises(ConfigError, match=r"--client-ca.*--tls-cert, --tls-key"):
         ServiceConfig(bundle=Path(), client_ca=Path("clients.pem"))

@@ -344,6 +344,8 @@ async def test_what_is_active_or_served_is_not_removed(two: Store) -> None:
             Code.FAILED_PRECONDITION,
             True,
         )
+        served.deployer.serve("model", "v1", streams=0)  # a device may be on its way
+        assert "in a minute" in str((await refused(served.operators.Remove(old))).details())
         served.deployer.retire("model", "v1")
         await served.operators.Remove(old)
         active = pb.RemoveRequest(name="model", version="v2")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,13 @@ from tests.cloud.telemetry.happened import (
 )
 from tests.protos.web.asking import ask, connected, serving
 
-from isthmus.web import Board, Device, encode_board
+from isthmus.web import Board, Device, Patience, WebConfig, encode_board
+from isthmus.web.board import MOST_TEXT
+from isthmus.web.config import LEAST_TOKEN
+from isthmus.web.events import MOST_EVENTS
+from isthmus.web.messages import MOST_HEAD_BYTES, MOST_HEADERS
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
+from isthmus_cloud.telemetry.dashboard_devices import MOST_DEVICES
 
 HOSTILE = "<script>alert(1)</script>" + "\u202e" + "x" * 10_000
 
@@ -259,6 +265,22 @@ def test_threads_lose_no_frame(board: DashboardObserver) -> None:
     while any(thread.is_alive() for thread in threads):
         board.snapshot()
     assert totals(board.snapshot())["answered"] == 8000
+
+
+def test_the_limits_of_the_documentation_are_those_of_the_code() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "dashboard.md").read_text(encoding="utf-8")
+    usual, patience = WebConfig(), Patience()
+    for words in (
+        f"{usual.max_connections} at once, {usual.max_event_streams} of them streams",
+        f"{MOST_HEAD_BYTES // 1024} KiB and {MOST_HEADERS} headers, whole within "
+        f"{patience.head_s:g} s",
+        f"dropped after {patience.write_s:g} s",
+        f"| devices remembered | {MOST_DEVICES};",
+        f"| events | {MOST_EVENTS} of each level",
+        f"cut at {MOST_TEXT} characters",
+        f"has {LEAST_TOKEN} or more printable characters",
+    ):
+        assert words in text
 
 
 async def routed(board: DashboardObserver, path: str, **more: Any) -> tuple[int, bytes]:

@@ -176,3 +176,27 @@ def test_sources_that_are_no_tables_are_refused(tmp_path: Path, sources: str) ->
     text = f'source = {sources}\n[agent]\nbundle = "x"\n'
     with pytest.raises(ConfigError, match=r"edge\.toml.*\[\[source\]\]"):
         parse_config(text, tmp_path / "edge.toml")
+
+
+@pytest.mark.parametrize(
+    ("value", "targets"),
+    [
+        ('"127.0.0.1:1"', ["127.0.0.1:1"]),
+        ('["127.0.0.1:1", "localhost:2"]', ["127.0.0.1:1", "localhost:2"]),
+        ('"dns:localhost:2"', ["localhost:2"]),
+    ],
+)
+def test_the_cloud_is_one_address_or_a_list(tmp_path: Path, value: str, targets: list[str]) -> None:
+    config = parsed(tmp_path, "threads = 2", f"cloud = {value}").agent
+    assert [str(target) for target in config.targets] == targets
+
+
+def test_a_token_is_named_and_never_repeated(tmp_path: Path) -> None:
+    text = complaint(tmp_path, "threads = 2", "token = 123456789")
+    assert "[agent]: token: use text in quotes" in text
+    assert "123456789" not in text
+    text = complaint(tmp_path, "threads = 2", 'token = "open sesame"')
+    assert "line 3" in text
+    assert "sesame" not in text
+    config = parsed(tmp_path, "threads = 2", 'token = "opensesame"')
+    assert "sesame" not in repr(config)

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from tests.commands import PATIENCE_S
 from tests.edge.doctor.certificates import make_certificate
 from tests.protos.web.asking import TOKEN, Answered, ask, connected, hello, serving, soon
 
@@ -103,11 +104,10 @@ async def test_a_request_without_an_end_is_cut_off_at_a_bound() -> None:
 
 
 async def test_who_sends_a_byte_now_and_then_is_sent_away_and_who_sends_none_too() -> None:
-    async with serving(patience=HASTY) as server:
-        async with connected(server) as slow, connected(server):
-            slow.send(b"GET / HT")
-            assert Answered.of(await slow.everything()).status == 408
-        assert (await ask(server, "/")).status == 200
+    async with serving(patience=HASTY) as server, connected(server) as slow, connected(server):
+        slow.send(b"GET / HT")
+        assert Answered.of(await slow.everything()).status == 408
+        await soon(lambda: not server.connections, "both are gone")
 
 
 async def test_beyond_so_many_connections_the_next_one_is_told_to_come_back() -> None:
@@ -170,7 +170,7 @@ async def test_a_client_that_never_reads_is_dropped_and_costs_no_other() -> None
         return b"x" * 1_000_000
 
     routes = {"/": Route(hello), "/events": Route(Feed(flood, period_s=0.0))}
-    brief = Patience(write_s=0.05)
+    brief = Patience(write_s=0.3)
     async with serving(routes=routes, patience=brief) as server, connected(server) as deaf:
         deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
         deaf.send(GET_EVENTS)
@@ -191,7 +191,7 @@ async def test_the_end_waits_for_a_reply_under_way_and_not_for_one_that_hangs() 
         return Reply(body=b"in time")
 
     routes = {"/slow": Route(slow), "/never": Route(slow)}
-    async with serving(routes=routes, patience=Patience(end_s=0.5)) as server:
+    async with serving(routes=routes, patience=Patience(end_s=PATIENCE_S)) as server:
         asking = asyncio.create_task(ask(server, "/slow"))
         await begun.wait()
         stopping = asyncio.create_task(server.stop())
@@ -226,7 +226,7 @@ async def test_over_tls_it_answers_who_trusts_it_and_sends_others_away(
     made = make_certificate(tmp_path / "tls")
     settings = config(tls_certificate=made.pem, tls_key=made.key, token=TOKEN)
     trusting = ssl.create_default_context(cafile=made.pem)
-    async with serving(settings, patience=HASTY) as server:
+    async with serving(settings) as server:
         assert server.addresses[0].startswith("https://127.0.0.1:")
         answered = await ask(server, "/", context=trusting, authorization=f"Bearer {TOKEN}")
         assert (answered.status, answered.body) == (200, b"hello /")
