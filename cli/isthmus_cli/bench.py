@@ -72,7 +72,7 @@ same run.
   serve  the cloud service under many simulated devices: unbatched, in batches, in batches across
          cuts, the whole model; beside a bare gRPC loop, other servers that pip installs, and the
          engine alone. Answers/s within a time limit, latency, processor time, memory of an idle
-         device. Half an hour; two minutes with --quick, which leaves out the other servers.
+         device. Half an hour; three minutes with --quick, which leaves out the other servers.
 """
 EXAMPLES = """\
   isthmus bench wire

@@ -5,8 +5,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from isthmus.web import WebConfig
+from isthmus.web.config import read_token
 from isthmus_cli.console import drop_output
+from isthmus_cli.telemetry_flags import add_telemetry_flags, trace_settings
 from isthmus_cloud import ServiceConfig, run_service
+from isthmus_cloud.telemetry.logs import start_logging
 
 DESCRIPTION = """\
 Serve the tails of a bundle to devices, or all models of a store, and whole models
@@ -37,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_batching(parser.add_argument_group("batches").add_argument, defaults)
     _add_engine(parser.add_argument_group("what computes").add_argument, defaults)
     _add_times(parser.add_argument_group("times").add_argument, defaults)
+    add_telemetry_flags(parser)
+    _add_web(parser.add_argument_group("the dashboard").add_argument)
     parser.add_argument(
         "--verbose", action="store_true", help="log every connection and refused frame"
     )
@@ -169,6 +175,39 @@ def _add_engine(add: Add, defaults: ServiceConfig) -> None:
     )
 
 
+def _add_web(add: Add) -> None:
+    add(
+        "--http",
+        metavar="HOST:PORT",
+        help="show the dashboard (/), /metrics, /livez and /readyz there; beyond the loopback it "
+        "takes TLS (the service's certificate) and a token",
+    )
+    add(
+        "--http-token-file",
+        type=Path,
+        metavar="FILE",
+        help="whoever wants to look must show the token in this file",
+    )
+    add(
+        "--http-insecure",
+        action="store_true",
+        help="everybody who reaches that address may look",
+    )
+
+
+def _web(options: argparse.Namespace) -> WebConfig | None:
+    if options.http is None:
+        return None
+    token = options.http_token_file
+    return WebConfig(
+        listen=options.http,
+        tls_certificate=options.tls_cert,
+        tls_key=options.tls_key,
+        token=None if token is None else read_token(token),
+        insecure=options.http_insecure,
+    )
+
+
 def _add_times(add: Add, defaults: ServiceConfig) -> None:
     _seconds(add, "--drain-grace", defaults.drain_grace_s, "to finish in")
     _seconds(
@@ -211,7 +250,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     if (options.bundle is None) == (options.store is None):
         options.parser.error("give what is to be served: BUNDLE, or --store DIR")
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
+    start_logging(options.log_format, logging.INFO if options.verbose else logging.WARNING)
     config = ServiceConfig(
         bundle=options.bundle,
         store=options.store,
@@ -236,6 +275,8 @@ def run(options: argparse.Namespace) -> int:
         max_streams=options.max_streams,
         max_connections=options.max_connections,
         drain_grace_s=options.drain_grace,
+        web=_web(options),
+        traces=trace_settings(options),
         engine=options.engine,
         provider=options.provider,
         hello_s=options.hello_s,

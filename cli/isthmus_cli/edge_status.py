@@ -63,6 +63,8 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"bundle    {status.bundle['model']} {fingerprint}, {status.bundle['path']}"
     yield from _agent_lines(status)
     yield f"endpoint  {', '.join(status.endpoint) or 'none'}"
+    if status.dashboard:
+        yield f"dashboard {', '.join(status.dashboard)}"
     for source in status.sources:
         counts = (
             f"{source.taken} taken, {source.answered} answered, {source.errors} errors, "

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from isthmus import ConfigError, is_loopback
 from isthmus.session import MOST_NAMED
+from isthmus.tracing import TraceSettings
+from isthmus.web import WebConfig
 from isthmus_cloud.engines.choice import ONNX_RUNTIME, check_choice
 
 MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
@@ -38,7 +40,8 @@ class ServiceConfig:
 
     What is served is a `bundle`, or all models of a `store`, whose bundles must then be signed with
     one of `store_keys`, if there are any. `engine` and `provider` say what computes, see
-    `engines.choice.open_engine`.
+    `engines.choice.open_engine`. `web` is where the dashboard and the metrics are, `traces` where
+    spans go.
 
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
@@ -86,6 +89,8 @@ class ServiceConfig:
     idle_s: float = 60.0
     resume_s: float = 10.0
     max_parked: int = 1024
+    web: WebConfig | None = None
+    traces: TraceSettings | None = None
     engine: str = ONNX_RUNTIME
     provider: str = "auto"
 

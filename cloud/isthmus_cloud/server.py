@@ -16,7 +16,8 @@ from isthmus_cloud.security.doors import guarded
 from isthmus_cloud.serving import Door, server_with_faces
 from isthmus_cloud.startup import start_up
 from isthmus_cloud.store import DiskThreads
-from isthmus_cloud.telemetry import Observer
+from isthmus_cloud.telemetry.health import Health
+from isthmus_cloud.watching import page, watched
 
 END_GRACE_S = 0.5  # for streams whose last words are not yet sent
 
@@ -32,16 +33,17 @@ def run_service(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     asyncio.run(serve(config, announce))
 
 
-async def serve(
-    config: ServiceConfig, announce: Callable[[str], None], observer: Observer | None = None
-) -> None:
+async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(guarded(config))
         disk = stack.enter_context(DiskThreads())
-        core = await stack.enter_async_context(Core(config, observer))
-        store = await start_up(config, core, announce, disk)
-        await main_loop(config, core, announce, Door(guard=guard, store=store))
+        looked_at = await stack.enter_async_context(watched(config))
+        health = Health()
+        await stack.enter_async_context(page(config, looked_at, health, announce))
+        store = await start_up(config, looked_at.core, announce, disk)
+        door = Door(guard=guard, health=health, store=store)
+        await main_loop(config, looked_at.core, announce, door)
     announce("stopped")
 
 

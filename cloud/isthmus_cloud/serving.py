@@ -16,13 +16,14 @@ from isthmus_cloud.faces.binding import (
     most_calls,
     server_options,
 )
+from isthmus_cloud.faces.doorkeeper import Doorkeeper
 from isthmus_cloud.faces.oip import oip_face
 from isthmus_cloud.faces.split import SplitService
 from isthmus_cloud.faces.store import STORE_MESSAGE_BYTES, store_faces
 from isthmus_cloud.oip.models import ServedModels
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.security import Guard, OpenDoor
-from isthmus_cloud.store import Deployer, Store
+from isthmus_cloud.store import Activations, Deployer, Store
 from isthmus_cloud.telemetry.health import Health
 
 __all__ = ["Door", "StoreRoom", "server_with_faces"]
@@ -34,6 +35,7 @@ class StoreRoom:
 
     store: Store
     deployer: Deployer
+    activations: Activations
     repository: StoreRepository
 
 
@@ -51,6 +53,7 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
     """A server that has not started and has no address; the context must outlast it."""
     size = _message_bytes(config, core)
     server = grpc.aio.server(
+        interceptors=[Doorkeeper(door.guard, config, core.refused)],
         options=[*server_options(size), *connection_options(config)],
         maximum_concurrent_rpcs=most_calls(config),
     )
@@ -70,7 +73,9 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
     if door.store is None:
         yield server
         return
-    with store_faces(server, door.store.store, door.store.deployer, door.guard):
+    with store_faces(
+        server, door.store.store, door.store.deployer, door.guard, door.store.activations
+    ):
         yield server
 
 

@@ -38,7 +38,7 @@ async def start_up(
         await _activate(store, deployer, name, announce)
     activations = Activations(store, deployer, disk)
     repository = StoreRepository(store, activations, core.deployments)
-    return StoreRoom(store=store, deployer=deployer, repository=repository)
+    return StoreRoom(store=store, deployer=deployer, activations=activations, repository=repository)
 
 
 def open_store(root: Path, keys: tuple[Path, ...]) -> Store:

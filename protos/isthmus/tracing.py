@@ -24,6 +24,7 @@ APPLICATION = "application"  # spans go where the program's own tracer provider 
 _EXPORT = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc")
 _SAMPLED = 0x01
 _LENGTH = 55
+_MOST_CHARACTERS = 256  # of later versions: who reads one may keep it for a while
 _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 
 __all__ = [
@@ -58,7 +59,9 @@ def parse_traceparent(text: str) -> TraceContext | None:
     version, trace_id, span_id, flags = (int(digits, 16) for digits in found.groups())
     rest = text[_LENGTH:]
     is_whole = not rest if version == 0 else not rest or rest.startswith("-")
-    if not is_whole or version == 0xFF or not trace_id or not span_id:
+    if len(text) > _MOST_CHARACTERS or not is_whole or version == 0xFF:
+        return None
+    if not trace_id or not span_id:
         return None
     return TraceContext(trace_id=trace_id, span_id=span_id, is_sampled=bool(flags & _SAMPLED))
 

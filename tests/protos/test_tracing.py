@@ -71,6 +71,7 @@ def test_of_later_versions_what_is_known_is_read(text: str) -> None:
         " " + EXAMPLE,
         f"ff-{IDS}-01",
         f"01-{IDS}-01more",
+        f"01-{IDS}-01-" + "more" * 100,
         f"00-{'0' * 32}-b7ad6b7169203331-01",
         f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01",
         EXAMPLE.replace("b7", "٣٣"),

@@ -9,7 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -56,6 +56,7 @@ def run_serve_bench(
     processes behind; bundle, frames and environments stay in the work folder. ConfigError or
     BundleError if there is nothing to serve, LinkError if our own service fails.
     """
+    config = replace(config, work=config.work.absolute())  # other servers run elsewhere
     stolen = StolenTime()
     before = open_files_limit()
     allowed = allow_open_files()

@@ -36,6 +36,7 @@ from isthmus_partitioner.parts.boundary import HeadGraph
 from isthmus_partitioner.parts.build import INPUT, LOCAL, Builder, BuiltCut, input_cut, tail_cut
 from isthmus_partitioner.parts.chains import ChainPlan
 from isthmus_partitioner.parts.cloud import write_cloud_side
+from isthmus_partitioner.parts.together import frames_of, some_items
 from isthmus_partitioner.planning.listing import WrittenChains, manifest_of
 
 Say = Callable[[str], None]
@@ -78,7 +79,8 @@ def _write(subject: Subject, out: Path, say: Say) -> None:
     for whole in (out / "cloud").glob("whole-*"):
         whole.unlink()
     tails = [input_cut(network), *map(tail_cut, built)]
-    cloud = write_cloud_side(network, tails, sets, out, say)
+    frames = frames_of(network, tails, some_items((sets.held_back, sets.fitted)))
+    cloud = write_cloud_side(network, tails, frames, out, say)
     cuts = {cut.id: cut for cut in _records(subject, chain, built)}
     manifest = manifest_of(
         network,

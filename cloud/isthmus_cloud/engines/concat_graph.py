@@ -27,7 +27,7 @@ def concat_graph(count: int, element_type: int, rank: int, axis: int) -> bytes:
         kind = _field(1, _number(1, element_type) + _field(2, dims))
         return _text(1, name) + _field(2, kind)
 
-    attribute = _text(1, "axis") + _number(3, 0) + _number(20, _INT_ATTRIBUTE)
+    attribute = _text(1, "axis") + _number(3, axis) + _number(20, _INT_ATTRIBUTE)
     node = b"".join(_text(1, name) for name in names)
     node += _text(2, "joined") + _text(4, "Concat") + _field(5, attribute)
     graph = _field(1, node) + _text(2, "join")

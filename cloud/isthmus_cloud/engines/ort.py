@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from isthmus_cloud.engines.tensorrt import profile_of
 
 __all__ = ["OrtEngine", "OrtProgram"]
 
-_ONE_AT_A_TIME = threading.Lock()
 _REBUILD = "build the bundle again with the version that runs here"
 
 
@@ -38,7 +36,7 @@ class OrtProgram:
         self._path = path
         self._session = session
         self._memory = placement.memory
-        self._turn = _turn(placement)
+        self._turn = placement.turn
         nodes = session.get_inputs()
         self._inputs = {node.name: str(node.type) for node in nodes}
         self._outputs = tuple(node.name for node in session.get_outputs())
@@ -149,8 +147,7 @@ class OrtEngine:
     def _opened(self, path: Path) -> OrtProgram:
         try:
             options = self._options_for(path)
-            with _turn(self._placement):
-                session = open_session(path, self._placement, self._threads, options)
+            session = open_session(path, self._placement, self._threads, options)
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this part of a tail on "
@@ -172,11 +169,6 @@ class OrtEngine:
                 graph = concat_graph(*key)
                 self._joiners[key] = open_session(graph, self._placement.for_joins, self._threads)
             return self._joiners[key]
-
-
-def _turn(placement: Placement) -> AbstractContextManager[object]:
-    """What a run holds: the one lock of the process, or nothing."""
-    return _ONE_AT_A_TIME if placement.one_at_a_time else nullcontext()
 
 
 def bound_run(

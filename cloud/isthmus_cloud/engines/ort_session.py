@@ -1,6 +1,8 @@
 """Sessions of ONNX Runtime: where they compute, and what they fail with, said in one place."""
 
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ ORT_FAILURES: tuple[type[Exception], ...] = (
     RuntimeError,  # a feed of a type that it cannot take
     ValueError,  # a provider or input that it does not know
 )
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,11 @@ class Placement:
         return f"{self.provider} ({self.precision})" if self.precision else self.provider
 
     @property
+    def turn(self) -> AbstractContextManager[object]:
+        """What whoever uses the provider holds meanwhile: the one lock of the process, or none."""
+        return _ONE_AT_A_TIME if self.one_at_a_time else nullcontext()
+
+    @property
     def for_joins(self) -> "Placement":
         """Where batches are put together: TensorRT would build an engine for every size."""
         if self.largest_batch is None:
@@ -77,18 +86,9 @@ def open_session(
     `options` are added to the provider's own. Raises one of `ORT_FAILURES`, or RuntimeError where
     ONNX Runtime would have gone on without the provider.
     """
-    settings = _settings(threads)
-    source = str(model) if isinstance(model, Path) else model
     given = {**placement.options, **(options or {})}
-    if placement.plugged:
-        settings.add_provider_for_devices(list(placement.plugged), given)
-        session = ort.InferenceSession(source, settings, enable_fallback=0)
-    else:
-        first = (placement.provider, given) if given else placement.provider
-        behind = [name for name in (*placement.behind, CPU) if name != placement.provider]
-        session = ort.InferenceSession(
-            source, settings, providers=[first, *behind], enable_fallback=0
-        )
+    with placement.turn:
+        session = _session(model, placement, _settings(threads), given)
     found = session.get_providers()
     if found[0] != placement.provider:
         raise RuntimeError(
@@ -96,6 +96,18 @@ def open_session(
             f"{', '.join(found)} instead: its libraries or its driver are missing"
         )
     return session
+
+
+def _session(
+    model: Path | bytes, placement: Placement, settings: Any, options: Mapping[str, str]
+) -> Any:
+    source = str(model) if isinstance(model, Path) else model
+    if placement.plugged:
+        settings.add_provider_for_devices(list(placement.plugged), dict(options))
+        return ort.InferenceSession(source, settings, enable_fallback=0)
+    first = (placement.provider, dict(options)) if options else placement.provider
+    behind = [name for name in (*placement.behind, CPU) if name != placement.provider]
+    return ort.InferenceSession(source, settings, providers=[first, *behind], enable_fallback=0)
 
 
 def on_one_line(error: Exception) -> str:

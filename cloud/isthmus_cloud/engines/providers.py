@@ -120,7 +120,12 @@ def _built_in(provider: Provider, kind: _Kind, threads: int) -> tuple[Placement,
     """Of the wheel that is installed; () where it does not hold the provider."""
     if kind.name in _plugged_in or kind.name not in ort.get_available_providers():
         return ()
-    plain = Placement(word=provider, provider=kind.name, memory=kind.memory)
+    plain = Placement(
+        word=provider,
+        provider=kind.name,
+        memory=kind.memory,
+        one_at_a_time=kind.one_at_a_time,
+    )
     match provider:
         case "tensorrt":
             _find_cuda()

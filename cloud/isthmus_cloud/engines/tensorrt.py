@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from isthmus import ModelError
+from isthmus import ConfigError, ModelError
 
 LARGEST_BATCH = 32  # of the one profile that an engine is built for
 TYPICAL_BATCH = 8  # for which its kernels are chosen
@@ -47,10 +47,19 @@ def profile_of(
 
 
 def engine_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder of this user where engines are kept; made, for nobody else to write to."""
+    """The folder of this user where engines are kept; made, for nobody else to write to.
+
+    ConfigError where it cannot be made.
+    """
     home = environment.get("XDG_CACHE_HOME")
-    folder = (Path(home) if home else Path.home() / ".cache") / "isthmus" / "tensorrt"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder = (Path(home) if home else Path.home() / ".cache") / "isthmus" / "tensorrt"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        raise ConfigError(
+            f"TensorRT's engines take minutes to build and cannot be kept ({error}); name a folder "
+            "that can be written to in XDG_CACHE_HOME"
+        ) from error
     return folder
 
 

@@ -46,7 +46,11 @@ class TritonClient:
 
     def __init__(self, address: TritonAddress) -> None:
         self._address = address
-        self._channel = grpc.insecure_channel(address.target, options=_OPTIONS)
+        if address.tls:
+            credentials = grpc.ssl_channel_credentials(address.authorities)
+            self._channel = grpc.secure_channel(address.target, credentials, options=_OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(address.target, options=_OPTIONS)
 
     @property
     def target(self) -> str:

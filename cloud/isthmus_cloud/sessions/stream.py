@@ -29,7 +29,7 @@ from isthmus_cloud.sessions.held import HeldSession
 from isthmus_cloud.sessions.outbox import Outbox
 from isthmus_cloud.sessions.sessions import Sessions
 from isthmus_cloud.sessions.visitor import Visitor
-from isthmus_cloud.telemetry import StreamClosed
+from isthmus_cloud.telemetry import LinkReported, StreamClosed
 
 OUTBOX_MESSAGES = 16
 
@@ -142,6 +142,8 @@ class Stream:
 
     def _received(self, message: pb.EdgeMessage, received_ns: int) -> list[ServiceEvent]:
         now = self._loop.time()
+        if message.heartbeat.HasField("link"):
+            self._note_link(message.heartbeat.link)
         if self._held.rules.state != "waiting" or not message.HasField("hello"):
             return self._held.rules.received(message, now, received_ns)
         self._held, events = self._sessions.greet(self._held, message, now)
@@ -193,6 +195,16 @@ class Stream:
         rules = self._held.rules
         if rules.is_drained or (self._half_closed and not rules.in_flight):
             self._end()
+
+    def _note_link(self, link: pb.LinkReport) -> None:
+        self._sessions.observer.note(
+            LinkReported(
+                identity=self._visitor.identity.name,
+                session=self.name,
+                bandwidth_bps=link.bandwidth_bps,
+                rtt_ms=link.rtt_ms,
+            )
+        )
 
     def _note_end(self) -> None:
         deployment = self._held.deployment

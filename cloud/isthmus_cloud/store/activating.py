@@ -82,9 +82,14 @@ class Activations:
 
     async def _removed(self, name: str, version: str) -> None:
         with self._alone(name):
-            for each in self._deployer.deployed():
-                if (each.name, each.version) == (name, version):
-                    raise StoreError(_still_served(each))
+            active = await self._disk(self._store.active_or_none, name)
+            loaded = [
+                each
+                for each in self._deployer.deployed()
+                if (each.name, each.version) == (name, version)
+            ]
+            if loaded and version != active:  # of the active one the store says that it stays
+                raise StoreError(_still_served(loaded[0]))
             await self._disk(self._store.remove, name, version)
 
     @contextmanager

@@ -147,7 +147,7 @@ class Daemon:
             endpoint=listening,
             sources=list(parts.feeds),
             control=control,
-            dashboard=None if self._dashboard is None else list(self._dashboard.addresses),
+            dashboard=self._pages() or None,
         )
         self._notifier.ready(self._summary(parts))
         return parts
@@ -225,6 +225,7 @@ class Daemon:
             reloads=self._reloads,
             reload_fault=self._reload_fault,
             events=self._tell.kept,
+            dashboard=self._pages(),
         )
 
     def _open_agent(self, config: AgentConfig) -> Answering:
@@ -241,6 +242,9 @@ class Daemon:
         dashboard = Dashboard(config, self._status, self._last_stats)
         await dashboard.start()
         return dashboard
+
+    def _pages(self) -> list[str]:
+        return [] if self._dashboard is None else list(self._dashboard.addresses)
 
     def _last_stats(self) -> Stats | None:
         return None if self._parts is None else self._parts.serving.last_stats

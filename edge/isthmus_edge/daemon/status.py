@@ -110,7 +110,8 @@ class OutputStatus(Struct, frozen=True, kw_only=True):
 class Status(Struct, frozen=True, kw_only=True):
     """One daemon; what is None was not opened yet.
 
-    `bundle` has `path`, `model` and `fingerprint`; `events` are the last that were told.
+    `bundle` has `path`, `model` and `fingerprint`; `events` are the last that were told;
+    `dashboard` has the URLs of the live page, none without one.
     """
 
     version: str
@@ -128,3 +129,4 @@ class Status(Struct, frozen=True, kw_only=True):
     reloads: int
     reload_fault: str | None
     events: list[dict[str, Any]]
+    dashboard: list[str] = []

@@ -37,8 +37,12 @@ class Shown:
     def channel(self, address: str, options: Options, server_name: str = "") -> grpc.Channel:
         """A channel to HOST:PORT, over TLS where there is something to trust.
 
-        `server_name` is whom the service's certificate must be for, by default the host.
+        `server_name` is whom the service is addressed as, and whom its certificate must be for;
+        by default the host.
         """
+        if server_name:
+            port = address.rpartition(":")[2]
+            options += (("grpc.default_authority", f"{server_name}:{port}"),)
         if self.tls_ca is None:
             return grpc.insecure_channel(address, options)
         if server_name:

@@ -112,8 +112,9 @@ def grpc_ways(
     credentials.read()
 
     async def dial(address: Address) -> Transport:
+        name = "" if address.name == address.ip else address.name
         return await asyncio.to_thread(
-            GrpcTransport, str(address), credentials, max_frame_bytes, address.name
+            GrpcTransport, str(address), credentials, max_frame_bytes, name
         )
 
     return Ways(Addresses(targets, SystemRandom()), dial, resolve or SystemResolver())

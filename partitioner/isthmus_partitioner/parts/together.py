@@ -13,12 +13,13 @@ from isthmus_partitioner.parts.values import activations
 from isthmus_partitioner.runtime import AnyArray
 from isthmus_partitioner.samples import Samples, joined, limited
 
-__all__ = ["ITEMS", "TOLERANCE", "frames_of", "some_items", "why_apart"]
+__all__ = ["ITEMS", "TOLERANCE", "Frames", "frames_of", "some_items", "why_apart"]
 
 ITEMS = 3  # that go together: an odd number, which no folded dimension hides
 TOLERANCE = 1e-5  # of the largest value: kernels add in another order, no more
 
 Frame = dict[str, AnyArray]  # what is fed to a tail, by name
+Frames = Mapping[str, Sequence[Frame]]  # of several items, by cut
 
 
 def some_items(sets: Sequence[Samples]) -> Samples:
@@ -71,7 +72,7 @@ def why_apart(
     network: Network,
     cuts: Sequence[TailCut],
     tails: Mapping[str, OpenTail],
-    frames: Mapping[str, Sequence[Frame]],
+    frames: Frames,
 ) -> str:
     """Why frames have to be run one by one; empty if those of every cut can go together.
 

@@ -33,7 +33,8 @@ from isthmus_partitioner.parts.build import (
     tail_cut,
 )
 from isthmus_partitioner.parts.chains import write_chain
-from isthmus_partitioner.parts.cloud import CloudSide, write_cloud_side
+from isthmus_partitioner.parts.cloud import CloudSide, cost_of_parts, write_cloud_side
+from isthmus_partitioner.parts.together import frames_of, some_items
 from isthmus_partitioner.planning.trying import Tried, TriedChain
 from isthmus_partitioner.samples import SampleSets
 
@@ -127,7 +128,7 @@ def manifest_of(  # noqa: PLR0913  what a bundle is made of
 ) -> Manifest:
     """What is left in the folder by `write_chains` and `write_cloud`, and listed.
 
-    Candidates get the times of their tails as they are now: in parts.
+    Candidates get the times of their tails as they are now, in parts.
     """
     kept = _kept_cuts(candidates)
     records = tuple(_placed(cut, written, cloud) for cut in cuts.values() if cut.id in kept)
@@ -200,23 +201,26 @@ def write_cloud(
     progress: Progress,
 ) -> CloudSide:
     """Replace the tails that plans are measured with by those of kept candidates, in parts."""
-    for file in (INPUT_TAIL, *(built.tail for built in tried.cuts.values())):
-        _remove(folder / file)
     kept = _kept_cuts(candidates)
     built = (tail_cut(each) for each in tried.cuts.values() if each.id in kept)
-    return write_cloud_side(network, [input_cut(network), *built], sets, folder, progress)
+    cuts = [input_cut(network), *built]
+    frames = frames_of(network, cuts, some_items((sets.held_back, sets.fitted)))
+    wholes = {INPUT: INPUT_TAIL} | {name: built.tail for name, built in tried.cuts.items()}
+    cloud = write_cloud_side(network, cuts, frames, folder, progress)
+    cloud = cost_of_parts(cloud, cuts, wholes, frames, folder)
+    for file in wholes.values():
+        _remove(folder / file)
+    return cloud
 
 
 def _timed(candidate: Candidate, cloud: CloudSide) -> Candidate:
-    """With what its tail takes in parts."""
-    tail_ms = cloud.tail_ms.get(candidate.cut, 0.0)
-    rungs = tuple(
-        msgspec.structs.replace(
-            rung, figures=msgspec.structs.replace(rung.figures, tail_ms=tail_ms)
-        )
-        for rung in candidate.rungs
-    )
-    return msgspec.structs.replace(candidate, rungs=rungs)
+    """With what its tail takes in parts: as it was measured, times what parts take more."""
+    ratio = cloud.ratios.get(candidate.cut, 1.0)
+    rungs = []
+    for rung in candidate.rungs:
+        taken = msgspec.structs.replace(rung.figures, tail_ms=rung.figures.tail_ms * ratio)
+        rungs.append(msgspec.structs.replace(rung, figures=taken))
+    return msgspec.structs.replace(candidate, rungs=tuple(rungs))
 
 
 def _kept_cuts(candidates: Iterable[Candidate]) -> set[str]:

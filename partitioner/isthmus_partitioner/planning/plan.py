@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -198,7 +199,9 @@ def _decided(
     why = (*why, *_runtime_words(known, twinned.chains))
     cloud = write_cloud(known.network, tried, chosen, known.sets, folder, progress)
     record = msgspec.structs.replace(
-        _record(known, outcome, standing, others, why, twin_notes), unbatched=cloud.unbatched
+        _record(known, outcome, standing, others, why, twin_notes),
+        unbatched=cloud.unbatched,
+        parts_ratio=median(cloud.ratios.values()),
     )
     write_records(folder, {"plan": record, "profile": known.profile})
     manifest = manifest_of(

@@ -85,7 +85,8 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     wire; `runtimes` what the device runs its networks on, what must not run them, and why; `layout`
     says how heads share the device's memory; `why` explains the plan in sentences; `notes` what is
     to be known about model, inputs and device. `unbatched` says why the cloud runs frames one by
-    one; it is empty where frames go through the tails together.
+    one; it is empty where frames go through the tails together. `parts_ratio` is the time of a tail
+    in parts over that of the same in one graph, the median over cuts.
     """
 
     goals: GoalsRecord
@@ -108,6 +109,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     evaluation_items: int
     evaluation_sources: int
     unbatched: str = ""
+    parts_ratio: float = 1.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

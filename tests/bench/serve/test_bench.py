@@ -111,3 +111,14 @@ def test_a_run_measures_everybody_who_answers_and_says_who_does_not(
     text = "\n".join(serve_lines(result))
     assert "none was measured" in text
     assert "kserve: the server ended with status 1" in text
+
+
+def test_a_run_in_which_our_own_service_fails_ends_with_its_error(
+    serve_config: ServeBenchConfig,
+) -> None:
+    def found(*_: object) -> Field:
+        ours = Contestant(UNBATCHED, no_server, (Ask(DEEPEST, "split"),), is_ours=True)
+        return Field((ours,), (), {}, UNBATCHED)
+
+    with pytest.raises(LinkError, match="no such wheel"):
+        run_serve_bench(serve_config, lambda _: None, found, here)

@@ -18,7 +18,7 @@ from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer, add_SplitServicer_to_server
 from isthmus_bench.serve.idling import ECHOES, Idlers
-from isthmus_bench.serve.load import bear
+from isthmus_bench.serve.load import PATIENCE_S, bear
 from isthmus_bench.serve.orders import Load, Order
 from isthmus_bench.serve.recorded import Case, Item, load_case, save_case
 from isthmus_bench.serve.services import Server
@@ -150,7 +150,8 @@ async def test_frames_of_a_stream_that_broke_are_lost_and_not_waited_for(
     subject: Subject, cloud: Server
 ) -> None:
     async with serving(Deserter()) as address:
-        load = await bear(order(subject, cloud, address=address, pid=0))
+        bearing = bear(order(subject, cloud, address=address, pid=0))
+        load = await asyncio.wait_for(bearing, PATIENCE_S / 2)
     assert load.lost == load.accepted > 0
     assert load.answered == 0
     assert load.server_cpu_ms is None

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from tests.bench.edge.test_bench import tiny_items
 from tests.partitioner.networks import two_branches
@@ -41,6 +42,7 @@ def test_recorded_frames_are_frames_of_the_plan_with_their_answers(
     (served,) = subject.served[sends]
     case, spec = load_case(served.case), load_spec(served.spec)
     parts = Tail(spec, spec.parts, threads=1)
+    assert [output.name for output in onnx.load(spec.whole).graph.output] == list(spec.outputs)
     for item in case.items:
         assert pb.Frame.FromString(item.frame).candidate == case.candidate
         assert item.is_answer(parts.answer(item.raw))

@@ -3,16 +3,19 @@
 import logging
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import onnxruntime as ort
 import pytest
 
-from isthmus import Bundle, ConfigError
+from isthmus import Bundle, ConfigError, ModelError
 from isthmus_cloud.engines import choice as choosing
 from isthmus_cloud.engines.choice import PROVIDER_CHOICES, check_choice, open_engine
 from isthmus_cloud.engines.concat_graph import concat_graph
 from isthmus_cloud.engines.ort_session import CPU, CPU_PLACEMENT, Placement, open_session
 from isthmus_cloud.engines.providers import NotOfferedError, Provider, placements_for
+from isthmus_cloud.engines.seam import Engine
+from isthmus_cloud.engines.triton_address import TritonAddress
 
 built_in = set(ort.get_available_providers())
 
@@ -115,6 +118,24 @@ def test_where_none_agrees_a_wish_is_refused_and_auto_goes_on(
     assert "cuda is not used: the tail of 'input' answers otherwise" in caplog.text
 
 
+def test_less_than_fp32_is_used_only_if_every_tail_was_compared(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Placement(word="cuda", provider=CPU, memory="cpu", precision="fp16")
+    offer(monkeypatch, half, replace(half, precision=""))
+    asked: list[bool] = []
+
+    def compare(_: Engine, __: Engine, ___: Bundle, *, of_all: bool) -> float:
+        asked.append(of_all)
+        if of_all:
+            raise ModelError("one could not be compared")
+        return 0.0
+
+    monkeypatch.setattr(choosing, "require_agreement", compare)
+    assert open_engine("onnxruntime", "cuda", 1, bundle).provider == CPU
+    assert asked == [True, False]
+
+
 def test_what_is_no_gpu_of_a_server_has_to_be_faster(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,16 +177,20 @@ def test_pytorch_where_there_is_none_is_refused_with_the_way_out(bundle: Bundle)
     [
         ("onnx", "auto", "engine is 'onnx'; allowed are onnxruntime, torch and triton://HOST:PORT"),
         ("onnxruntime", "gpu", f"'onnxruntime' allowed are {', '.join(PROVIDER_CHOICES)}"),
-        ("triton://here:8001", "cuda", "provider is 'cuda'; with the engine 'triton://"),
+        ("triton://[::1]:8001", "cuda", "provider is 'cuda'; with the engine 'triton://"),
         ("torch", "openvino", "with the engine 'torch' allowed are auto, cuda, cpu"),
         ("triton://here", "auto", "is not triton://HOST:PORT"),
         ("triton://here:port", "auto", "is not triton://HOST:PORT"),
         ("triton://me:pw@here:8001", "auto", "is not triton://HOST:PORT"),
         ("triton://here:8001/model", "auto", "is not triton://HOST:PORT"),
-        ("triton://here:8001?timeout=2", "auto", "unknown timeout"),
-        ("triton://here:8001?timeout_s=0", "auto", "a number of seconds above 0"),
-        ("triton://here:8001?timeout_s=soon", "auto", "a number of seconds above 0"),
-        ("triton://here:8001?timeout_s=inf", "auto", "a number of seconds above 0"),
+        ("triton://[::1]:8001?timeout=2", "auto", "timeout=2 cannot be used; the form is"),
+        ("triton://[::1]:8001?insecure=no", "auto", "insecure=no cannot be used; the form is"),
+        ("triton://[::1]:8001?insecure", "auto", "is not triton://HOST:PORT"),
+        ("triton://here:8001", "auto", "in the clear; add ?tls=CA.pem (or ?tls=system), or ?inse"),
+        ("triton://here:8001?tls=nowhere.pem", "auto", "nowhere.pem cannot be read (No such file"),
+        ("triton://[::1]:8001?timeout_s=0", "auto", "a number of seconds above 0"),
+        ("triton://[::1]:8001?timeout_s=soon", "auto", "a number of seconds above 0"),
+        ("triton://[::1]:8001?timeout_s=inf", "auto", "a number of seconds above 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(choice: str, provider: str, message: str) -> None:
@@ -175,7 +200,25 @@ def test_what_cannot_be_meant_is_refused(choice: str, provider: str, message: st
 
 
 @pytest.mark.parametrize(
-    "choice", ["onnxruntime", "torch", "triton://[::1]:8001", "triton://here:8001?timeout_s=2.5"]
+    "choice",
+    [
+        "onnxruntime",
+        "torch",
+        "triton://[::1]:8001",
+        "triton://localhost:8001/?timeout_s=2.5",
+        "triton://here:8001?insecure=yes",
+        "triton://here:8001?timeout_s=2&tls=system",
+    ],
 )
 def test_what_can_be_meant_is_not(choice: str) -> None:
     check_choice(choice, "auto")
+
+
+def test_an_address_says_where_the_server_is_and_how_it_is_reached(tmp_path: Path) -> None:
+    plain = TritonAddress.parse("triton://[::1]:8001?timeout_s=2.5")
+    assert plain == TritonAddress(target="[::1]:8001", timeout_s=2.5)
+    (tmp_path / "ca.pem").write_bytes(b"an authority")
+    secured = TritonAddress.parse(f"triton://here:8001?tls={tmp_path / 'ca.pem'}")
+    assert secured == TritonAddress(target="here:8001", tls=True, authorities=b"an authority")
+    by_system = TritonAddress.parse("triton://here:8001?tls=system")
+    assert by_system == TritonAddress(target="here:8001", tls=True)

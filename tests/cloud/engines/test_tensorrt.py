@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import ModelError
+from isthmus import ConfigError, ModelError
 from isthmus_cloud.engines.tensorrt import engine_cache, options_of, profile_of
 
 TAIL = Path("tail-0.onnx")
@@ -38,3 +38,9 @@ def test_engines_are_kept_where_only_this_user_writes(tmp_path: Path) -> None:
     options = options_of(folder, "fp16")
     assert options["trt_engine_cache_path"] == str(folder)
     assert (options["trt_fp16_enable"], options_of(folder, "")["trt_fp16_enable"]) == ("1", "0")
+
+
+def test_where_engines_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"cannot be kept .*XDG_CACHE_HOME"):
+        engine_cache({"XDG_CACHE_HOME": str(tmp_path / "cache")})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.cloud.engines.triton_server import StandIn
 from tests.commands import until
+from tests.edge.doctor.certificates import make_certificate
 
 from isthmus import Bundle, LinkError, ModelError, open_bundle
 from isthmus.oip.messages import pb
@@ -140,6 +141,19 @@ def test_one_that_does_not_answer_is_not_waited_for(bundle: Bundle) -> None:
         with pytest.raises(LinkError, match="did not answer ModelReady"):
             engine.load(bundle.file(LATE))
         engine.close()
+
+
+def test_by_tls_only_a_server_with_the_right_certificate_is_asked(
+    repository: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    right, other = (make_certificate(tmp_path / name) for name in ("right", "other"))
+    with StandIn(repository, 0, right.pem, right.key) as secured:
+        address = f"triton://127.0.0.1:{secured.port}"
+        engine = open_engine(f"{address}?tls={right.pem}", "auto", 1, bundle)
+        engine.close()
+        for words in ("", f"?tls={other.pem}"):
+            with pytest.raises(LinkError, match="did not answer ModelReady: UNAVAILABLE"):
+                open_engine(address + words, "auto", 1, bundle)
 
 
 class Answering:

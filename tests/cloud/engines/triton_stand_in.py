@@ -1,6 +1,6 @@
 """What a Triton server does for us, in a process of its own: it serves a model repository.
 
-    python -m tests.cloud.engines.triton_stand_in REPOSITORY HOST:PORT
+    python -m tests.cloud.engines.triton_stand_in REPOSITORY HOST:PORT [CERTIFICATE KEY]
 
 Reads each `config.pbtxt` as Triton does (strictly, with the messages of Triton's own client) and
 runs `1/model.onnx` on ONNX Runtime. Prints "listening on PORT". SIGTERM: it stops.
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import onnxruntime as ort
 from google.protobuf import text_format
@@ -81,11 +82,16 @@ def _spec(tensor: Any) -> TensorSpec:
     return TensorSpec(name=tensor.name, data_type=kind, shape=shape, batch_axis=axis)
 
 
-async def _serve(repository: Path, address: str) -> None:
+async def _serve(repository: Path, address: str, *pems: str) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     server = make_server(Service(_Repository(repository)))
-    port = server.add_insecure_port(address)
+    if pems:
+        certificate, key = (Path(pem).read_bytes() for pem in pems)  # noqa: ASYNC240 - nobody waits
+        credentials = grpc.ssl_server_credentials([(key, certificate)])
+        port = server.add_secure_port(address, credentials)
+    else:
+        port = server.add_insecure_port(address)
     await server.start()
     print(READY, port, flush=True)  # noqa: T201 - read by the test
     await told.wait()
@@ -93,4 +99,4 @@ async def _serve(repository: Path, address: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(_serve(Path(sys.argv[1]), *sys.argv[2:]))

@@ -11,7 +11,7 @@ import grpc
 import psutil
 import pytest
 from tests.cloud.device import GUARD_S, Head, connected
-from tests.cloud.security.loris import END_STREAM, HEADERS, STREAM, Loris
+from tests.cloud.security.loris import Loris
 from tests.cloud.security.probe import Probe, ask, probing
 from tests.cloud.serving import answering, listening
 from tests.commands import Command
@@ -117,9 +117,9 @@ async def test_a_call_that_drips_is_ended_when_its_hello_is_not_there_in_time(
     with answering(bundle.manifest, tails) as answerer:
         async with listening(hasty, bundle, answerer) as service, asyncio.timeout(GUARD_S):
             loris = await Loris.arrived(service.address, "/isthmus.v1.Split/Stream")
-            kind, flags, stream = await loris.drip(10_000)
+            status, _ = await loris.drip(10_000)
             loris.leave()
-    assert (kind, flags & END_STREAM, stream) == (HEADERS, END_STREAM, STREAM)
+    assert status == "0"  # it ended in order, after an error that says why
 
 
 async def test_beyond_the_most_connections_one_is_closed_at_once(plain: ServiceConfig) -> None:

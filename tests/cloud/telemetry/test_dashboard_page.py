@@ -1,14 +1,17 @@
 """The live page in a browser: what happens in the service is seen there, and nothing leaves it."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
 from tests.cloud.telemetry.happened import activated, audited, batch, closed, frame, link, opened
+from tests.commands import PATIENCE_S, until
 from tests.partitioner.report.chromium import Browser, Page
 from tests.protos.web.asking import TOKEN
 from tests.protos.web.browsing import WebThread, a_browser, shown, text_of
 
-from isthmus.web import WebConfig
+from isthmus.web import Feed, Route, WebConfig, encode_board
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\u202e"
@@ -173,6 +176,78 @@ def test_a_server_that_comes_back_is_seen_again(
     page.call("Page.navigate", url="about:blank")
 
 
+def test_a_server_that_says_nothing_is_told_from_one_that_lives(
+    browser: Browser, board: DashboardObserver
+) -> None:
+    may_go_on = threading.Event()
+    told: list[bytes] = []
+
+    async def make() -> bytes:
+        if told:
+            await asyncio.to_thread(may_go_on.wait, PATIENCE_S)
+        told.append(encode_board(board.snapshot()))
+        return told[-1]
+
+    routes = service_routes(board) | {"/events": Route(Feed(make, period_s=0.05))}
+    with WebThread(routes) as served:
+        page = opened_page(browser, served)
+        page.evaluate(
+            "((own) => { performance.now = () => own() + 6000 })(performance.now.bind(performance))"
+        )
+        shown(page, f"{STATE} === 'silent'")
+        assert text_of(page, "#state").startswith("silent for ")
+        may_go_on.set()
+        shown(page, f"{STATE} === 'live'")
+        assert page.complaints() == []
+        page.call("Page.navigate", url="about:blank")
+
+
+def test_a_tab_in_the_background_costs_the_server_nothing(
+    page: Page, served: WebThread, board: DashboardObserver
+) -> None:
+    hide = (
+        "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    assert served.watchers == 1
+    page.evaluate(hide.format("true"))
+    until(lambda: served.watchers == 0, "nobody looks")
+    board.note(opened())
+    page.evaluate(hide.format("false"))
+    shown(page, row("cam-1"))
+
+
+def test_who_is_turned_away_for_now_comes_back_by_itself(
+    browser: Browser, board: DashboardObserver
+) -> None:
+    settings = WebConfig(listen="127.0.0.1:0", max_event_streams=1)
+    with WebThread(service_routes(board, period_s=0.05), settings) as served:
+        first = opened_page(browser, served)
+        second = browser.page().open(f"{served.url}/")
+        shown(second, f"{STATE} === 'lost'")
+        first.call("Page.navigate", url="about:blank")
+        shown(second, f"{STATE} === 'live'")
+        second.call("Page.navigate", url="about:blank")
+
+
+def test_a_page_whose_cookie_is_of_no_use_any_more_asks_for_the_token(
+    browser: Browser, board: DashboardObserver
+) -> None:
+    settings = WebConfig(listen="127.0.0.1:0", token=TOKEN)
+    with WebThread(service_routes(board, period_s=0.05), settings) as served:
+        page = browser.page()
+        page.call("Network.clearBrowserCookies")
+        page.open(f"{served.url}/")
+        sign_in(browser, page, TOKEN)
+        shown(page, f"{STATE} === 'live'")
+        served.end()
+        seen = len(browser.events)
+        served.begin(token=f"another-{TOKEN}")
+        browser.await_event("Page.loadEventFired", session_of(browser), seen)
+        assert "Token of this page" in text_of(page)
+        page.call("Page.navigate", url="about:blank")
+
+
 def test_a_phone_scrolls_tables_and_not_the_page(page: Page, board: DashboardObserver) -> None:
     board.note(opened(identity="a-name-" * 20, session="5e55" * 30))
     board.note(link(5e6, 12.0))
@@ -235,12 +310,12 @@ def test_who_has_the_token_signs_in_and_who_has_not_does_not(
 ) -> None:
     settings = WebConfig(listen="127.0.0.1:0", token=TOKEN)
     with WebThread(service_routes(board, period_s=0.05), settings) as served:
-        page = browser.page().open(f"{served.url}/")
+        page = browser.page()
+        page.call("Network.clearBrowserCookies")
+        page.open(f"{served.url}/")
         enter(page, "not the token at all")
         shown(page, "document.getElementById('answer').innerText.includes('not the token')")
-        seen = len(browser.events)
-        enter(page, TOKEN)
-        browser.await_event("Page.loadEventFired", session_of(browser), seen)
+        sign_in(browser, page, TOKEN)
         shown(page, f"{STATE} === 'live'")
         assert page.evaluate("document.cookie") == "", "no script can read it"
         assert TOKEN not in page.evaluate("location.href")
@@ -251,6 +326,12 @@ def session_of(browser: Browser) -> str:
     """Of the page that was loaded last."""
     loads = [event for event in browser.events if event["method"] == "Page.loadEventFired"]
     return str(loads[-1]["sessionId"])
+
+
+def sign_in(browser: Browser, page: Page, token: str) -> None:
+    seen = len(browser.events)
+    enter(page, token)
+    browser.await_event("Page.loadEventFired", session_of(browser), seen)
 
 
 def enter(page: Page, token: str) -> None:

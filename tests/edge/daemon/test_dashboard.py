@@ -28,6 +28,7 @@ from tests.protos.web.browsing import WebThread, a_browser, shown, text_of
 
 from isthmus import ConfigError, LinkError
 from isthmus.web import Board, Route, WebServer
+from isthmus_cli.edge_status import status_lines
 from isthmus_edge import AgentConfig, Answer
 from isthmus_edge.answer import Switch, Timings
 from isthmus_edge.audit.verdicts import AuditCount, AuditStats
@@ -296,9 +297,11 @@ async def running(bundle: Path, folder: Path) -> AsyncIterator[str]:
     life = asyncio.create_task(started.run())
     await until_soon(lambda: started.state == "running", "it runs")
     status = await asyncio.to_thread(ask_status, folder / CONTROL)
-    (told,) = (event["dashboard"] for event in status.events if event["event"] == "running")
+    (running_event,) = (event for event in status.events if event["event"] == "running")
+    assert running_event["dashboard"] == status.dashboard
+    assert f"dashboard {status.dashboard[0]}" in list(status_lines(status))
     try:
-        yield told[0]
+        yield status.dashboard[0]
     finally:
         started.told_to_stop(signal.SIGTERM)
         assert await life == 0

@@ -14,7 +14,7 @@ from tests.partitioner.graph.graphs import parsed, weights
 from tests.partitioner.networks import saved
 from tests.partitioner.parts.test_segments import PLACES
 
-from isthmus_partitioner import Network, Samples, SampleSets, load_model
+from isthmus_partitioner import Network, Samples, load_model
 from isthmus_partitioner.parts.build import input_cut
 from isthmus_partitioner.parts.cloud import CloudSide, write_cloud_side
 from isthmus_partitioner.parts.tails import OpenTail, TailCut, write_tails
@@ -22,6 +22,7 @@ from isthmus_partitioner.parts.together import ITEMS, frames_of, some_items, why
 from isthmus_partitioner.runtime import open_session
 
 Read = Callable[[onnx.ModelProto], Network]
+Said = Callable[[str], None]
 
 
 @pytest.fixture
@@ -43,7 +44,14 @@ def cloud_side(
     network: Network, cuts: Sequence[TailCut], folder: Path, count: int = 4
 ) -> CloudSide:
     items = random_items(network, count)
-    return write_cloud_side(network, cuts, SampleSets(items, items, items), folder, ignore)
+    return side_of(network, cuts, items, folder)
+
+
+def side_of(
+    network: Network, cuts: Sequence[TailCut], items: Samples, folder: Path, said: Said = ignore
+) -> CloudSide:
+    frames = frames_of(network, cuts, some_items([items]))
+    return write_cloud_side(network, cuts, frames, folder, said)
 
 
 def sizes_of(folder: Path, cloud: CloudSide) -> set[int | str]:
@@ -59,12 +67,10 @@ def test_tails_of_all_kinds_take_frames_together(name: str, folder: Path) -> Non
     build, places = PLACES[name]
     network = load_model(saved(build(), folder / "model.onnx"))
     items = branched.items(network, 5, 1, "some")
-    sets = SampleSets(items, items, items)
     cuts = cuts_of(network, *places)
-    cloud = write_cloud_side(network, cuts, sets, folder, ignore)
+    cloud = side_of(network, cuts, items, folder)
     assert (cloud.batched, cloud.unbatched) == (True, "")
-    assert cloud.files.keys() == cloud.tail_ms.keys() == {cut.id for cut in cuts}
-    assert all(ms > 0 for ms in cloud.tail_ms.values())
+    assert cloud.files.keys() == {cut.id for cut in cuts}
 
 
 def test_what_has_no_batch_axis_has_to_be_the_same_for_frames_that_go_together(
@@ -75,8 +81,7 @@ def test_what_has_no_batch_axis_has_to_be_the_same_for_frames_that_go_together(
     items = branched.items(network, 3, 1, "some")
     items.arrays["gain"][:] = [1, 2, 3]
     cuts = cuts_of(network, ["stem.relu"])
-    sets = SampleSets(items, items, items)
-    assert write_cloud_side(network, cuts, sets, folder, ignore).batched
+    assert side_of(network, cuts, items, folder).batched
 
 
 def mixing() -> onnx.ModelProto:
@@ -99,8 +104,7 @@ def test_real_items_show_what_noise_did_not(read: Read, folder: Path) -> None:
     assert network.batches, "the made-up items are too small"
     told: list[str] = []
     items = random_items(network, 4)
-    sets = SampleSets(items, items, items)
-    cloud = write_cloud_side(network, cuts_of(network, ["h"]), sets, folder, told.append)
+    cloud = side_of(network, cuts_of(network, ["h"]), items, folder, told.append)
     assert not cloud.batched
     assert cloud.unbatched.startswith(f"{ITEMS} frames of cut input together: output 'y' is off by")
     assert cloud.unbatched in told[-1]

@@ -5,13 +5,14 @@ import shutil
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import pytest
 from tests.commands import PATIENCE_S
 from tests.partitioner.report.chromium import Browser, Page, find_chromium
 
-from isthmus.web import Route, WebConfig, WebServer
+from isthmus.web import Feed, Route, WebConfig, WebServer
 
 __all__ = ["WebThread", "a_browser", "shown", "text_of"]
 
@@ -65,11 +66,11 @@ class WebThread:
         self._thread.join(PATIENCE_S)
         self._loop.close()
 
-    def begin(self) -> None:
-        """Listen; the second time where it was."""
+    def begin(self, token: str | None = None) -> None:
+        """Listen; the second time where it was, perhaps with another token."""
         listen = self.url.removeprefix("http://") or self._config.listen
-        token = self._config.token
-        self._server = WebServer(WebConfig(listen=listen, token=token), self._routes)
+        config = replace(self._config, listen=listen, token=token or self._config.token)
+        self._server = WebServer(config, self._routes)
         self._wait_for(self._server.start())
         self.url = self._server.addresses[0]
 
@@ -78,6 +79,13 @@ class WebThread:
         if self._server is not None:
             self._wait_for(self._server.stop())
             self._server = None
+
+    @property
+    def watchers(self) -> int:
+        """How many look at `/events`."""
+        feed = self._routes["/events"].gives
+        assert isinstance(feed, Feed)
+        return feed.watchers
 
     def _wait_for(self, doing: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(doing, self._loop).result(PATIENCE_S)
