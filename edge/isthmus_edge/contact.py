@@ -10,6 +10,8 @@ from isthmus_edge.stream.transport import Transport
 from isthmus_edge.stream.uplink import REFUSED_S, State
 from isthmus_edge.stream.ways import Ways, grpc_ways, only_way
 
+MOST_REFUSALS = 16  # one for each of many addresses, whatever they say
+
 log = logging.getLogger("isthmus.edge")
 
 __all__ = ["LinkNews", "ways_of"]
@@ -32,20 +34,21 @@ class LinkNews:
     def __init__(self, events: Events, link_changed: Callable[[], None]) -> None:
         self._events = events
         self._link_changed = link_changed
-        self._refusal = ""
+        self._refusals: set[str] = set()  # that were told since the device was let in
         self._offered: UpdateOffered | None = None
 
     def state(self, state: State, reason: str) -> None:
         """The link is in another state."""
         log.info("link %s: %s", state, reason)
-        if state == "refused" and reason != self._refusal:
+        if state == "up":
+            self._refusals.clear()
+        is_news = reason not in self._refusals and len(self._refusals) < MOST_REFUSALS
+        if state == "refused" and is_news:
             self._events.add(
                 f"refused by the cloud, so the device answers alone and asks again every "
                 f"{REFUSED_S:g} s: {reason}"
             )
-            self._refusal = reason
-        if state == "up":
-            self._refusal = ""
+            self._refusals.add(reason)
         self._link_changed()
 
     def offered(self, update: UpdateOffered) -> None:

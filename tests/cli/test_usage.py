@@ -15,8 +15,8 @@ from tests.partitioner.networks import residual, saved
 from isthmus import __version__
 
 VERBS = (
-    "demo", "profile", "plan", "build", "cloud", "push", "list", "activate", "rollback", "remove",
-    "keys", "edge", "doctor", "bench",
+    "demo", "profile", "plan", "build", "cloud", "tokens", "push", "list", "activate", "rollback",
+    "remove", "keys", "edge", "doctor", "bench",
 )  # fmt: skip
 RUNTIMES_AND_TOOLS = {
     "onnx",

@@ -14,7 +14,7 @@ from isthmus import Bundle, open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core, RunningService, ServiceConfig, load_tails
 from isthmus_cloud.answering.parts import Tail
-from isthmus_cloud.engines.onnx_runtime import OnnxEngine
+from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.sessions.sessions import Sessions
 
 
@@ -34,7 +34,7 @@ def config(tiny_bundle: Path) -> ServiceConfig:
 
 @pytest.fixture(scope="session")
 def tails(bundle: Bundle) -> Mapping[str, Tail]:
-    return load_tails(bundle, OnnxEngine(), 8, ignore)
+    return load_tails(bundle, OrtEngine(1), 8, ignore)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from isthmus import (
 from isthmus_cloud import load_tails
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.parts import Tail
-from isthmus_cloud.engines.onnx_runtime import CPU, OnnxEngine, OnnxProgram
+from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
+from isthmus_cloud.engines.ort_session import CPU
 from isthmus_cloud.engines.seam import Value
 
 
@@ -44,7 +45,7 @@ def bundle_with(source: Path, target: Path, name: str, content: bytes) -> Path:
 def load(path: Path, max_batch: int = 1) -> tuple[Mapping[str, Tail], list[str]]:
     """The tails, and what was announced meanwhile."""
     lines: list[str] = []
-    return load_tails(open_bundle(path, "cloud"), OnnxEngine(), max_batch, lines.append), lines
+    return load_tails(open_bundle(path, "cloud"), OrtEngine(1), max_batch, lines.append), lines
 
 
 def feeds(
@@ -111,13 +112,13 @@ def test_a_tail_that_zeros_do_not_run_through_is_loaded_and_waits_for_its_first_
 ) -> None:
     """It may decide on a value, such as a sampling rate, for which zero is no answer."""
 
-    def refuse_zeros(program: OnnxProgram, fed: Mapping[str, Value]) -> Sequence[Value]:
+    def refuse_zeros(program: OrtProgram, fed: Mapping[str, Value]) -> Sequence[Value]:
         if not any(np.any(np.asarray(value)) for value in fed.values()):
             raise ModelError("no branch for zero")
         return run(program, fed)
 
-    run = OnnxProgram.run
-    monkeypatch.setattr(OnnxProgram, "run", refuse_zeros)
+    run = OrtProgram.run
+    monkeypatch.setattr(OrtProgram, "run", refuse_zeros)
     tails, lines = load(tiny_bundle, max_batch=8)
     assert len(lines) == len(tails) > 1
     assert "is checked with its first frame; on zeros: no branch for zero" in caplog.text

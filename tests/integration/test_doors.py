@@ -1,10 +1,8 @@
 """A device before the doors of a real service: tokens, their exchange, and another version."""
 
-import json
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import isthmus  # noqa: F401 - a fixture
 from tests.commands import Cloud, until
 from tests.edge.doctor.machine import assert_bad
 from tests.tinybundle import tiny_pictures
@@ -59,10 +57,8 @@ def test_a_device_is_let_in_with_its_token_and_not_without(
             assert_bad(diagnose(look)[-1], "fail", text)
 
 
-def test_a_device_hears_of_another_version_and_says_so(
-    tiny_bundle: Path, store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Cloud(store, "127.0.0.1:0") as cloud:
+def test_a_device_hears_of_another_version_and_says_so(tiny_bundle: Path, store: Path) -> None:
+    with Cloud(Path(f"--store={store}")) as cloud:
         config = AgentConfig(bundle=tiny_bundle, cloud=cloud.address, candidate="cut-16")
         with Agent.open(config) as agent:
             service = agent.stats().service
@@ -74,4 +70,3 @@ def test_a_device_hears_of_another_version_and_says_so(
             assert update is not None
             assert (update.model, update.version) == ("tiny", "2")
             assert agent.infer(PICTURE).place == "cloud"
-    json.dumps(capsys.readouterr().out)

@@ -89,6 +89,10 @@ def test_a_kept_cut_answers_more_like_fp32_than_jpeg_with_fewer_bytes(plan: Plan
     )
 
 
+def test_its_frames_go_through_the_cloud_together(plan: Plan) -> None:
+    assert (plan.manifest.batched, plan.record.unbatched) == (True, "")
+
+
 def test_the_bundle_opens_on_both_sides(bench: Workbench, plan: Plan, tmp_path: Path) -> None:
     out = bench.build(tmp_path / "bundle")
     assert open_bundle(out, "device").manifest == plan.manifest

@@ -42,7 +42,7 @@ async def _serve(tail: Tail) -> None:
         server.add_generic_rpc_handlers((service,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        print(f"listening on 127.0.0.1:{port}", flush=True)  # noqa: T201
+        print(f"listening on 127.0.0.1:{port}", flush=True)  # noqa: T201 - its parent reads it
         told = asyncio.Event()
         for kind in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(kind, told.set)

@@ -8,6 +8,7 @@ and parts that a plan would have there. Nothing is raced, so the figures in its 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +77,7 @@ def _write(subject: Subject, out: Path, say: Say) -> None:
     builder = Builder(network, sets, subject.metric, _PLAN, out, say)
     chain = builder.chain(plan)
     built = list(builder.fit(plan, chain, range(1, len(places) + 1)))
-    for whole in (out / "cloud").glob("whole-*"):
+    for whole in (out / "cloud").glob("whole-*"):  # plans measure with these
         whole.unlink()
     tails = [input_cut(network), *map(tail_cut, built)]
     frames = frames_of(network, tails, some_items((sets.held_back, sets.fitted)))
@@ -102,11 +103,12 @@ def _cuts(subject: Subject, head: HeadGraph) -> list[NetworkCut]:
     found = _places(subject, head)
     fewest = min(len(cut.tensors) for cut in found)
     places = [cut for cut in found if len(cut.tensors) == fewest]
-    nearest = {
-        min(places, key=lambda cut, share=share: abs(cut.macs_share - share))  # type: ignore[misc]
-        for share in SHARES
-    }
+    nearest = {min(places, key=partial(_distance, share)) for share in SHARES}
     return sorted(nearest, key=lambda cut: len(cut.head))
+
+
+def _distance(share: float, cut: NetworkCut) -> float:
+    return abs(cut.macs_share - share)
 
 
 def _places(subject: Subject, head: HeadGraph) -> tuple[NetworkCut, ...]:

@@ -17,7 +17,9 @@ from isthmus_bench.serve.services import (
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject
 from isthmus_bench.serve.variants import (
     BATCHED,
+    BATCHED_TWO,
     NO_JOINS,
+    TWO_WORKERS,
     UNBATCHED,
     VARIANTS,
     Variant,
@@ -111,7 +113,11 @@ def _ours(
 
 
 def _asks(variant: Variant, subject: Subject) -> tuple[Ask, ...]:
-    sent = (MIXED,) if variant.name == NO_JOINS else (DEEPEST, FORTIETH, INPUT, MIXED)
+    sent: tuple[str, ...] = (DEEPEST, FORTIETH, INPUT, MIXED)
+    if variant.name == NO_JOINS:
+        sent = (MIXED,)
+    elif variant.name in {TWO_WORKERS, BATCHED_TWO}:
+        sent = (DEEPEST, FORTIETH, INPUT)
     asks = tuple(Ask(sends, "split") for sends in sent)
     if variant.name in {UNBATCHED, BATCHED}:
         asks += (Ask(INPUT, "oip", subject.manifest.model_name),)

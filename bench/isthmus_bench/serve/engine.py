@@ -7,7 +7,8 @@ takes orders on stdin, one JSON line each, and answers in one line.
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from statistics import median
 
 import msgspec
@@ -43,10 +44,7 @@ def times_of(order: TimesOrder) -> Times:
 
 
 def _medians(tails: Sequence[Tail], raws: Sequence[bytes], runs: int) -> list[float]:
-    calls: list[Callable[[], object]] = []
-    for tail in tails:
-        feeds = tail.feeds(raws)
-        calls.append(lambda tail=tail, feeds=feeds: tail.run(feeds))  # type: ignore[misc]
+    calls = [partial(tail.run, tail.feeds(raws)) for tail in tails]
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(runs + 1):
         for call, own in zip(calls, times, strict=True):

@@ -62,7 +62,7 @@ async def bear(order: Order) -> Load:
 
 
 def _start(order: Order, cameras: list[Camera], begin: float) -> None:
-    phases = random.Random(order.seed)  # noqa: S311
+    phases = random.Random(order.seed)  # noqa: S311 - phases, no secrets
     for camera in cameras:
         if order.fps:
             period_s = 1 / order.fps
@@ -94,6 +94,10 @@ def _talker(order: Order, case: Case, listener: Listener) -> Talker:
             return OipTalker(order.address, order.model, case, window, listener)
 
 
+def _idle(order: Order, _: int, listener: Listener) -> SplitTalker:
+    return _split(order, 1, listener)
+
+
 def _split(order: Order, window: int, listener: Listener) -> SplitTalker:
     identity = Identity(uuid.uuid4().hex, order.fingerprint)
     return SplitTalker(order.address, identity, window, listener)
@@ -109,7 +113,7 @@ async def _obey_all() -> None:
                 case "load":
                     _say(msgspec.to_builtins(await bear(order)))
                 case "idle":
-                    idlers = Idlers(lambda _, own: _split(order, 1, own), order.devices)  # noqa: B023
+                    idlers = Idlers(partial(_idle, order), order.devices)
                     await idlers.open()
                     _say({"connected": idlers.connected})
                 case "echo" if idlers is not None:

@@ -1,6 +1,6 @@
 """One server under all its loads, once; and how much its memory grows with idle devices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
@@ -17,6 +17,7 @@ from isthmus_bench.serve.orders import Load, Order
 from isthmus_bench.serve.server_cpu import ServerCpu, rss_bytes
 from isthmus_bench.serve.services import Server
 from isthmus_bench.serve.subject import MIXED, Subject
+from isthmus_bench.starvation import STARVED, StolenTime
 
 LOADER = "isthmus_bench.serve.load"
 _NEAR = 0.8  # of what a closed loop gets: where the search for the greatest load begins
@@ -35,11 +36,12 @@ class Hand(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measurer:
-    """Has a generator put loads on servers."""
+    """Has a generator put loads on servers; `stolen` begins to measure stolen time."""
 
     config: ServeBenchConfig
     subject: Subject
     generator: Hand
+    stolen: Callable[[], StolenTime] = StolenTime
 
     def measure(self, row: Row, ask: Ask, server: Server, round_number: int) -> None:
         """All loads of one row, added to it."""
@@ -49,23 +51,31 @@ class Measurer:
         self._closed(row, FULL, base, (config.devices, 1))
         many = self._closed(row, MANY, base, (config.devices, config.many))
         known = row.devices_at_slo[-1] if row.devices_at_slo else 0
-        begin = known or ceil(_NEAR * many.answers_per_s / config.fps)
+        self._greatest(row, base, known or ceil(_NEAR * many.answers_per_s / config.fps))
+
+    def _greatest(self, row: Row, base: Order, begin: int) -> None:
+        """The most devices that are borne; what other machines starved is tried once more."""
+        config = self.config
         borne: dict[int, Load] = {}
 
         def bears(devices: int) -> bool:
-            order = msgspec.structs.replace(
-                base, devices=devices, fps=config.fps, seed=base.seed + devices
-            )
+            seed = base.seed + devices
+            order = msgspec.structs.replace(base, devices=devices, fps=config.fps, seed=seed)
+            stolen = self.stolen()
             load = self._put(row, order)
-            if load.p95_ms is None or load.p95_ms > config.slo_ms:
-                return False
-            borne[devices] = load
-            return True
+            if not self._is_in_time(load) and stolen.share() > STARVED:
+                load = self._put(row, order)
+            if self._is_in_time(load):
+                borne[devices] = load
+            return devices in borne
 
         most = greatest(bears, begin, config.trials)
         row.devices_at_slo.append(most)
         if most:
             row.loads[AT_SLO].append(borne[most])
+
+    def _is_in_time(self, load: Load) -> bool:
+        return load.p95_ms is not None and load.p95_ms <= self.config.slo_ms
 
     def one_ms(self, row: Row, ask: Ask, server: Server) -> float | None:
         """The median latency of one device with one frame at a time, in a short turn."""

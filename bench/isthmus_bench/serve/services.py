@@ -102,11 +102,12 @@ class ServiceProcess:
         self.end()
 
     def end(self) -> None:
-        """Ask all of its processes to end, then insist."""
-        self._signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):  # it is killed then, with whatever it left
+        """Ask it to end, and to end its own; then insist with all that are left."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
-        self._signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):  # they have all ended
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -117,10 +118,6 @@ class ServiceProcess:
     def _failed(self, what: str) -> LinkError:
         said = self._log.read_text(encoding="utf-8", errors="replace").strip()
         return LinkError(f"{what}: {said[-_TAIL:] or 'it said nothing'}")
-
-    def _signal(self, kind: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # they have all ended
-            os.killpg(self._process.pid, kind)
 
 
 class Announced(ServiceProcess):

@@ -11,6 +11,7 @@ from isthmus import ConfigError
 
 __all__ = [
     "BATCHED",
+    "BATCHED_TWO",
     "GPU_BATCHED",
     "GPU_UNBATCHED",
     "NO_JOINS",
@@ -23,7 +24,8 @@ __all__ = [
 ]
 
 UNBATCHED, TWO_WORKERS = "unbatched", "unbatched, 2 workers"
-BATCHED, NO_JOINS = "batched", "batched, no joins"
+BATCHED, BATCHED_TWO = "batched", "batched, 2 workers"
+NO_JOINS = "batched, no joins"
 GPU_UNBATCHED, GPU_BATCHED = "GPU, unbatched", "GPU, batched"
 
 _HELP_S = 60.0
@@ -66,6 +68,7 @@ VARIANTS = (
         otherwise=(*_CPU, *_TWO),
     ),
     Variant(name=BATCHED, flags=_CPU, needs=("--max-batch",)),
+    Variant(name=BATCHED_TWO, flags=(*_CPU, *_TWO), needs=("--max-batch",)),
     Variant(name=NO_JOINS, flags=(*_CPU, "--no-joins"), needs=("--max-batch",)),
     Variant(name=GPU_UNBATCHED, flags=(*_GPU, *_ONE_BY_ONE), otherwise=_GPU, gpu=True),
     Variant(name=GPU_BATCHED, flags=_GPU, needs=("--max-batch",), gpu=True),

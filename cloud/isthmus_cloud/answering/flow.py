@@ -58,7 +58,7 @@ class Flow:
     ) -> Iterator[tuple[Job, Exception | None]]:
         for index in range(first, len(tail.parts)):
             if index > 0:
-                yield from self._meet(batch, tail, tail.parts[index:])
+                yield from self._meet(batch, tail, index)
             try:
                 self._run_part(batch, tail, index)
             except ModelError as error:
@@ -70,10 +70,11 @@ class Flow:
         yield from ((job, None) for job in batch.jobs)
 
     def _meet(
-        self, batch: _Batch, tail: Tail, rest: Sequence[Part]
+        self, batch: _Batch, tail: Tail, index: int
     ) -> Iterator[tuple[Job, Exception | None]]:
         """Take in frames that can go on from here; those whose entry fails are yielded."""
-        while jobs := self._joining(rest, tail.most - len(batch.jobs)):
+        rest, most = tail.parts[index:], tail.most_from(index)
+        while jobs := self._joining(rest, most - len(batch.jobs)):
             (whole, feeds), failed = self._decoder.batch(jobs)
             yield from failed
             if not whole:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from isthmus import Cut, Manifest, TensorSpec, left_to_answer
 from isthmus_cloud.answering.feeds import AnyArray
-from isthmus_cloud.engines.batch_times import UNMEASURED, BatchTimes
+from isthmus_cloud.engines.batch_times import UNMEASURED, BatchTimes, summed
 from isthmus_cloud.engines.seam import Engine, Program, Value
 
 __all__ = ["Part", "Tail", "outputs_of", "tails_of"]
@@ -55,6 +55,10 @@ class Tail:
             return None
         return self.parts[:before]
 
+    def most_from(self, index: int) -> int:
+        """The greatest batch that pays from this part on."""
+        return min(self.most, summed([part.times for part in self.parts[index:]]).knee)
+
     def run(self, feeds: Mapping[str, Value]) -> list[AnyArray]:
         """The outputs for these feeds, one part after the other; ModelError if one fails."""
         values = dict(feeds)
@@ -81,20 +85,20 @@ def tails_of(
     model: str = "",
     version: str = "",
 ) -> dict[str, Tail]:
-    """By cut id; `parts` by file. A batch is as great as pays for any of its parts."""
+    """By cut id; `parts` by file. No batch is greater than all programs of its tail take."""
     axes = _axes(manifest, parts)
     tails = {}
     for cut in manifest.cuts:
         if cut.tail:
             own = tuple(parts[name] for name in cut.tail)
-            knee = max(part.times.knee for part in own)
+            most = min([max_batch, *(part.program.sizes[-1] for part in own if part.program.sizes)])
             tails[cut.id] = Tail(
                 cut=cut,
                 engine=engine,
                 parts=own,
                 outputs=outputs_of(manifest, cut),
                 axes=axes,
-                most=min(max_batch, knee) if manifest.batched else 1,
+                most=most if manifest.batched else 1,
                 model=model,
                 version=version,
             )

@@ -135,7 +135,7 @@ class Waiting:
             if not line:
                 continue
             jobs = list(line.jobs())
-            if len(jobs) >= line.tail.most:
+            if len(jobs) >= line.tail.most_from(0):
                 return 0
             took_ns = int(line.tail.ms(len(jobs) + 1) * 1e6)
             first = min(map(_received, jobs)) + int(linger_ms * 1e6)
@@ -168,7 +168,7 @@ class Waiting:
 
 def _size(line: _Line, now_ns: int) -> int:
     """As many as the tail's knee allows, and the most urgent frame's deadline."""
-    size = line.tail.most
+    size = line.tail.most_from(0)
     slack_ms = (line.most_urgent.deadline_ns - now_ns) / 1e6
     while size > 1 and line.tail.ms(size) > slack_ms:
         size //= 2

@@ -18,7 +18,7 @@ from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.parts import Part, tails_of
 from isthmus_cloud.answering.routes import Route, routes_of
 from isthmus_cloud.audits.comparing import NotComparedError
-from isthmus_cloud.engines.onnx_runtime import CPU, OnnxEngine, OnnxProgram
+from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.seam import Value
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
@@ -41,7 +41,7 @@ class Unsplit:
         if not exact:
             return None
         cuts = {cut.id: cut for cut in map(manifest.cut_of, exact.values())}
-        engine = OnnxEngine(CPU, threads=1)
+        engine = OrtEngine(1)
         files = {part for cut in cuts.values() for part in cut.tail}
         parts = {name: Part(name, _LateProgram(engine, bundle.file(name))) for name in files}
         only = msgspec.structs.replace(
@@ -82,12 +82,12 @@ class _LateProgram:
 
     sizes: tuple[int, ...] = ()
 
-    def __init__(self, engine: OnnxEngine, path: Path) -> None:
+    def __init__(self, engine: OrtEngine, path: Path) -> None:
         self._engine = engine
         self._path = path
 
     @cached_property
-    def _program(self) -> OnnxProgram:
+    def _program(self) -> OrtProgram:
         return self._engine.load(self._path)
 
     @property

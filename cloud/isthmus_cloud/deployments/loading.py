@@ -97,9 +97,10 @@ def _check_answer(bundle: Bundle, tail: Tail) -> None:
 
 def _measured(tails: Mapping[str, Tail], max_batch: int) -> dict[str, Part]:
     """All parts with their times, from runs of whole tails on zeros."""
-    sizes = [size for size in SIZES if size <= max_batch]
     parts: dict[str, Part] = {}
     for tail in tails.values():
+        taken = [part.program.sizes[-1] for part in tail.parts if part.program.sizes]
+        sizes = [size for size in SIZES if size <= min([max_batch, *taken])]
         for index, part in enumerate(tail.parts):
             if part.name not in parts:
                 timer = _Timer(tail, index)

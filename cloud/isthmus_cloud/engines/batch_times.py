@@ -7,7 +7,7 @@ from dataclasses import dataclass
 KNEE_GAIN = 0.05  # a doubling that saves less of an item's time is not worth its wait
 SIZES = (1, 2, 4, 8, 16, 32)
 
-__all__ = ["KNEE_GAIN", "SIZES", "UNMEASURED", "BatchTimes", "measured"]
+__all__ = ["KNEE_GAIN", "SIZES", "UNMEASURED", "BatchTimes", "measured", "summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class BatchTimes:
 
 
 UNMEASURED = BatchTimes()
+
+
+def summed(parts: Sequence[BatchTimes]) -> BatchTimes:
+    """Those of graphs that run one after the other, at the sizes at which all were measured;
+    nothing is known of the whole where one was not."""
+    if not parts:
+        return UNMEASURED
+    sizes = tuple(size for size in parts[0].sizes if all(size in part.sizes for part in parts))
+    return BatchTimes(sizes, tuple(sum(part.ms(size) for part in parts) for size in sizes))
 
 
 def measured(

@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from isthmus import ModelError
 from isthmus_cloud.engines.concat_graph import concat_graph
+from isthmus_cloud.engines.half import half_of
 from isthmus_cloud.engines.ort_session import (
     CPU_PLACEMENT,
     ORT_FAILURES,
@@ -147,7 +148,8 @@ class OrtEngine:
     def _opened(self, path: Path) -> OrtProgram:
         try:
             options = self._options_for(path)
-            session = open_session(path, self._placement, self._threads, options)
+            model = half_of(path) if self._placement.halves else path
+            session = open_session(model, self._placement, self._threads, options)
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this part of a tail on "

@@ -41,7 +41,8 @@ class Placement:
     Runtime's word for where tensors stay between the parts of a tail, None for the host.
     `plugged` are the devices of a provider that came as a plug-in. `largest_batch` is the most
     that it is prepared for, None where any batch will do; `precision` is not "" where it computes
-    in less than fp32. With `one_at_a_time` two runs at once would spoil each other's answers.
+    in less than fp32, and `halves` says that graphs are turned into fp16 ones for it. With
+    `one_at_a_time` two runs at once would spoil each other's answers.
     """
 
     word: str
@@ -52,6 +53,7 @@ class Placement:
     plugged: tuple[Any, ...] = ()
     largest_batch: int | None = None
     precision: str = ""
+    halves: bool = False
     one_at_a_time: bool = False
 
     @property

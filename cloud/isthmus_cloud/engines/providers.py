@@ -16,6 +16,7 @@ import onnxruntime as ort
 from isthmus import ConfigError
 from isthmus_cloud.engines import tensorrt
 from isthmus_cloud.engines.concat_graph import concat_graph
+from isthmus_cloud.engines.half import can_halve
 from isthmus_cloud.engines.ort_session import (
     CPU_PLACEMENT,
     ORT_FAILURES,
@@ -132,7 +133,8 @@ def _built_in(provider: Provider, kind: _Kind, threads: int) -> tuple[Placement,
             return _tensorrt(plain)
         case "cuda":
             _find_cuda()
-            return (plain,)
+            half = replace(plain, precision="fp16", halves=True)
+            return (half, plain) if can_halve() else (plain,)
         case "openvino":
             options = {"device_type": "CPU", "num_of_threads": str(threads), "precision": "FP32"}
             return (replace(plain, options=options),)

@@ -43,20 +43,32 @@ def caller_of(context: Context) -> Caller:
 
 @asynccontextmanager
 async def aborting(context: Context) -> AsyncIterator[None]:
-    """Ends the call with a status if a guard denies something within: UNAUTHENTICATED (token,
-    certificate), RESOURCE_EXHAUSTED (rate, streams, in_flight) or PERMISSION_DENIED (role, …).
+    """Ends the call with a status if a guard denies something within, be it in one of its tasks:
+    UNAUTHENTICATED (token, certificate), RESOURCE_EXHAUSTED (rate, streams, in_flight) or
+    PERMISSION_DENIED (role, …).
 
     Where coming back helps, the trailing metadata `retry-after-ms` say when. One line is logged,
     with the peer, the identity where it is known, and why.
     """
     try:
         yield
-    except DeniedError as denied:
+    except (DeniedError, ExceptionGroup) as error:
+        denied = _denied(error)
+        if denied is None:
+            raise
         _logger.info(
             "%s (%s) was turned away: %s", context.peer(), denied.identity or "nobody", denied.why
         )
         code = _STATUS_OF.get(denied.why, grpc.StatusCode.PERMISSION_DENIED)
         await context.abort(code, str(denied), _hint(denied))
+
+
+def _denied(error: Exception) -> DeniedError | None:
+    """The refusal, if there is nothing else in it."""
+    if isinstance(error, ExceptionGroup):
+        refusals = {type(each): each for each in error.exceptions}
+        return _denied(next(iter(refusals.values()))) if len(refusals) == 1 else None
+    return error if isinstance(error, DeniedError) else None
 
 
 def _metadata(context: Context) -> dict[str, str]:

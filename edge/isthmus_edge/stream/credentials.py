@@ -45,8 +45,6 @@ class Shown:
             options += (("grpc.default_authority", f"{server_name}:{port}"),)
         if self.tls_ca is None:
             return grpc.insecure_channel(address, options)
-        if server_name:
-            options += (("grpc.ssl_target_name_override", server_name),)
         trust = grpc.ssl_channel_credentials(self.tls_ca, self.tls_key, self.tls_certificate)
         return grpc.secure_channel(address, trust, options)
 

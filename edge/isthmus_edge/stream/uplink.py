@@ -191,7 +191,7 @@ class Uplink:
         `answer_bytes` is how large its answer will be.
         """
         if self._connection is None or not self._takes_frames(time.monotonic()):
-            raise LinkError("the link went down before the frame was sent, or wants a rest")
+            raise LinkError("the link is down, or the service wants to be sent nothing")
         message = self._session.send(frame)
         self._carried.frame(frame.sequence, message.ByteSize(), time.monotonic())
         flight = self._flights.setdefault(frame.sequence, Flight(frame.sequence, answer_bytes))

@@ -61,17 +61,18 @@ def cost_of_parts(
     """The same with `ratios`: each tail and the same in one graph take turns with a frame.
 
     `wholes` are the files of those graphs by cut; they read what is fed in the order of the cut's
-    tensors.
+    tensors. A tail of one graph is that graph.
     """
-    tails = _opened(cloud.files, folder)
+    divided = [cut for cut in cuts if len(cloud.files[cut.id]) > 1]
+    tails = _opened({cut.id: cloud.files[cut.id] for cut in divided}, folder)
     runs: dict[str, Callable[[], object]] = {}
-    for cut in cuts:
+    for cut in divided:
         frame = frames[cut.id][0]
         runs[f"parts {cut.id}"] = partial(tails[cut.id].run, frame)
         runs[f"whole {cut.id}"] = _whole(cut, folder / wholes[cut.id], frame)
     ms = time_runs(runs)
-    ratios = {cut.id: ms[f"parts {cut.id}"] / ms[f"whole {cut.id}"] for cut in cuts}
-    return replace(cloud, ratios=ratios)
+    ratios = {cut.id: ms[f"parts {cut.id}"] / ms[f"whole {cut.id}"] for cut in divided}
+    return replace(cloud, ratios={cut.id: 1.0 for cut in cuts} | ratios)
 
 
 def _whole(cut: TailCut, file: Path, frame: Mapping[str, AnyArray]) -> Callable[[], object]:

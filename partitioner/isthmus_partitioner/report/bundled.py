@@ -2,7 +2,12 @@
 
 from isthmus import Candidate, Cut, Manifest
 from isthmus_partitioner.report.data import CandidateRow, CutRow, ReportData
-from isthmus_partitioner.report.words import encodings_words, runtimes_words, tensor_words
+from isthmus_partitioner.report.words import (
+    encodings_words,
+    runtimes_words,
+    tails_words,
+    tensor_words,
+)
 
 __all__ = ["NO_PROFILE", "candidate_row", "from_manifest"]
 
@@ -12,8 +17,11 @@ NO_PROFILE = (
 )
 
 
-def from_manifest(manifest: Manifest, fingerprint: str) -> ReportData:
-    """Everything but the layers, and a note that says so."""
+def from_manifest(manifest: Manifest, fingerprint: str, unbatched: str = "") -> ReportData:
+    """Everything but the layers, and a note that says so.
+
+    `unbatched` is why the cloud runs frames one by one, where that is known.
+    """
     return ReportData(
         model_name=manifest.model_name,
         fingerprint=fingerprint,
@@ -24,7 +32,11 @@ def from_manifest(manifest: Manifest, fingerprint: str) -> ReportData:
         layers=(),
         cuts=tuple(map(_cut_row, manifest.cuts)),
         candidates=tuple(map(candidate_row, manifest.candidates)),
-        notes=(NO_PROFILE, f"chains on the device: {runtimes_words(manifest.chains)}"),
+        notes=(
+            NO_PROFILE,
+            f"chains on the device: {runtimes_words(manifest.chains)}",
+            f"tails in the cloud: {tails_words(manifest, unbatched)}",
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from isthmus_partitioner.planning.records import PlanRecord
 from isthmus_partitioner.profiles.profile import NodeRow, Profile
 from isthmus_partitioner.report.bundled import NO_PROFILE, candidate_row, from_manifest
 from isthmus_partitioner.report.data import CutRow, LayerRow, ReportData
-from isthmus_partitioner.report.words import goals_words, tails_words
+from isthmus_partitioner.report.words import goals_words
 
 __all__ = ["layer_rows", "report_data"]
 
@@ -27,9 +27,9 @@ def report_data(bundle: Path) -> ReportData:
     A bundle without records is shown without its network, and a note says so.
     """
     manifest, fingerprint = read_manifest(bundle)
-    data = from_manifest(manifest, fingerprint)
     profile = _record(bundle / "record" / "profile.json", Profile)
     plan = _record(bundle / "record" / "plan.json", PlanRecord)
+    data = from_manifest(manifest, fingerprint, "" if plan is None else plan.unbatched)
     if profile is None or plan is None:
         return data
     layers, row_of = layer_rows(profile.nodes)
@@ -41,7 +41,6 @@ def report_data(bundle: Path) -> ReportData:
         *(note for note in data.notes if note != NO_PROFILE),
         f"planned for: {goals_words(plan.goals)}",
         plan.layout,
-        f"tails in the cloud: {tails_words(manifest, plan.unbatched)}",
         *plan.why,
         *plan.notes,
     )

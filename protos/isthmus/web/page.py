@@ -7,6 +7,7 @@ admits exactly these two by their sha256: no script and no request can come out 
 import base64
 import hashlib
 from functools import cache
+from http import HTTPStatus
 from importlib.resources import files
 from string import Template
 
@@ -29,8 +30,7 @@ def sign_in_page() -> Reply:
     """Asks for the token; given with status 401."""
     page = _page("sign_in.html", "sign_in.js")
     headers = dict(page.headers) | {"WWW-Authenticate": 'Bearer realm="isthmus"'}
-    status = page.status.UNAUTHORIZED
-    return Reply(status=status, content_type=HTML, body=page.body, headers=headers)
+    return Reply(status=HTTPStatus.UNAUTHORIZED, content_type=HTML, body=page.body, headers=headers)
 
 
 def _page(name: str, *scripts: str) -> Reply:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from isthmus_bench.serve.peers.environment import MODEL_NAME, Peer, PeerError
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject
 from isthmus_bench.serve.variants import (
     BATCHED,
+    BATCHED_TWO,
     GPU_BATCHED,
     GPU_UNBATCHED,
     NO_JOINS,
@@ -35,11 +37,11 @@ def install(name: str, folder: Path) -> Peer:
 def find(serve_config: ServeBenchConfig, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Find:
     """For a service with some flags; no GPU is here."""
 
-    def found(flags: str = ALL_FLAGS, **changes: object) -> Field:
+    def found(flags: str = ALL_FLAGS, **changes: Any) -> Field:
         monkeypatch.setattr(module, "known_flags", lambda: flags)
         monkeypatch.setattr(module, "why_no_gpu", lambda: "no GPU here")
         monkeypatch.setattr(module, "install", install)
-        config = replace(serve_config, **changes)  # type: ignore[arg-type]
+        config = replace(serve_config, **changes)
         return contestants(config, subject, 2, lambda _: None)
 
     return found
@@ -55,7 +57,7 @@ def test_every_variant_is_asked_for_every_cut_and_the_default_stands_for_us(find
     cuts = [(sends, "split") for sends in (DEEPEST, FORTIETH, INPUT, MIXED)]
     assert field.ours == BATCHED
     assert sent_to(field, BATCHED) == sent_to(field, UNBATCHED) == [*cuts, (INPUT, "oip")]
-    assert sent_to(field, TWO_WORKERS) == cuts
+    assert sent_to(field, TWO_WORKERS) == sent_to(field, BATCHED_TWO) == cuts[:3]
     assert sent_to(field, NO_JOINS) == [(MIXED, "split")]
     assert field.not_run == {}
     bare = [each for each in field.contestants if each.name == BARE]

@@ -103,7 +103,7 @@ async def test_refused_frames_end_in_errors(
 class Deserter(SplitServicer):
     """Welcomes, takes a frame, and goes."""
 
-    async def Stream(  # noqa: N802
+    async def Stream(  # noqa: N802 - as gRPC calls it
         self, messages: AsyncIterator[pb.EdgeMessage], context: object
     ) -> AsyncIterator[pb.CloudMessage]:
         async for message in messages:
@@ -117,7 +117,7 @@ class Deserter(SplitServicer):
 class Overloaded(SplitServicer):
     """Refuses every frame, and asks for a minute's rest."""
 
-    async def Stream(  # noqa: N802
+    async def Stream(  # noqa: N802 - as gRPC calls it
         self, messages: AsyncIterator[pb.EdgeMessage], context: object
     ) -> AsyncIterator[pb.CloudMessage]:
         async for message in messages:

@@ -1,6 +1,8 @@
 """The ways to run our service, as far as it knows the flags."""
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,13 +68,13 @@ def test_without_a_gpu_provider_there_is_a_reason() -> None:
     ids=str,
 )
 def test_what_cannot_be_measured_is_refused(
-    changes: dict[str, object], words: str, tmp_path: object
+    changes: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        ServeBenchConfig(**{"work": tmp_path, **changes})  # type: ignore[arg-type]
+        ServeBenchConfig(work=tmp_path, **changes)
 
 
-def test_quick_is_less(tmp_path: object) -> None:
-    quick = quick_serve(tmp_path)  # type: ignore[arg-type]
-    whole = ServeBenchConfig(work=tmp_path)  # type: ignore[arg-type]
+def test_quick_is_less(tmp_path: Path) -> None:
+    quick = quick_serve(tmp_path)
+    whole = ServeBenchConfig(work=tmp_path)
     assert (quick.rounds, quick.seconds, quick.peers) < (whole.rounds, whole.seconds, whole.peers)

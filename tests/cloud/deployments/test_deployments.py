@@ -13,7 +13,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core, RunningService, ServiceConfig, listening
 from isthmus_cloud.deployments.deployment import Deployment, Loader
 from isthmus_cloud.deployments.deployments import Deployments
-from isthmus_cloud.engines.onnx_runtime import OnnxEngine
+from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.security import Identity
 from isthmus_cloud.sessions.visitor import Visitor
 from isthmus_cloud.telemetry import Activated, Happening
@@ -49,7 +49,7 @@ async def core(config: ServiceConfig) -> AsyncIterator[Core]:
 def loader(core: Core) -> Loader:
     return Loader(
         desk=core.desk,
-        open_engine=lambda _: OnnxEngine(),
+        open_engine=lambda _: OrtEngine(1),
         window=4,
         max_batch=4,
         announce=lambda _: None,

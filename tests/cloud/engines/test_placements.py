@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ GPU_WHEEL = ["TensorrtExecutionProvider", "CUDAExecutionProvider", CPU]
 
 
 @pytest.fixture
-def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Placement]:
+def tried(no_plug_ins: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Placement]:
     """All placements that are tried; every one works."""
     placements: list[Placement] = []
 
@@ -31,10 +32,15 @@ def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Placement]:
     return placements
 
 
-def test_cuda_keeps_tensors_on_the_device(tried: list[Placement]) -> None:
-    (cuda,) = placements_for("cuda", 3)
-    assert cuda == Placement(word="cuda", provider="CUDAExecutionProvider", memory="cuda")
-    assert tried == [cuda]
+def test_cuda_keeps_tensors_on_the_device_and_is_tried_in_fp16_first(
+    tried: list[Placement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, full = placements_for("cuda", 3)
+    assert full == Placement(word="cuda", provider="CUDAExecutionProvider", memory="cuda")
+    assert half == replace(full, precision="fp16", halves=True)
+    monkeypatch.setattr(providers, "can_halve", lambda: False)
+    assert placements_for("cuda", 3) == (full,)
+    assert tried == [full, full]
 
 
 def test_tensorrt_is_tried_in_fp16_first_and_joins_on_cuda(
@@ -96,7 +102,6 @@ CPU_KIND, GPU_KIND = ort.OrtHardwareDeviceType.CPU, ort.OrtHardwareDeviceType.GP
 
 
 def plug(monkeypatch: pytest.MonkeyPatch, plug_in: FakePlugIn) -> None:
-    monkeypatch.setattr(providers, "_plugged_in", set())
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: plug_in)
     monkeypatch.setattr(importlib, "import_module", lambda _: plug_in)
     monkeypatch.setattr(ort, "register_execution_provider_library", plug_in.register)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,9 @@ def repository(bundle: Bundle, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(repository: Path) -> StandIn:
-    return StandIn(repository)
+def server(repository: Path) -> Iterator[StandIn]:
+    with StandIn(repository) as running:
+        yield running
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ async def test_frames_are_answered_fail_while_it_is_gone_and_are_answered_again(
     assert len({right.tobytes() for right in wanted}) > 4
     assert are(await outcomes(answers, head), wanted)
 
-    with server:
-        pass
+    server.process.kill()
+    server.process.wait(PATIENCE_S)
     lost = await outcomes(answers, head)
     assert [type(each) for each in lost] == [LinkError] * FRAMES
     assert answers.bytes_in_flight == 0

@@ -48,6 +48,14 @@ def test_it_agrees_with_onnx_runtime(engine: TorchEngine, bundle: Bundle) -> Non
         assert (mine.outputs, mine.sizes) == (theirs.outputs, theirs.sizes)
 
 
+def test_in_fp16_it_is_close_and_its_tensors_have_the_graphs_types(bundle: Bundle) -> None:
+    half = TorchEngine(1, TorchPlacement(device="cpu", precision="fp16"))
+    assert 1e-5 < require_agreement(half, OrtEngine(1), bundle, of_all=True) < MOST_ERROR
+    feeds = trial_feeds(bundle.manifest, bundle.manifest.cuts[0], 2)
+    (real,) = half.load(bundle.file(EARLY)).run(feeds)
+    assert half.to_host(real).dtype == np.float32
+
+
 def test_it_is_chosen(bundle: Bundle) -> None:
     assert open_engine("torch", "cpu", 1, bundle).provider == "PyTorch on cpu"
     automatic = open_engine("torch", "auto", 1, bundle).provider

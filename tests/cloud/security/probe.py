@@ -68,11 +68,7 @@ async def ask(
     role: bytes = b"device",
 ) -> Told:
     """Call it once, over a connection of its own."""
-    if credentials is None:
-        channel = grpc.aio.insecure_channel(address)
-    else:
-        channel = grpc.aio.secure_channel(address, credentials)
-    async with channel:
+    async with _channel(address, credentials) as channel:
         try:
             call: Any = channel.unary_unary("/p/who")
             name: bytes = await call(role, metadata=tuple(metadata), timeout=GUARD_S)
@@ -93,11 +89,17 @@ def bearer(token: str) -> Metadata:
 
 @asynccontextmanager
 async def calling(
-    address: str, credentials: grpc.ChannelCredentials, metadata: Metadata = ()
+    address: str, credentials: grpc.ChannelCredentials | None, metadata: Metadata = ()
 ) -> AsyncIterator[Device]:
     """A device that shows what it has, with a stream of its own; nothing is said yet."""
-    async with grpc.aio.secure_channel(address, credentials) as channel:
+    async with _channel(address, credentials) as channel:
         stub = SplitStub(channel)  # type: ignore[no-untyped-call]
         call = stub.Stream(metadata=tuple(metadata))
         yield Device(call)
         call.cancel()
+
+
+def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address)
+    return grpc.aio.secure_channel(address, credentials)

@@ -152,7 +152,7 @@ async def test_every_kind_of_call_works_as_before(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stranger_reaches_no_method(
-    guard: TokenGuard, plain: ServiceConfig, kind: str
+    guard: TokenGuard, plain: ServiceConfig, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(guard, plain) as served:
         code, text = await call(served.address, kind, new_token(), message=b"")
@@ -160,6 +160,7 @@ async def test_a_stranger_reaches_no_method(
     assert "not valid here" in text
     assert served.face.called == []
     assert served.refused == [("", "token")]
+    assert caplog.messages == []  # it is no failure of the service
 
 
 async def test_a_method_that_is_not_there_is_none(guard: TokenGuard, plain: ServiceConfig) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import ConfigError
@@ -43,6 +43,7 @@ def test_tokens_are_long_random_and_easy_to_find() -> None:
     assert all(each.startswith("isthmus_") and len(each) == 8 + 43 for each in tokens)
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.builds(

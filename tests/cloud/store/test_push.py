@@ -180,7 +180,7 @@ def test_a_bundle_larger_than_the_store_takes_is_refused(root: Path, tiny_bundle
 def test_more_files_than_a_bundle_can_have_are_refused(
     store: Store, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isthmus_cloud.store.names.MAX_FILES", 5)
+    monkeypatch.setattr("isthmus.bundle_names.MAX_FILES", 5)
     with pytest.raises(BundleError, match="at most 5"):
         store.begin_push("tiny", "v1", manifest_of(tiny_bundle))
 

@@ -1,7 +1,9 @@
 """What the service's page would show, from what was noted; in room that strangers cannot fill."""
 
-import threading
-from collections.abc import Callable
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,14 @@ def test_frames_are_answered_or_have_an_error_of_a_kind(board: DashboardObserver
     assert [(e.level, e.count) for e in board.snapshot().events] == [("warning", 1), ("warning", 2)]
 
 
+def test_seconds_have_their_answers_and_errors(board: DashboardObserver, clock: Clock) -> None:
+    for outcome in ("answered", "too_late", "answered", "internal", "answered"):
+        board.note(frame(outcome=outcome))
+    clock.now_s += 1
+    trends = {trend.name: trend.values[-2:] for trend in board.snapshot().trends}
+    assert (trends["answers"], trends["errors"]) == ([0.0, 3.0], [0.0, 2.0])
+
+
 def test_a_defect_is_an_error_and_the_rest_is_a_warning(board: DashboardObserver) -> None:
     board.note(frame(outcome="internal"))
     board.note(frame(outcome="cancelled"))
@@ -254,17 +264,34 @@ def test_gauges_and_words_of_others_are_asked_when_somebody_looks(clock: Clock) 
     assert snapshot.state == "draining"
 
 
-def test_threads_lose_no_frame(board: DashboardObserver) -> None:
-    def note_many() -> None:
-        for _ in range(2000):
-            board.note(frame())
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before_s)
 
-    threads = [threading.Thread(target=note_many) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        board.snapshot()
-    assert totals(board.snapshot())["answered"] == 8000
+
+@pytest.mark.usefixtures("restless")
+def test_threads_lose_no_frame_and_break_no_picture() -> None:
+    ticks = itertools.count()
+    board = DashboardObserver("net", clock=lambda: next(ticks) / 50)
+
+    def note_many(thread: int) -> None:
+        for index in range(500):
+            board.note(opened(session=f"{thread} {index}"))
+            board.note(frame(f"cut-{index}", session=f"{thread} {index}"))
+            board.note(batch(index))
+
+    with ThreadPoolExecutor(4) as pool:
+        noting = [pool.submit(note_many, thread) for thread in range(4)]
+        while not all(future.done() for future in noting):
+            board.snapshot()
+        for future in noting:
+            future.result()
+    assert totals(board.snapshot())["answered"] == 2000
+    assert totals(board.snapshot())["devices"] == 2000
 
 
 def test_the_limits_of_the_documentation_are_those_of_the_code() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 
 import pytest
 from tests.cloud.telemetry.happened import activated, audited, batch, closed, frame, link, opened
@@ -222,12 +224,13 @@ def test_who_is_turned_away_for_now_comes_back_by_itself(
 ) -> None:
     settings = WebConfig(listen="127.0.0.1:0", max_event_streams=1)
     with WebThread(service_routes(board, period_s=0.05), settings) as served:
-        first = opened_page(browser, served)
-        second = browser.page().open(f"{served.url}/")
-        shown(second, f"{STATE} === 'lost'")
-        first.call("Page.navigate", url="about:blank")
-        shown(second, f"{STATE} === 'live'")
-        second.call("Page.navigate", url="about:blank")
+        with closing(HTTPConnection(served.url.removeprefix("http://"))) as first:
+            first.request("GET", "/events")
+            with first.getresponse():
+                page = browser.page().open(f"{served.url}/")
+                shown(page, f"{STATE} === 'lost'")
+        shown(page, f"{STATE} === 'live'")
+        page.call("Page.navigate", url="about:blank")
 
 
 def test_a_page_whose_cookie_is_of_no_use_any_more_asks_for_the_token(

@@ -14,7 +14,10 @@ from isthmus import LinkError, PeerError
 from isthmus.session import UpdateOffered
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Pace, Service
+from isthmus_edge.contact import LinkNews
+from isthmus_edge.events import Events
 from isthmus_edge.stream import uplink
+from isthmus_edge.stream.ways import Way, Ways
 
 PATIENT = 20.0
 PICTURE = tiny_pictures(1)[0]
@@ -170,13 +173,35 @@ def test_a_device_that_is_not_let_in_says_so_once_and_answers_alone(
     assert "token" in event
 
 
-def test_who_is_not_let_in_asks_again_rarely(tiny_bundle: Path, services: Services) -> None:
+def test_who_is_not_let_in_asks_again_rarely(
+    tiny_bundle: Path, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests_s: list[float] = []
+    failed = Ways.failed
+
+    def noted(self: Ways, way: Way, least_s: float = 0.0) -> None:
+        rests_s.append(least_s)
+        failed(self, way, least_s)
+
+    monkeypatch.setattr(Ways, "failed", noted)
     refuse(services[ONE], "UNAUTHENTICATED")
     with opened(tiny_bundle, f"{ONE}:50051") as agent:
-        for _ in range(20):
-            assert agent.infer(PICTURE).place == "device"
-        assert uplink.REFUSED_S >= 10
-    assert services[ONE].connects == 1
+        assert agent.infer(PICTURE).place == "device"
+    assert rests_s == [uplink.REFUSED_S]
+    assert uplink.REFUSED_S >= 10
+
+
+def test_each_of_several_that_refuse_is_told_once_until_one_lets_the_device_in() -> None:
+    texts: list[str] = []
+    news = LinkNews(Events(texts.append), lambda: None)
+    for _ in range(3):
+        for reason in ("a: UNAUTHENTICATED", "b: UNAUTHENTICATED"):
+            news.state("refused", reason)
+            news.state("down", reason)
+    assert [text.rpartition(": ")[0][-1] for text in texts] == ["a", "b"]
+    news.state("up", "connected to a")
+    news.state("refused", "a: UNAUTHENTICATED")
+    assert len(texts) == 3
 
 
 def test_a_device_that_must_have_a_cloud_and_is_not_let_in_does_not_open(

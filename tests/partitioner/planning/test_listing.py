@@ -149,6 +149,12 @@ def test_candidates_have_the_times_of_their_tails_in_parts(
         assert {rung.figures.tail_ms for rung in candidate.rungs} == {tail_ms}
 
 
+def test_a_tail_of_one_graph_has_the_time_that_was_measured(shop: Workshop, tried: Tried) -> None:
+    candidates = shop.manifest(tried, []).candidates
+    times = {rung.figures.tail_ms for c in candidates if c.cut == "input" for rung in c.rungs}
+    assert times == {1.0}, "that of the workshop"
+
+
 def test_files_say_who_needs_them(shop: Workshop, tried: Tried) -> None:
     for entry in shop.manifest(tried).files:
         folder = entry.path.split("/")[0]

@@ -327,6 +327,21 @@ def test_a_cut_that_is_not_kept_leaves_neither_segment_nor_stage_nor_tail(
     assert planned.plan.record.rejected
 
 
+def test_where_frames_cannot_go_together_the_plan_says_why_and_serves_them_one_by_one(
+    plan_of: PlanOf,
+    network: Network,
+    sets: SampleSets,
+    metric: Metric,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("isthmus_partitioner.parts.cloud.why_apart", lambda *_: "they mix")
+    planned = plan_of()
+    assert not planned.plan.manifest.batched
+    assert planned.plan.record.unbatched == "they mix"
+    assert planned.plan.record.parts_ratio > 0
+    assert_served_as_the_figures_say(planned, network, sets, metric)
+
+
 def test_without_cuts_the_plan_is_one_segment_and_whole_pictures(plan_of: PlanOf) -> None:
     manifest = plan_of(replace(QUICK, max_cuts=0)).plan.manifest
     (chain,) = manifest.chains

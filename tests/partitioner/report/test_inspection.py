@@ -12,6 +12,7 @@ from tests.twinbundle import build_twin_bundle
 from isthmus import sha256_of
 from isthmus_partitioner import write_bundle
 from isthmus_partitioner.report.inspection import inspect_bundle, render_inspection
+from isthmus_partitioner.report.recorded import report_data
 from isthmus_partitioner.report.words import bytes_words, goals_words
 
 PLAN = "record/plan.json"
@@ -103,7 +104,9 @@ def test_why_frames_go_one_by_one_is_shown(planned: Planned, tmp_path: Path) -> 
     )
     manifest = msgspec.structs.replace(planned.plan.manifest, files=files, batched=False)
     plan = msgspec.structs.replace(planned.plan, manifest=manifest)
-    inspection = inspect_bundle(write_bundle(plan, parts, tmp_path / "bundle"))
+    bundle = write_bundle(plan, parts, tmp_path / "bundle")
+    assert any("one by one: three of them mix" in note for note in report_data(bundle).notes)
+    inspection = inspect_bundle(bundle)
     assert inspection.unbatched == "three of them mix"
     assert "frames go one by one: three of them mix\n" in render_inspection(inspection)
     nobody = msgspec.structs.replace(inspection, unbatched="")

@@ -212,3 +212,17 @@ def test_the_runtime_of_each_chain_is_shown(planned: Planned) -> None:
     )
     (line,) = (row for row in render_plan(plan).splitlines() if row.startswith("Chains: "))
     assert line == f"Chains: {', '.join(f'{chain.id} on LiteRT' for chain in chains)}."
+
+
+def test_what_the_tails_are_and_what_dividing_them_costs_is_shown(planned: Planned) -> None:
+    manifest = planned.plan.manifest
+    graphs = {part for cut in manifest.cuts for part in cut.tail}
+    assert manifest.batched
+    (line,) = (
+        line
+        for line in render_plan(with_record(planned.plan, parts_ratio=1.04)).splitlines()
+        if line.startswith("Tails: ")
+    )
+    assert f"made of {len(graphs)} graph" in line
+    assert "frames go together" in line
+    assert line.endswith("In parts they take +4% of the time in one graph.")

@@ -1,5 +1,6 @@
 """One ONNX model behind KServe's SDK; runs in the peer's environment, not in ours."""
 
+# Its packages are not there where types are checked.
 # mypy: ignore-errors
 import argparse
 import asyncio

@@ -1,5 +1,6 @@
 """One ONNX model as a runtime of MLServer; runs in the peer's environment, not in ours."""
 
+# Its packages are not there where types are checked.
 # mypy: ignore-errors
 import asyncio
 
