@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from isthmus_edge.daemon import read_config
-from isthmus_edge.daemon.checks import checked
+from isthmus_edge.daemon import DaemonConfig, read_config
+from isthmus_edge.daemon.checks import Checked, checked
 
 DESCRIPTION = """\
 Look over the TOML file of `isthmus edge --config`: every key and value, every byte of the
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options.config)
     found = checked(config)
     print(f"{options.config}: fine")
-    print(f"bundle    {found.bundle.manifest.model_name}, {found.bundle.path}")
+    print(f"bundle    {_bundle(config, found)}")
     print(f"cloud     {', '.join(map(str, config.agent.targets)) or _ALONE}")
     print(f"endpoint  {', '.join(config.endpoint.listen) or 'none'}")
     for name, source in found.sources.items():
@@ -40,3 +40,10 @@ def run(options: argparse.Namespace) -> int:
     for text in found.departures:
         print(f"warning   {text}")
     return 0
+
+
+def _bundle(config: DaemonConfig, found: Checked) -> str:
+    if found.bundle is None:
+        assert config.bundle is not None
+        return f"none kept in {config.bundle.folder} yet: {config.bundle.model} is fetched first"
+    return f"{found.bundle.manifest.model_name}, {found.bundle.path}"

@@ -10,6 +10,7 @@ import msgspec
 
 from isthmus_cli.console import print_json
 from isthmus_edge.daemon import Status, ask_status
+from isthmus_edge.daemon.status import SupplyStatus
 
 DESCRIPTION = """\
 Ask the daemon that `isthmus edge --config` started: since when it runs, which bundle and
@@ -61,6 +62,8 @@ def status_lines(status: Status) -> Iterator[str]:
     if status.bundle is not None:
         fingerprint = status.bundle["fingerprint"][:12]
         yield f"bundle    {status.bundle['model']} {fingerprint}, {status.bundle['path']}"
+    if status.supply is not None:
+        yield f"supply    {_supply(status.supply)}"
     yield from _agent_lines(status)
     yield f"endpoint  {', '.join(status.endpoint) or 'none'}"
     if status.dashboard:
@@ -104,6 +107,13 @@ def _agent_lines(status: Status) -> Iterator[str]:
         f"frames    {counts.accepted} accepted, {counts.answered_cloud} answered by the cloud, "
         f"{counts.answered_device} by the device, {counts.errors} errors, {counts.pending} pending"
     )
+
+
+def _supply(supply: SupplyStatus) -> str:
+    which = f"{supply.model} {supply.version} {supply.fingerprint[:12]}".rstrip()
+    share = "" if supply.share is None else f", {supply.share:.0%}"
+    fault = "" if supply.fault is None else f": {supply.fault}"
+    return f"{which}: {supply.state}{share}{fault}"
 
 
 def _span(seconds: float) -> str:

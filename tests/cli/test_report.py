@@ -116,6 +116,7 @@ def test_an_inspection_as_json_is_manifest_and_files(isthmus: Isthmus, tiny_bund
     told = json.loads(isthmus("inspect", tiny_bundle, "--json").out)
     manifest = manifest_of(tiny_bundle)
     assert msgspec.convert(told["manifest"], Manifest) == manifest
+    assert (told["manifest"]["batched"], told["unbatched"]) == (True, "")
     assert {file["path"]: file["state"] for file in told["files"]} == {
         entry.path: "ok" for entry in manifest.files
     }

@@ -25,6 +25,7 @@ NOT_VALID = "this token is not valid here: it is unknown, over, or was taken bac
 NOT_ITS_OWN = "the token and the certificate are not of the same identity"
 NO_NAME = "the certificate has no name that can stand for an identity"
 NO_OPERATOR = "this is for operators, and who calls is a device here"
+NO_OPERATORS = "this is for operators, and a service without --tokens knows none from elsewhere"
 
 __all__ = ["CertificateGuard", "DeviceDoor", "TokenGuard"]
 
@@ -135,7 +136,7 @@ class CertificateGuard(OpenDoor):
         if name is None:
             raise DeniedError(NO_NAME, "certificate")
         if role == "operator":
-            raise DeniedError(NO_OPERATOR, "role", identity=name)
+            raise DeniedError(NO_OPERATORS, "role", identity=name)
         return Identity(name=name, credential="certificate")
 
 
@@ -146,7 +147,7 @@ class DeviceDoor(OpenDoor):
     def admit(self, caller: Caller, role: Role) -> Identity:
         """See `Guard.admit`."""
         if role == "operator":
-            raise DeniedError(NO_OPERATOR, "role")
+            raise DeniedError(NO_OPERATORS, "role")
         return Identity(name=ANYBODY.name)
 
 

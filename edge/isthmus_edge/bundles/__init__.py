@@ -5,7 +5,7 @@ with Agent(fetch(source, into="bundles").path, cloud=source.cloud) as agent:
     ...
 """
 
-from isthmus_edge.bundles.errors import ShelfError, ShelfFullError
+from isthmus_edge.bundles.errors import ShelfBusyError, ShelfError, ShelfFullError
 from isthmus_edge.bundles.fetching import Fetched, Fetcher, Manner, fetch, kept
 from isthmus_edge.bundles.offer import Offer
 from isthmus_edge.bundles.service import Bundles, BundleService
@@ -21,6 +21,7 @@ __all__ = [
     "Manner",
     "Offer",
     "Shelf",
+    "ShelfBusyError",
     "ShelfError",
     "ShelfFullError",
     "Source",

@@ -8,11 +8,15 @@ from isthmus import IsthmusError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-__all__ = ["ShelfError", "ShelfFullError", "explained"]
+__all__ = ["ShelfBusyError", "ShelfError", "ShelfFullError", "explained"]
 
 
 class ShelfError(IsthmusError):
     """The device's disk does not do what a shelf needs, or somebody else is at it just now."""
+
+
+class ShelfBusyError(ShelfError):
+    """Somebody else fetches to this shelf."""
 
 
 class ShelfFullError(ShelfError):

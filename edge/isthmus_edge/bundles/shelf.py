@@ -28,7 +28,7 @@ from isthmus.durable_files import held_lock, locked, sync_folder
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import read_signature
 from isthmus_edge.bundles.arriving import Arriving
-from isthmus_edge.bundles.errors import ShelfError, ShelfFullError, explained
+from isthmus_edge.bundles.errors import ShelfBusyError, ShelfFullError, explained
 from isthmus_edge.bundles.offer import Half, Verifier
 from isthmus_edge.bundles.state import Newcomer, ShelfState, read_state, write_state
 
@@ -137,14 +137,14 @@ class Shelf:
         """The folder for a bundle that comes, with what has come of it before; nobody else has it.
 
         Other bundles that are not complete go: at most one takes room. A disk that is full keeps
-        nothing of this one either. ShelfError if somebody else fetches to this shelf.
+        nothing of this one either. ShelfBusyError if somebody else fetches to this shelf.
         """
         with explained(self._title):
             incoming = self.folder / _INCOMING
             incoming.mkdir(parents=True, exist_ok=True)
             lock = held_lock(self.folder / _LOCK)
         if lock is None:
-            raise ShelfError(
+            raise ShelfBusyError(
                 f"{self.folder}: somebody else fetches to this folder; try again later"
             )
         try:

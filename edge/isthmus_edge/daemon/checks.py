@@ -13,6 +13,7 @@ from isthmus import (
 )
 from isthmus_edge.answer import Answer
 from isthmus_edge.audit.audits import raw_input_way
+from isthmus_edge.bundles import Shelf
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.daemon.control import default_control
 from isthmus_edge.daemon.output import open_sinks
@@ -30,9 +31,12 @@ __all__ = ["Checked", "checked"]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a daemon with these settings would use; `departures` from the plan, in sentences."""
+    """What a daemon with these settings would use; `departures` from the plan, in sentences.
 
-    bundle: Bundle
+    `bundle` is None where one comes from the cloud and none is kept yet.
+    """
+
+    bundle: Bundle | None
     sources: Mapping[str, Source]
     departures: tuple[str, ...]
 
@@ -48,15 +52,28 @@ def checked(config: DaemonConfig) -> Checked:
         UnixSocket(control)
     open_sinks(config.output)
     sources = open_sources(config.sources, lambda *_, **__: None, StdinLines())
-    bundle = open_bundle(config.agent.bundle, "device")
+    settings = config.endpoint.config()
+    bundle = _bundle(config)
+    if bundle is None:
+        config.agent.credentials.read()
+        return Checked(None, sources, ())
     if sources:
         require_pictures(bundle.manifest)
     runtimes = Runtimes(config.agent.runtime)
     _check_agent(config.agent, bundle, runtimes)
-    settings = config.endpoint.config()
     if settings is not None:
         Endpoint(settings, _Nobody(bundle.manifest))
     return Checked(bundle, sources, tuple(departures(bundle.manifest, bundle.path, runtimes)))
+
+
+def _bundle(config: DaemonConfig) -> Bundle | None:
+    """The one that an agent would use; None if it would have to be fetched first."""
+    if config.bundle is None:
+        return open_bundle(config.agent.bundle, "device")
+    source = config.bundle.source(config.agent)
+    shelf = Shelf(config.bundle.keep_in, config.bundle.model, source.verifier())
+    kept = shelf.last_good() or shelf.waiting()
+    return None if kept is None else open_bundle(kept.path, "device")
 
 
 def _check_agent(config: AgentConfig, bundle: Bundle, runtimes: Runtimes) -> None:

@@ -9,8 +9,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -28,11 +29,12 @@ from isthmus_edge.daemon.logs import Journal, start_logging
 from isthmus_edge.daemon.notify import Notifier
 from isthmus_edge.daemon.parts import Parts, close_parts, open_parts
 from isthmus_edge.daemon.reload import take_over
-from isthmus_edge.daemon.sections import DashboardSection, LogSection
+from isthmus_edge.daemon.sections import DaemonConfig, DashboardSection, LogSection
 from isthmus_edge.daemon.serving import Answering
 from isthmus_edge.daemon.settings import read_config
 from isthmus_edge.daemon.status import State, Status
 from isthmus_edge.daemon.statusing import agent_status, bundle_status
+from isthmus_edge.daemon.supplying import Supplying
 
 log = logging.getLogger("isthmus.daemon")
 
@@ -40,7 +42,9 @@ STATS_S = 2.0  # how long `isthmus edge status` waits for the agent's own thread
 
 SAME_S = 0.5  # nobody loses patience sooner
 
-Call = Literal["stop", "reload", "over"]
+FETCH_S = 60.0  # systemd is asked for so much more while the first bundle comes
+
+Call = Literal["stop", "reload", "over", "update"]
 
 __all__ = ["Daemon", "run_daemon"]
 
@@ -80,6 +84,9 @@ class Daemon:
         self._control: Control | None = None
         self._dashboard: Dashboard | None = None
         self._parts: Parts | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._stop_wanted = asyncio.Event()
+        self._supplying = Supplying(self._tell, lambda: self._calls.put_nowait("update"))
 
     @property
     def state(self) -> State:
@@ -88,13 +95,10 @@ class Daemon:
 
     async def run(self) -> int:
         """Startup, main loop, shutdown."""
+        self._loop = asyncio.get_running_loop()
         with self._signals():
             try:
-                parts = self._parts = await self._startup()
-                try:
-                    status = await self._main_loop(parts)
-                finally:
-                    await self._shutdown(parts)
+                status = await self._live()
             finally:
                 if self._control is not None:
                     await self._control.stop()
@@ -103,11 +107,22 @@ class Daemon:
         self._tell("stopped")
         return status
 
+    async def _live(self) -> int:
+        parts = self._parts = await self._startup()
+        if parts is None:
+            return 0
+        try:
+            return await self._main_loop(parts)
+        finally:
+            await self._supplying.end()
+            await self._shutdown(parts)
+
     def told_to_stop(self, kind: signal.Signals) -> None:
         """End in order; at once if that was said before, unless that was in the same breath."""
         now_s = self._clock()
         if self._told_to_stop_s is None:
             self._told_to_stop_s = now_s
+            self._stop_wanted.set()
             self._calls.put_nowait("stop")
         elif now_s - self._told_to_stop_s > SAME_S:
             self._end_now(kind)
@@ -127,7 +142,8 @@ class Daemon:
         self._is_agent_broken = error is not None
         return error is None
 
-    async def _startup(self) -> Parts:
+    async def _startup(self) -> Parts | None:
+        """The parts, running; None where it was told to stop while its first bundle came."""
         config = read_config(self._file)
         self._start_logging(config.log)
         self._tell("starting", version=__version__, config=str(self._file))
@@ -136,7 +152,11 @@ class Daemon:
             self._control = Control(control, self._status)
             await self._control.start()
         self._dashboard = await self._open_dashboard(config.dashboard)
-        parts = await open_parts(config, self._open_agent, self._tell)
+        supply = await asyncio.to_thread(self._supplying.of, config)
+        self._supplying.expect(supply)
+        if supply is not None and not await self._unless_stopped(supply.ready()):
+            return None
+        parts = await self._supplying.opened(supply, config, self._open_parts)
         for feed in parts.feeds.values():
             self._start(feed)
         self._become("running")
@@ -150,7 +170,28 @@ class Daemon:
             dashboard=self._pages() or None,
         )
         self._notifier.ready(self._summary(parts))
+        self._supplying.start(supply)
         return parts
+
+    async def _open_parts(self, config: DaemonConfig) -> Parts:
+        return await open_parts(config, self._open_agent, self._tell)
+
+    async def _unless_stopped(self, work: Coroutine[object, object, None]) -> bool:
+        """Whether it was done before somebody told the daemon to stop; systemd is kept waiting."""
+        doing = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stop_wanted.wait())
+        try:
+            while not doing.done() and not stop.done():
+                self._notifier.waiting("its bundle comes from the cloud", FETCH_S)
+                await asyncio.wait(
+                    {doing, stop}, timeout=FETCH_S / 2, return_when=asyncio.FIRST_COMPLETED
+                )
+            if doing.done():
+                await doing
+            return doing.done()
+        finally:
+            for task in (doing, stop):
+                task.cancel()
 
     async def _main_loop(self, parts: Parts) -> int:
         """Until it is told to stop, or nothing can come any more."""
@@ -159,6 +200,8 @@ class Daemon:
             while (call := await self._calls.get()) != "stop":
                 if call == "reload":
                     await self._reload(parts)
+                if call == "update":
+                    await self._update(parts)
                 if self._is_over(parts):
                     failed = any(f.status().state == "failed" for f in parts.feeds.values())
                     self._tell("nothing_left", reason="all sources have ended, no [endpoint]")
@@ -179,8 +222,8 @@ class Daemon:
         self._tell("reloading", config=str(self._file))
         try:
             config = read_config(self._file)
-            for feed in await take_over(parts, config, self._open_agent, self._tell):
-                self._start(feed)
+            supply = await asyncio.to_thread(self._supplying.of, config)
+            await self._supplying.opened(supply, config, partial(self._take_over, parts))
         except IsthmusError as error:
             self._refuse_reload(str(error))
         except Exception as error:  # whatever it is, the daemon goes on
@@ -190,6 +233,19 @@ class Daemon:
             self._start_logging(config.log)
             self._reloads, self._reload_fault = self._reloads + 1, None
             self._tell("reloaded", model=parts.serving.manifest.model_name)
+            await self._supplying.change(supply)
+        self._become("running")
+        self._notifier.ready(self._summary(parts))
+
+    async def _take_over(self, parts: Parts, config: DaemonConfig) -> None:
+        for feed in await take_over(parts, config, self._open_agent, self._tell):
+            self._start(feed)
+
+    async def _update(self, parts: Parts) -> None:
+        """Another bundle for the same configuration, as a reload would put it in."""
+        self._become("reloading")
+        self._notifier.reloading()
+        await self._supplying.swap(parts.config, partial(self._take_over, parts))
         self._become("running")
         self._notifier.ready(self._summary(parts))
 
@@ -226,11 +282,14 @@ class Daemon:
             reload_fault=self._reload_fault,
             events=self._tell.kept,
             dashboard=self._pages(),
+            supply=self._supplying.status,
         )
 
     def _open_agent(self, config: AgentConfig) -> Answering:
         def keep(text: str) -> None:
             self._tell.keep("agent", logging.WARNING, message=text)
+            with suppress(RuntimeError):  # the loop has ended before it
+                self._loop.call_soon_threadsafe(self._supplying.wake)
 
         agent = Agent.open(config, on_event=keep)
         return agent if self._dashboard is None else self._dashboard.watched(agent)

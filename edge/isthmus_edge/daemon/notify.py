@@ -27,6 +27,10 @@ class Notifier:
         """Started, or reloaded."""
         self._say("READY=1", f"STATUS={status}")
 
+    def waiting(self, status: str, further_s: float) -> None:
+        """It goes on starting, and may take so much longer from now on."""
+        self._say(f"EXTEND_TIMEOUT_USEC={int(further_s * 1e6)}", f"STATUS={status}")
+
     def reloading(self) -> None:
         """A reload begins; `ready` ends it, whether it worked or not."""
         self._say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -1,13 +1,14 @@
 """What a daemon can be told: one type for each table of its TOML file."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from isthmus import ConfigError
 from isthmus.web import WebConfig, read_token
+from isthmus_edge.bundles import Source
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.oip import EndpointConfig, Limits
 from isthmus_edge.unix_sockets import UnixSocket
@@ -19,8 +20,10 @@ Bytes = Annotated[int, Meta(ge=1, le=2**40)]
 MessageBytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]  # gRPC counts in an int32
 LIMITS = Limits()
 WhenDone = Literal["keep", "move", "delete"]
+KEEP_IN = Path("/var/lib/isthmus/bundles")
 
 __all__ = [
+    "BundleSection",
     "CameraSection",
     "DaemonConfig",
     "DashboardSection",
@@ -33,6 +36,36 @@ __all__ = [
     "StdinSection",
     "VideoSection",
 ]
+
+
+class BundleSection(Struct, frozen=True, kw_only=True):
+    """`[bundle]` with `from = "cloud"`: the bundle is fetched, in place of `[agent] bundle`.
+
+    `model` is what the cloud's store calls it. Bundles are kept in `keep_in`, where the last good
+    one and the one before it stay. With `keys` (PEM files of public keys) only those are taken that
+    one of them has signed.
+    """
+
+    model: str
+    keep_in: Path = KEEP_IN
+    keys: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where bundles of this model are."""
+        return self.keep_in / self.model
+
+    def source(self, agent: AgentConfig) -> Source:
+        """The cloud of this agent. ConfigError if it has none, or for no name of a model."""
+        if agent.cloud is None:
+            raise ConfigError("from = 'cloud' needs its address; give [agent] cloud = 'HOST:PORT'")
+        return Source(
+            model=self.model,
+            cloud=agent.cloud,
+            credentials=agent.credentials,
+            insecure=agent.insecure,
+            keys=self.keys,
+        )
 
 
 class EndpointSection(Struct, frozen=True, kw_only=True):
@@ -207,7 +240,10 @@ SourceSection = DirectorySection | VideoSection | CameraSection | StdinSection
 
 
 class DaemonConfig(Struct, frozen=True, kw_only=True):
-    """All of a file; `sources` have names, each another one."""
+    """All of a file; `sources` have names, each another one.
+
+    With `bundle`, `agent.bundle` is the one in use, and as the file is read the folder of all.
+    """
 
     agent: AgentConfig
     endpoint: EndpointSection
@@ -216,3 +252,8 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
     log: LogSection
     service: ServiceSection
     dashboard: DashboardSection = DashboardSection()
+    bundle: BundleSection | None = None
+
+    def using(self, bundle: Path) -> "DaemonConfig":
+        """The same with another bundle in use."""
+        return structs.replace(self, agent=replace(self.agent, bundle=bundle))

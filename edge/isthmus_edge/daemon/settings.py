@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ from isthmus.manifest import MANIFEST_NAME
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.daemon.keys import Place, nearest, section_of
 from isthmus_edge.daemon.sections import (
+    BundleSection,
     CameraSection,
     DaemonConfig,
     DashboardSection,
@@ -32,6 +34,7 @@ KINDS: dict[str, type[SourceSection]] = {
 }
 TABLES = {
     "agent": AgentConfig,
+    "bundle": BundleSection,
     "endpoint": EndpointSection,
     "output": OutputSection,
     "log": LogSection,
@@ -46,7 +49,7 @@ __all__ = ["parse_config", "read_config"]
 def read_config(file: Path) -> DaemonConfig:
     """The settings in a TOML file; ConfigError that names what cannot be used and what can.
 
-    The bundle must be there; what is in it is looked at where it is opened.
+    The bundle must be there, unless it is fetched; what is in it is looked at where it is opened.
     """
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
@@ -59,6 +62,8 @@ def read_config(file: Path) -> DaemonConfig:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is no text in UTF-8 ({error.reason})") from error
     config = parse_config(text, file)
+    if config.bundle is not None:
+        return config
     manifest = config.agent.bundle / MANIFEST_NAME
     if not os.path.exists(manifest):  # noqa: PTH110 - False, too, behind a folder that is closed
         raise ConfigError(
@@ -79,8 +84,10 @@ def parse_config(text: str, file: Path) -> DaemonConfig:
     for name in tables:
         if name not in TABLES:
             raise ConfigError(f"{top.of(name)}: unknown table [{name}]; {nearest(name, TABLES)}")
+    bundle, agent = _bundle(tables, Place(file, text, "[bundle]"), Place(file, text, "[agent]"))
     config = DaemonConfig(
-        agent=section_of(AgentConfig, tables.get("agent", {}), Place(file, text, "[agent]")),
+        agent=agent,
+        bundle=bundle,
         endpoint=_endpoint(tables.get("endpoint", {}), Place(file, text, "[endpoint]")),
         sources=_sources(tables.get("source", []), top),
         output=section_of(OutputSection, tables.get("output", {}), Place(file, text, "[output]")),
@@ -92,6 +99,30 @@ def parse_config(text: str, file: Path) -> DaemonConfig:
     )
     _check_together(config, file)
     return config
+
+
+def _bundle(
+    tables: Mapping[str, Any], place: Place, of_agent: Place
+) -> tuple[BundleSection | None, AgentConfig]:
+    """Where the bundle comes from, and the agent that is to use it."""
+    table, agent = tables.get("bundle"), tables.get("agent", {})
+    if table is None or not isinstance(agent, Mapping):
+        return None, section_of(AgentConfig, agent, of_agent)
+    section = section_of(BundleSection, table, place, ignored="from")
+    if table.get("from") != "cloud":
+        raise ConfigError(f"{place.of('from')}: from = {table.get('from')!r}: use 'cloud'")
+    if "bundle" in agent:
+        raise ConfigError(
+            f"{of_agent.of('bundle')}: bundle: not beside [bundle] from = 'cloud'; leave one of "
+            "them out"
+        )
+    config = section_of(AgentConfig, {**agent, "bundle": str(section.folder)}, of_agent)
+    try:
+        section.source(config)
+    except ConfigError as error:
+        key = "model" if "model" in str(error) else "from"
+        raise ConfigError(f"{place.of(key)}: {error}") from error
+    return section, config
 
 
 def _endpoint(table: object, place: Place) -> EndpointSection:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from isthmus_edge.answer import Stats
 
 State = Literal["starting", "running", "reloading", "stopping"]
+SupplyState = Literal["starting", "fetching", "opening", "current", "waiting", "refused"]
 SourceState = Literal["starting", "running", "lost", "ended", "failed", "stopped"]
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "SourceStatus",
     "State",
     "Status",
+    "SupplyState",
+    "SupplyStatus",
     "UpdateStatus",
 ]
 
@@ -107,11 +110,27 @@ class OutputStatus(Struct, frozen=True, kw_only=True):
     fault: str | None
 
 
+class SupplyStatus(Struct, frozen=True, kw_only=True):
+    """Where bundles come from the cloud: what becomes of the one that the cloud named last.
+
+    "current" is in use; "waiting" is tried again by itself; "refused" not before an hour is over.
+    `share` (0-1) of it is here while it is being fetched; `fault` says why it waits or is refused.
+    """
+
+    model: str
+    state: SupplyState
+    version: str = ""
+    fingerprint: str = ""
+    share: float | None = None
+    fault: str | None = None
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """One daemon; what is None was not opened yet.
 
     `bundle` has `path`, `model` and `fingerprint`; `events` are the last that were told;
-    `dashboard` has the URLs of the live page, none without one.
+    `dashboard` has the URLs of the live page, none without one; `supply` is None where the bundle
+    is a folder that somebody else fills.
     """
 
     version: str
@@ -130,3 +149,4 @@ class Status(Struct, frozen=True, kw_only=True):
     reload_fault: str | None
     events: list[dict[str, Any]]
     dashboard: list[str] = []
+    supply: SupplyStatus | None = None

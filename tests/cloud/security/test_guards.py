@@ -197,7 +197,9 @@ def test_a_certificate_alone_makes_a_device_of_its_first_usable_name() -> None:
 def test_where_nobody_is_asked_there_are_no_operators_from_elsewhere() -> None:
     assert OpenDoor().admit(Caller(peer="p"), "operator") == ANYBODY
     assert DeviceDoor().admit(Caller(peer="p"), "device").role == "device"
-    assert denied(lambda: DeviceDoor().admit(Caller(peer="p"), "operator")).why == "role"
+    error = denied(lambda: DeviceDoor().admit(Caller(peer="p"), "operator"))
+    assert error.why == "role"
+    assert "--tokens" in str(error)
 
 
 @pytest.mark.parametrize("door", [OpenDoor(), DeviceDoor(), CertificateGuard()])
