@@ -1,7 +1,7 @@
 """The Open Inference Protocol on the service's port, behind the same door."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
@@ -71,16 +71,44 @@ class _Guarded(grpc.GenericRpcHandler):
             async with aborting(context):
                 identity = self._guard.admit(caller_of(context), "device")
                 self._guard.stream(identity)
+                counting = _Counting(context, self._guard, identity)
                 try:
-                    await inner(self._counted(requests, identity), context)
+                    await inner(counting.requests(requests), cast("Context", counting))
                 finally:
+                    counting.end()
                     self._guard.stream_ended(identity)
 
         return guarded
 
-    async def _counted(self, requests: Any, identity: Identity) -> Any:
-        """Requests of a stream; one beyond the limits of its caller ends it."""
+
+class _Counting:
+    """The context of a stream: each request counts as a frame until its response is written."""
+
+    def __init__(self, context: Context, guard: Guard, identity: Identity) -> None:
+        self._context = context
+        self._guard = guard
+        self._identity = identity
+        self._under_way = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def requests(self, requests: Any) -> Any:
+        """As they come; one beyond the limits of its caller ends the stream."""
         async for request in requests:
-            self._guard.frame(identity)
-            self._guard.frame_ended(identity)
+            self._guard.frame(self._identity)
+            self._under_way += 1
             yield request
+
+    async def write(self, response: Any) -> None:
+        """The response to one of them."""
+        await self._context.write(response)
+        if self._under_way:
+            self._under_way -= 1
+            self._guard.frame_ended(self._identity)
+
+    def end(self) -> None:
+        """No other response will be written."""
+        while self._under_way:
+            self._under_way -= 1
+            self._guard.frame_ended(self._identity)

@@ -74,6 +74,10 @@ class TokenGuard:
             raise DeniedError(NO_OPERATOR, "role", identity=identity.name)
         return identity
 
+    def holds(self, identity: Identity) -> bool:
+        """See `Guard.holds`."""
+        return self._holds(identity.credential)
+
     def stream(self, identity: Identity) -> None:
         """See `Guard.stream`."""
         self._allowances.stream(identity)

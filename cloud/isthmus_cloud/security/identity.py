@@ -69,6 +69,9 @@ class Guard(Protocol):
         An operator may do what a device may.
         """
 
+    def holds(self, identity: Identity) -> bool:
+        """Whether what an identity was admitted by is still valid; to be asked now and then."""
+
     def stream(self, identity: Identity) -> None:
         """A stream of this identity is to be opened; DeniedError if it has too many."""
 
@@ -89,6 +92,10 @@ class OpenDoor:
     def admit(self, caller: Caller, role: Role) -> Identity:
         """See `Guard.admit`."""
         return ANYBODY
+
+    def holds(self, identity: Identity) -> bool:
+        """See `Guard.holds`."""
+        return True
 
     def stream(self, identity: Identity) -> None:
         """See `Guard.stream`."""

@@ -3,8 +3,8 @@
 A session whose stream broke is parked: what is in flight goes on, and its results are kept for the
 stream on which the device comes back. Parked sessions are bounded in time (`resume_s`) and in
 number; the oldest goes first. The results that all sessions keep, live ones too, are bounded
-together. Whoever knows a session's id and the bundle can take it over, so devices choose ids that
-nobody guesses.
+together. Whoever knows a session's id and the bundle, and is the same identity, can take it over:
+devices choose ids that nobody guesses.
 """
 
 from isthmus.session import (

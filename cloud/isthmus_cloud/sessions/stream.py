@@ -136,6 +136,9 @@ class Stream:
             await self._outbox.room()
             if self._ended.is_set():  # the session may be another stream's by now
                 return
+            if not self._visitor.guard.holds(self._visitor.identity):
+                self._deny()
+                return
             self._heed(self._received(message, received_ns), received_ns)
         self._half_closed = True
         self._end_if_done()
@@ -196,6 +199,13 @@ class Stream:
         if rules.is_drained or (self._half_closed and not rules.in_flight):
             self._end()
 
+    def _deny(self) -> None:
+        """What the device came in with was taken back; what is in flight is given up."""
+        if self._has_session:
+            self._sessions.end(self._held)
+        self._outbox.clear()
+        self._close(error_message(0, pb.ERROR_CODE_DENIED, _DENIED))
+
     def _note_link(self, link: pb.LinkReport) -> None:
         self._sessions.observer.note(
             LinkReported(
@@ -243,4 +253,5 @@ class Stream:
             await self._outbox.changed()
 
 
+_DENIED = "what this device came in with is not valid any more"
 _SUPERSEDED = "the device has opened another stream for this session"

@@ -46,6 +46,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_CODE_TOO_LATE: _ClassVar[ErrorCode]
     ERROR_CODE_SUPERSEDED: _ClassVar[ErrorCode]
     ERROR_CODE_IDLE: _ClassVar[ErrorCode]
+    ERROR_CODE_DENIED: _ClassVar[ErrorCode]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_RAW: Encoding
 ENCODING_TOP_K: Encoding
@@ -74,6 +75,7 @@ ERROR_CODE_CANCELLED: ErrorCode
 ERROR_CODE_TOO_LATE: ErrorCode
 ERROR_CODE_SUPERSEDED: ErrorCode
 ERROR_CODE_IDLE: ErrorCode
+ERROR_CODE_DENIED: ErrorCode
 
 class EdgeMessage(_message.Message):
     __slots__ = ("hello", "frame", "heartbeat", "cancel", "audit")

@@ -14,7 +14,7 @@ from isthmus_cloud import Core, RunningService, ServiceConfig, listening
 from isthmus_cloud.deployments.deployment import Deployment, Loader
 from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.engines.ort import OrtEngine
-from isthmus_cloud.security import Identity
+from isthmus_cloud.security import Identity, OpenDoor
 from isthmus_cloud.sessions.visitor import Visitor
 from isthmus_cloud.telemetry import Activated, Happening
 
@@ -177,3 +177,25 @@ async def test_nobody_takes_over_the_session_of_another_identity(
     await owner.roundtrip()
     owner.half_close()
     await owner.ended()
+
+
+async def test_a_device_whose_token_was_taken_back_is_put_out(
+    core: Core, first: Deployment
+) -> None:
+    """At the next thing that it says, be it a heartbeat."""
+
+    class Forgets(OpenDoor):
+        forgotten = False
+
+        def holds(self, identity: Identity) -> bool:
+            return not self.forgotten
+
+    guard = Forgets()
+    wire = Wire(core.sessions, stalls=False, visitor=Visitor(Identity(name="one"), guard=guard))
+    await wire.greet(hello(first.bundle))
+    await wire.roundtrip()
+    guard.forgotten = True
+    wire.say(heartbeat=pb.Heartbeat(id=2))
+    assert (await wire.error()).code == pb.ERROR_CODE_DENIED
+    await wire.ended()
+    assert core.sessions.count == 0

@@ -61,7 +61,17 @@ def test_what_is_commented_out_in_the_example_can_be_used_too(tmp_path: Path) ->
     assert list(config.sources) == ["directory", "camera", "video"]
     assert config.agent.audit_share == 0.01
     assert config.endpoint.limits().max_message_bytes == 100_000_000
-    assert set(tomllib.loads(text)) == set(TABLES)
+    assert set(tomllib.loads(text)) == set(TABLES) - {"bundle"}
+
+
+def test_the_example_of_a_bundle_from_the_cloud_can_be_used(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    (table,) = re.findall(r"^#   \[bundle\]\n(?:#   .*\n)+", text, re.MULTILINE)
+    text = re.sub("^bundle = .*$", 'cloud = "127.0.0.1:50051"', text, flags=re.MULTILINE)
+    config = parse_config(text + table.replace("#   ", ""), tmp_path / "edge.toml")
+    assert config.bundle is not None
+    assert config.bundle.folder == Path("/var/lib/isthmus/bundles/lite0")
+    assert config.bundle.keys == (Path("/etc/isthmus/signing-key.pub.pem"),)
 
 
 def test_the_unit_speaks_the_daemons_language(unit: dict[str, list[str]]) -> None:
