@@ -77,7 +77,7 @@ class Answerer:
         route = self._route_of(frame)
         taken_bytes = route.frame_bytes(frame)
         deadline_ns = received_ns + frame.deadline_ms * 1_000_000 if frame.deadline_ms else NEVER_NS
-        cost_ms = route.tail.ms(1)
+        cost_ms = route.tail.cost_ms
         self._desk.admit(client, taken_bytes, deadline_ns, cost_ms)
         job = Job(
             turn=memory.turn(route, frame),
@@ -123,7 +123,7 @@ class Answerer:
             raise WireError("this service does not hold the whole network of this model")
         item = Item(tail.cut, tensors)
         taken_bytes = item.payload_bytes + sum(t.wire.nbytes for t in tail.cut.tensors)
-        cost_ms = tail.ms(1)
+        cost_ms = tail.cost_ms
         self._desk.admit(item, taken_bytes, deadline_ns, cost_ms)
         job = Job(
             turn=item,

@@ -6,6 +6,7 @@ are the same: from there they are one batch.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from isthmus import Cut, Manifest, TensorSpec, left_to_answer
 from isthmus_cloud.answering.feeds import AnyArray
@@ -29,7 +30,7 @@ class Part:
         return tuple(self.program.inputs)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tail:
     """The parts behind one cut, what each of its tensors' batch axis is, and what it answers.
 
@@ -57,7 +58,7 @@ class Tail:
 
     def most_from(self, index: int) -> int:
         """The greatest batch that pays from this part on."""
-        return min(self.most, summed([part.times for part in self.parts[index:]]).knee)
+        return self._mosts[index]
 
     def run(self, feeds: Mapping[str, Value]) -> list[AnyArray]:
         """The outputs for these feeds, one part after the other; ModelError if one fails."""
@@ -70,6 +71,16 @@ class Tail:
     def ms(self, size: int) -> float:
         """What a batch of so many takes; 0 where nothing was measured."""
         return sum(part.times.ms(size) for part in self.parts)
+
+    @cached_property
+    def cost_ms(self) -> float:
+        """What a single item takes."""
+        return self.ms(1)
+
+    @cached_property
+    def _mosts(self) -> tuple[int, ...]:
+        times = [part.times for part in self.parts]
+        return tuple(min(self.most, summed(times[index:]).knee) for index in range(len(times)))
 
 
 def outputs_of(manifest: Manifest, cut: Cut) -> tuple[TensorSpec, ...]:

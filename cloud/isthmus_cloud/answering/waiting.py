@@ -107,6 +107,10 @@ class Waiting:
         lines = [line for line in self._lines.values() if line]
         if not lines:
             return []
+        if self._count == 1:
+            taken = lines[0].take(1)
+            self._gone(taken)
+            return taken
         urgent = min(lines, key=lambda line: line.most_urgent.due_ns)
         line = self._earlier(urgent, lines, now_ns) if self._joins else urgent
         taken = line.take(_size(line, now_ns))

@@ -48,7 +48,7 @@ class Workers:
         self._changed = threading.Condition()
         self._closed = False
         self._decoder = Decoder(batching.decoders)
-        self._flow = Flow(self._decoder, self._joining, ran)
+        self._ran = ran
         self._threads = [
             threading.Thread(target=self._work, name=f"tail-{number}", daemon=True)
             for number in range(batching.workers)
@@ -93,16 +93,25 @@ class Workers:
         self._decoder.close()
 
     def _work(self) -> None:
+        runs: list[tuple[Part, Sequence[Job], float]] = []
+
+        def ran(part: Part, jobs: Sequence[Job], took_ms: float) -> None:
+            runs.append((part, tuple(jobs), took_ms))
+
+        flow = Flow(self._decoder, self._joining, ran)
         while jobs := self._next():
             done: list[tuple[Job, Exception | None]] = []
             try:
-                for job, error in self._flow.run(jobs):
+                for job, error in flow.run(jobs):
                     done.append((job, error or _replied(job)))
             except Exception as error:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
                 done += [(job, error) for job in jobs if job not in ended]
             self._tell(done)
+            for run in runs:  # whoever waits for an answer does not wait for this
+                self._ran(*run)
+            runs.clear()
 
     def _next(self) -> list[Job]:
         with self._changed:
