@@ -62,17 +62,17 @@ def _add_cloud(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_credentials(group: argparse._ActionsContainer) -> None:
-    """Declare whom to trust for --cloud, and what to show there."""
+def add_credentials(group: argparse._ActionsContainer, address: str = "--cloud") -> None:
+    """Declare whom to trust for the service at the flag `address`, and what to show there."""
     add = group.add_argument
-    add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust for --cloud")
+    add("--tls-ca", type=Path, metavar="PEM", help=f"certificate to trust for {address}")
     add("--tls-cert", type=Path, metavar="PEM", help="certificate of this device, to show there")
     add("--tls-key", type=Path, metavar="PEM", help="its key")
     add(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help="this device's token for --cloud; read anew for each connection",
+        help=f"this device's token for {address}; read anew for each connection",
     )
     add("--insecure", action="store_true", help="talk to another machine without TLS")
 

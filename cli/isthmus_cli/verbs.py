@@ -53,6 +53,7 @@ VERBS = {
         "answer pictures with a bundle, once or as a daemon; `edge status`, `edge profile`",
         "edge",
     ),
+    "fetch": ("have a device's half of a bundle from a service, as `edge` runs it", "edge"),
     "doctor": (
         "what this machine has and lacks to run or serve a bundle, and the way out",
         "edge",

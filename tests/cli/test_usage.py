@@ -16,7 +16,7 @@ from isthmus import __version__
 
 VERBS = (
     "demo", "profile", "plan", "build", "cloud", "tokens", "push", "list", "activate", "rollback",
-    "remove", "keys", "edge", "doctor", "bench",
+    "remove", "keys", "edge", "fetch", "doctor", "bench",
 )  # fmt: skip
 RUNTIMES_AND_TOOLS = {
     "onnx",

@@ -29,7 +29,7 @@ WHOLE_ROOM = (
 )
 COMMANDS = (
     "from isthmus_cli.verbs import chosen_verb\n"
-    "for verb in (['edge'], ['edge', 'profile'], ['edge', 'status'], ['doctor']):\n"
+    "for verb in (['edge'], ['edge', 'profile'], ['edge', 'status'], ['fetch'], ['doctor']):\n"
     "    chosen_verb(verb)"
 )
 

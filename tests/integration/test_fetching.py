@@ -93,8 +93,8 @@ class Device:
 
     async def until(self, happened: Callable[[Status], object], what: str) -> Status:
         async with asyncio.timeout(PATIENCE_S):
-            while (status := await self.status()) is None or not happened(status):
-                await asyncio.sleep(0)
+            while (status := await self.status()) is None or not happened(status):  # noqa: ASYNC110
+                await asyncio.sleep(0)  # another process would have to ask again, too
         assert happened(status), what
         return status
 

@@ -41,7 +41,7 @@ from isthmus_partitioner.parts.together import frames_of, some_items
 from isthmus_partitioner.planning.listing import WrittenChains, manifest_of
 
 Say = Callable[[str], None]
-SHARES = (0.25, 0.4, 0.65, 0.87)  # of the work before each cut
+SHARES = (0.25, 0.4, 0.65, 0.87, 0.95)  # of the work before each cut
 _PLACES = (31, 15, 7)  # evenly spread over the work, the nearest are taken; in a small network less
 _CHAIN = "fp32"
 _ITEMS = 24  # to fit ladders with, and as many more to evaluate on

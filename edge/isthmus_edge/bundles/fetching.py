@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -236,10 +237,30 @@ def fetch(source: Source, into: Path | str, manner: Manner | None = None) -> Fet
     """
     shelf = Shelf(Path(into), source.model, source.verifier())
     last = shelf.last_good()
+    held = "" if last is None else last.fingerprint
     with Fetcher(source, shelf, manner) as fetcher:
-        fetched = fetcher.bring(fetcher.look("" if last is None else last.fingerprint))
+        fetched = _interruptible(fetcher, lambda: fetcher.bring(fetcher.look(held)))
     shelf.settle(fetched.fingerprint)
     return fetched
+
+
+def _interruptible(fetcher: Fetcher, work: Callable[[], Answer]) -> Answer:
+    """What `work` gives, on a thread that no Ctrl-C meets: gRPC's channels can hang after one."""
+    answer: Future[Answer] = Future()
+
+    def do() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=do, name="isthmus-fetch", daemon=True)
+    thread.start()
+    try:
+        return answer.result()
+    finally:
+        fetcher.end()
+        thread.join()
 
 
 def kept(source: Source, into: Path | str) -> Path | None:

@@ -245,8 +245,9 @@ class Supply:
 
         try:
             return await opened_elsewhere(in_background, lambda _: None)
-        finally:
-            fetcher.end()
+        except asyncio.CancelledError:
+            await asyncio.to_thread(fetcher.end)
+            raise
 
 
 def supply_of(config: DaemonConfig, tell: Tell) -> Supply | None:

@@ -2,14 +2,14 @@
 
     python -m tests.integration.faults.cloud_process cloud BUNDLE [flags of isthmus cloud]
 
-SIGUSR1: one line of JSON, `Counts`. The clock jumps as `clock.py` says.
+SIGUSR1: one line of JSON, `Counts`; so does its end. The clock jumps as `clock.py` says.
 """
 
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import psutil
@@ -17,9 +17,11 @@ from tests.integration.faults.clock import Clock
 
 from isthmus_cli.main import main
 from isthmus_cloud.answering.desk import Desk
+from isthmus_cloud.answering.flow import Flow
 from isthmus_cloud.sessions.sessions import Sessions
+from isthmus_cloud.telemetry import BatchRun, FrameDone, Happening, Observers
 
-__all__ = ["WORD", "Counts"]
+__all__ = ["WORD", "Counts", "serve", "watch"]
 
 WORD = "counts "
 
@@ -30,6 +32,9 @@ class Counts(msgspec.Struct):
     `answering` counts the frames that tails were asked for, `sessions` those of which something is
     held, with or without a stream, `parked` those without. Of all sessions, `frames` are in flight,
     `outcomes` wait to be told, and `kept_bytes` are results that a later stream might ask for.
+    `ended` counts the frames that sessions took in, by their outcome as `FrameDone` names it.
+    `largest_batch` is that of all runs; `joins` counts the batches that others of another cut
+    joined on their way.
     """
 
     answering: int
@@ -41,6 +46,9 @@ class Counts(msgspec.Struct):
     bytes_in_flight: int
     threads: int
     rss_bytes: int
+    ended: dict[str, int]
+    largest_batch: int
+    joins: int
 
 
 class _Watch:
@@ -50,9 +58,14 @@ class _Watch:
         self._sessions: list[Sessions] = []
         self._desks: list[Desk] = []
         self._frames = 0
-        _watch(Sessions, "__init__", self._sessions.append)
-        _watch(Desk, "__init__", self._desks.append)
-        _watch(Desk, "begin", self._note_frame)
+        self._joins = 0
+        self._largest_batch = 0
+        self._ended: Counter[str] = Counter()
+        watch(Sessions, "__init__", lambda each, *_: self._sessions.append(each))
+        watch(Desk, "__init__", lambda each, *_: self._desks.append(each))
+        watch(Desk, "begin", self._note_frame)
+        watch(Flow, "_join", self._note_join)
+        watch(Observers, "note", self._note_happening)
 
     def counts(self) -> Counts:
         process = psutil.Process()
@@ -67,34 +80,50 @@ class _Watch:
             bytes_in_flight=sum(each.bytes_in_flight for each in self._desks),
             threads=process.num_threads(),
             rss_bytes=process.memory_info().rss,
+            ended=dict(self._ended),
+            largest_batch=self._largest_batch,
+            joins=self._joins,
         )
 
-    def _note_frame(self, _: Desk) -> None:
+    def _note_frame(self, *_: object) -> None:
         self._frames += 1
 
+    def _note_join(self, *_: object) -> None:
+        self._joins += 1
 
-def _watch(kind: type, method: str, seen: Callable[[Any], None]) -> None:
-    """`seen` gets the instance before each call of this method."""
+    def _note_happening(self, _: Observers, happening: Happening) -> None:
+        match happening:
+            case FrameDone(outcome=outcome):
+                self._ended[outcome] += 1
+            case BatchRun(size=size):
+                self._largest_batch = max(self._largest_batch, size)
+
+
+def watch(kind: type, method: str, seen: Callable[..., None]) -> None:
+    """`seen` gets the instance and what else the method gets, before each call of it."""
     original = getattr(kind, method)
 
     def watched(instance: object, *rest: object) -> object:
-        seen(instance)
+        seen(instance, *rest)
         return original(instance, *rest)
 
     setattr(kind, method, watched)
 
 
-def _serve(arguments: list[str]) -> int:
+def serve(arguments: list[str]) -> int:
+    """`isthmus` with these arguments; its exit status."""
     Clock()
-    watch = _Watch()
+    watched = _Watch()
 
     def tell(*_: object) -> None:
         # Not by `print`: the signal may have come in the middle of one.
-        os.write(1, WORD.encode() + msgspec.json.encode(watch.counts()) + b"\n")
+        os.write(1, WORD.encode() + msgspec.json.encode(watched.counts()) + b"\n")
 
     signal.signal(signal.SIGUSR1, tell)
-    return main(arguments)
+    status = main(arguments)
+    tell()
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(_serve(sys.argv[1:]))
+    sys.exit(serve(sys.argv[1:]))
