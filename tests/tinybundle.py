@@ -2,8 +2,8 @@
 
     picture uint8 [N,32,32,3] -> conv, relu -> quantise | dequantise -> conv, pool, gemm, softmax
 
-Two segments, tails of two parts, five candidates. The weights come from a seed, so that another seed is
-another model; the figures are invented, such that each candidate is the best on some link.
+Two segments, tails of two parts, five candidates. The weights come from a seed, so that another
+seed is another model; the figures are invented, such that each candidate is the best on some link.
 """
 
 from dataclasses import dataclass

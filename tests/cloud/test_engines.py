@@ -168,6 +168,18 @@ def test_a_tail_gives_what_its_head_has_not_answered(wide_bundle: Path) -> None:
     )
 
 
+def test_a_cut_with_a_tensor_that_has_no_batch_axis_takes_single_items(wide_bundle: Path) -> None:
+    tails, _ = load(wide_bundle, max_batch=8)
+    axes = {
+        name: {tensor.wire.batch_axis for tensor in tail.cut.tensors}
+        for name, tail in tails.items()
+    }
+    assert None in axes["input"]
+    assert {name for name, tail in tails.items() if tail.most == 1} == {
+        name for name, found in axes.items() if None in found
+    }
+
+
 def test_a_failure_of_onnx_runtime_is_a_model_error(tail: Tail) -> None:
     with pytest.raises(ModelError, match=r"entry-cut\.onnx: ONNX Runtime failed"):
         tail.run(feeds(np.zeros((1, 8, 16), np.uint8)))

@@ -1,7 +1,7 @@
 """A batch on its way through the parts of its tail, joined by others where their ways meet.
 
 If a part fails on a batch, the batch is divided until the frame that it fails on stands alone: only
-that one ends in an error.
+that one ends in an error. What was divided goes its way without being joined by others.
 """
 
 import logging
@@ -54,10 +54,10 @@ class Flow:
             yield from self._onward(_Batch(whole, feeds), jobs[0].tail, 0)
 
     def _onward(
-        self, batch: _Batch, tail: Tail, first: int
+        self, batch: _Batch, tail: Tail, first: int, joins: bool = True
     ) -> Iterator[tuple[Job, Exception | None]]:
         for index in range(first, len(tail.parts)):
-            if index > 0:
+            if index > 0 and joins:
                 yield from self._meet(batch, tail, index)
             try:
                 self._run_part(batch, tail, index)
@@ -72,22 +72,30 @@ class Flow:
     def _meet(
         self, batch: _Batch, tail: Tail, index: int
     ) -> Iterator[tuple[Job, Exception | None]]:
-        """Take in frames that can go on from here; those whose entry fails are yielded."""
-        rest, most = tail.parts[index:], tail.most_from(index)
-        while jobs := self._joining(rest, most - len(batch.jobs)):
+        """Take in frames that can go on from here; those that cannot join are yielded."""
+        rest = tail.parts[index:]
+        room = tail.most_from(index) - len(batch.jobs)
+        while jobs := self._joining(rest, room):
+            room -= len(jobs)
             (whole, feeds), failed = self._decoder.batch(jobs)
             yield from failed
-            if not whole:
-                continue
-            own = jobs[0].tail
-            entry = own.entry_to(rest)
-            newcomers = _Batch(whole, feeds)
-            try:
-                for place, _ in enumerate(entry or ()):
-                    self._run_part(newcomers, own, place)
-                self._join(batch, newcomers, tail, rest)
-            except Exception as error:  # noqa: BLE001 - of the newcomers; the batch goes on
-                yield from ((job, error) for job in whole)
+            if whole:
+                yield from self._let_in(batch, _Batch(whole, feeds), tail, rest)
+
+    def _let_in(
+        self, batch: _Batch, newcomers: _Batch, tail: Tail, rest: Sequence[Part]
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """Run the entry of newcomers, at most one part, and join them; the batch goes on if that
+        fails."""
+        own = newcomers.jobs[0].tail
+        try:
+            if own.entry_to(rest):
+                self._run_part(newcomers, own, 0)
+            self._join(batch, newcomers, tail, rest)
+        except ModelError as error:
+            yield from self._divide(newcomers, own, 0, error)
+        except Exception as error:  # noqa: BLE001 - of the newcomers
+            yield from ((job, error) for job in newcomers.jobs)
 
     def _join(self, batch: _Batch, newcomers: _Batch, tail: Tail, rest: Sequence[Part]) -> None:
         made = {name for part in rest for name in part.program.outputs}
@@ -148,7 +156,8 @@ class Flow:
             values: dict[str, Value] = {
                 name: _rows(tail, name, value, low, high) for name, value in batch.values.items()
             }
-            yield from self._onward(_Batch(batch.jobs[low:high], values), tail, index)
+            part = _Batch(batch.jobs[low:high], values)
+            yield from self._onward(part, tail, index, joins=False)
 
 
 def _rows(tail: Tail, name: str, value: Value, low: int, high: int) -> AnyArray:

@@ -109,11 +109,16 @@ def tails_of(
                 parts=own,
                 outputs=outputs_of(manifest, cut),
                 axes=axes,
-                most=most if manifest.batched else 1,
+                most=most if manifest.batched and _has_batches(cut) else 1,
                 model=model,
                 version=version,
             )
     return tails
+
+
+def _has_batches(cut: Cut) -> bool:
+    """A tensor without a batch axis crosses for one frame only: two of them cannot be joined."""
+    return all(tensor.wire.batch_axis is not None for tensor in cut.tensors)
 
 
 def _axes(manifest: Manifest, parts: Mapping[str, Part]) -> dict[str, int | None]:

@@ -121,9 +121,8 @@ class Waiting:
         """Frames, all of one tail, that can join a batch which has `rest` still to run."""
         if not self._joins or most < 1 or not self._count:
             return []
-        can = [
-            line for line in self._lines.values() if line and line.tail.entry_to(rest) is not None
-        ]
+        lines = (line for line in self._lines.values() if line and line.tail.most > 1)
+        can = [line for line in lines if line.tail.entry_to(rest) is not None]
         if not can:
             return []
         line = min(can, key=lambda line: line.most_urgent.due_ns)

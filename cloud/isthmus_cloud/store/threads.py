@@ -53,7 +53,15 @@ class DiskThreads:
         try:
             yield thing
         finally:
-            await self(thing.close)
+            await self._closed(thing)
+
+    async def _closed(self, thing: C) -> None:
+        try:
+            closing = self._executor.submit(thing.close)
+        except RuntimeError:  # the threads have ended: the service is going
+            thing.close()
+        else:
+            await asyncio.wrap_future(closing)
 
     def _close(self, opened: "asyncio.Future[C]") -> None:
         """Nobody waits for it any more."""

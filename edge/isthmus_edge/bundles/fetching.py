@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -65,7 +65,6 @@ class Manner:
     attempts: int = ATTEMPTS
     rests: bool = False
     progress: Progress = lambda _share, _what: None
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +92,7 @@ class Fetcher:
         self._manner = manner or Manner()
         self._verify = source.verifier()
         self._dial = dial or partial(BundleService, credentials=source.credentials)
+        self._stop = threading.Event()
         self._service: Bundles | None = None
         self._turn = 0  # of the targets
         self.received_bytes = 0
@@ -105,7 +105,7 @@ class Fetcher:
 
     def end(self) -> None:
         """Whoever fetches gets a LinkError, soon; from any thread. What has come stays."""
-        self._manner.stop.set()
+        self._stop.set()
         service = self._service
         if service is not None:
             service.close()
@@ -163,7 +163,7 @@ class Fetcher:
                     back_off.reset()
                     vain = 0
                 vain += 1
-                if vain >= self._manner.attempts or self._manner.stop.wait(back_off.next_s()):
+                if vain >= self._manner.attempts or self._stop.wait(back_off.next_s()):
                     raise
 
     def _pour(
@@ -183,7 +183,7 @@ class Fetcher:
 
     def _rest(self, took_s: float) -> None:
         rest_s = min(took_s, LONGEST_REST_S) if self._manner.rests else 0.0
-        if self._manner.stop.wait(rest_s):
+        if self._stop.wait(rest_s):
             raise LinkError("the fetch was ended; the next one goes on there")
 
     def _asked(self, question: Callable[[Bundles], Answer]) -> Answer:
@@ -202,7 +202,7 @@ class Fetcher:
         if self._service is None:
             targets = self._source.targets
             self._service = self._dial(str(targets[self._turn % len(targets)]))
-        if self._manner.stop.is_set():
+        if self._stop.is_set():
             raise LinkError("the fetch was ended; the next one goes on there")
         return self._service
 

@@ -159,3 +159,16 @@ async def test_a_batch_is_not_held_back_beyond_a_deadline(timed: Jobs) -> None:
     waiting = waiting_with(timed.job(received_ns=0, deadline_ns=30 * MS))
     assert waiting.hold_until_ns(100) == 6 * MS
     assert Waiting().hold_until_ns(100) == NEVER_NS
+
+
+async def test_a_tail_that_takes_single_items_is_never_joined(
+    bundle: Bundle, tails: Mapping[str, Tail], head: Head
+) -> None:
+    """A tensor without a batch axis crosses at its cut."""
+    own = with_times(tails)
+    own["cut"] = replace(own["cut"], most=1)
+    jobs = Jobs(bundle, own, head)
+    deep = [jobs.job("cut-16", client=number) for number in range(2)]
+    waiting = waiting_with(*deep)
+    assert waiting.joining(jobs.job("input-raw").tail.parts[1:], most=3) == []
+    assert waiting.take(0) == deep[:1]

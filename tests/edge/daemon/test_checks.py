@@ -23,6 +23,7 @@ def check(folder: Path, bundle: Path, agent: str = "", more: str = "") -> Checke
 def test_what_can_be_used_is_told(tiny_bundle: Path, tmp_path: Path) -> None:
     agent = 'candidate = "local@0"\naudit_share = 0.5\ncloud = "127.0.0.1:1"'
     found = check(tmp_path, tiny_bundle, agent, ENDPOINT)
+    assert found.bundle is not None
     assert found.bundle.path == tiny_bundle
     assert list(found.sources) == ["directory"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.toml", "in"]

@@ -48,6 +48,7 @@ async def test_frames_on_which_the_engine_fails_fail_alone(
             await in_a_batch(shared, ships)
             await ships.answered(5 * WINDOW)
     count(ships.tally())
+    print(shared._complaints())
     assert ships.tally().balances, ships.tally()
     for device in ships.devices:
         assert device.failed == dict.fromkeys(device.poisoned, INTERNAL)
