@@ -4,6 +4,7 @@ Where there is no `kubectl` (its `kustomize` needs no cluster), files are checke
 what kustomize makes of them is not.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -39,12 +40,16 @@ Document = dict[str, Any]
 
 
 @cache
-def rendered(overlay: str) -> tuple[Document, ...]:
-    """What `kubectl apply --kustomize` would apply."""
+def rendered(folder: Path | str) -> tuple[Document, ...]:
+    """What `kubectl apply --kustomize` would apply; no cluster is asked."""
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl to render with")
     made = subprocess.run(
-        ["kubectl", "kustomize", ROOM / overlay], capture_output=True, text=True, check=True
+        ["kubectl", "kustomize", ROOM / folder],
+        env=os.environ | {"KUBECONFIG": os.devnull},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return tuple(yaml.safe_load_all(made.stdout))
 
@@ -56,12 +61,7 @@ def with_component(name: str, folder: Path) -> tuple[Document, ...]:
     here.mkdir()
     own = {"resources": ["../base"], "components": [f"../components/{name}"]}
     (here / "kustomization.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl to render with")
-    made = subprocess.run(
-        ["kubectl", "kustomize", here], capture_output=True, text=True, check=True
-    )
-    return tuple(yaml.safe_load_all(made.stdout))
+    return rendered(here)
 
 
 def written() -> list[Path]:

@@ -87,13 +87,14 @@ class Flow:
     ) -> Iterator[tuple[Job, Exception | None]]:
         """Run the entry of newcomers, at most one part, and join them; the batch goes on if that
         fails."""
-        own = newcomers.jobs[0].tail
+        own, index = newcomers.jobs[0].tail, 0
         try:
             if own.entry_to(rest):
                 self._run_part(newcomers, own, 0)
+                index = 1
             self._join(batch, newcomers, tail, rest)
         except ModelError as error:
-            yield from self._divide(newcomers, own, 0, error)
+            yield from self._divide(newcomers, own, index, error)
         except Exception as error:  # noqa: BLE001 - of the newcomers
             yield from ((job, error) for job in newcomers.jobs)
 
@@ -156,8 +157,8 @@ class Flow:
             values: dict[str, Value] = {
                 name: _rows(tail, name, value, low, high) for name, value in batch.values.items()
             }
-            part = _Batch(batch.jobs[low:high], values)
-            yield from self._onward(part, tail, index, joins=False)
+            half = _Batch(batch.jobs[low:high], values)
+            yield from self._onward(half, tail, index, joins=False)
 
 
 def _rows(tail: Tail, name: str, value: Value, low: int, high: int) -> AnyArray:

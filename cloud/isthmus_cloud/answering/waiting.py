@@ -154,10 +154,12 @@ class Waiting:
         slack_ms = (urgent.most_urgent.deadline_ns - now_ns) / 1e6
         rest = urgent.tail.parts[1:]
         best = urgent
+        if urgent.tail.most == 1:
+            return urgent
         for line in lines:
             parts = line.tail.parts
             passes = len(parts) > len(best.tail.parts) and rest and parts[-len(rest) :] == rest
-            if passes and line.tail.ms(_size(line, now_ns)) <= slack_ms:
+            if passes and line.tail.most > 1 and line.tail.ms(_size(line, now_ns)) <= slack_ms:
                 best = line
         return best
 

@@ -36,11 +36,13 @@ NICENESS = 10  # of the thread that fetches
 
 Opened = TypeVar("Opened")
 OpenWith = Callable[[Path], Awaitable[Opened]]
+Trial = Callable[[OpenWith[None]], Awaitable[None]]
+Swap = Callable[[Trial], Awaitable[None]]
 Result = TypeVar("Result")
 
 log = logging.getLogger("isthmus.daemon")
 
-__all__ = ["Supply", "supply_of"]
+__all__ = ["Supply", "Trial", "supply_of"]
 
 
 class Supply:
@@ -81,7 +83,7 @@ class Supply:
                 offer = await self._fetching(lambda fetcher: fetcher.look())
                 await self._brought(offer, rests=False)
             except (LinkError, ShelfBusyError) as error:
-                self._fails(error)
+                self._fails(str(error))
                 await asyncio.sleep(back_off.next_s())
             else:
                 await asyncio.to_thread(self._shelf.welcome, offer.fingerprint)
@@ -104,16 +106,21 @@ class Supply:
         await self._settle(first)
         return result
 
-    async def run(self, swap: OpenWith[None]) -> None:
-        """Keep up with the cloud until cancelled; `swap` puts another bundle into use."""
+    async def run(self, swap: Swap) -> None:
+        """Keep up with the cloud until cancelled.
+
+        `swap` gets what tries another bundle, and runs it where nothing else changes the agent.
+        """
         back_off = BackOff()
         while True:
             wait_s = CHECK_S
             try:
                 await self._keep_up(swap)
                 back_off.reset()
-            except IsthmusError as error:
-                self._fails(error)
+            except Exception as error:  # whatever it is, there may be a next version
+                if not isinstance(error, IsthmusError):
+                    log.exception("the supply of bundles broke")
+                self._fails(str(error) or repr(error))
                 wait_s = back_off.next_s()
             await asyncio.sleep(GAP_S)
             with suppress(TimeoutError):
@@ -128,7 +135,7 @@ class Supply:
     def _first(self) -> Kept | None:
         return self._shelf.waiting() or self._shelf.last_good()
 
-    async def _keep_up(self, swap: OpenWith[None]) -> None:
+    async def _keep_up(self, swap: Swap) -> None:
         """Once; raises what passes by itself, and tells what does not."""
         offer = await self._fetching(lambda fetcher: fetcher.look(self._known))
         if offer.fingerprint == self._held:
@@ -148,7 +155,7 @@ class Supply:
         if kept is not None and await self._has_room(offer):
             self._note("opening", offer)
             with suppress(IsthmusError):  # it was told
-                await self._tried(kept, swap, offer)
+                await swap(partial(self._tried, kept, offer=offer))
 
     async def _fetched(self, offer: Offer) -> Kept | None:
         """The offered bundle on the shelf; None if it was refused."""
@@ -212,11 +219,11 @@ class Supply:
         self._tell("update_refused", logging.ERROR, fingerprint=fingerprint, reason=reason)
         await asyncio.to_thread(self._shelf.refuse, fingerprint, reason)
 
-    def _fails(self, error: IsthmusError) -> None:
+    def _fails(self, reason: str) -> None:
         """Told once for each reason: it is tried again and again."""
-        if self._status.fault != str(error):
-            self._tell("bundle_delayed", logging.WARNING, reason=str(error))
-        self._status = structs.replace(self._status, state="waiting", fault=str(error))
+        if self._status.fault != reason:
+            self._tell("bundle_delayed", logging.WARNING, reason=reason)
+        self._status = structs.replace(self._status, state="waiting", fault=reason)
 
     def _note(self, state: SupplyState, offer: Offer | None = None, fault: str = "") -> None:
         named = self._status if offer is None else offer

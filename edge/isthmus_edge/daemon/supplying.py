@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 from isthmus_edge.daemon.logs import Tell
 from isthmus_edge.daemon.sections import DaemonConfig
 from isthmus_edge.daemon.status import SupplyStatus
-from isthmus_edge.daemon.supply import Supply, supply_of
+from isthmus_edge.daemon.supply import Supply, Trial, supply_of
 
 Opened = TypeVar("Opened")
 OpenConfig = Callable[[DaemonConfig], Awaitable[Opened]]
@@ -27,7 +26,7 @@ class Supplying:
         self._call = call
         self._supply: Supply | None = None
         self._task: asyncio.Task[None] | None = None
-        self._wanted: tuple[Path, asyncio.Future[None]] | None = None
+        self._wanted: tuple[Trial, asyncio.Future[None]] | None = None
 
     @property
     def status(self) -> SupplyStatus | None:
@@ -76,12 +75,12 @@ class Supplying:
             self._supply.wake()
 
     async def swap(self, config: DaemonConfig, open_config: OpenConfig[None]) -> None:
-        """Use the bundle that is wanted; how that ends is for whoever wants it."""
+        """Try the bundle that is wanted; how that ends is for whoever wants it."""
         if self._wanted is None:
             return
-        (bundle, done), self._wanted = self._wanted, None
+        (trial, done), self._wanted = self._wanted, None
         try:
-            await open_config(config.using(bundle))
+            await trial(lambda bundle: open_config(config.using(bundle)))
         except Exception as error:  # noqa: BLE001 - raised where it is awaited
             if not done.done():
                 done.set_exception(error)
@@ -89,10 +88,10 @@ class Supplying:
             if not done.done():
                 done.set_result(None)
 
-    async def _swapped(self, bundle: Path) -> None:
+    async def _swapped(self, trial: Trial) -> None:
         """Have the main loop do it, and wait for that."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wanted = bundle, done
+        self._wanted = trial, done
         self._call()
         try:
             await done

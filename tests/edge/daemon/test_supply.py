@@ -15,7 +15,7 @@ from tests.edge.daemon.supplied import supplied_config
 from isthmus import ConfigError, LinkError, ModelError
 from isthmus_edge.bundles import Shelf, fetching
 from isthmus_edge.daemon import parse_config, read_config, supply
-from isthmus_edge.daemon.supply import Supply
+from isthmus_edge.daemon.supply import Supply, Trial
 
 NOBODY = "127.0.0.1:1"
 
@@ -50,13 +50,16 @@ class Desk:
         """Another bundle is the active one now."""
         self.service.bundle, self.service.manifest = service.bundle, service.manifest
 
+    async def swap(self, trial: Trial) -> None:
+        await trial(self.use)
+
     async def begin(self) -> None:
         await self.supply.ready()
         await self.supply.opened(self.use)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.supply.run(self.use))
+        task = asyncio.create_task(self.supply.run(self.swap))
         try:
             yield
         finally:
@@ -236,9 +239,12 @@ async def test_one_that_ends_the_process_is_not_opened_at_the_next_start(
             raise KilledError
         desk.used.append(bundle.name)
 
+    async def swap(trial: Trial) -> None:
+        await trial(killed)
+
     with pytest.raises(KilledError):
         async with asyncio.timeout(PATIENCE_S):
-            await desk.supply.run(killed)
+            await desk.supply.run(swap)
     desk.supply = desk.another()
     await desk.supply.ready()
     await desk.supply.opened(killed)
