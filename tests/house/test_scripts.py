@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STEPS = ["ruff check", "ruff format", "mypy", "import contracts", "stubs fresh", "dockerfiles"]
-CHECKERS = ["ruff", "mypy", "lint-imports", "hadolint"]
+STEPS = [
+    "ruff check", "ruff format", "mypy", "import contracts", "stubs fresh", "dockerfiles", "yaml",
+]  # fmt: skip
+CHECKERS = ["ruff", "mypy", "lint-imports", "hadolint", "yamllint"]
 
 
 @pytest.fixture
