@@ -1,9 +1,17 @@
 """What `isthmus edge status` prints of a daemon's answer."""
 
 import pytest
+from msgspec.structs import replace
 
 from isthmus_cli.edge_status import status_lines
-from isthmus_edge.daemon.status import AgentStatus, Counts, LinkStatus, Status, UpdateStatus
+from isthmus_edge.daemon.status import (
+    AgentStatus,
+    Counts,
+    LinkStatus,
+    Status,
+    SupplyStatus,
+    UpdateStatus,
+)
 
 
 def line_of(
@@ -12,6 +20,7 @@ def line_of(
     switches: int = 0,
     link: LinkStatus | None = None,
     update: UpdateStatus | None = None,
+    supply: SupplyStatus | None = None,
 ) -> str:
     """The line of this kind, of an agent with these."""
     agent = AgentStatus(
@@ -38,6 +47,7 @@ def line_of(
         reloads=0,
         reload_fault=None,
         events=[],
+        supply=supply,
     )
     (line,) = (each for each in status_lines(status) if each.startswith(kind))
     return line
@@ -72,3 +82,12 @@ def test_another_version_is_told() -> None:
     update = UpdateStatus(model="lite0", version="7", fingerprint="ab" * 32)
     line = line_of("update", update=update)
     assert line.startswith("update    lite0 7 abababababab is the cloud's active version")
+
+
+def test_what_becomes_of_a_bundle_from_the_cloud_is_told() -> None:
+    supply = SupplyStatus(model="lite0", state="starting")
+    assert line_of("supply", supply=supply) == "supply    lite0: starting"
+    supply = replace(supply, version="7", fingerprint="ab" * 32, state="fetching", share=0.405)
+    assert line_of("supply", supply=supply) == "supply    lite0 7 abababababab: fetching, 40%"
+    supply = replace(supply, state="refused", share=None, fault="not signed")
+    assert line_of("supply", supply=supply) == "supply    lite0 7 abababababab: refused: not signed"

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -57,22 +58,26 @@ def make_secrets(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         [DOCKER / "make-secrets", *names],
-        env=os.environ | {"SECRETS": str(folder), "PATH": search},
+        cwd=folder.parent,
+        env=os.environ | {"SECRETS": folder.name, "PATH": search},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
+def ready(port: int | str) -> int:
+    """How the images' health check ends."""
+    check = (sys.executable, DOCKER / "ready.py", str(port))
+    return subprocess.run(check, check=False, timeout=30).returncode
+
+
 def scraped(port: int, *, authority: Path, server_name: str, token: str) -> tuple[int, str]:
-    """Status and body of `/metrics`, as Prometheus asks: by address, checking another name."""
+    """Status and body of `/metrics`, as Prometheus asks: by address, checking this name."""
     context = ssl.create_default_context(cafile=authority)
-    connection = HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
-    context.check_hostname = False  # http.client would check the address
-    connection.connect()
-    certificate = connection.sock.getpeercert()
-    names = {value for _, value in certificate["subjectAltName"]}
-    assert server_name in names
+    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection = HTTPSConnection(server_name, port)
+    connection.sock = context.wrap_socket(plain, server_hostname=server_name)
     connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
     reply = connection.getresponse()
     try:

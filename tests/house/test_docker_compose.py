@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tests.house.deployed import (
     make_secrets,
     on_this_machine,
     read_yaml,
+    ready,
     scraped,
 )
 from tests.tinybundle import tiny_pictures
@@ -41,6 +41,7 @@ def prometheus() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made from a folder that is not the checkout, into one that is named from there."""
     folder = tmp_path_factory.mktemp("compose") / "secrets"
     made = make_secrets(folder, "cloud.example", "192.0.2.7")
     assert made.returncode == 0, made.stderr
@@ -193,10 +194,7 @@ def test_a_pushed_bundle_answers_the_device_and_prometheus_hears_of_it(
     running: Running, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     """What the README says to do, one after the other."""
-    check = subprocess.run(
-        [sys.executable, DOCKER / "ready.py", str(running.web_port)], check=False, timeout=30
-    )
-    assert check.returncode == 0
+    assert ready(running.web_port) == 0
     push = ("push", tiny_bundle, "--to", running.address, "--name", "tiny", "--version", "1")
     running.operator(*push, "--activate")
     pictures = tmp_path / "pictures"

@@ -26,7 +26,7 @@ from tests.house.deployed import (
     make_secrets,
     on_this_machine,
     read_yaml,
-    scraped,
+    ready,
 )
 
 ROOM = DOCKER / "kubernetes"
@@ -54,14 +54,18 @@ def rendered(folder: Path | str) -> tuple[Document, ...]:
     return tuple(yaml.safe_load_all(made.stdout))
 
 
-def with_component(name: str, folder: Path) -> tuple[Document, ...]:
-    """The base with a component, through a kustomization as the guide shows it."""
+def beside_the_base(kustomization: str, folder: Path) -> tuple[Document, ...]:
+    """What this file makes in a folder beside `base` and `components`."""
     shutil.copytree(ROOM, folder / "kubernetes")
     here = folder / "kubernetes/here"
     here.mkdir()
-    own = {"resources": ["../base"], "components": [f"../components/{name}"]}
-    (here / "kustomization.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    (here / "kustomization.yaml").write_text(kustomization, encoding="utf-8")
     return rendered(here)
+
+
+def with_component(name: str, folder: Path) -> tuple[Document, ...]:
+    own = {"resources": ["../base"], "components": [f"../components/{name}"]}
+    return beside_the_base(yaml.safe_dump(own), folder)
 
 
 def written() -> list[Path]:
@@ -176,7 +180,9 @@ def test_the_service_has_the_flags_and_time_to_drain(overlay: str) -> None:
     ports = {each["name"]: each["containerPort"] for each in container(rendered(overlay))["ports"]}
     assert options.listen == f"0.0.0.0:{ports['grpc']}"
     assert options.http == f"0.0.0.0:{ports['web']}"
-    assert options.insecure == options.http_insecure == (overlay == "overlays/dev")
+    is_open = {options.insecure, options.http_insecure, options.tokens_in_clear}
+    assert is_open == {overlay == "overlays/dev"}
+    assert options.tokens is not None
     assert options.threads == int(THREADS)
     before_s = container(rendered(overlay))["lifecycle"]["preStop"]["sleep"]["seconds"]
     patience_s = pod(rendered(overlay))["terminationGracePeriodSeconds"]
@@ -250,24 +256,42 @@ def secret(volume: Path, **files: Path) -> Path:
     return volume
 
 
-def test_the_flags_start_a_service_that_is_ready_and_drains(tmp_path: Path) -> None:
-    """That of the base, with Secrets as the kubelet mounts them."""
-    made = tmp_path / "made"
-    assert make_secrets(made).returncode == 0
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kubernetes") / "secrets"
+    ran = make_secrets(folder)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+@pytest.mark.parametrize("overlay", ["base", "overlays/dev"])
+def test_the_flags_start_a_service_that_is_ready_and_drains(
+    overlay: str, made: Path, tmp_path: Path
+) -> None:
+    """On the loopback, with Secrets as the kubelet mounts them."""
+    pair = {"tls_crt": made / "server.pem", "tls_key": made / "server.key"}
     places = {
         "/store": tmp_path / "store",
-        "/etc/isthmus/tls": secret(
-            tmp_path / "tls", tls_crt=made / "server.pem", tls_key=made / "server.key"
-        ),
+        "/etc/isthmus/tls": secret(tmp_path / "tls", **pair),
         "/etc/isthmus/tokens": secret(tmp_path / "tokens", tokens_jsonl=made / "tokens.jsonl"),
         "/etc/isthmus/web": secret(tmp_path / "web", token=made / "web.token"),
     }
-    arguments = on_this_machine([*entrypoint("cloud"), *flags(rendered("base"))], places)
+    arguments = on_this_machine([*entrypoint("cloud"), *flags(rendered(overlay))], places)
     with Command("cloud", *arguments) as service:
-        port = int(service.line("the dashboard is on ").rstrip().rpartition(":")[2])
+        page = service.line("the dashboard is on ").split()[-1]
         service.line("listening on ")
-        token = (made / "web.token").read_text(encoding="utf-8").strip()
-        status, metrics = scraped(port, authority=made / "ca.pem", server_name="cloud", token=token)
-        assert status == 200
-        assert "isthmus_frames_waiting 0.0" in metrics
+        scheme = container(rendered(overlay))["livenessProbe"]["httpGet"]["scheme"]
+        assert page.startswith(f"{scheme.lower()}://")
+        assert ready(page.rpartition(":")[2]) == 0
         assert service.told(signal.SIGTERM).status == 0
+
+
+def test_the_overlay_of_the_guide_renders(tmp_path: Path) -> None:
+    """Its image, its flags beside those of the base, its component."""
+    guide = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
+    text = guide.partition("# kustomization.yaml\n")[2].partition("```")[0]
+    documents = beside_the_base(text.replace("…/docker/kubernetes", ".."), tmp_path)
+    assert container(documents)["image"] == "registry.example/isthmus-cloud:0.1.0"
+    options = cloud_options(flags(documents))
+    assert (options.workers, options.max_streams, options.max_batch) == (2, 200, 32)
+    assert the("Service", documents, "isthmus-public")["spec"]["type"] == "LoadBalancer"

@@ -118,6 +118,14 @@ def test_the_dashboard_asks_whatever_prometheus_is_chosen() -> None:
     assert sources == {"${datasource}"}
 
 
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    """promtool runs them; here nothing may be forgotten."""
+    cases = yaml.safe_load(ALERTS.with_name("alerts.test.yml").read_text(encoding="utf-8"))
+    (case,) = cases["tests"][0]["promql_expr_test"]
+    fires = {re.findall(r'"(\w+)"', each["labels"])[0] for each in case["exp_samples"]}
+    assert fires == {rule["alert"] for rule in rules()}
+
+
 def test_every_alert_says_how_grave_it_is_and_what_to_do() -> None:
     assert len({rule["alert"] for rule in rules()}) == len(rules())
     assert {rule["labels"]["severity"] for rule in rules()} <= {"critical", "warning"}

@@ -196,6 +196,15 @@ async def test_a_version_that_cannot_be_opened_leaves_the_old_one_serving(
         assert await running.uses(first)
         lines = await running.answer(names("still", 4))
         came = len(fetches)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await running.until(
+            lambda told: (
+                [event["event"] for event in told.events].count("update_refused") == 2
+                and told.reloads == 1
+            ),
+            "tried once more",
+        )
+        assert await running.uses(first)
     async with device(supplied_config(tmp_path, served.address)) as running:
         await running.uses(first)
         await running.until(

@@ -126,10 +126,12 @@ class Workers:
         """How long to wait for more: 0 until something comes, None if a batch is to begin."""
         if not self._waiting:
             return 0.0
-        if not self._batching.linger_ms:
+        linger_ms = self._batching.linger_ms
+        if not linger_ms:
             return None
-        hold_ns = self._waiting.hold_until_ns(self._batching.linger_ms) - time.monotonic_ns()
-        return None if hold_ns <= 0 else hold_ns / 1e9
+        hold_ms = (self._waiting.hold_until_ns(linger_ms) - time.monotonic_ns()) / 1e6
+        # More than ever is held only by frames that came before the clock was set back.
+        return hold_ms / 1e3 if 0 < hold_ms <= linger_ms else None
 
     def _joining(self, rest: Sequence[Part], most: int) -> list[Job]:
         with self._changed:

@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec import structs
-
 from isthmus import BundleError, open_bundle
 from isthmus.bundle_names import check_name, is_fingerprint
 from isthmus.durable_files import held_lock, locked, sync_folder
@@ -117,7 +115,7 @@ class Shelf:
         """What was refused may be tried again at once."""
         newcomer = read_state(self.folder).newcomer
         if newcomer is not None and newcomer.refusal:
-            self._change(lambda state: structs.replace(state, newcomer=None))
+            self.welcome(newcomer.fingerprint)
 
     def settle(self, fingerprint: str) -> None:
         """It has proved itself: it is the last good one. What nobody goes back to is removed."""

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,21 @@ def test_a_break_is_gone_on_behind_within_one_fetch(shelf: Shelf, tiny_bundle: P
     first = service.asked[0][0]
     assert service.asked[1] == (first, 2 * PIECE_BYTES)
     assert service.sent_bytes == device_bytes(tiny_bundle)
+
+
+def test_a_link_that_brings_something_each_time_is_not_given_up(
+    shelf: Shelf, tiny_bundle: Path
+) -> None:
+    service = ScriptedService(tiny_bundle)
+
+    def one(fingerprint: str, path: str, offset: int) -> Iterator[bytes]:
+        yield (tiny_bundle / path).read_bytes()[offset : offset + PIECE_BYTES]
+        raise LinkError("the link broke")
+
+    service.pieces = one  # type: ignore[method-assign]
+    with fetcher(service, shelf, Manner(attempts=2)) as fetching:
+        fetched = fetching.bring(fetching.look())
+    assert fetched.received_bytes == device_bytes(tiny_bundle)
 
 
 def test_a_service_that_ends_a_file_too_early_is_given_up(shelf: Shelf, tiny_bundle: Path) -> None:
@@ -316,3 +333,40 @@ def test_a_damaged_bundle_on_the_shelf_is_fetched_anew(shelf: Shelf, tiny_bundle
         again = fetching.bring(fetching.look())
     assert again.received_bytes == device_bytes(tiny_bundle)
     assert open_bundle(again.path, "device").fingerprint == service.fingerprint
+
+
+def test_in_the_background_it_pauses_as_long_as_each_piece_took(
+    shelf: Shelf, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock is 0.4 s later than the one before; a pause is a second at most."""
+
+    class Clock:
+        def __init__(self, step_s: float) -> None:
+            self.step_s, self.now_s = step_s, 0.0
+
+        def monotonic(self) -> float:
+            self.now_s += self.step_s
+            return self.now_s
+
+    class Pauses(threading.Event):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked_s: list[float] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.asked_s.append(round(timeout or 0.0, 3))
+            return self.is_set()
+
+    def pauses_of(bundle: Path, step_s: float, *, rests: bool) -> list[float]:
+        service, pauses = ScriptedService(bundle), Pauses()
+        monkeypatch.setattr(fetching_module, "time", Clock(step_s))
+        monkeypatch.setattr("threading.Event", lambda: pauses)
+        with fetcher(service, shelf, Manner(attempts=1, rests=rests)) as fetching:
+            path = fetching.bring(fetching.look()).path
+        shutil.rmtree(path)
+        monkeypatch.undo()
+        return pauses.asked_s
+
+    assert set(pauses_of(tiny_bundle, 0.4, rests=False)) == {0.0}
+    assert set(pauses_of(tiny_bundle, 0.4, rests=True)) == {0.4}
+    assert set(pauses_of(tiny_bundle, 4.0, rests=True)) == {1.0}

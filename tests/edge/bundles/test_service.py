@@ -1,6 +1,7 @@
 """A fetch from a real service over gRPC: signatures, tokens, and a service that goes or hangs."""
 
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -207,6 +208,27 @@ def test_ending_a_fetch_ends_a_call_that_hangs(
             fetching.bring(offer)
         ending.join()
     let_go.set()
+
+
+def test_ctrl_c_ends_a_fetch_and_its_thread(
+    source: Source, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, end = threading.Event(), Fetcher.end
+
+    def noted(fetcher: Fetcher) -> None:
+        end(fetcher)
+        ended.set()
+
+    def interrupt(_share: float, _what: str) -> None:
+        signal.raise_signal(signal.SIGINT)  # it is heard on the main thread
+        assert ended.wait(PATIENCE_S)
+
+    monkeypatch.setattr(Fetcher, "end", noted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(source, root, Manner(attempts=1, progress=interrupt))
+    assert ended.is_set()
+    assert "isthmus-fetch" not in [thread.name for thread in threading.enumerate()]
+    assert kept(source, root) is None
 
 
 @pytest.mark.parametrize("cloud", ["cloud.example:50051", "dns:cloud.example:50051"])

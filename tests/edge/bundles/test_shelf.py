@@ -105,6 +105,8 @@ def test_a_refusal_can_be_forgiven(shelf: Shelf, three: list[Path]) -> None:
     shelf.refuse(second, "no memory")
     shelf.forgive()
     assert shelf.refusal(second) == ""
+    shelf.settle(brought(shelf, three[0], settled=False))
+    assert shelf.whole(second) is not None, "it would be fetched again"
 
 
 def test_a_damaged_bundle_makes_room_for_the_one_before(shelf: Shelf, three: list[Path]) -> None:

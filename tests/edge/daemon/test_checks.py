@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.edge.daemon.files import write_config
+from tests.edge.daemon.supplied import copied, supplied_config
 
 from isthmus import ConfigError, IsthmusError, encode_manifest, open_bundle
 from isthmus_cli import edge_check
@@ -58,6 +59,22 @@ def test_audits_formats_and_runtimes_are_looked_at_as_the_agent_does(
     monkeypatch.setattr(checks, asked, refuse)
     with pytest.raises(ConfigError, match="not here"):
         check(tmp_path, tiny_bundle, agent)
+
+
+def test_a_bundle_from_the_cloud_is_looked_at_where_one_is_kept(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    config = supplied_config(tmp_path, "127.0.0.1:1")
+    found = checked(read_config(config))
+    assert (found.bundle, list(found.sources)) == (None, ["directory"])
+    shelf = tmp_path / "shelf" / "tiny"
+    kept = copied(tiny_bundle, shelf / open_bundle(tiny_bundle, "device").fingerprint)
+    found = checked(read_config(config))
+    assert found.bundle is not None
+    assert found.bundle.path == kept
+    config.write_text(config.read_text().replace("keep_in", 'keys = ["none.pem"]\nkeep_in'))
+    with pytest.raises(ConfigError, match=r"none\.pem"):
+        checked(read_config(config))
 
 
 def test_the_control_socket_that_nobody_named_is_looked_at_too(

@@ -33,6 +33,8 @@ def test_it_says_ready_reloading_alive_and_stopping(manager: tuple[socket.socket
     reloading, since = heard(listening)
     assert reloading == "RELOADING=1"
     assert since.removeprefix("MONOTONIC_USEC=").isdigit()
+    notifier.waiting("its bundle comes", 60.0)
+    assert heard(listening) == ["EXTEND_TIMEOUT_USEC=60000000", "STATUS=its bundle comes"]
     notifier.alive("running")
     assert heard(listening) == ["WATCHDOG=1", "STATUS=running"]
     notifier.stopping("draining")

@@ -87,12 +87,14 @@ class Desk:
 
 
 class Service(ScriptedService):
-    """Counts how often it was asked for the current version."""
+    """Counts how often it was asked for the current version, and gave its manifest."""
 
     looks = 0
+    manifests = 0
 
     def current(self, model: str, held: str) -> Any:
         self.looks += 1
+        self.manifests += held != self.fingerprint
         return super().current(model, held)
 
 
@@ -176,7 +178,13 @@ async def test_one_that_cannot_be_opened_is_tried_once_in_an_hour(
     desk.supply, desk.fault = desk.another(), None
     await desk.begin()
     assert desk.used[-1] == good
+    manifests = desk.service.manifests
+    async with desk.running():
+        await desk.looks(4)
+    assert desk.service.manifests == manifests + 1, "a refused one needs no second look"
     await desk.supply.forgive()
+    desk.supply = desk.another()
+    await desk.begin()
     async with desk.running():
         await desk.until(lambda: "updated" in desk.told)
     assert len(desk.service.asked) == asked, "it is still on the shelf"

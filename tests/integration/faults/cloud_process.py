@@ -16,6 +16,7 @@ import psutil
 from tests.integration.faults.clock import Clock
 
 from isthmus_cli.main import main
+from isthmus_cloud import Core
 from isthmus_cloud.answering.desk import Desk
 from isthmus_cloud.answering.flow import Flow
 from isthmus_cloud.sessions.sessions import Sessions
@@ -29,8 +30,8 @@ WORD = "counts "
 class Counts(msgspec.Struct):
     """What the service has done, and what it holds at present.
 
-    `answering` counts the frames that tails were asked for, `sessions` those of which something is
-    held, with or without a stream, `parked` those without. Of all sessions, `frames` are in flight,
+    `answering` counts the frames that tails were asked for, `streams` those that are open,
+    `sessions` those of which something is held, with or without a stream, `parked` those without. Of all sessions, `frames` are in flight,
     `outcomes` wait to be told, and `kept_bytes` are results that a later stream might ask for.
     `ended` counts the frames that sessions took in, by their outcome as `FrameDone` names it.
     `largest_batch` is that of all runs; `joins` counts the batches that others of another cut
@@ -38,6 +39,7 @@ class Counts(msgspec.Struct):
     """
 
     answering: int
+    streams: int
     sessions: int
     parked: int
     frames: int
@@ -55,12 +57,14 @@ class _Watch:
     """Sees the parts of the service come, and counts the frames that tails are asked for."""
 
     def __init__(self) -> None:
+        self._cores: list[Core] = []
         self._sessions: list[Sessions] = []
         self._desks: list[Desk] = []
         self._frames = 0
         self._joins = 0
         self._largest_batch = 0
         self._ended: Counter[str] = Counter()
+        watch(Core, "__init__", lambda each, *_: self._cores.append(each))
         watch(Sessions, "__init__", lambda each, *_: self._sessions.append(each))
         watch(Desk, "__init__", lambda each, *_: self._desks.append(each))
         watch(Desk, "begin", self._note_frame)
@@ -72,6 +76,7 @@ class _Watch:
         held = [session for each in self._sessions for session in each._by_id.values()]
         return Counts(
             answering=self._frames,
+            streams=sum(each.streams for each in self._cores),
             sessions=sum(each.count for each in self._sessions),
             parked=sum(each.parked for each in self._sessions),
             frames=sum(len(each.rules.in_flight) for each in held),

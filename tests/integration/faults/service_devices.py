@@ -33,7 +33,7 @@ __all__ = ["ALONE", "BusyDevice", "Fleet", "Habits", "fleet"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """What a device does: which of its frames is poison (0: none), what deadlines they have
-    (0: none), and whether it stops when the service says that it ends."""
+    (0: none), and whether it stops when the service says that it ends, or sends more than ever."""
 
     poison_every: int = 0
     deadline_ms: int = 0
@@ -43,11 +43,11 @@ class Habits:
 class BusyDevice:
     """One stream, with as many frames in flight as the window allows, until it is told to stop."""
 
-    def __init__(self, call: Any, frames: Frames, habits: Habits, ended: Callable[[], None]):
+    def __init__(self, call: Any, frames: Frames, habits: Habits, changed: Callable[[], None]):
         self._call = call
         self._frames = frames
         self._habits = habits
-        self._ended = ended
+        self._changed = changed
         self._name = f"busy-{next(_numbers)}"
         self._plain, self._poison = cycle(frames.plain), cycle(frames.poison)
         self._made: dict[int, Made] = {}
@@ -58,7 +58,7 @@ class BusyDevice:
         self._echoed = asyncio.Event()
         self._wrong = 0
         self.updates = 0
-        self.answered_since_drain: Counter[str] | None = None
+        self.since_drain: Counter[str] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -118,7 +118,7 @@ class BusyDevice:
 
     async def _write(self) -> None:
         while not self._stops:
-            if self.in_flight < WINDOW:
+            if self.in_flight < WINDOW + (self.since_drain is not None):
                 await self._call.write(pb.EdgeMessage(frame=self._next_frame()))
             else:
                 await self._something_new()
@@ -154,9 +154,10 @@ class BusyDevice:
             case "update":
                 self.updates += 1
             case "drain":
-                self.answered_since_drain = Counter()
+                self.since_drain = Counter()
                 if self._habits.heeds_drain:
                     self.stop()
+                self._changed()
             case "heartbeat" if message.heartbeat.id:
                 self._echoed.set()
         self._news.set()
@@ -164,9 +165,9 @@ class BusyDevice:
     def _note_end(self, sequence: int, kind: str) -> None:
         self._ends.append((sequence, kind))
         self._open.discard(sequence)
-        if self.answered_since_drain is not None:
-            self.answered_since_drain[kind] += 1
-        self._ended()
+        if self.since_drain is not None:
+            self.since_drain[kind] += 1
+        self._changed()
 
 
 class Fleet:
@@ -178,7 +179,7 @@ class Fleet:
         self._changed = asyncio.Event()
 
     def note(self) -> None:
-        """A frame has ended."""
+        """A frame has ended, or the service says that it ends."""
         self._changed.set()
 
     def tally(self) -> Tally:
@@ -189,8 +190,13 @@ class Fleet:
         """Of all that the service has read."""
         return sum((device.tally_of_read() for device in self.devices), Tally(0, 0, 0, 0))
 
+    @property
+    def failed(self) -> Counter[str]:
+        """Errors in which frames have ended, by code."""
+        return Counter(code for device in self.devices for code in device.failed.values())
+
     async def until(self, happened: Callable[[], bool]) -> None:
-        """Wait for frames to end until it has happened."""
+        """Wait for ends of frames until it has happened."""
         async with asyncio.timeout(PATIENCE_S):
             while not happened():
                 self._changed.clear()

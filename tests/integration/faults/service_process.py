@@ -3,11 +3,12 @@
     python -m tests.integration.faults.service_process cloud BUNDLE [flags of isthmus cloud]
 
 HOLD: every run waits until GO. BREAK: the next run of several items ends in an error that nobody
-has foreseen. From the first frame on, a blank picture is poison: a run with one among its items
+has foreseen, and a line says of how many ("broke 12"). From the first frame on, a blank picture is poison: a run with one among its items
 fails. A run takes `RUN_S`, however many items it has: so batches pay, and gather. Besides, it is
 told and asked as `cloud_process.py` says.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -23,9 +24,10 @@ from isthmus_cloud.engines.seam import Value
 
 HOLD, GO, BREAK = signal.SIGRTMIN, signal.SIGRTMIN + 1, signal.SIGRTMIN + 2
 RUN_S = 0.002
+BROKE = "broke "
 ROWS_AND_COLUMNS = {"picture": (1, 2), "relu_0": (2, 3)}  # axes of what the parts read
 
-__all__ = ["BREAK", "GO", "HOLD"]
+__all__ = ["BREAK", "BROKE", "GO", "HOLD"]
 
 
 class _Engine:
@@ -49,6 +51,7 @@ class _Engine:
         self._never.wait(RUN_S)
         if self._breaks and _items(feeds) > 1:
             self._breaks = False
+            os.write(1, f"{BROKE}{_items(feeds)}\n".encode())
             raise MemoryError("the engine broke")
         if self._is_poisoned and _has_blank(feeds):
             raise ModelError("poison")

@@ -1,15 +1,20 @@
 """What befalls a service that many devices keep busy: its engine, its end, its clock, a crowd."""
 
 import asyncio
+import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
-from tests.integration.faults.clock import BACK
+from tests.commands import PATIENCE_S
+from tests.integration.faults.clock import AHEAD, BACK
+from tests.integration.faults.cloud_process import Counts
 from tests.integration.faults.service_clouds import ObedientCloud
 from tests.integration.faults.service_devices import Fleet, Habits, fleet
 from tests.integration.faults.service_frames import Frames
-from tests.integration.faults.tally import Count
+from tests.integration.faults.tally import Count, Tally
 from tests.integration.faults.traffic import WINDOW
 
 PLAIN, POISONOUS, HEEDLESS = Habits(), Habits(poison_every=5), Habits(heeds_drain=False)
@@ -42,11 +47,13 @@ async def in_a_batch(cloud: ObedientCloud, ships: Fleet) -> None:
     cloud.go()
 
 
-def assert_nothing_is_left(cloud: ObedientCloud, before: Counts, tally: Tally) -> None:
+def assert_nothing_is_left(cloud: ObedientCloud, before: Counts | None, tally: Tally) -> None:
     """The service has counted the same frames as the devices, and holds nothing of them."""
     cloud.assert_at_level(sessions=0)
     end = cloud.counts()
-    ended = Counter(end.ended) - Counter(before.ended)
+    ended = Counter(end.ended)
+    if before is not None:
+        ended.subtract(before.ended)
     assert ended.pop("answered") == tally.cloud
     assert sum(ended.values()) == tally.errors
     assert tally.balances, tally
@@ -75,15 +82,16 @@ async def test_frames_on_which_the_engine_fails_fail_alone(
 async def test_an_engine_that_breaks_in_a_batch_costs_the_frames_of_that_batch(
     shared: ObedientCloud, frames: Frames, count: Count
 ) -> None:
-    before = shared.counts()
+    before, broken = shared.counts(), 0
     async with fleet(shared.address, frames, [PLAIN] * 4) as ships:
-        for breaks in (1, 2):
+        for _ in range(3):
             await asyncio.to_thread(shared.hold_frames, WINDOW * len(ships.devices))
-            shared.break_engine()
-            shared.go()
-            await ships.until(lambda: ships.batches_failed >= breaks)  # noqa: B023
+            broken += await asyncio.to_thread(shared.break_and_go)
             await ships.answered(5 * WINDOW)
     count(ships.tally())
+    assert broken >= 3 * 2
+    assert ships.failed == {INTERNAL: broken}
+    assert_nothing_is_left(shared, before, ships.tally())
 
 
 @pytest.mark.fault("service: SIGTERM under load")
@@ -95,6 +103,41 @@ async def test_a_service_that_is_told_to_end_answers_or_refuses_all_that_it_has_
             await ships.answered(5 * WINDOW)
             await asyncio.to_thread(cloud.hold_frames, WINDOW * len(ships.devices))
             cloud.process.send_signal(signal.SIGTERM)
-            await ships.until(lambda: all(device.since_drain is not None for device in ships.devices))
+            heedless = ships.devices[3:]
+            await ships.until(lambda: all(d.since_drain is not None for d in ships.devices))
+            await ships.until(lambda: all(device.failed for device in heedless))
             cloud.go()
         ended = await asyncio.to_thread(cloud.ended)
+    tally = ships.tally_of_read()
+    count(tally)
+    assert ended.status == 0, ended.err
+    assert set(ships.statuses) == {grpc.StatusCode.OK}
+    assert all((device.since_drain or {})["result"] >= WINDOW for device in ships.devices)
+    assert set(ships.failed) == {DRAINING}
+    end = cloud.last_counts(ended)
+    assert (end.answering, end.ended) == (tally.cloud, {"answered": tally.cloud})
+    assert (end.streams, end.sessions, end.frames, end.bytes_in_flight) == (0, 0, 0, 0)
+    assert tally.balances, tally
+
+
+@pytest.mark.fault("service: clock jumps")
+async def test_a_clock_that_is_set_back_keeps_no_batch_waiting(
+    tiny_bundle: Path, frames: Frames, count: Count
+) -> None:
+    """Frames that wait seem to have come hours later than now."""
+    flags = ("--linger-ms", 20)
+    urgent = Habits(deadline_ms=int(PATIENCE_S * 1e3))
+    with ObedientCloud(tiny_bundle, "127.0.0.1:0", *flags) as cloud:
+        cloud.process.send_signal(AHEAD)  # no clock ever shows less than nothing
+        async with fleet(cloud.address, frames, [PLAIN] * 2 + [urgent] * 2) as ships:
+            await in_a_batch(cloud, ships)
+            await ships.answered(5 * WINDOW)
+            cloud.note_level()
+            await asyncio.to_thread(cloud.hold_frames, WINDOW * len(ships.devices))
+            cloud.process.send_signal(BACK)
+            cloud.go()
+            await ships.answered(10 * WINDOW)
+        tally = ships.tally()
+        count(tally)
+        assert_nothing_is_left(cloud, None, tally)
+    assert tally.errors == 0
