@@ -86,8 +86,8 @@ def cut_problems(manifest: Manifest, cut: Cut) -> Iterator[str]:
     if len(cut.answers) >= len(manifest.outputs):
         yield f"{where} leaves its tail no output to give"
     yield from repeated(f"{where}: part of the tail", cut.tail)
-    yield from repeated(f"{where}: tensor on the wire", (t.wire.name for t in cut.tensors))
     yield from repeated(f"{where}: tensor", (tensor.boundary.name for tensor in cut.tensors))
+    yield from repeated(f"{where}: tensor on the wire", (t.wire.name for t in cut.tensors))
     for tensor in cut.tensors:
         yield from _cut_tensor_problems(cut, tensor, known)
 

@@ -221,7 +221,7 @@ def test_the_documents_example_prints_the_best_classes(
 ) -> None:
     (picture,) = tiny_pictures(1)
     Image.fromarray(picture[0]).save(tmp_path / "cat.png")
-    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     for written, here in (
         ("unix:/run/isthmus/oip.sock", device.addresses[0]),
         ("cat.jpg", str(tmp_path / "cat.png")),

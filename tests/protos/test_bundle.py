@@ -57,7 +57,7 @@ def test_a_flipped_byte_is_found_and_named_by_the_side_that_uses_it(
 def test_a_device_needs_only_its_own_half(bundle: Path) -> None:
     shutil.rmtree(bundle / "cloud")
     open_bundle(bundle, "device")
-    with pytest.raises(BundleError, match=r"tail-.*No such file"):
+    with pytest.raises(BundleError, match=r"cloud/.*No such file"):
         open_bundle(bundle, "cloud")
 
 

@@ -47,7 +47,7 @@ def _figures(**fields: object) -> Change:
 PLAIN = {"kind": "symbols", "levels": 16, "step": 0.1, "zero_point": 3, "predictor": "none"}
 
 NONSENSE: list[tuple[Change, str]] = [
-    (put("format_version", to=1), "bundle format 1, this Isthmus reads 4"),
+    (put("format_version", to=1), "bundle format 1, this Isthmus reads 5"),
     (put("surprise", to=1), "unknown field `surprise`"),
     (lambda d: d.pop("chains"), "missing required field `chains`"),
     (put("inputs", 0, "shape", to=[1 << 20, 1 << 20, 3]), "impossible shape"),

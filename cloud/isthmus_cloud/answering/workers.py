@@ -21,6 +21,7 @@ __all__ = ["Batching", "Finish", "Workers"]
 
 # Told on the event loop of each frame that was taken from the queue: None, or what befell it.
 Finish = Callable[[Job, Exception | None], None]
+Run = tuple[Part, Sequence[Job], float]  # a part, the frames that it ran on, the time in ms
 
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class Workers:
         self._decoder.close()
 
     def _work(self) -> None:
-        runs: list[tuple[Part, Sequence[Job], float]] = []
+        runs: list[Run] = []
 
         def ran(part: Part, jobs: Sequence[Job], took_ms: float) -> None:
             runs.append((part, tuple(jobs), took_ms))
@@ -108,9 +109,7 @@ class Workers:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
                 done += [(job, error) for job in jobs if job not in ended]
-            self._tell(done)
-            for run in runs:  # whoever waits for an answer does not wait for this
-                self._ran(*run)
+            self._tell(done, tuple(runs))
             runs.clear()
 
     def _next(self) -> list[Job]:
@@ -137,15 +136,23 @@ class Workers:
         with self._changed:
             return self._waiting.joining(rest, most)
 
-    def _tell(self, done: Sequence[tuple[Job, Exception | None]]) -> None:
+    def _tell(self, done: Sequence[tuple[Job, Exception | None]], runs: Sequence[Run]) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._finish_all, done)
+            self._loop.call_soon_threadsafe(self._finish_all, done, runs)
         except RuntimeError:  # the loop is closed: nobody is left to hear of it
             _logger.info("%d frames ended after the service", len(done))
 
-    def _finish_all(self, done: Sequence[tuple[Job, Exception | None]]) -> None:
+    def _finish_all(
+        self, done: Sequence[tuple[Job, Exception | None]], runs: Sequence[Run]
+    ) -> None:
         for job, error in done:
             self._finish(job, error)
+        # Two turns of the loop later: whoever waits for an answer does not wait for this.
+        self._loop.call_soon(self._loop.call_soon, self._note, runs)
+
+    def _note(self, runs: Sequence[Run]) -> None:
+        for part, jobs, took_ms in runs:
+            self._ran(part, jobs, took_ms)
 
 
 def _replied(job: Job) -> Exception | None:

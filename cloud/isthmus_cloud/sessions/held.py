@@ -194,8 +194,9 @@ class HeldSession:
     def _ended(self, asked: _Asked, outcome: pb.CloudMessage) -> None:
         self._outcomes[asked.sequence] = outcome
         self.carrier.outcome_ready(self)
-        # Behind what tells the device.
-        asyncio.get_running_loop().call_soon(self._note, asked, outcome)
+        # Behind what tells the device, and behind the runs that it was part of.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._note, asked, outcome)
 
     def _note(self, asked: _Asked, outcome: pb.CloudMessage | None) -> None:
         """Tell the observer how a frame ended; None for one that was given up."""

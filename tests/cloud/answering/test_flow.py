@@ -179,6 +179,57 @@ async def test_a_frame_on_which_the_tail_fails_fails_alone(
     assert all(poisoned.is_right(batch[p], "cut-16", p) for p in (0, 1, 2, 4, 5))
 
 
+async def test_a_newcomer_on_whose_entry_the_tail_fails_fails_alone(
+    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+) -> None:
+    cut = tails["cut"]
+    sample = Jobs(bundle, tails, head).job("cut-256", 3)
+    whole = cut.parts[0].program.run(Decoder(0).batch([sample])[0][1])
+    entry = replace(cut.parts[0], program=FailsOn(cut.parts[0].program, np.asarray(whole[0])[0]))
+    poisoned = Jobs(bundle, {**tails, "cut": replace(cut, parts=(entry, cut.parts[1]))}, head)
+    batch = [poisoned.job("input-raw", 0)]
+    joiners = [poisoned.job("cut-256", picture, client=picture) for picture in range(5)]
+    runs.joiners = list(joiners)
+    done = ends(flow, batch)
+    assert [job for job, error in done.items() if error is not None] == [joiners[3]]
+    assert isinstance(done[joiners[3]], ModelError)
+    assert all(poisoned.is_right(joiners[p], "cut-256", p) for p in (0, 1, 2, 4))
+    assert poisoned.is_right(batch[0], "input-raw", 0)
+
+
+async def test_a_divided_batch_is_joined_by_nobody(
+    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+) -> None:
+    """Or a stream of poison would make it greater again and again."""
+    jobs = Jobs(bundle, tails, head)
+    sample = jobs.job("input-raw", 3)
+    ends(flow, [sample])
+    whole = tails["input"]
+    program = FailsOn(whole.parts[1].program, sample.outputs["probabilities"][0])
+    last = replace(whole.parts[1], program=program)
+    own = {
+        name: replace(tails[name], parts=(tails[name].parts[0], last)) for name in ("input", "cut")
+    }
+    poisoned = Jobs(bundle, own, head)
+    batch = [poisoned.job("input-raw", picture, client=picture) for picture in (2, 3)]
+    late = poisoned.job("cut-256", 1)
+
+    class Later(FailsOn):
+        """Others come when the batch has failed."""
+
+        def run(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
+            try:
+                return super().run(feeds)
+            except ModelError:
+                runs.joiners = [late]
+                raise
+
+    object.__setattr__(last, "program", Later(whole.parts[1].program, program._poison))
+    done = ends(flow, batch)
+    assert runs.joiners == [late]
+    assert [job for job, error in done.items() if error is not None] == [batch[1]]
+
+
 async def test_a_batch_is_padded_to_a_size_that_the_engine_takes(
     flow: Flow, bundle: Bundle, tails: Mapping[str, Tail], head: Head
 ) -> None:

@@ -216,12 +216,13 @@ def test_ctrl_c_ends_a_fetch_and_its_thread(
     ended, end = threading.Event(), Fetcher.end
 
     def noted(fetcher: Fetcher) -> None:
-        end(fetcher)
         ended.set()
+        end(fetcher)
 
     def interrupt(_share: float, _what: str) -> None:
-        signal.raise_signal(signal.SIGINT)  # it is heard on the main thread
-        assert ended.wait(PATIENCE_S)
+        if not ended.is_set():
+            signal.raise_signal(signal.SIGINT)  # it is heard on the main thread
+            assert ended.wait(PATIENCE_S)
 
     monkeypatch.setattr(Fetcher, "end", noted)
     with pytest.raises(KeyboardInterrupt):

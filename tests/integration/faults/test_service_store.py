@@ -3,10 +3,10 @@
 import asyncio
 import resource
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.commands import Command, assert_explained
 from tests.integration.faults.processes import CountedCloud
 from tests.integration.faults.service_devices import Fleet, Habits, fleet
