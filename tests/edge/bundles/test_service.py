@@ -221,7 +221,7 @@ def test_ctrl_c_ends_a_fetch_and_its_thread(
 
     def interrupt(_share: float, _what: str) -> None:
         if not ended.is_set():
-            signal.raise_signal(signal.SIGINT)  # it is heard on the main thread
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             assert ended.wait(PATIENCE_S)
 
     monkeypatch.setattr(Fetcher, "end", noted)

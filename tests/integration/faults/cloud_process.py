@@ -31,11 +31,11 @@ class Counts(msgspec.Struct):
     """What the service has done, and what it holds at present.
 
     `answering` counts the frames that tails were asked for, `streams` those that are open,
-    `sessions` those of which something is held, with or without a stream, `parked` those without. Of all sessions, `frames` are in flight,
-    `outcomes` wait to be told, and `kept_bytes` are results that a later stream might ask for.
-    `ended` counts the frames that sessions took in, by their outcome as `FrameDone` names it.
-    `largest_batch` is that of all runs; `joins` counts the batches that others of another cut
-    joined on their way.
+    `sessions` those of which something is held, with or without a stream, `parked` those without.
+    Of all sessions, `frames` are in flight, `outcomes` wait to be told, and `kept_bytes` are
+    results that a later stream might ask for. `ended` counts the frames that sessions took in, by
+    their outcome as `FrameDone` names it. `largest_batch` is that of all runs; `joins` counts the
+    batches that others of another cut joined on their way.
     """
 
     answering: int

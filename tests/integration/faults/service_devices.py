@@ -58,7 +58,7 @@ class BusyDevice:
         self._echoed = asyncio.Event()
         self._wrong = 0
         self.updates = 0
-        self.since_drain: Counter[str] | None = None
+        self.since_drain: Counter[str] | None = None  # ends, once the service has said it ends
 
     @property
     def in_flight(self) -> int:
@@ -114,6 +114,7 @@ class BusyDevice:
         if not writing.cancelled():
             assert isinstance(writing.exception(), grpc.aio.AioRpcError | None)
         status: grpc.StatusCode = await self._call.code()
+        print("DBG", self._habits.heeds_drain, status, await self._call.details(), len(self._open))
         return status
 
     async def _write(self) -> None:

@@ -3,9 +3,9 @@
     python -m tests.integration.faults.service_process cloud BUNDLE [flags of isthmus cloud]
 
 HOLD: every run waits until GO. BREAK: the next run of several items ends in an error that nobody
-has foreseen, and a line says of how many ("broke 12"). From the first frame on, a blank picture is poison: a run with one among its items
-fails. A run takes `RUN_S`, however many items it has: so batches pay, and gather. Besides, it is
-told and asked as `cloud_process.py` says.
+has foreseen, and a line says of how many ("broke 12"). From the first frame on, a blank picture is
+poison: a run with one among its items fails. A run takes `RUN_S`, however many items it has: so
+batches pay, and gather. Besides, it is told and asked as `cloud_process.py` says.
 """
 
 import os
@@ -81,8 +81,8 @@ def _has_blank(feeds: Mapping[str, Value]) -> bool:
 def _serve(arguments: list[str]) -> int:
     engine = _Engine()
 
-    def run(program: OrtProgram, feeds: Mapping[str, Value]) -> Sequence[Value]:
-        return engine.run(program, feeds)
+    def run(self: OrtProgram, feeds: Mapping[str, Value]) -> Sequence[Value]:
+        return engine.run(self, feeds)
 
     OrtProgram.run = run  # type: ignore[method-assign]
     return serve(arguments)

@@ -112,7 +112,7 @@ async def test_a_service_that_is_told_to_end_answers_or_refuses_all_that_it_has_
     count(tally)
     assert ended.status == 0, ended.err
     assert set(ships.statuses) == {grpc.StatusCode.OK}
-    assert all((device.since_drain or {})["result"] >= WINDOW for device in ships.devices)
+    assert all(d.since_drain and d.since_drain["result"] >= WINDOW for d in ships.devices)
     assert set(ships.failed) == {DRAINING}
     end = cloud.last_counts(ended)
     assert (end.answering, end.ended) == (tally.cloud, {"answered": tally.cloud})
