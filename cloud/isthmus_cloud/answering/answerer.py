@@ -77,8 +77,7 @@ class Answerer:
         route = self._route_of(frame)
         taken_bytes = route.frame_bytes(frame)
         deadline_ns = received_ns + frame.deadline_ms * 1_000_000 if frame.deadline_ms else NEVER_NS
-        cost_ms = route.tail.cost_ms
-        self._desk.admit(client, taken_bytes, deadline_ns, cost_ms)
+        self._desk.admit(client, taken_bytes, deadline_ns, route.tail)
         job = Job(
             turn=memory.turn(route, frame),
             tail=route.tail,
@@ -87,7 +86,6 @@ class Answerer:
             deadline_ns=deadline_ns,
             is_marked=frame.mark > 0,
             traceparent=frame.traceparent,
-            cost_ms=cost_ms,
             taken_bytes=taken_bytes,
             reply_of=partial(self._result, frame.sequence, top_k),
             done=asyncio.get_running_loop().create_future(),
@@ -111,8 +109,14 @@ class Answerer:
         """Whether it holds the whole network, for inputs that nothing has run on."""
         return self._whole is not None
 
-    async def item(self, tensors: Mapping[str, AnyArray | bytes], deadline_ns: int) -> Job:
-        """An item of a plain request, run: its outputs are in it. Each is a client of its own.
+    async def item(
+        self,
+        tensors: Mapping[str, AnyArray | bytes],
+        deadline_ns: int,
+        client: object = None,
+    ) -> Job:
+        """An item of a plain request, run: its outputs are in it. Clients take turns; without one
+        the item is its own.
 
         `tensors` are the model's inputs [*graph_shape] by name, or encoded pictures. Raises
         WireError where the whole network is not here, PictureError, OverloadedError, TooLateError
@@ -123,15 +127,14 @@ class Answerer:
             raise WireError("this service does not hold the whole network of this model")
         item = Item(tail.cut, tensors)
         taken_bytes = item.payload_bytes + sum(t.wire.nbytes for t in tail.cut.tensors)
-        cost_ms = tail.cost_ms
-        self._desk.admit(item, taken_bytes, deadline_ns, cost_ms)
+        client = item if client is None else client
+        self._desk.admit(client, taken_bytes, deadline_ns, tail)
         job = Job(
             turn=item,
             tail=tail,
-            client=item,
+            client=client,
             received_ns=time.monotonic_ns(),
             deadline_ns=deadline_ns,
-            cost_ms=cost_ms,
             taken_bytes=taken_bytes,
             reply_of=_itself,
             done=asyncio.get_running_loop().create_future(),

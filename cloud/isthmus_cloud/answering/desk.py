@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from isthmus import ModelError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.budget import ByteBudget, OverloadedError
 from isthmus_cloud.answering.flow import Ran
-from isthmus_cloud.answering.jobs import NEVER_NS, Job
+from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.load import LoadGauge
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.workers import Batching, Workers
@@ -79,28 +80,28 @@ class Desk:
         return pb.Load(frames_waiting=self._workers.waiting, queue_ms=self._gauge.queue_ms)
 
     def forget(self, tails: Iterable[Tail]) -> None:
-        """No frame of these tails will come any more."""
-        self._workers.forget(tails)
+        """No frame of these tails will come any more; those that wait still end in an error."""
+        for job in self._workers.forget(tails):
+            self._finished(job, ModelError("the version of the model that it was for is gone"))
 
     async def quiet(self) -> None:
         """Wait until there is no frame to be answered."""
         await self._gauge.quiet()
 
-    def admit(self, client: object, taken_bytes: int, deadline_ns: int, cost_ms: float) -> None:
+    def admit(self, client: object, taken_bytes: int, deadline_ns: int, tail: Tail) -> None:
         """Count a frame's bytes; OverloadedError, which says when to come back, if it does not fit
         or the queue is so long that it could not be in time.
 
         Where the queue is full, the latest frame of whoever has most in it makes room.
         """
-        wait_ms = self._gauge.queue_ms
-        if deadline_ns != NEVER_NS and self._workers.waiting:
-            left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
-            if wait_ms + cost_ms > left_ms:
-                raise OverloadedError(
-                    f"a frame waits {wait_ms:.0f} ms at present, this one has {left_ms:.0f} ms "
-                    "left; it was not run",
-                    retry_after_ms=wait_ms,
-                )
+        wait_ms = self._wait_ms(client, tail) if self._workers.waiting else 0.0
+        left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+        if 0 < wait_ms > left_ms:
+            raise OverloadedError(
+                f"a frame waits {wait_ms:.0f} ms at present, this one has {left_ms:.0f} ms "
+                "left; it was not run",
+                retry_after_ms=wait_ms,
+            )
         if self._workers.waiting >= self.limits.max_waiting:
             self._make_room(client, wait_ms)
         self._budget.take(taken_bytes)
@@ -110,6 +111,15 @@ class Desk:
         self._gauge.came()
         job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
         self._workers.put(job)
+
+    def _wait_ms(self, client: object, tail: Tail) -> float:
+        """Until a frame that came now would be begun: those that go before it, in batches as they
+        pay, as if all were of its tail."""
+        waiting = self._workers.waiting
+        ahead = self._workers.ahead(client) + max(0, self._gauge.here - waiting)
+        size = tail.most_from(0)
+        item_ms = tail.ms(size) / size or self._gauge.item_ms
+        return ahead * item_ms / self._workers.count
 
     def _make_room(self, client: object, wait_ms: float) -> None:
         crowder = self._workers.crowder(client)

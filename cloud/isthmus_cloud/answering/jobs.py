@@ -41,10 +41,9 @@ class Given(Protocol):
 class Job:
     """One item. Times are of the monotonic clock in ns.
 
-    `client` is whom turns are taken between: the frames of one session have the same. `cost_ms` is
-    what its tail takes for one item, as far as that is known; `traceparent` is the frame's.
-    `reply_of` makes, on a worker's thread, what `done` gets. Worker threads fill in what is below
-    `done`.
+    `client` is whom turns are taken between: the frames of one session have the same.
+    `traceparent` is the frame's. `reply_of` makes, on a worker's thread, what `done` gets. Worker
+    threads fill in what is below `done`.
     """
 
     turn: Given
@@ -53,7 +52,6 @@ class Job:
     received_ns: int
     deadline_ns: int = NEVER_NS
     is_marked: bool = False
-    cost_ms: float = 0.0
     taken_bytes: int = 0
     traceparent: str = ""
     reply_of: "Callable[[Job], object]"

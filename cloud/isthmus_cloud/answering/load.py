@@ -40,6 +40,16 @@ class LoadGauge:
         self._service_ms += SMOOTHING * (service_ms - self._service_ms)
 
     @property
+    def here(self) -> int:
+        """Frames that wait or are being run."""
+        return self._frames
+
+    @property
+    def item_ms(self) -> float:
+        """What one frame takes a worker, of late; 0 while nobody knows."""
+        return self._service_ms or 0.0
+
+    @property
     def queue_ms(self) -> float:
         """What a frame that came now would wait: as many turns as it takes to free a worker."""
         turns = max(0, self._frames - self._workers + 1) / self._workers

@@ -73,11 +73,6 @@ class Tail:
         return sum(part.times.ms(size) for part in self.parts)
 
     @cached_property
-    def cost_ms(self) -> float:
-        """What a single item takes."""
-        return self.ms(1)
-
-    @cached_property
     def _mosts(self) -> tuple[int, ...]:
         times = [part.times for part in self.parts]
         return tuple(min(self.most, summed(times[index:]).knee) for index in range(len(times)))

@@ -12,6 +12,7 @@ from isthmus import (
     WireError,
     decode_frame,
     max_candidate_bytes,
+    max_payload_bytes,
     require_formats,
 )
 from isthmus.v1 import split_pb2 as pb
@@ -57,6 +58,16 @@ class Route:
                 f"candidate {self.candidate.id!r} takes one payload for each of {names}; "
                 f"the frame has {count}"
             )
+        encodings = self.candidate.rungs[frame.rung].encodings
+        for payload, tensor, encoding in zip(
+            frame.payloads, self.cut.tensors, encodings, strict=True
+        ):
+            size_bytes, most_bytes = len(payload.data), max_payload_bytes(tensor.wire, encoding)
+            if size_bytes > most_bytes:
+                raise WireError(
+                    f"tensor {tensor.wire.name!r}: payload of {size_bytes} bytes, the plan allows "
+                    f"{most_bytes}"
+                )
         return sum(len(payload.data) for payload in frame.payloads) + self._decoded_bytes
 
     def decode(

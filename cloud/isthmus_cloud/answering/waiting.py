@@ -1,16 +1,19 @@
 """The frames that wait for a worker, and which of them go together next. No thread, no clock.
 
-Frames wait in one line for each tail. A batch is taken from the line with the most urgent frame, or
-from one whose frames pass that one's entry on their way (it then joins them there), if its deadline
-allows. Within a line clients take turns, each with its most urgent frame; so one that sends many
-delays itself. What is full turns away the frame of whoever has most.
+Frames wait in one line for each tail. Clients take turns, over all lines, each with its most urgent
+frame: whoever was served longest ago is first, and of those the most urgent; so one that sends many
+delays itself. A batch is taken from the line with the first frame, or from one whose frames pass
+that one's entry on their way (it then joins them there), if it is begun in time so. What is full
+turns away the frame of whoever has most.
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.parts import Part, Tail
+
+MOST_TURNS = 4096  # clients whose last turn is remembered
 
 __all__ = ["Waiting"]
 
@@ -45,23 +48,44 @@ class _Line:
         for jobs in self._by_client.values():
             yield from jobs
 
-    @property
-    def most_urgent(self) -> Job:
-        return min((jobs[0] for jobs in self._by_client.values()), key=_due)
+    def first(self, turns: "_Turns") -> Job:
+        """Whose turn it is."""
+        return min((jobs[0] for jobs in self._by_client.values()), key=turns.of)
 
-    def take(self, most: int) -> list[Job]:
-        """Up to `most`, clients in turn: all first ones by urgency, then all second ones, …"""
+    def take(self, most: int, turns: "_Turns") -> list[Job]:
+        """Up to `most`, clients in turn: all first ones in order, then all second ones, …"""
         taken: list[Job] = []
         turn = 0
         while len(taken) < most:
             now = [jobs[turn] for jobs in self._by_client.values() if len(jobs) > turn]
             if not now:
                 break
-            taken += sorted(now, key=_due)[: most - len(taken)]
+            taken += sorted(now, key=turns.of)[: most - len(taken)]
             turn += 1
         for job in taken:
             self.remove(job)
         return taken
+
+
+class _Turns:
+    """When each client was served last; of the many that may come, those of late are known."""
+
+    def __init__(self) -> None:
+        self._served: OrderedDict[object, int] = OrderedDict()
+        self._count = 0
+
+    def of(self, job: Job) -> tuple[int, int]:
+        """The least is first: served longest ago, then most urgent."""
+        return self._served.get(job.client, 0), job.due_ns
+
+    def served(self, jobs: Iterable[Job]) -> None:
+        """These go now."""
+        self._count += 1
+        for client in {job.client for job in jobs}:
+            self._served[client] = self._count
+            self._served.move_to_end(client)
+        while len(self._served) > MOST_TURNS:
+            self._served.popitem(last=False)
 
 
 class Waiting:
@@ -70,6 +94,7 @@ class Waiting:
     def __init__(self, joins: bool = True) -> None:
         self._joins = joins
         self._lines: dict[Tail, _Line] = {}
+        self._turns = _Turns()
         self._counts: defaultdict[object, int] = defaultdict(int)
         self._count = 0
 
@@ -100,22 +125,18 @@ class Waiting:
         if greatest is None or self._counts[greatest] <= self._counts.get(client, 0) + 1:
             return None
         jobs = (job for line in self._lines.values() for job in line.jobs())
-        return max((job for job in jobs if job.client is greatest), key=_received)
+        return max((job for job in jobs if job.client == greatest), key=_received)
 
     def take(self, now_ns: int) -> list[Job]:
         """The next batch, at least one frame; [] if nothing waits."""
         lines = [line for line in self._lines.values() if line]
         if not lines:
             return []
-        if self._count == 1:
-            taken = lines[0].take(1)
-            self._gone(taken)
-            return taken
-        urgent = min(lines, key=lambda line: line.most_urgent.due_ns)
-        line = self._earlier(urgent, lines, now_ns) if self._joins else urgent
-        taken = line.take(_size(line, now_ns))
-        self._gone(taken)
-        return taken
+        line = min(lines, key=lambda line: self._turns.of(line.first(self._turns)))
+        size = line.tail.most_from(0)
+        if self._joins and len(lines) > 1:
+            line, size = self._earlier(line, lines, now_ns)
+        return self._taken(line, size)
 
     def joining(self, rest: Sequence[Part], most: int) -> list[Job]:
         """Frames, all of one tail, that can join a batch which has `rest` still to run."""
@@ -125,10 +146,15 @@ class Waiting:
         can = [line for line in lines if line.tail.entry_to(rest) is not None]
         if not can:
             return []
-        line = min(can, key=lambda line: line.most_urgent.due_ns)
-        taken = line.take(most)
-        self._gone(taken)
-        return taken
+        line = min(can, key=lambda line: self._turns.of(line.first(self._turns)))
+        return self._taken(line, most)
+
+    def ahead(self, client: object) -> int:
+        """How many frames go before one that came now from this client, by turns."""
+        own = self._counts.get(client, 0)
+        return own + sum(
+            min(count, own + 1) for other, count in self._counts.items() if other != client
+        )
 
     def hold_until_ns(self, linger_ms: float) -> int:
         """Until when a batch may be held back for more frames: the first to come has waited for
@@ -142,26 +168,38 @@ class Waiting:
                 return 0
             took_ns = int(line.tail.ms(len(jobs) + 1) * 1e6)
             first = min(map(_received, jobs)) + int(linger_ms * 1e6)
-            until = min(until, first, line.most_urgent.deadline_ns - took_ns)
+            until = min(until, first, min(job.deadline_ns for job in jobs) - took_ns)
         return until
 
-    def forget(self, tail: Tail) -> None:
-        """No frame of this tail will come any more."""
-        self._lines.pop(tail, None)
+    def forget(self, tail: Tail) -> list[Job]:
+        """No frame of this tail will come any more; those that wait still, which are out now."""
+        line = self._lines.pop(tail, None)
+        left = [] if line is None else list(line.jobs())
+        self._gone(left)
+        return left
 
-    def _earlier(self, urgent: _Line, lines: Iterable[_Line], now_ns: int) -> _Line:
-        """The line to begin with, so that the urgent frame is met on the way and still in time."""
-        slack_ms = (urgent.most_urgent.deadline_ns - now_ns) / 1e6
-        rest = urgent.tail.parts[1:]
-        best = urgent
-        if urgent.tail.most == 1:
-            return urgent
+    def _taken(self, line: _Line, most: int) -> list[Job]:
+        taken = line.take(most, self._turns)
+        self._turns.served(taken)
+        self._gone(taken)
+        return taken
+
+    def _earlier(self, first: _Line, lines: Iterable[_Line], now_ns: int) -> tuple[_Line, int]:
+        """The line to begin with, and how many of it, so that the first frame is met on the way,
+        finds a place, and is begun in time."""
+        slack_ms = (first.first(self._turns).due_ns - now_ns) / 1e6
+        rest = first.tail.parts[1:]
+        best, size = first, first.tail.most_from(0)
+        if first.tail.most == 1 or not rest:
+            return best, size
         for line in lines:
-            parts = line.tail.parts
-            passes = len(parts) > len(best.tail.parts) and rest and parts[-len(rest) :] == rest
-            if passes and line.tail.most > 1 and line.tail.ms(_size(line, now_ns)) <= slack_ms:
-                best = line
-        return best
+            tail = line.tail
+            if len(tail.parts) <= len(best.tail.parts) or tail.parts[-len(rest) :] != rest:
+                continue
+            places = min(tail.most_from(0), tail.most_from(len(tail.parts) - len(rest)) - 1)
+            if places > 0 and tail.ms(places) <= slack_ms:
+                best, size = line, places
+        return best, size
 
     def _gone(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
@@ -169,19 +207,6 @@ class Waiting:
             self._counts[job.client] -= 1
             if not self._counts[job.client]:
                 del self._counts[job.client]
-
-
-def _size(line: _Line, now_ns: int) -> int:
-    """As many as the tail's knee allows, and the most urgent frame's deadline."""
-    size = line.tail.most_from(0)
-    slack_ms = (line.most_urgent.deadline_ns - now_ns) / 1e6
-    while size > 1 and line.tail.ms(size) > slack_ms:
-        size //= 2
-    return size
-
-
-def _due(job: Job) -> int:
-    return job.due_ns
 
 
 def _received(job: Job) -> int:

@@ -58,6 +58,11 @@ class Workers:
             thread.start()
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._batching.workers
+
+    @property
     def waiting(self) -> int:
         """Frames that no worker has begun."""
         return len(self._waiting)
@@ -78,11 +83,15 @@ class Workers:
         with self._changed:
             return self._waiting.crowder(client)
 
-    def forget(self, tails: Iterable[Tail]) -> None:
-        """No frame of these will come any more."""
+    def ahead(self, client: object) -> int:
+        """See `Waiting.ahead`."""
         with self._changed:
-            for tail in tails:
-                self._waiting.forget(tail)
+            return self._waiting.ahead(client)
+
+    def forget(self, tails: Iterable[Tail]) -> list[Job]:
+        """No frame of these will come any more; those that wait still, which no worker gets."""
+        with self._changed:
+            return [job for tail in tails for job in self._waiting.forget(tail)]
 
     def close(self) -> None:
         """Finish the batches that run, begin no other. Blocks; what waits is left to its owner."""
@@ -95,12 +104,19 @@ class Workers:
 
     def _work(self) -> None:
         runs: list[Run] = []
+        taken: list[Job] = []  # by this worker, for this batch; whatever happens, each ends
 
         def ran(part: Part, jobs: Sequence[Job], took_ms: float) -> None:
             runs.append((part, tuple(jobs), took_ms))
 
-        flow = Flow(self._decoder, self._joining, ran)
-        while jobs := self._next():
+        def joining(rest: Sequence[Part], most: int) -> list[Job]:
+            joined = self._joining(rest, most)
+            taken.extend(joined)
+            return joined
+
+        flow = Flow(self._decoder, joining, ran)
+        while (jobs := self._next()) is not None:
+            taken[:] = jobs
             done: list[tuple[Job, Exception | None]] = []
             try:
                 for job, error in flow.run(jobs):
@@ -108,18 +124,19 @@ class Workers:
             except Exception as error:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
-                done += [(job, error) for job in jobs if job not in ended]
+                done += [(job, error) for job in taken if job not in ended]
             self._tell(done, tuple(runs))
             runs.clear()
 
-    def _next(self) -> list[Job]:
+    def _next(self) -> list[Job] | None:
+        """The next batch; None when the workers are to end."""
         with self._changed:
             while not self._closed:
                 hold_s = self._hold_s()
                 if hold_s is None:
                     return self._waiting.take(time.monotonic_ns())
                 self._changed.wait(hold_s or None)
-        return []
+        return None
 
     def _hold_s(self) -> float | None:
         """How long to wait for more: 0 until something comes, None if a batch is to begin."""

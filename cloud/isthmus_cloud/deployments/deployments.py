@@ -42,9 +42,10 @@ class Deployments:
         return tuple(self._active.values())
 
     def of(self, fingerprint: str) -> Deployment | None:
-        """The one whose bundle a device holds; an active one, if there are several."""
+        """The one whose bundle a device holds, of a model that devices may have; an active one, if
+        there are several."""
         for deployment in (*self._active.values(), *reversed(self._all)):
-            if deployment.fingerprint == fingerprint:
+            if deployment.fingerprint == fingerprint and deployment.name in self._active:
                 return deployment
         return None
 
@@ -96,7 +97,8 @@ class Deployments:
     def give_back(self, deployment: Deployment) -> None:
         """One session less."""
         self._users[deployment] -= 1
-        self._retire_if_unused(deployment)
+        if not self._users[deployment]:
+            self._retire_if_unused(deployment)
 
     async def close(self) -> None:
         """Let go of everything; no session is left."""

@@ -8,6 +8,7 @@ import grpc
 from isthmus.oip import Service
 from isthmus.oip.handlers import SERVICE_NAME, inference_handler
 from isthmus_cloud.faces.callers import aborting, caller_of
+from isthmus_cloud.oip.models import CALLER
 from isthmus_cloud.security import Guard, Identity
 from isthmus_cloud.security.identity import Role
 
@@ -56,6 +57,7 @@ class _Guarded(grpc.GenericRpcHandler):
         async def guarded(request: Any, context: Context) -> Any:
             async with aborting(context):
                 identity = self._guard.admit(caller_of(context), role)
+                CALLER.set(identity.name or context.peer())
                 if not counts:
                     return await inner(request, context)
                 self._guard.frame(identity)
@@ -70,6 +72,7 @@ class _Guarded(grpc.GenericRpcHandler):
         async def guarded(requests: Any, context: Context) -> None:
             async with aborting(context):
                 identity = self._guard.admit(caller_of(context), "device")
+                CALLER.set(identity.name or context.peer())
                 self._guard.stream(identity)
                 counting = _Counting(context, self._guard, identity)
                 try:

@@ -1,23 +1,30 @@
 """The deployments as models of the Open Inference Protocol: whole, from the inputs on."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 
-from isthmus import TensorSpec
+from isthmus import ModelError, TensorSpec
 from isthmus.oip import Parameter, RefusalError, Reply, Tensor
 from isthmus_cloud.answering.budget import OverloadedError
-from isthmus_cloud.answering.jobs import NEVER_NS, TooLateError
+from isthmus_cloud.answering.jobs import NEVER_NS, Job, TooLateError
 from isthmus_cloud.deployments.deployment import Deployment
 from isthmus_cloud.deployments.deployments import Deployments
 
-__all__ = ["ServedModels", "WholeModel"]
+# Whose request it is, between whom turns are taken: set by the face for each call.
+CALLER: ContextVar[object] = ContextVar("caller", default=None)
+
+__all__ = ["CALLER", "ServedModels", "WholeModel"]
+
+_logger = logging.getLogger(__name__)
 
 
 class WholeModel:
     """One version of one model; its items wait in the same queue as frames, and run with them."""
 
-    def __init__(self, deployment: Deployment, versions: Sequence[str]) -> None:
+    def __init__(self, deployment: Deployment, deployments: Deployments) -> None:
         self._deployment = deployment
-        self._versions = tuple(versions)
+        self._deployments = deployments
 
     @property
     def name(self) -> str:
@@ -27,7 +34,7 @@ class WholeModel:
     @property
     def versions(self) -> tuple[str, ...]:
         """See `Model`."""
-        return self._versions
+        return (self._deployment.version,)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -51,13 +58,11 @@ class WholeModel:
         deadline_s: float | None,
     ) -> Reply:
         """See `Model`; parameters say which version answered, and in how large a batch."""
-        deadline_ns = NEVER_NS if deadline_s is None else int(deadline_s * 1e9)
+        self._deployments.take(self._deployment)  # or it might retire while the item waits
         try:
-            job = await self._deployment.answerer.item(tensors, deadline_ns)
-        except OverloadedError as error:
-            raise RefusalError("UNAVAILABLE", f"Exceeds maximum queue size: {error}") from error
-        except TooLateError as error:
-            raise RefusalError("UNAVAILABLE", str(error)) from error
+            job = await self._run(tensors, deadline_s)
+        finally:
+            self._deployments.give_back(self._deployment)
         told: dict[str, Parameter] = {
             "isthmus.version": self._deployment.version,
             "isthmus.batch": job.batch,
@@ -65,6 +70,18 @@ class WholeModel:
             "isthmus.run_ms": job.run_ms,
         }
         return Reply(job.outputs, told, self._deployment.bundle.labels)
+
+    async def _run(self, tensors: Mapping[str, Tensor], deadline_s: float | None) -> Job:
+        deadline_ns = NEVER_NS if deadline_s is None else int(deadline_s * 1e9)
+        try:
+            return await self._deployment.answerer.item(tensors, deadline_ns, CALLER.get())
+        except OverloadedError as error:
+            raise RefusalError("UNAVAILABLE", f"Exceeds maximum queue size: {error}") from error
+        except TooLateError as error:
+            raise RefusalError("UNAVAILABLE", str(error)) from error
+        except ModelError as error:  # its text is about the inside
+            _logger.error("model %s %s: %s", self.name, self._deployment.version, error)
+            raise RefusalError("INTERNAL", "the model failed on this item") from error
 
 
 class ServedModels:
@@ -76,4 +93,4 @@ class ServedModels:
     def listed(self) -> Sequence[WholeModel]:
         """See `Models.listed`."""
         whole = [each for each in self._deployments.active if each.answerer.takes_items]
-        return [WholeModel(each, (each.version,)) for each in whole]
+        return [WholeModel(each, self._deployments) for each in whole]

@@ -24,6 +24,8 @@ from isthmus_cloud.telemetry import FrameDone, Observer
 
 __all__ = ["Carrier", "HeldSession"]
 
+MOST_PAYLOADS = 64  # of a frame that may yet be refused, whose bytes are counted
+
 _logger = logging.getLogger(__name__)
 
 _Answering = asyncio.Future[pb.Result]
@@ -112,7 +114,7 @@ class HeldSession:
             sequence=frame.sequence,
             candidate=frame.candidate if frame.candidate in answerer.candidates else "",
             rung=frame.rung,
-            payload_bytes=sum(len(payload.data) for payload in frame.payloads),
+            payload_bytes=sum(len(payload.data) for payload in frame.payloads[:MOST_PAYLOADS]),
             received_ns=received_ns,
             is_audited=frame.audited,
             traceparent=frame.traceparent,

@@ -44,7 +44,6 @@ class Jobs:
             received_ns=self._sequence if received_ns is None else received_ns,
             deadline_ns=deadline_ns,
             is_marked=frame.mark > 0,
-            cost_ms=route.tail.ms(1),
             reply_of=lambda job: job.outputs,
             done=asyncio.get_running_loop().create_future(),
         )

@@ -118,14 +118,36 @@ async def test_nothing_joins_where_joins_are_off(timed: Jobs) -> None:
     assert waiting.joining(deep.tail.parts[1:], most=3) == []
 
 
-async def test_a_batch_is_only_as_great_as_the_deadline_of_its_most_urgent_frame_allows(
-    timed: Jobs,
-) -> None:
-    """Four take 32 ms, two 24, one 20."""
-    urgent = timed.job(client=0, deadline_ns=25 * MS)
+async def test_a_batch_under_pressure_stays_as_great_as_it_pays(timed: Jobs) -> None:
+    """Deadlines are for the beginning; smaller batches would only make more frames late."""
+    urgent = timed.job(client=0, deadline_ns=1 * MS)
     others = [timed.job(client=number) for number in (1, 2, 3)]
-    waiting = waiting_with(urgent, *others)
-    assert waiting.take(0) == [urgent, others[0]]
+    assert waiting_with(urgent, *others).take(0) == [urgent, *others]
+
+
+async def test_turns_are_remembered_between_batches(timed: Jobs) -> None:
+    """A batch of one at a time: a client that was served waits for those that were not."""
+    jobs = [timed.job(client="greedy", deadline_ns=100 * MS) for _ in range(5)]
+    waiting = waiting_with(*jobs)
+    assert waiting.take(0) == jobs[:4]
+    modest = timed.job(client="modest")
+    waiting.add(modest)
+    assert waiting.take(0) == [modest, jobs[4]]
+
+
+async def test_a_client_counts_those_that_go_before_it_by_turns(timed: Jobs) -> None:
+    waiting = waiting_with(*(timed.job(client="greedy") for _ in range(300)))
+    assert waiting.ahead("modest") == 1
+    assert waiting.ahead("greedy") == 300
+
+
+async def test_what_waits_for_a_tail_that_is_forgotten_is_handed_back(timed: Jobs) -> None:
+    deep, whole = timed.job("cut-16"), timed.job("input-raw")
+    waiting = waiting_with(deep, whole)
+    assert waiting.forget(deep.tail) == [deep]
+    assert len(waiting) == 1
+    assert waiting.take(0) == [whole]
+    assert waiting.take(0) == []
 
 
 async def test_what_is_taken_back_is_not_run(timed: Jobs) -> None:

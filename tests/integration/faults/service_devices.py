@@ -112,9 +112,10 @@ class BusyDevice:
         writing.cancel()
         await asyncio.wait({writing})
         if not writing.cancelled():
-            assert isinstance(writing.exception(), grpc.aio.AioRpcError | None)
+            # gRPC's ways to say that the stream has ended under a write.
+            ended = grpc.aio.AioRpcError | asyncio.InvalidStateError | None
+            assert isinstance(writing.exception(), ended), writing.exception()
         status: grpc.StatusCode = await self._call.code()
-        print("DBG", self._habits.heeds_drain, status, await self._call.details(), len(self._open))
         return status
 
     async def _write(self) -> None:
@@ -125,6 +126,8 @@ class BusyDevice:
                 await self._something_new()
         while self._open:
             await self._something_new()
+        if self.since_drain is not None:
+            return  # the service ends the stream
         # What comes before the echo and is no news is an end too many.
         beat = pb.Heartbeat(id=1, settled_through=len(self._made))
         await self._call.write(pb.EdgeMessage(heartbeat=beat))
