@@ -15,6 +15,7 @@ from isthmus_cloud.answering.decoding import Decoder
 from isthmus_cloud.answering.flow import Flow
 from isthmus_cloud.answering.jobs import Job, TooLateError
 from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.engines.batch_times import BatchTimes
 from isthmus_cloud.engines.seam import Program, Value
 
 
@@ -187,7 +188,12 @@ async def test_a_newcomer_on_whose_entry_the_tail_fails_fails_alone(
     sample = Jobs(bundle, tails, head).job("cut-256", 3)
     whole = cut.parts[0].program.run(Decoder(0).batch([sample])[0][1])
     entry = replace(cut.parts[0], program=FailsOn(cut.parts[0].program, np.asarray(whole[0])[0]))
-    poisoned = Jobs(bundle, {**tails, "cut": replace(cut, parts=(entry, cut.parts[1]))}, head)
+    last = replace(cut.parts[1], times=BatchTimes((1, 8), (1.0, 1.1)))  # a batch always pays
+    own = {
+        "cut": replace(cut, parts=(entry, last)),
+        "input": replace(tails["input"], parts=(tails["input"].parts[0], last)),
+    }
+    poisoned = Jobs(bundle, own, head)
     batch = [poisoned.job("input-raw", 0)]
     joiners = [poisoned.job("cut-256", picture, client=picture) for picture in range(5)]
     runs.joiners = list(joiners)
