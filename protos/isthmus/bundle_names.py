@@ -52,9 +52,7 @@ def check_files(entries: Sequence[FileEntry], max_bytes: int) -> None:
         _check_content(entry)
     total_bytes = sum(entry.size_bytes for entry in entries)
     if total_bytes > max_bytes:
-        raise BundleError(
-            f"the bundle has {total_bytes} bytes; {max_bytes} at most are taken here"
-        )
+        raise BundleError(f"the bundle has {total_bytes} bytes; {max_bytes} at most are taken here")
     files = {entry.path for entry in entries}
     folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
     if both := sorted(files & folders):
