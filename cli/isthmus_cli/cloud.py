@@ -22,7 +22,7 @@ here and that agrees with the CPU computes.
 EXAMPLES = """\
   isthmus cloud lite0.bundle --listen 127.0.0.1:50051
   isthmus cloud lite0.bundle --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key
-  isthmus cloud --store models/ --store-key signing-key.pub.pem --tokens tokens.toml
+  isthmus cloud --store models/ --store-key signing-key.pub.pem --tokens tokens.jsonl
   isthmus cloud lite0.bundle --max-batch 1            # each frame by itself
 """
 
@@ -156,8 +156,8 @@ def _add_engine(add: Add, defaults: ServiceConfig) -> None:
         "--engine",
         default=defaults.engine,
         metavar="ENGINE",
-        help="onnxruntime, or triton://HOST:PORT for a Triton server that holds what `isthmus "
-        "export triton` wrote (default %(default)s)",
+        help="onnxruntime, torch, or triton://HOST:PORT for a Triton server that holds what "
+        "`isthmus export triton` wrote (default %(default)s)",
     )
     add(
         "--provider",
@@ -248,7 +248,9 @@ def _seconds(add: Add, flag: str, default: float, text: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    if (options.bundle is None) == (options.store is None):
+    if options.bundle is not None and options.store is not None:
+        options.parser.error("argument --store: not allowed with argument BUNDLE")
+    if options.bundle is None and options.store is None:
         options.parser.error("give what is to be served: BUNDLE, or --store DIR")
     start_logging(options.log_format, logging.INFO if options.verbose else logging.WARNING)
     config = ServiceConfig(

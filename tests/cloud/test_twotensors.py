@@ -86,7 +86,7 @@ async def test_payloads_in_another_order_are_refused(device: Device, two: Bundle
     )
     error = await device.error()
     assert error.code == pb.ERROR_CODE_BAD_FRAME
-    assert "'map'" in error.message
+    assert "'mask': payload of" in error.message
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
