@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus import ConfigError, is_loopback
+from isthmus.addresses import split_address
 from isthmus.session import MOST_NAMED
 from isthmus.tracing import TraceSettings
 from isthmus.web import WebConfig
@@ -31,7 +32,7 @@ _AT_LEAST_ONE = (
     "max_message_bytes",
 )
 
-__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ServiceConfig", "split_address"]
+__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ServiceConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +137,3 @@ class ServiceConfig:
                 "give a TLS certificate and key, or say with --tokens-in-clear that something else "
                 "keeps them secret (a proxy that ends TLS on this machine, an encrypted network)"
             )
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT" or "[IPv6]:PORT"."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ConfigError(
-            f"listen address {address!r} is not HOST:PORT with a port from 0 to 65535, "
-            "for instance 127.0.0.1:50051"
-        )
-    return host, int(port)

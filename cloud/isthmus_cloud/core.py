@@ -82,11 +82,6 @@ class Core:
         """Streams that are open now."""
         return len(self._streams)
 
-    @property
-    def is_draining(self) -> bool:
-        """Whether devices are being sent away."""
-        return self._drain_grace_s is not None
-
     async def serve(
         self,
         messages: AsyncIterable[pb.EdgeMessage],

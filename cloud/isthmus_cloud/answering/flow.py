@@ -22,9 +22,8 @@ from isthmus_cloud.engines.seam import Value
 Joining = Callable[[Sequence[Part], int], list[Job]]
 # Told of each run: the part, its frames, and how long it took in ms.
 Ran = Callable[[Part, Sequence[Job], float], None]
-Failed = list[tuple[Job, Exception]]
 
-__all__ = ["Failed", "Flow", "Joining", "Ran"]
+__all__ = ["Flow", "Joining", "Ran"]
 
 _logger = logging.getLogger(__name__)
 
@@ -140,9 +139,8 @@ class Flow:
                 continue
             whole = tail.engine.to_host(value)
             for row, job in wanting:
-                job.outputs[name] = (
-                    whole if len(batch.jobs) == 1 else _slice(whole, tail.axes.get(name), row)
-                )
+                alone = len(batch.jobs) == 1
+                job.outputs[name] = whole if alone else _rows(tail, name, whole, row, row + 1)
 
     def _divide(
         self, batch: _Batch, tail: Tail, index: int, error: ModelError
@@ -165,10 +163,6 @@ def _rows(tail: Tail, name: str, value: Value, low: int, high: int) -> AnyArray:
     axis = tail.axes.get(name)
     whole = tail.engine.to_host(value)
     return whole if axis is None else whole[(slice(None),) * axis + (slice(low, high),)]
-
-
-def _slice(whole: AnyArray, axis: int | None, row: int) -> AnyArray:
-    return whole if axis is None else whole[(slice(None),) * axis + (slice(row, row + 1),)]
 
 
 def _padded(tail: Tail, name: str, value: Value, size: int) -> AnyArray:

@@ -98,6 +98,7 @@ class Deployments:
         """One session less."""
         self._users[deployment] -= 1
         if not self._users[deployment]:
+            del self._users[deployment]  # or a version that never served would be held here
             self._retire_if_unused(deployment)
 
     async def close(self) -> None:
@@ -126,7 +127,6 @@ class Deployments:
     def _retire(self, deployment: Deployment) -> None:
         del self._retiring[deployment]
         self._all.remove(deployment)
-        del self._users[deployment]
         key = (deployment.name, deployment.version)
         if key not in {(each.name, each.version) for each in self._all}:
             self._observer.note(Retired(model=deployment.name, version=deployment.version))

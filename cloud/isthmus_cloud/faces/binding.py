@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import grpc
 
 from isthmus import MESSAGE_HEADROOM_BYTES, ConfigError, Manifest, max_frame_bytes
-from isthmus_cloud.config import ServiceConfig, split_address
+from isthmus.addresses import split_address
+from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.faces.tls import ServedCertificate
 
 MIN_PING_INTERVAL_MS = 500  # below, a device's keepalive would end in GOAWAY too_many_pings

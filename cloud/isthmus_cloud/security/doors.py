@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from isthmus import is_loopback
-from isthmus_cloud.config import ServiceConfig, split_address
+from isthmus.addresses import split_address
+from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.security.guards import CertificateGuard, DeviceDoor, TokenGuard
 from isthmus_cloud.security.identity import Guard, OpenDoor
 from isthmus_cloud.security.tokens_file import TokensFile

@@ -113,6 +113,7 @@ async def test_a_pointer_that_cannot_be_moved_leaves_the_old_one(
     with pytest.raises(StoreError, match="no space left"):
         await served.activations.activate("tiny", "2")
     assert [each.version for each in served.core.deployments.all] == ["1"]
+    assert not served.core.deployments._users  # what holds a version holds its tails
     assert await stream(served, "1", asyncio.Event()) == FRAMES
 
 
