@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import ParamSpec, Protocol, Self, TypeVar
@@ -44,11 +44,11 @@ class DiskThreads:
         self, work: Callable[P, C], *args: P.args, **kwargs: P.kwargs
     ) -> AsyncIterator[C]:
         """What `work` returns, closed at the end of the block, or when it comes too late."""
-        opening = asyncio.ensure_future(self(work, *args, **kwargs))
+        opening = self._executor.submit(partial(work, *args, **kwargs))
         try:
-            thing = await asyncio.shield(opening)
+            thing = await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
-            opening.add_done_callback(self._close)
+            opening.add_done_callback(_close)  # in its thread: the loop may end before it
             raise
         try:
             yield thing
@@ -56,14 +56,16 @@ class DiskThreads:
             await self._closed(thing)
 
     async def _closed(self, thing: C) -> None:
+        """It is closed whether or not somebody still waits for that."""
         try:
             closing = self._executor.submit(thing.close)
         except RuntimeError:  # the threads have ended: the service is going
             thing.close()
         else:
-            await asyncio.wrap_future(closing)
+            await asyncio.shield(asyncio.wrap_future(closing))
 
-    def _close(self, opened: "asyncio.Future[C]") -> None:
-        """Nobody waits for it any more."""
-        if not opened.cancelled() and opened.exception() is None:
-            self._executor.submit(opened.result().close)
+
+def _close(opened: Future[C]) -> None:
+    """Nobody waits for it any more."""
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()
