@@ -95,11 +95,14 @@ async def sessions(bundle: Bundle, answerer: Answers) -> AsyncIterator[Sessions]
 
 
 @pytest.fixture
-async def core(config: ServiceConfig, answerer: Answers, sessions: Sessions) -> AsyncIterator[Core]:
+async def core(
+    config: ServiceConfig, answerer: Answers, gate: GatedTail, sessions: Sessions
+) -> AsyncIterator[Core]:
     """A service without a network, with these sessions."""
     async with Core(config, desk=answerer.desk) as core:
         core.sessions = sessions
         yield core
+        gate.open_for_good()  # it ends when what runs has ended
 
 
 @pytest.fixture
