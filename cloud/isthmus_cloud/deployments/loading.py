@@ -3,19 +3,27 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from isthmus import Bundle, BundleError, ModelError
 from isthmus_cloud.answering.feeds import blank_feeds
 from isthmus_cloud.answering.parts import Part, Tail, tails_of
-from isthmus_cloud.engines.batch_times import SIZES, measured
+from isthmus_cloud.engines.batch_times import SIZES, UNMEASURED, BatchTimes, measured
 from isthmus_cloud.engines.seam import AnyArray, Engine, Value
 
 __all__ = ["load_tails"]
 
 _OTHER_NAMES = {"float32": "float", "float64": "double"}  # as ONNX Runtime calls them
-_MEASURED_RUNS = 5
+
+# Does what it is given, where nothing else runs, and returns what that returns.
+InTurn = Callable[[Callable[[], float]], float]
 
 _logger = logging.getLogger(__name__)
+
+
+def _at_once(work: Callable[[], float]) -> float:
+    """No frame is answered yet."""
+    return work()
 
 
 def load_tails(
@@ -24,13 +32,17 @@ def load_tails(
     max_batch: int,
     announce: Callable[[str], None],
     version: tuple[str, str] = ("", ""),
+    in_turn: InTurn = _at_once,
 ) -> Mapping[str, Tail]:
     """Ready, warm tails by cut id; one line of progress for each. Takes seconds: not on a loop.
 
-    `version` is the deployment's model and version.
+    `version` is the deployment's model and version. What is timed runs `in_turn` with the batches
+    of a service that answers meanwhile: times taken beside them would stay too long for good.
 
     A part that several tails share is loaded once. Raises ModelError or BundleError.
     """
+    if max_batch < 1:
+        raise ConfigError(f"max_batch is {max_batch}; it must be at least 1")
     manifest = bundle.manifest
     files = dict.fromkeys(name for cut in manifest.cuts for name in cut.tail)
     parts = {name: Part(name, engine.load(bundle.file(name))) for name in files}
@@ -45,7 +57,7 @@ def load_tails(
             f"tail {number}/{len(cuts)} ready: {cut.id} on {engine.provider}, {took_ms:.0f} ms"
         )
     if manifest.batched and max_batch > 1:
-        parts = _measured(plain, max_batch)
+        parts = _measured(plain, max_batch, in_turn)
     return tails_of(manifest, engine, parts, max_batch, *version)
 
 
@@ -94,47 +106,39 @@ def _check_answer(bundle: Bundle, tail: Tail) -> None:
         )
 
 
-def _measured(tails: Mapping[str, Tail], max_batch: int) -> dict[str, Part]:
+def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dict[str, Part]:
     """All parts with their times, from runs of whole tails on zeros."""
-    parts: dict[str, Part] = {}
-    for tail in tails.values():
+    programs = {part.name: part.program for tail in tails.values() for part in tail.parts}
+    times: dict[str, BatchTimes] = {}
+    for tail in sorted(tails.values(), key=lambda tail: -len(tail.parts)):
+        names = [part.name for part in tail.parts]
+        new = [index for index, name in enumerate(names) if name not in times]
+        if not new:
+            continue
         taken = [part.program.sizes[-1] for part in tail.parts if part.program.sizes]
         sizes = [size for size in SIZES if size <= min([max_batch, *taken])]
-        for index, part in enumerate(tail.parts):
-            if part.name not in parts:
-                timer = _Timer(tail, index)
-                try:
-                    parts[part.name] = Part(part.name, part.program, measured(timer.ms, sizes))
-                except ModelError as error:
-                    _logger.warning("%s: is not measured; on zeros: %s", part.name, error)
-                    parts[part.name] = part
-    return parts
+        try:
+            found = measured(partial(_part_ms, tail, new[-1]), sizes)
+        except ModelError as error:
+            _logger.warning("%s: is not measured; on zeros: %s", tail.cut.id, error)
+            continue
+        times |= {names[index]: found[names[index]] for index in new}
+    return {
+        name: Part(name, program, times.get(name, UNMEASURED)) for name, program in programs.items()
+    }
 
 
-class _Timer:
-    """Runs one part of a tail on a batch of zeros."""
-
-    def __init__(self, tail: Tail, index: int) -> None:
-        self._tail = tail
-        self._index = index
-
-    def ms(self, size: int) -> float:
-        """The shortest time in ms, behind a first run: what else runs here only makes it longer."""
-        feeds = self._feeds(size)
-        part = self._tail.parts[self._index]
-        took = []
-        for _ in range(_MEASURED_RUNS + 1):
-            began = time.perf_counter()
-            part.program.run(feeds)
-            took.append((time.perf_counter() - began) * 1e3)
-        return min(took[1:])
-
-    def _feeds(self, size: int) -> dict[str, Value]:
-        values = _values(blank_feeds(self._tail.cut, size))
-        for part in self._tail.parts[: self._index]:
-            made = part.program.run({name: values[name] for name in part.reads})
-            values |= zip(part.program.outputs, made, strict=True)
-        return {name: values[name] for name in self._tail.parts[self._index].reads}
+def _part_ms(tail: Tail, last: int, size: int) -> dict[str, float]:
+    """What each part up to `last` takes for a batch of zeros, in ms."""
+    values = _values(blank_feeds(tail.cut, size))
+    took: dict[str, float] = {}
+    for part in tail.parts[: last + 1]:
+        feeds = {name: values[name] for name in part.reads}
+        began = time.perf_counter()
+        made = part.program.run(feeds)
+        took[part.name] = (time.perf_counter() - began) * 1e3
+        values |= zip(part.program.outputs, made, strict=True)
+    return took
 
 
 def _values(arrays: Mapping[str, AnyArray]) -> dict[str, Value]:

@@ -1,13 +1,19 @@
 """How long batches take, as it was measured when a graph was loaded."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 KNEE_GAIN = 0.05  # a doubling that saves less of an item's time is not worth its wait
+HANDOVER_MS = 0.2  # what a batch of any size costs beside its run: threads that wake each other
 SIZES = (1, 2, 4, 8, 16, 32)
 
-__all__ = ["KNEE_GAIN", "SIZES", "UNMEASURED", "BatchTimes", "measured", "summed"]
+_LEAST_SIZES = 3  # one may be disturbed
+_LONG = 10  # a run that takes more than this part of the budget is long
+_TURNS = 8
+
+__all__ = ["HANDOVER_MS", "KNEE_GAIN", "SIZES", "UNMEASURED", "BatchTimes", "measured", "summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +25,13 @@ class BatchTimes:
 
     @property
     def knee(self) -> int:
-        """The greatest size to which each step saves at least `KNEE_GAIN` of an item's time;
-        the greatest of `SIZES` where nothing was measured."""
+        """The greatest size to which each step saves at least `KNEE_GAIN` of an item's time, its
+        share of `HANDOVER_MS` counted; the greatest of `SIZES` where nothing was measured."""
         if not self.sizes:
             return SIZES[-1]
         knee = 0
         for index in range(1, len(self.sizes)):
-            each = [self.took_ms[i] / self.sizes[i] for i in (knee, index)]
+            each = [(self.took_ms[i] + HANDOVER_MS) / self.sizes[i] for i in (knee, index)]
             if each[1] <= each[0] * (1 - KNEE_GAIN):
                 knee = index
         return self.sizes[knee]
@@ -57,17 +63,36 @@ def summed(parts: Sequence[BatchTimes]) -> BatchTimes:
 
 
 def measured(
-    took_ms: Callable[[int], float], sizes: Sequence[int] = SIZES, budget_ms: float = 500.0
-) -> BatchTimes:
-    """Time ascending sizes with `took_ms` until `budget_ms` is used up, or none pays any more."""
-    times = BatchTimes()
+    run: Callable[[int], Mapping[str, float]],
+    sizes: Sequence[int] = SIZES,
+    budget_ms: float = 1000.0,
+) -> dict[str, BatchTimes]:
+    """The shortest times of all parts, by name, from batches of all sizes in turns: whatever else
+    runs here only makes a run longer, and so it meets all sizes.
+
+    `run` runs a batch of a size and returns what each part took, in ms. Nothing is begun any more
+    when `budget_ms` is used up, but for one turn of the first three sizes; those of which a run
+    takes more than a tenth of it are left out, if there are three without them.
+    """
+    best: defaultdict[str, dict[int, float]] = defaultdict(dict)
     used_ms = 0.0
+    tried: list[int] = []
+
+    def note(size: int) -> float:
+        took = run(size)
+        for name, ms in took.items():
+            best[name][size] = min(ms, best[name].get(size, ms))
+        return sum(took.values())
+
     for size in sizes:
-        ms = took_ms(size)
+        ms = note(size)
         used_ms += ms
-        times = BatchTimes((*times.sizes, size), (*times.took_ms, ms))
-        # Two sizes beyond the knee: one may have been disturbed.
-        stale = times.sizes.index(times.knee) < len(times.sizes) - 2
-        if stale or used_ms >= budget_ms:
+        tried.append(size)
+        if len(tried) >= _LEAST_SIZES and (ms > budget_ms / _LONG or used_ms > budget_ms):
             break
-    return times
+    for _ in range(_TURNS):
+        for size in tried:
+            if used_ms > budget_ms:
+                break
+            used_ms += note(size)
+    return {name: BatchTimes(tuple(ms), tuple(ms.values())) for name, ms in best.items()}

@@ -2,7 +2,13 @@
 
 import pytest
 
-from isthmus_cloud.engines.batch_times import UNMEASURED, BatchTimes, measured, summed
+from isthmus_cloud.engines.batch_times import (
+    HANDOVER_MS,
+    UNMEASURED,
+    BatchTimes,
+    measured,
+    summed,
+)
 
 
 def times(*each_ms: float) -> BatchTimes:
@@ -46,16 +52,43 @@ def test_a_way_takes_what_its_parts_take_together() -> None:
     assert summed([]) == UNMEASURED
 
 
-def test_measuring_stops_where_nothing_is_saved_any_more() -> None:
+def test_of_tiny_runs_large_batches_pay_because_each_is_handed_over_once() -> None:
+    tiny, great = times(*[HANDOVER_MS] * 6), times(*[100 * HANDOVER_MS] * 6)
+    assert (tiny.knee, great.knee) == (16, 1)
+
+
+def test_a_busy_moment_that_meets_one_run_is_forgotten() -> None:
+    runs = 0
+
+    def run(size: int) -> dict[str, float]:
+        nonlocal runs
+        runs += 1
+        return {"entry": 1.0, "rest": 2.0 * size + (1e3 if runs == 2 else 0)}
+
+    found = measured(run, sizes=(1, 2), budget_ms=5e3)
+    assert found == {
+        "entry": BatchTimes((1, 2), (1.0, 1.0)),
+        "rest": BatchTimes((1, 2), (2.0, 4.0)),
+    }
+
+
+def test_sizes_take_turns_until_the_time_is_used_up() -> None:
     asked = []
 
-    def took_ms(size: int) -> float:
+    def run(size: int) -> dict[str, float]:
         asked.append(size)
-        return 3.0 * size
+        return {"tail": 30.0}
 
-    assert measured(took_ms).knee == 1
-    assert asked == [1, 2, 4]  # two beyond the knee: one may have been disturbed
+    assert measured(run, sizes=(1, 2, 4, 8), budget_ms=300.0)["tail"].sizes == (1, 2, 4, 8)
+    assert asked == [1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4]
 
 
-def test_measuring_stops_where_the_time_is_used_up() -> None:
-    assert measured(lambda size: 100.0, budget_ms=250.0).sizes == (1, 2, 4)
+def test_of_long_runs_there_is_one_turn_of_three_sizes() -> None:
+    asked = []
+
+    def run(size: int) -> dict[str, float]:
+        asked.append(size)
+        return {"tail": 100.0 * size}
+
+    assert measured(run, budget_ms=250.0)["tail"].sizes == (1, 2, 4)
+    assert asked == [1, 2, 4]
