@@ -473,6 +473,12 @@ def test_a_request_may_hold_as_many_numbers_as_the_largest_model_takes() -> None
     assert service.most_elements == 5 * (PICTURE.size + 1)
 
 
+async def test_statistics_are_not_announced_to_clients_that_take_versions_for_numbers() -> None:
+    told = await Service(Listed(FakeModel())).server_metadata(pb.ServerMetadataRequest())
+    assert "model_configuration" in told.extensions
+    assert "statistics" not in told.extensions
+
+
 async def test_what_was_answered_and_refused_is_counted() -> None:
     service = Service(Listed(FakeModel(), FakeModel(name="idle")))
     await service.infer(raw_request(picture=picture_of(0, 3)))
