@@ -24,11 +24,17 @@ __all__ = ["Route", "routes_of"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the frames of one candidate are answered; `scalars` by rung, then by cut tensor."""
+    """How the frames of one candidate are answered.
+
+    `scalars` and the `most_bytes` of a payload by rung, then by cut tensor; `decoded_bytes` is what
+    a frame's tensors take.
+    """
 
     candidate: Candidate
     tail: Tail
     scalars: tuple[tuple[Scalars, ...], ...]
+    most_bytes: tuple[tuple[int, ...], ...]
+    decoded_bytes: int
 
     @property
     def cut(self) -> Cut:
@@ -38,7 +44,7 @@ class Route:
     @property
     def max_bytes(self) -> int:
         """The most that a right frame takes; see `frame_bytes`."""
-        return max_candidate_bytes(self.candidate, self.cut) + self._decoded_bytes
+        return max_candidate_bytes(self.candidate, self.cut) + self.decoded_bytes
 
     def frame_bytes(self, frame: pb.Frame) -> int:
         """The memory of a frame: its payloads, and the tensors that they decode to.
@@ -46,39 +52,34 @@ class Route:
         WireError if it has another number of payloads than the cut has tensors, or names a rung
         that the candidate has not.
         """
-        rungs = len(self.candidate.rungs)
-        if frame.rung >= rungs:
+        if frame.rung >= len(self.most_bytes):
             raise WireError(
-                f"rung {frame.rung} of candidate {self.candidate.id!r}, which has {rungs}"
+                f"rung {frame.rung} of candidate {self.candidate.id!r}, which has "
+                f"{len(self.most_bytes)}"
             )
-        count, expected = len(frame.payloads), len(self.cut.tensors)
-        if count != expected:
+        allowed = self.most_bytes[frame.rung]
+        if len(frame.payloads) != len(allowed):
             names = ", ".join(tensor.wire.name for tensor in self.cut.tensors)
             raise WireError(
                 f"candidate {self.candidate.id!r} takes one payload for each of {names}; "
-                f"the frame has {count}"
+                f"the frame has {len(frame.payloads)}"
             )
-        encodings = self.candidate.rungs[frame.rung].encodings
-        for payload, tensor, encoding in zip(
-            frame.payloads, self.cut.tensors, encodings, strict=True
-        ):
-            size_bytes, most_bytes = len(payload.data), max_payload_bytes(tensor.wire, encoding)
+        taken_bytes = self.decoded_bytes
+        for index, (payload, most_bytes) in enumerate(zip(frame.payloads, allowed, strict=True)):
+            size_bytes = len(payload.data)
             if size_bytes > most_bytes:
                 raise WireError(
-                    f"tensor {tensor.wire.name!r}: payload of {size_bytes} bytes, the plan allows "
-                    f"{most_bytes}"
+                    f"tensor {self.cut.tensors[index].wire.name!r}: payload of {size_bytes} bytes, "
+                    f"the plan allows {most_bytes}"
                 )
-        return sum(len(payload.data) for payload in frame.payloads) + self._decoded_bytes
+            taken_bytes += size_bytes
+        return taken_bytes
 
     def decode(
         self, frame: pb.Frame, coder: SymbolCoder, kept: Kept | None
     ) -> tuple[Tensors, Kept | None]:
         """See `isthmus.decode_frame`."""
         return decode_frame(frame, self.candidate, self.cut, coder, kept)
-
-    @property
-    def _decoded_bytes(self) -> int:
-        return sum(tensor.wire.nbytes for tensor in self.cut.tensors)
 
 
 def routes_of(manifest: Manifest, tails: Mapping[str, Tail]) -> dict[str, Route]:
@@ -95,6 +96,8 @@ def routes_of(manifest: Manifest, tails: Mapping[str, Tail]) -> dict[str, Route]
                 candidate=candidate,
                 tail=tails[cut.id],
                 scalars=_scalars_by_rung(candidate, cut),
+                most_bytes=_most_bytes_by_rung(candidate, cut),
+                decoded_bytes=sum(tensor.wire.nbytes for tensor in cut.tensors),
             )
     return routes
 
@@ -102,5 +105,13 @@ def routes_of(manifest: Manifest, tails: Mapping[str, Tail]) -> dict[str, Route]
 def _scalars_by_rung(candidate: Candidate, cut: Cut) -> tuple[tuple[Scalars, ...], ...]:
     return tuple(
         tuple(scalars_of(*pair) for pair in zip(cut.tensors, rung.encodings, strict=True))
+        for rung in candidate.rungs
+    )
+
+
+def _most_bytes_by_rung(candidate: Candidate, cut: Cut) -> tuple[tuple[int, ...], ...]:
+    wires = [tensor.wire for tensor in cut.tensors]
+    return tuple(
+        tuple(max_payload_bytes(*pair) for pair in zip(wires, rung.encodings, strict=True))
         for rung in candidate.rungs
     )
