@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from isthmus import Bundle, BundleError, ModelError
+from isthmus import Bundle, BundleError, ConfigError, ModelError
 from isthmus_cloud.answering.feeds import blank_feeds
 from isthmus_cloud.answering.parts import Part, Tail, tails_of
 from isthmus_cloud.engines.batch_times import SIZES, UNMEASURED, BatchTimes, measured
@@ -15,13 +15,14 @@ __all__ = ["load_tails"]
 
 _OTHER_NAMES = {"float32": "float", "float64": "double"}  # as ONNX Runtime calls them
 
-# Does what it is given, where nothing else runs, and returns what that returns.
-InTurn = Callable[[Callable[[], float]], float]
+Took = dict[str, float]  # ms by part
+# Does what it is given while no batch is run, and returns what that returns.
+InTurn = Callable[[Callable[[], Took]], Took]
 
 _logger = logging.getLogger(__name__)
 
 
-def _at_once(work: Callable[[], float]) -> float:
+def _at_once(work: Callable[[], Took]) -> Took:
     """No frame is answered yet."""
     return work()
 
@@ -107,10 +108,11 @@ def _check_answer(bundle: Bundle, tail: Tail) -> None:
 
 
 def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dict[str, Part]:
-    """All parts with their times, from runs of whole tails on zeros."""
+    """All parts with their times, from runs on zeros; those of short tails first, which are quick
+    and so are measured in greater batches, too."""
     programs = {part.name: part.program for tail in tails.values() for part in tail.parts}
     times: dict[str, BatchTimes] = {}
-    for tail in sorted(tails.values(), key=lambda tail: -len(tail.parts)):
+    for tail in sorted(tails.values(), key=lambda tail: len(tail.parts)):
         names = [part.name for part in tail.parts]
         new = [index for index, name in enumerate(names) if name not in times]
         if not new:
@@ -118,7 +120,7 @@ def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dic
         taken = [part.program.sizes[-1] for part in tail.parts if part.program.sizes]
         sizes = [size for size in SIZES if size <= min([max_batch, *taken])]
         try:
-            found = measured(partial(_part_ms, tail, new[-1]), sizes)
+            found = measured(partial(_timed, in_turn, tail, new[-1]), sizes)
         except ModelError as error:
             _logger.warning("%s: is not measured; on zeros: %s", tail.cut.id, error)
             continue
@@ -128,10 +130,13 @@ def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dic
     }
 
 
-def _part_ms(tail: Tail, last: int, size: int) -> dict[str, float]:
+def _timed(in_turn: InTurn, tail: Tail, last: int, size: int) -> Took:
     """What each part up to `last` takes for a batch of zeros, in ms."""
-    values = _values(blank_feeds(tail.cut, size))
-    took: dict[str, float] = {}
+    return in_turn(partial(_part_ms, tail, last, _values(blank_feeds(tail.cut, size))))
+
+
+def _part_ms(tail: Tail, last: int, values: dict[str, Value]) -> Took:
+    took: Took = {}
     for part in tail.parts[: last + 1]:
         feeds = {name: values[name] for name in part.reads}
         began = time.perf_counter()

@@ -65,7 +65,7 @@ def summed(parts: Sequence[BatchTimes]) -> BatchTimes:
 def measured(
     run: Callable[[int], Mapping[str, float]],
     sizes: Sequence[int] = SIZES,
-    budget_ms: float = 1000.0,
+    budget_ms: float = 500.0,
 ) -> dict[str, BatchTimes]:
     """The shortest times of all parts, by name, from batches of all sizes in turns: whatever else
     runs here only makes a run longer, and so it meets all sizes.
