@@ -34,7 +34,7 @@ class Command:
 
     def __init__(self, *arguments: object) -> None:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
+        self._stderr = tempfile.TemporaryFile("a+")  # noqa: SIM115 - closed in __exit__
         self.process = subprocess.Popen(
             [sys.executable, "-m", self.module, *map(str, arguments)],
             cwd=ROOT if self.module.startswith("tests.") else None,
@@ -63,7 +63,7 @@ class Command:
         while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
             if word in line:
                 return line
-        raise AssertionError(f"ended without a line with {word!r}: {self._complaints()}")
+        raise AssertionError(f"ended without a line with {word!r}: {self.complaints()}")
 
     def ended(self) -> Ended:
         """Wait for its end."""
@@ -72,14 +72,15 @@ class Command:
         rest = []
         while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
             rest.append(line)
-        return Ended(status, "".join(rest), self._complaints())
+        return Ended(status, "".join(rest), self.complaints())
 
     def told(self, signum: int) -> Ended:
         """Send a signal and wait for the end."""
         self.process.send_signal(signum)
         return self.ended()
 
-    def _complaints(self) -> str:
+    def complaints(self) -> str:
+        """What came on stderr so far."""
         self._stderr.seek(0)
         return self._stderr.read()
 

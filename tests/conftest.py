@@ -1,13 +1,16 @@
 """Fixtures that the tests of several rooms share."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tests.device_fixtures import *  # noqa: F403
+from tests.trials import try_here
 
 from isthmus import Chain
+from isthmus_edge.profiling import runner
 from isthmus_models import MODELS
 from isthmus_partitioner.parts import timing
 from isthmus_partitioner.planning import trying
@@ -18,12 +21,18 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_collection_finish() -> None:
+    """What the tests were collected into stays: nobody looks for garbage among it any more."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def hasty_plans() -> Iterator[None]:
-    """Plans take no pauses between what they time, and do not measure what heads weigh.
+    """Plans take no pauses between what they time, and start no processes to measure a device.
 
-    Some forty plans are made in the tests, and none of them asserts times. Memory has tests of its
-    own.
+    Some forty plans are made in the tests, and none of them asserts times. What heads weigh, and
+    networks that are tried in processes of their own, have tests of their own.
     """
 
     def unmeasured(chain: Chain, *_: object) -> tuple[int, ...]:
@@ -33,6 +42,7 @@ def hasty_plans() -> Iterator[None]:
         patch.setattr(timing, "PAUSE_S", 0.0)
         patch.setattr(through, "_PAUSE_S", 0.0)
         patch.setattr(trying, "chain_memory", unmeasured)
+        patch.setattr(runner, "try_alone", try_here)
         yield
 
 

@@ -4,13 +4,14 @@ import argparse
 from dataclasses import asdict
 
 from isthmus_cli.console import print_json
-from isthmus_cli.operator_flags import add_place, opened_place
+from isthmus_cli.operator_flags import add_place, add_version, opened_place
 
 DESCRIPTION = """\
 Make a version of a model the active one: new devices get it. The service loads it first,
 under load, while the old one serves on; devices that are on the old one are offered the
 new one, and the old one is unloaded when the last of them has moved. If it cannot be
-loaded, the old one stays. With --store only the pointer in the folder moves.
+loaded, the old one stays. With --store only the pointer in the folder moves: a service
+that runs on it is told by SIGHUP.
 """
 EXAMPLES = """\
   isthmus activate lite0 2026-11-23 --at 127.0.0.1:50051
@@ -22,10 +23,7 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add = parser.add_argument
-    add("name", metavar="NAME", help="the model, as `isthmus list` shows it")
-    add("version", metavar="VERSION", help="one of its versions")
-    add("--json", action="store_true", help="print the result as JSON")
+    add_version(parser)
     add_place(parser, "--at")
 
 
@@ -36,5 +34,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(moved))
     else:
-        print(f"{moved.name} {moved.version} is active (before: {moved.previous or 'none'})")
+        print(moved.text)
     return 0

@@ -5,24 +5,27 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from isthmus.web import WebConfig
-from isthmus.web.config import read_token
+from isthmus import ConfigError
+from isthmus_cli.cloud_web import add_web_flags, web_settings
 from isthmus_cli.console import drop_output
 from isthmus_cli.telemetry_flags import add_telemetry_flags, trace_settings
 from isthmus_cloud import ServiceConfig, run_service
+from isthmus_cloud.config import RANGES
 from isthmus_cloud.telemetry.logs import start_logging
 
 DESCRIPTION = """\
 Serve the tails of a bundle to devices, or all models of a store, and whole models
 to every client of the Open Inference Protocol: checks every file, loads and measures
 all tails, prints one line with the address when devices may come, and drains on
-SIGTERM or Ctrl-C (a second one forces). The fastest provider that ONNX Runtime has
-here and that agrees with the CPU computes.
+SIGTERM or Ctrl-C (a second one forces). SIGHUP looks again which versions of the
+store are active; tokens and certificates are read again by themselves. The fastest
+provider that ONNX Runtime has here and that agrees with the CPU computes.
 """
 EXAMPLES = """\
   isthmus cloud lite0.bundle --listen 127.0.0.1:50051
   isthmus cloud lite0.bundle --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key
   isthmus cloud --store models/ --store-key signing-key.pub.pem --tokens tokens.jsonl
+  isthmus cloud lite0.bundle --http 127.0.0.1:8080    # a page to look at, and /metrics
   isthmus cloud lite0.bundle --max-batch 1            # each frame by itself
 """
 
@@ -42,9 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_engine(parser.add_argument_group("what computes").add_argument, defaults)
     _add_times(parser.add_argument_group("times").add_argument, defaults)
     add_telemetry_flags(parser)
-    _add_web(parser.add_argument_group("the dashboard").add_argument)
+    add_web_flags(parser.add_argument_group("the dashboard").add_argument)
     parser.add_argument(
-        "--verbose", action="store_true", help="log every connection and refused frame"
+        "--verbose",
+        action="store_true",
+        help="log every frame; without it, log what happens to "
+        "the service: devices that come and go, refusals, versions, pushes",
     )
 
 
@@ -175,39 +181,6 @@ def _add_engine(add: Add, defaults: ServiceConfig) -> None:
     )
 
 
-def _add_web(add: Add) -> None:
-    add(
-        "--http",
-        metavar="HOST:PORT",
-        help="show the dashboard (/), /metrics, /livez and /readyz there; beyond the loopback it "
-        "takes TLS (the service's certificate) and a token",
-    )
-    add(
-        "--http-token-file",
-        type=Path,
-        metavar="FILE",
-        help="whoever wants to look must show the token in this file",
-    )
-    add(
-        "--http-insecure",
-        action="store_true",
-        help="everybody who reaches that address may look",
-    )
-
-
-def _web(options: argparse.Namespace) -> WebConfig | None:
-    if options.http is None:
-        return None
-    token = options.http_token_file
-    return WebConfig(
-        listen=options.http,
-        tls_certificate=options.tls_cert,
-        tls_key=options.tls_key,
-        token=None if token is None else read_token(token),
-        insecure=options.http_insecure,
-    )
-
-
 def _add_times(add: Add, defaults: ServiceConfig) -> None:
     _seconds(add, "--drain-grace", defaults.drain_grace_s, "to finish in")
     _seconds(
@@ -252,7 +225,8 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error("argument --store: not allowed with argument BUNDLE")
     if options.bundle is None and options.store is None:
         options.parser.error("give what is to be served: BUNDLE, or --store DIR")
-    start_logging(options.log_format, logging.INFO if options.verbose else logging.WARNING)
+    _check_numbers(options)
+    start_logging(options.log_format, logging.DEBUG if options.verbose else logging.INFO)
     config = ServiceConfig(
         bundle=options.bundle,
         store=options.store,
@@ -277,7 +251,8 @@ def run(options: argparse.Namespace) -> int:
         max_streams=options.max_streams,
         max_connections=options.max_connections,
         drain_grace_s=options.drain_grace,
-        web=_web(options),
+        web=web_settings(options),
+        web_token_file=options.http_token_file,
         traces=trace_settings(options),
         engine=options.engine,
         provider=options.provider,
@@ -289,9 +264,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_numbers(options: argparse.Namespace) -> None:
+    """In the words of the command line; the configuration knows fields."""
+    others = {"drain_grace_s": "drain_grace", "linger_s": "linger_ms"}
+    for field, (least, most) in RANGES.items():
+        name = others.get(field, field)
+        value = getattr(options, name, None)
+        factor = 1000 if name.endswith("_ms") else 1
+        if value is not None and not least * factor <= value <= most * factor:
+            flag = name.replace("_", "-")
+            raise ConfigError(
+                f"--{flag} is {value}; allowed is {least * factor} to {most * factor}"
+            )
+
+
 def _announce(line: str) -> None:
-    """Print; a reader who has gone (`| head -1`) must not keep the service from draining."""
+    """Print; that nobody reads it (`| head -1`, a terminal that was closed, a full disk) must not
+    keep the service from draining."""
     try:
         print(line, flush=True)
-    except BrokenPipeError:
+    except OSError:
         drop_output()

@@ -57,8 +57,8 @@ def _add_cloud(group: argparse._ArgumentGroup) -> None:
     add(
         "--require-cloud",
         action="store_true",
-        help="end with an error if --cloud cannot be reached at the start "
-        "(default: answer here, and go on trying)",
+        help="end with an error if --cloud cannot be reached, or refuses this device, at the "
+        "start (default: answer here, and go on trying)",
     )
 
 

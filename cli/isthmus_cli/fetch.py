@@ -1,16 +1,18 @@
 """`isthmus fetch`: have the device's half of a model's current bundle from a service."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from isthmus import ConfigError
+from isthmus.sizes import size_text
 from isthmus_cli.console import print_json, sigterm_as_ctrl_c
 from isthmus_cli.edge_flags import add_credentials
 from isthmus_cli.progress import ProgressLine
-from isthmus_cli.store_places import size_text
 from isthmus_edge.bundles import Fetched, Manner, Source, fetch
 from isthmus_edge.stream.credentials import Credentials
 
@@ -67,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fetch, and say what came."""
     sigterm_as_ctrl_c()
+    if os.path.isfile(options.into):  # noqa: PTH113 - whatever else is wrong, the fetch tells
+        raise ConfigError(f"--into {options.into}: is a file; name a directory for bundles")
     source = Source(
         model=options.model,
         cloud=options.address,

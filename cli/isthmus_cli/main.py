@@ -3,6 +3,7 @@
 So nothing else may be loaded here before somebody waits for Ctrl-C.
 """
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; 0 if all went well, 1 for an error that was explained, 2 for wrong usage.
 
     130 after Ctrl-C; 143 where a verb ends in order on SIGTERM, too (`console.sigterm_as_ctrl_c`).
+
+    gRPC's own lines on stderr are left out, for what they tell is in our errors; who wants them
+    sets GRPC_VERBOSITY. It is read when gRPC is loaded, which a verb does.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with _interruptible():
             from isthmus_cli.verbs import chosen_verb  # noqa: PLC0415 (see above)

@@ -13,7 +13,19 @@ from isthmus_edge.stream.credentials import Credentials
 
 TIMEOUT_S = 600.0  # to load a large version takes its time
 
-__all__ = ["add_place", "opened_place"]
+__all__ = ["add_model", "add_place", "add_version", "opened_place"]
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare which model a verb changes, and how it tells what it did."""
+    parser.add_argument("name", metavar="NAME", help="the model, as `isthmus list` shows it")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """The same, and which of its versions."""
+    add_model(parser)
+    parser.add_argument("version", metavar="VERSION", help="one of its versions")
 
 
 def add_place(parser: argparse.ArgumentParser, *addresses: str) -> None:
@@ -32,7 +44,7 @@ def add_place(parser: argparse.ArgumentParser, *addresses: str) -> None:
         type=Path,
         metavar="DIR",
         help="the store in this folder, without a service; one that runs on it sees changes of "
-        "what is active when it starts again",
+        "what is active when it starts again, or at SIGHUP",
     )
     add = parser.add_argument_group(f"how to come in to {names}").add_argument
     add("--tls-ca", type=Path, metavar="PEM", help="certificate to trust")

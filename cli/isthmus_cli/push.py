@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from isthmus.sizes import size_text
 from isthmus_cli.console import print_json, sigterm_as_ctrl_c
 from isthmus_cli.operator_flags import add_place, opened_place
 from isthmus_cli.progress import ProgressLine
-from isthmus_cli.store_places import outgoing, size_text
+from isthmus_cli.store_places import Pushed, outgoing
 
 SHORT = 12  # digits of a fingerprint that people compare
 
@@ -18,9 +19,10 @@ DESCRIPTION = """\
 Put a bundle into a model store as a version that devices can be given. Every file is
 compared with the manifest here before it is sent, and there before the version is seen.
 A push that breaks off, or that Ctrl-C ends, goes on where it was when it is said again.
-A version never changes: to push the same bundle again does nothing, another one needs
-another --version. With --activate new devices get it at once. A signature that
-`isthmus keys sign` made goes with it.
+A version never changes: to push the same bundle again mends what is damaged there and
+brings a new signature, and does nothing else; another bundle needs another --version.
+With --activate new devices get it at once. A signature that `isthmus keys sign` made goes
+with it.
 """
 EXAMPLES = """\
   isthmus push lite0.bundle --to 127.0.0.1:50051
@@ -57,15 +59,23 @@ def run(options: argparse.Namespace) -> int:
         with ProgressLine(quiet=options.quiet) as progress, _resumable():
             pushed = place.push(bundle, name, version, progress)
         if not options.json:
-            how = "signed" if pushed.signed else "not signed"
-            came = f"{size_text(pushed.sent_bytes)} of {size_text(pushed.size_bytes)} sent"
-            print(f"{name} {version} is there: {pushed.fingerprint[:SHORT]}, {how}, {came}")
+            print(_text(pushed))
         moved = place.activate(name, version) if options.activate else None
     if options.json:
         print_json({"pushed": asdict(pushed), "activated": moved and asdict(moved)})
     elif moved is not None:
-        print(f"{name} {version} is active (before: {moved.previous or 'none'})")
+        print(moved.text)
     return 0
+
+
+def _text(pushed: Pushed) -> str:
+    """What is there now, and how much of it came."""
+    there, came = "was there already", "nothing sent"
+    if not pushed.was_there:
+        there = "is there"
+        came = f"{size_text(pushed.sent_bytes)} of {size_text(pushed.size_bytes)} sent"
+    how = "signed" if pushed.signed else "not signed"
+    return f"{pushed.name} {pushed.version} {there}: {pushed.fingerprint[:SHORT]}, {how}, {came}"
 
 
 @contextmanager

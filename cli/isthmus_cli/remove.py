@@ -3,7 +3,7 @@
 import argparse
 
 from isthmus_cli.console import print_json
-from isthmus_cli.operator_flags import add_place, opened_place
+from isthmus_cli.operator_flags import add_place, add_version, opened_place
 
 DESCRIPTION = """\
 Remove a version from a model store, with all its files. The active version stays, and so
@@ -20,10 +20,7 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add = parser.add_argument
-    add("name", metavar="NAME", help="the model, as `isthmus list` shows it")
-    add("version", metavar="VERSION", help="one of its versions")
-    add("--json", action="store_true", help="print the result as JSON")
+    add_version(parser)
     add_place(parser, "--at")
 
 

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from isthmus_cli.console import print_json
-from isthmus_cli.operator_flags import add_place, opened_place
+from isthmus_cli.operator_flags import add_model, add_place, opened_place
 
 DESCRIPTION = """\
 Make the version of a model active again that was active before this one. It is loaded
@@ -21,9 +21,7 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    add = parser.add_argument
-    add("name", metavar="NAME", help="the model, as `isthmus list` shows it")
-    add("--json", action="store_true", help="print the result as JSON")
+    add_model(parser)
     add_place(parser, "--at")
 
 
@@ -34,5 +32,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(moved))
     else:
-        print(f"{moved.name} {moved.version} is active (before: {moved.previous or 'none'})")
+        print(moved.text)
     return 0

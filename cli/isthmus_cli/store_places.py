@@ -11,7 +11,7 @@ from isthmus.bundle import read_manifest
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import read_signature
 
-__all__ = ["Moved", "Outgoing", "Progress", "Pushed", "Row", "StorePlace", "outgoing", "size_text"]
+__all__ = ["Moved", "Outgoing", "Progress", "Pushed", "Row", "StorePlace", "outgoing"]
 
 Progress = Callable[[float, str], None]  # the share (0-1) that is there, and what is being sent
 
@@ -20,7 +20,8 @@ Progress = Callable[[float, str], None]  # the share (0-1) that is there, and wh
 class Row:
     """A version in a store. `loaded` and `streams` are None where nothing serves it: in a folder.
 
-    `fault` says why it cannot be used, "" if it can.
+    `fault` says why it cannot be used, "" if nothing of that was found; `verified` that every file
+    was read for that.
     """
 
     name: str
@@ -32,11 +33,18 @@ class Row:
     loaded: bool | None
     streams: int | None
     fault: str
+    verified: bool
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing was found that is wrong with it."""
+        return not self.fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """What is in the store now; `sent_bytes` of it came by this push, 0 if it was there already."""
+    """What is in the store now; `sent_bytes` of it came by this push. `was_there` says that this
+    very bundle was there before, and whole."""
 
     name: str
     version: str
@@ -44,6 +52,7 @@ class Pushed:
     size_bytes: int
     sent_bytes: int
     signed: bool
+    was_there: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,13 @@ class Moved:
     name: str
     version: str
     previous: str | None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        if self.version == self.previous:
+            return f"{self.name} {self.version} is active, as it was before"
+        return f"{self.name} {self.version} is active (before: {self.previous or 'none'})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +110,8 @@ class Outgoing:
 class StorePlace(Protocol):
     """A store; every verb raises an IsthmusError if it is not done."""
 
-    def versions(self, name: str | None) -> list[Row]:
-        """All of a model, or of all models."""
+    def versions(self, name: str | None, *, verify: bool) -> list[Row]:
+        """All of a model, or of all models; with `verify` every file is read."""
 
     def push(self, bundle: Outgoing, name: str, version: str, progress: Progress) -> Pushed:
         """Send what lacks; after a break the next push goes on there."""
@@ -116,18 +132,19 @@ def outgoing(path: Path) -> tuple[Outgoing, str]:
     BundleError if it is not whole.
     """
     read_manifest(path)  # with its own words for a folder that is no bundle
-    data = (path / MANIFEST_NAME).read_bytes()
+    try:
+        data = (path / MANIFEST_NAME).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{path / MANIFEST_NAME}: cannot be read ({error.strerror}); let this user read it"
+        ) from error
     manifest = decode_manifest(data, str(path / MANIFEST_NAME))
     for entry in manifest.files:
         check_file(
-            path / entry.path, entry, "the manifest", "build the bundle again, or copy it again"
+            path / entry.path,
+            entry,
+            "the manifest",
+            "build the bundle again, or copy it again so that this user may read it",
         )
     sizes = {entry.path: entry.size_bytes for entry in manifest.files}
     return Outgoing(path, data, read_signature(path), sizes), manifest.model_name
-
-
-def size_text(size_bytes: int) -> str:
-    """For people: in MB from half of one on, else in KB."""
-    if size_bytes >= 500_000:
-        return f"{size_bytes / 1e6:.1f} MB"
-    return f"{size_bytes / 1e3:.1f} KB"

@@ -1,6 +1,7 @@
 """A store that a service has, over gRPC."""
 
 import queue
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -16,6 +17,8 @@ from isthmus_edge.stream.credentials import Credentials
 # A connection that is dead is known by this, however long a push takes.
 _OPTIONS = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000))
 _SHUT = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+
+CLOSE_S = 0.5
 
 __all__ = ["RemoteStore"]
 
@@ -38,11 +41,22 @@ class RemoteStore:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._channel.close()
+        """Never waits for long: gRPC does, in the middle of an upload to somebody who stalls."""
+        closing = threading.Thread(target=self._channel.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
-    def versions(self, name: str | None) -> list[Row]:
+    def versions(self, name: str | None, *, verify: bool) -> list[Row]:
         """See `StorePlace.versions`."""
-        return [_row(each) for each in self._ask("List", pb.ListRequest(name=name or "")).versions]
+        reply = self._ask("List", pb.ListRequest(name=name or "", verify=verify))
+        rows = [_row(each) for each in reply.versions]
+        if verify and not all(row.verified or row.fault for row in rows):
+            raise PeerError(
+                "UNIMPLEMENTED",
+                f"{self._address}: this service is too old to compare files; list without "
+                "--verify, or update it",
+            )
+        return rows
 
     def push(self, bundle: Outgoing, name: str, version: str, progress: Progress) -> Pushed:
         """See `StorePlace.push`."""
@@ -68,6 +82,7 @@ class RemoteStore:
             size_bytes=done.stored.size_bytes,
             sent_bytes=sending.sent_bytes,
             signed=done.stored.signed,
+            was_there=done.was_there,
         )
 
     def activate(self, name: str, version: str) -> Moved:
@@ -104,6 +119,11 @@ class RemoteStore:
                 raise LinkError(
                     f"the service at {self._address} has no store; start it with --store DIR"
                 ) from error
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":  # ours
+                text = (
+                    f"no answer within {self._timeout_s:g} s; what was asked may still go on "
+                    "there: see `isthmus list`, or wait longer with --timeout"
+                )
             if code in _SHUT:
                 text += "; give the --token-file or the --tls-cert of an operator"
             raise PeerError(code.name, f"{self._address}: {text}") from error
@@ -171,6 +191,7 @@ def _row(stored: pb.StoredVersion) -> Row:
         loaded=stored.loaded,
         streams=stored.streams,
         fault=stored.fault,
+        verified=stored.verified,
     )
 
 

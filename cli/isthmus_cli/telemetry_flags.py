@@ -3,6 +3,7 @@
 import argparse
 from typing import get_args
 
+from isthmus import ConfigError
 from isthmus.tracing import TraceSettings
 from isthmus_cloud.telemetry.logs import LogFormat
 
@@ -29,15 +30,19 @@ def add_telemetry_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--trace-share",
         type=float,
-        default=TRACE_SHARE,
         metavar="SHARE",
         help="of the frames whose devices do not trace; those of devices that do are all traced "
-        "(default %(default)s)",
+        f"(default {TRACE_SHARE})",
     )
 
 
 def trace_settings(options: argparse.Namespace) -> TraceSettings | None:
     """Where spans go, None for nowhere; ConfigError for an address or a share that is none."""
+    share = options.trace_share
     if options.traces is None:
+        if share is not None:
+            raise ConfigError(
+                f"--trace-share {share}: there are no traces without a collector; add --traces URL"
+            )
         return None
-    return TraceSettings(endpoint=options.traces, share=options.trace_share)
+    return TraceSettings(endpoint=options.traces, share=TRACE_SHARE if share is None else share)

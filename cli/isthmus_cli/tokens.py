@@ -29,7 +29,8 @@ from isthmus_cloud.security.tokens_file import change_tokens, read_tokens
 DESCRIPTION = """\
 Say who may come in to a service that was started with `--tokens FILE`.
 
-  add NAME     a new identity; prints its token, once: only its sha256 is kept
+  add NAME     a new identity; prints its token, once: only its sha256 is kept. One that was
+               revoked comes in with --again alone, and only what this command says of it holds
   rotate NAME  a new token for it; those that it had stay valid for --grace-h hours
   revoke NAME  shut it out: within a second no call of it is let in, and no frame more
   list         who is in the file, with what limits; never a token
@@ -43,12 +44,14 @@ EXAMPLES = """\
   isthmus tokens add anna --file tokens.jsonl --role operator --valid-days 90
   isthmus tokens rotate camera-7 --file tokens.jsonl --grace-h 48
   isthmus tokens revoke camera-7 --file tokens.jsonl
+  isthmus tokens add camera-7 --file tokens.jsonl --again --out camera-7-new.token
   isthmus tokens list --file tokens.jsonl --json
 """
 
 GRACE_H = 24.0
+MOST_FRAMES_PER_S = 1_000_000
 _LIMITS = ("max_streams", "max_in_flight", "max_frames_per_s")
-_ALSO = {"add": {*_LIMITS, "role", "certificate", "valid_days", "out", "json"},
+_ALSO = {"add": {*_LIMITS, "role", "certificate", "again", "valid_days", "out", "json"},
          "rotate": {"valid_days", "grace_h", "out", "json"},
          "revoke": set(), "list": {"json"}}  # fmt: skip
 
@@ -63,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--file", type=Path, required=True, metavar="FILE", help="the tokens file")
     add("--role", choices=["device", "operator"], help="add: what it may do (default: device)")
     add("--certificate", action="store_true", help="add: a client certificate in place of a token")
+    add("--again", action="store_true", help="add: an identity that was revoked may come in again")
     add("--max-streams", type=int, metavar="N", help="add: streams that it may have at once")
     add("--max-in-flight", type=int, metavar="N", help="add: frames in flight over all of them")
     add("--max-frames-per-s", type=float, metavar="RATE", help="add: frames a second")
@@ -83,18 +87,29 @@ def run(options: argparse.Namespace) -> int:
 def _add(options: argparse.Namespace) -> None:
     if options.out is not None and options.out.exists():
         raise ConfigError(f"--out {options.out} is there already; give another name")
+    _check_limits(options)
     fields: dict[str, Any] = {"name": options.name, "role": options.role or "device"}
     fields |= {name: getattr(options, name) for name in _LIMITS}
     if options.certificate:
         entry = entry_of(fields | {"certificate": True})
-        change_tokens(options.file, lambda entries: added(entries, entry))
+        change_tokens(options.file, lambda entries: added(entries, entry, again=options.again))
         if options.json:
             print_json({"name": entry.name, "certificate": True})
         _tell(f"{entry.name} may come in with a certificate that has this name in it")
         return
     with _kept_once(options) as token:
         entry = entry_of(fields | {"tokens": [msgspec.to_builtins(token)]})
-        change_tokens(options.file, lambda entries: added(entries, entry))
+        change_tokens(options.file, lambda entries: added(entries, entry, again=options.again))
+
+
+def _check_limits(options: argparse.Namespace) -> None:
+    for name in _LIMITS:
+        value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
+        if name == "max_frames_per_s" and value is not None and not 0 < value <= MOST_FRAMES_PER_S:
+            allowed = f"above 0, up to {MOST_FRAMES_PER_S}"
+            raise ConfigError(f"{flag} is {value:g}; allowed is {allowed}; without it, no limit")
+        if value is not None and value < 1 and name != "max_frames_per_s":
+            raise ConfigError(f"{flag} is {value}; allowed is 1 and more; without it, no limit")
 
 
 def _rotate(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """What the service can be told, validated at the border."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,22 +18,30 @@ MAX_CONNECTIONS = 4096
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 MAX_S = 3600
 
-# A device that has nothing to send beats about twice a second.
-_LEAST_S = {"drain_grace_s": 0, "hello_s": 0.1, "idle_s": 1, "resume_s": 0, "linger_s": 0}
-_AT_LEAST_ONE = (
-    "window",
-    "threads",
-    "workers",
-    "max_bytes_in_flight",
-    "max_streams",
-    "max_connections",
-    "max_parked",
-    "max_batch",
-    "max_waiting",
-    "max_message_bytes",
-)
+# From and to what each number may go. A device that has nothing to send beats about twice a second;
+# gRPC counts connections, streams and bytes of a message in 32 bits.
+MOST_THREADS = 1024
+MOST_PLACES = 1_000_000
+RANGES: Mapping[str, tuple[float, float]] = {
+    "window": (1, MOST_NAMED),  # as many as one message may name
+    "threads": (1, MOST_THREADS),
+    "workers": (1, MOST_THREADS),
+    "decoders": (1, MOST_THREADS),
+    "max_batch": (1, MOST_PLACES),
+    "max_waiting": (1, MOST_PLACES),
+    "max_streams": (1, MOST_PLACES),
+    "max_connections": (1, MOST_PLACES),
+    "max_parked": (1, MOST_PLACES),
+    "max_message_bytes": (1, 2**31 - 1),
+    "max_bytes_in_flight": (1, 2**53),
+    "drain_grace_s": (0, MAX_S),
+    "hello_s": (0.1, MAX_S),
+    "idle_s": (1, MAX_S),
+    "resume_s": (0, MAX_S),
+    "linger_s": (0, MAX_S),
+}
 
-__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "ServiceConfig"]
+__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "RANGES", "ServiceConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +50,8 @@ class ServiceConfig:
 
     What is served is a `bundle`, or all models of a `store`, whose bundles must then be signed with
     one of `store_keys`, if there are any. `engine` and `provider` say what computes, see
-    `engines.choice.open_engine`. `web` is where the dashboard and the metrics are, `traces` where
-    spans go.
+    `engines.choice.open_engine`. `web` is where the dashboard and the metrics are, whose token is
+    read again from `web_token_file` when that file changes; `traces` is where spans go.
 
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
@@ -91,22 +100,15 @@ class ServiceConfig:
     resume_s: float = 10.0
     max_parked: int = 1024
     web: WebConfig | None = None
+    web_token_file: Path | None = None
     traces: TraceSettings | None = None
     engine: str = ONNX_RUNTIME
     provider: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.window > MOST_NAMED:
-            most = f"{MOST_NAMED}, as many as one message may name"
-            raise ConfigError(f"window is {self.window}; allowed is 1 to {most}")
-        for name, least_s in _LEAST_S.items():
-            if not least_s <= getattr(self, name) <= MAX_S:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}; allowed is {least_s:g} to {MAX_S}"
-                )
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")
         if (self.bundle is None) == (self.store is None):
             raise ConfigError("give what is to be served: a bundle, or a store (--store DIR)")
         if self.store_keys and self.store is None:
@@ -116,7 +118,10 @@ class ServiceConfig:
 
     def _check_doors(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ConfigError("TLS needs both: give the certificate and its key, or neither")
+            raise ConfigError(
+                "TLS needs both: give the certificate and its key (--tls-cert, --tls-key), or "
+                "neither"
+            )
         if self.client_ca is not None and self.tls_certificate is None:
             raise ConfigError(
                 "certificates of callers (--client-ca) are checked by TLS: give this service a "
@@ -128,7 +133,8 @@ class ServiceConfig:
         if not self.insecure:
             raise ConfigError(
                 f"listening on {self.listen} would take frames from the network in the clear; "
-                "give a TLS certificate and key, or allow it with insecure (--insecure) "
+                "give a TLS certificate and key (--tls-cert, --tls-key), or allow it with insecure "
+                "(--insecure) "
                 "where the network is trusted"
             )
         if self.tokens is not None and not self.tokens_in_clear:

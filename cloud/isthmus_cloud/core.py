@@ -5,6 +5,7 @@ main loop   streams are opened, each by a face that has the transport
 shutdown    devices are told to go; what is in flight is answered; everything is let go of
 """
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,7 @@ from isthmus_cloud.sessions.stream import Stream
 from isthmus_cloud.sessions.visitor import Visitor
 from isthmus_cloud.telemetry import BatchRun, Observer, Observers, Refused
 
+SHARE_OF_GRACE = 0.9  # after which a drain waits for no frame any more, but tells its device
 KEEP_BYTES = 16 * 1024 * 1024  # of results of one session, for a resume
 
 __all__ = ["Core"]
@@ -107,10 +109,13 @@ class Core:
         self._told_of_drain.append(told)
 
     def drain(self, grace_s: float) -> None:
-        """Send Drain on every stream; each ends when what it has in flight is answered.
+        """Send Drain on every stream; each ends when what it has in flight is answered, or shortly
+        before the grace is over, when what is left ends in errors.
 
         Parked sessions end now.
         """
+        loop = asyncio.get_running_loop()
+        loop.call_later(grace_s * SHARE_OF_GRACE, self.desk.give_up)
         for told in self._told_of_drain:
             told()
         self._drain_grace_s = grace_s

@@ -11,7 +11,8 @@ import grpc
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployment import SHORT
-from isthmus_cloud.faces.binding import allow_open_files, bind
+from isthmus_cloud.faces.binding import allow_open_files, bind, checked_credentials
+from isthmus_cloud.reloading import hangs_up, hung_up, reloading
 from isthmus_cloud.security.doors import guarded
 from isthmus_cloud.serving import Door, server_with_faces
 from isthmus_cloud.startup import start_up
@@ -30,20 +31,33 @@ def run_service(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     The line that begins with "listening on HOST:PORT" says that devices may come. Raises
     ConfigError, BundleError or ModelError if the service cannot start.
     """
-    asyncio.run(serve(config, announce))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(config, announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, which wakes sooner; asyncio's own (None) where it cannot be installed."""
+    try:
+        import uvloop  # noqa: PLC0415 (there is none for every system)
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
     async with AsyncExitStack() as stack:
+        told = stack.enter_context(hung_up())
+        credentials = await asyncio.to_thread(checked_credentials, config)
         guard = await stack.enter_async_context(guarded(config))
         disk = stack.enter_context(DiskThreads())
         looked_at = await stack.enter_async_context(watched(config))
-        health = Health()
+        core, health = looked_at.core, Health()
         await stack.enter_async_context(page(config, looked_at, health, announce))
-        store = await start_up(config, looked_at.core, announce, disk)
-        door = Door(guard=guard, health=health, store=store)
-        await main_loop(config, looked_at.core, announce, door)
+        store = await start_up(config, core, announce, disk, health)
+        await stack.enter_async_context(reloading(told, core.deployments, store))
+        door = Door(guard=guard, credentials=credentials, health=health, store=store)
+        await main_loop(config, core, announce, door)
     announce("stopped")
 
 
@@ -101,7 +115,7 @@ async def listening(
     allow_open_files(config)
     door = door or Door()
     with server_with_faces(config, core, door) as server:
-        address = bind(server, config)
+        address = bind(server, config, door.credentials)
         await server.start()
         door.health.serving()
         try:
@@ -113,10 +127,12 @@ async def listening(
 
 @contextmanager
 def _signals() -> Iterator[asyncio.Queue[None]]:
-    """SIGTERM and SIGINT as items of a queue."""
+    """Those that end the service, as items of a queue."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[None] = asyncio.Queue()
-    kinds = (signal.SIGTERM, signal.SIGINT)
+    kinds = [signal.SIGTERM, signal.SIGINT]
+    if hangs_up():
+        kinds.append(signal.SIGHUP)
     for kind in kinds:
         loop.add_signal_handler(kind, queue.put_nowait, None)
     try:

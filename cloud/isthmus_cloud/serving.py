@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from isthmus.oip import Limits, Service
+from isthmus.oip.model import Repository
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
@@ -41,9 +42,13 @@ class StoreRoom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Who is asked before anybody comes in, and what else there is than the split stream."""
+    """Who is asked before anybody comes in, and what else there is than the split stream.
+
+    `credentials` are what `checked_credentials` gave; without them the configuration is read.
+    """
 
     guard: Guard = field(default_factory=OpenDoor)
+    credentials: grpc.ServerCredentials | None = None
     health: Health = field(default_factory=Health)
     store: StoreRoom | None = None
 
@@ -65,8 +70,14 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
         max_bytes=max(config.max_bytes_in_flight, size),
         max_message_bytes=size,
     )
-    service = Service(ServedModels(core.deployments), limits, repository=repository)
-    core.deployments.changed = service.note_change
+    models = ServedModels(core.deployments)
+    service = _WholeService(models, limits, repository=repository, health=door.health)
+
+    def changed() -> None:
+        door.health.found([each.name for each in core.deployments.active])
+        service.note_change()
+
+    core.deployments.changed = changed
     core.on_drain(service.drain)
     core.on_drain(door.health.drain)
     server.add_generic_rpc_handlers((oip_face(service, door.guard), door.health.handler()))
@@ -77,6 +88,21 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
         server, door.store.store, door.store.deployer, door.guard, door.store.activations
     ):
         yield server
+
+
+class _WholeService(Service):
+    """Ready only where the service as a whole is."""
+
+    def __init__(
+        self, models: ServedModels, limits: Limits, *, repository: Repository | None, health: Health
+    ) -> None:
+        super().__init__(models, limits, repository=repository)
+        self._health = health
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are models, all of them would answer, and none lacks."""
+        return super().is_ready and self._health.is_ready
 
 
 def _message_bytes(config: ServiceConfig, core: Core) -> int:

@@ -1,6 +1,8 @@
 """What is done before the first device may come: bundles are loaded, the store is opened."""
 
 import asyncio
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,40 +17,85 @@ from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.serving import StoreRoom
 from isthmus_cloud.store import Activations, DiskThreads, Store
+from isthmus_cloud.telemetry.health import Health
 
 __all__ = ["open_store", "start_up"]
 
+_logger = logging.getLogger(__name__)
+
+Announce = Callable[[str], None]
+
 
 async def start_up(
-    config: ServiceConfig, core: Core, announce: Callable[[str], None], disk: DiskThreads
+    config: ServiceConfig,
+    core: Core,
+    announce: Announce,
+    disk: DiskThreads,
+    health: Health | None = None,
 ) -> StoreRoom | None:
     """Load what is to be served; the store, where there is one.
 
-    What cannot be loaded ends the start of a single bundle; of a store it is announced, and the
-    others are served. Raises ConfigError, BundleError or ModelError.
+    What cannot be loaded ends the start of a single bundle; of a store it is announced and logged,
+    `health` lacks it, and the others are served. Raises ConfigError, BundleError or ModelError.
     """
     loader = _loader(config, core, announce)
     if config.bundle is not None:
         core.deployments.activate(await loader.load(config.bundle))
         return None
     assert config.store is not None
-    store = await asyncio.to_thread(open_store, config.store, config.store_keys)
+    store = await asyncio.to_thread(open_store, config.store, config.store_keys, announce)
     deployer = StoreDeployer(core.deployments, loader, store, config.max_message_bytes)
     for name in await asyncio.to_thread(store.models):
-        await _activate(store, deployer, name, announce)
+        await _activate(store, deployer, name, announce, health or Health())
     activations = Activations(store, deployer, disk)
     repository = StoreRepository(store, activations, core.deployments)
     return StoreRoom(store=store, deployer=deployer, activations=activations, repository=repository)
 
 
-def open_store(root: Path, keys: tuple[Path, ...]) -> Store:
-    """The store below `root`, whose bundles must be signed if there are keys. Reads the disk."""
-    if root.exists() and not root.is_dir():
+def open_store(root: Path, keys: tuple[Path, ...], announce: Announce = _logger.info) -> Store:
+    """The store below `root`, whose bundles must be signed if there are keys. Uses the disk.
+
+    A folder that is not there is made, and that is announced. ConfigError if it cannot be used.
+    """
+    trusted = trusted_keys(keys) if keys else None
+    try:
+        if not root.exists():
+            root.mkdir()
+            announce(f"{root} was made: a store without models, for `isthmus push` to fill")
+    except FileNotFoundError as error:  # a slip of the pen, or a disk that is not mounted
+        raise ConfigError(
+            f"{root}: there is no {root.parent}; make that first, or correct the path"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{root}: cannot be looked at or made ({error.strerror}); give the service's user "
+            f"({os.geteuid()}) a folder that is its own: {_own(root)}"
+        ) from error
+    if not root.is_dir():
         raise ConfigError(f"{root}: not a directory; give the one that holds the store")
-    return Store(root, trusted_keys(keys) if keys else None)
+    _check_rights(root)
+    return Store(root, trusted)
 
 
-def _loader(config: ServiceConfig, core: Core, announce: Callable[[str], None]) -> Loader:
+def _check_rights(root: Path) -> None:
+    user = os.geteuid()
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise ConfigError(f"{root}: the service's user ({user}) may not read it; {_own(root)}")
+    if not os.access(root, os.W_OK):
+        _logger.warning(
+            "%s: the service's user (%d) may not write there: what is in the store is served, but "
+            "nothing can be pushed, activated or removed; %s",
+            root,
+            user,
+            _own(root),
+        )
+
+
+def _own(root: Path) -> str:
+    return f"chown -R {os.geteuid()} {root}"
+
+
+def _loader(config: ServiceConfig, core: Core, announce: Announce) -> Loader:
     def engine_for(bundle: Bundle) -> Engine:
         return open_engine(config.engine, config.provider, config.threads, bundle)
 
@@ -62,18 +109,22 @@ def _loader(config: ServiceConfig, core: Core, announce: Callable[[str], None]) 
 
 
 async def _activate(
-    store: Store, deployer: StoreDeployer, name: str, announce: Callable[[str], None]
+    store: Store, deployer: StoreDeployer, name: str, announce: Announce, health: Health
 ) -> None:
-    version = await asyncio.to_thread(store.active_or_none, name)
-    if version is None:
-        return
-
-    async def stays() -> None:
-        """The pointer is there already."""
-
+    title = name
     try:
-        await deployer.activate(name, version, stays)
+        version = await asyncio.to_thread(store.active, name)
+        if version is None:
+            return
+        title = f"{name} {version}"
+        await deployer.activate(name, version, _stays)
     except IsthmusError as error:
-        announce(f"{name} {version} is NOT served: {error}")
+        health.lack(name, title)
+        _logger.error("%s is not served: %s", title, error)
+        announce(f"{title} is NOT served: {error}")
     else:
-        announce(f"{name} {version} is served")
+        announce(f"{title} is served")
+
+
+async def _stays() -> None:
+    """The pointer is there already."""

@@ -1,10 +1,14 @@
 """Who looks at the service: metrics, logs, traces, and the page that shows it."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from isthmus.web import WebServer
+from isthmus import ConfigError
+from isthmus.web import WebConfig, WebServer, read_token
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
@@ -12,15 +16,21 @@ from isthmus_cloud.telemetry.health import Health
 from isthmus_cloud.telemetry.metrics import Levels
 from isthmus_cloud.telemetry.observed import Observed, observed
 
-__all__ = ["Watched", "page", "watched"]
+LOOK_S = 1.0
+
+__all__ = ["Page", "Watched", "page", "watched"]
+
+_logger = logging.getLogger(__name__)
+
+Signature = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A core, and what hears of it."""
+    """A core, and what hears of it; a `board` only where there is a page to show it."""
 
     core: Core
-    board: DashboardObserver
+    board: DashboardObserver | None
     seen: Observed
 
 
@@ -36,8 +46,12 @@ async def watched(config: ServiceConfig) -> AsyncIterator[Watched]:
             "MB in flight": core.desk.bytes_in_flight / 1e6,
         }
 
-    board = DashboardObserver("Isthmus cloud", gauges)
-    async with observed(config.traces, [board]) as seen, Core(config, seen.observer) as core:
+    def words() -> Mapping[str, str]:
+        return _providers(core)
+
+    board = None if config.web is None else DashboardObserver("Isthmus cloud", gauges, words)
+    boards = [] if board is None else [board]
+    async with observed(config.traces, boards) as seen, Core(config, seen.observer) as core:
         seen.metrics.watch(
             Levels(
                 streams=lambda: core.streams,
@@ -49,19 +63,79 @@ async def watched(config: ServiceConfig) -> AsyncIterator[Watched]:
         yield Watched(core, board, seen)
 
 
+class Page:
+    """The page's server, whose certificate and token are those of their files, as they are now."""
+
+    def __init__(self, server: WebServer, config: WebConfig, token_file: Path | None) -> None:
+        self._server = server
+        self._config = config
+        self._token_file = token_file
+        self._seen = self._signature()
+
+    async def look(self) -> None:
+        """Take up what has changed; what cannot be used is told once, and all stays as it was."""
+        signature = await asyncio.to_thread(self._signature)
+        if signature == self._seen:
+            return
+        self._seen = signature
+        try:
+            config = await asyncio.to_thread(self._renewed)
+            await self._server.renew(config)
+        except ConfigError as error:
+            _logger.warning("%s; the page keeps the certificate and the token before", error)
+        else:
+            _logger.info("the page has its certificate and its token from their files again")
+
+    async def keep_looking(self) -> None:
+        """Every `LOOK_S`, until it is cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.look()
+
+    def _renewed(self) -> WebConfig:
+        if self._token_file is None:
+            return self._config
+        return replace(self._config, token=read_token(self._token_file))
+
+    def _signature(self) -> Signature:
+        config = self._config
+        files = (self._token_file, config.tls_certificate, config.tls_key)
+        return tuple(_signature_of(path) for path in files if path is not None)
+
+
 @asynccontextmanager
 async def page(
     config: ServiceConfig, looked_at: Watched, health: Health, announce: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """The dashboard, `/metrics` and probes on an address of their own, if one was given."""
-    if config.web is None:
+    if config.web is None or looked_at.board is None:
         yield
         return
-    routes = service_routes(looked_at.board, looked_at.seen.metrics.text, lambda: health.is_ready)
+    routes = service_routes(looked_at.board, looked_at.seen.metrics.text, health)
     web = WebServer(config.web, routes)
     await web.start()
+    looking = asyncio.create_task(Page(web, config.web, config.web_token_file).keep_looking())
     try:
         announce(f"the dashboard is on {', '.join(web.addresses)}")
         yield
     finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
         await web.stop()
+
+
+def _providers(core: Core) -> Mapping[str, str]:
+    """What computes: once, or of each model where they differ."""
+    found = {each.name: each.answerer.provider for each in core.deployments.active}
+    if len(set(found.values())) == 1:
+        return {"on": next(iter(found.values()))}
+    return {f"{name} on": provider for name, provider in found.items()}
+
+
+def _signature_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -88,10 +88,10 @@ class Agent:
         those of `AgentConfig`.
 
         A cloud that cannot be reached within `connect_timeout_s` is tried again and again while the
-        device answers; with `require_cloud` it is a LinkError. Raises BundleError, ModelError;
-        PeerError if the service refuses, for instance because it holds other weights; ConfigError
-        for a setting that there is not or that cannot be used, and for an `audit_share` where this
-        bundle allows no audits.
+        device answers, and so is one that refuses this device, for instance because it holds other
+        weights; with `require_cloud` that is a LinkError or a PeerError. Raises BundleError,
+        ModelError; ConfigError for a setting that there is not or that cannot be used, and for an
+        `audit_share` where this bundle allows no audits.
 
         `on_event` gets a line whenever something happens that people should know of: see
         `Stats.events`. It is called on the agent's own thread.
@@ -353,7 +353,8 @@ class Agent:
         self._pipeline.uplink = uplink
         self._pipeline.audits.connect(uplink)
         uplink.on_verdict = self._pipeline.audits.told
-        await self._background.contact(uplink, self._config)
+        uplink.on_failed = news.failed
+        await self._background.contact(uplink, self._config, self._events.add)
 
     async def _start(self) -> asyncio.Task[None]:
         for text in self._device.notes:

@@ -31,24 +31,21 @@ class Background:
         self._tasks.append(task)
         return task
 
-    async def contact(self, uplink: Uplink, config: AgentConfig) -> None:
+    async def contact(
+        self, uplink: Uplink, config: AgentConfig, tell: Callable[[str], None]
+    ) -> None:
         """Have a link tended, and wait until it is up and measured, or clearly is not.
 
-        LinkError if it is not, where a cloud is required; PeerError if the service refuses.
+        If it is not, that is told, and tried again and again; where a cloud is required it is a
+        LinkError, or a PeerError if the service refuses this device.
         """
         try:
             await self._first_contact(uplink, config.connect_timeout_s)
-        except LinkError as error:
+        except (LinkError, PeerError) as error:
             if config.require_cloud:
-                where = " or ".join(map(str, config.targets))
-                raise LinkError(
-                    f"cannot reach the cloud at {where}: {error}; start it with "
-                    "`isthmus cloud BUNDLE --listen HOST:PORT`, or start without it (leave out "
-                    "require_cloud, --require-cloud): the device answers until it appears"
-                ) from error
-            log.warning("%s: the device answers alone until the cloud is there", error)
-        except PeerError as error:
-            raise PeerError(error.code, f"the service refused this device: {error}") from error
+                raise _required(error, config) from error
+            if uplink.state != "refused":  # of that people have been told
+                tell(f"{error}: the device answers alone until the cloud is there")
 
     async def _first_contact(self, uplink: Uplink, timeout_s: float) -> None:
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,7 +57,10 @@ class Background:
                 await first
                 await uplink.measured.wait()
         except TimeoutError as error:
-            raise LinkError(f"no answer within {timeout_s:g} s") from error
+            raise LinkError(
+                f"no answer within {timeout_s:g} s; is the address right, and does a firewall let "
+                "it pass?"
+            ) from error
 
     def watch(self, read: Callable[[], Vitals], note: Callable[[Vitals], None]) -> None:
         """Have the device asked how it is, again and again."""
@@ -91,6 +91,18 @@ async def _watched(read: Callable[[], Vitals], note: Callable[[Vitals], None]) -
             vitals, level = Vitals(), logging.DEBUG
         note(vitals)
         await asyncio.sleep(VITALS_S)
+
+
+def _required(error: LinkError | PeerError, config: AgentConfig) -> LinkError | PeerError:
+    """What stops an agent that must have a cloud."""
+    way_out = (
+        "or start without it (leave out require_cloud, --require-cloud): the device answers alone "
+        "until the cloud is there"
+    )
+    if isinstance(error, PeerError):
+        return PeerError(error.code, f"the service refused this device: {error}; {way_out}")
+    where = " or ".join(map(str, config.targets))
+    return LinkError(f"cannot reach the cloud at {where}: {error}; {way_out}")
 
 
 def _tell_loss(loss: str, task: asyncio.Task[None]) -> None:

@@ -66,7 +66,8 @@ class AgentConfig:
     `heed_vitals` a hot or crowded device, or one whose battery runs low, shifts work to the cloud.
     `audit_share` of the frames are also sent as raw input, for the cloud to compare answers with
     the unsplit fp32 model. Without `require_cloud`, an agent that cannot reach the cloud within
-    `connect_timeout_s` opens all the same, answers on the device, and goes on trying.
+    `connect_timeout_s`, or that it refuses, opens all the same, answers on the device, and goes on
+    trying.
 
     `traces` makes spans of every frame (docs/observability.md): "application" by the OpenTelemetry
     tracer provider that this program has set up, or an OTLP collector's ``http://HOST:PORT``, to

@@ -1,16 +1,28 @@
 """An agent and its cloud: the ways there by its settings, and what people should know of them."""
 
 import logging
+import time
 from collections.abc import Callable
 
-from isthmus.session import UpdateOffered
+from isthmus.session import Failed, UpdateOffered
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.events import Events
 from isthmus_edge.stream.transport import Transport
 from isthmus_edge.stream.uplink import REFUSED_S, State
 from isthmus_edge.stream.ways import Ways, grpc_ways, only_way
 
-MOST_REFUSALS = 16  # one for each of many addresses, whatever they say
+MOST_REASONS = 32  # some for each of several addresses, whatever they say
+MOST_CHARACTERS = 500  # of what a service says
+TOLD_AGAIN_S = 3600.0  # that frames are refused, for each reason
+
+# Why frames are refused for which somebody can do something.
+_WAYS_OUT = {
+    "OVERLOADED": "send fewer frames, or have an operator allow more: this device's limits stand "
+    "in the service's tokens file (`isthmus tokens`), its own are flags of `isthmus cloud`",
+    "UNKNOWN_CANDIDATE": "see that the service has this device's bundle",
+    "BAD_FRAME": "see that both sides run the same release of Isthmus",
+    "INTERNAL": "the service's log says why",
+}
 
 log = logging.getLogger("isthmus.edge")
 
@@ -34,22 +46,28 @@ class LinkNews:
     def __init__(self, events: Events, link_changed: Callable[[], None]) -> None:
         self._events = events
         self._link_changed = link_changed
-        self._refusals: set[str] = set()  # that were told since the device was let in
+        self._state: State = "down"
+        self._told: set[tuple[State, str]] = set()  # since the device was let in
         self._offered: UpdateOffered | None = None
+        self._failures_told: dict[str, float] = {}  # when, by code (monotonic)
 
     def state(self, state: State, reason: str) -> None:
-        """The link is in another state."""
-        log.info("link %s: %s", state, reason)
+        """The link is in another state, or in the same for another reason."""
+        was, self._state = self._state, state
         if state == "up":
-            self._refusals.clear()
-        is_news = reason not in self._refusals and len(self._refusals) < MOST_REFUSALS
-        if state == "refused" and is_news:
+            self._told.clear()
+        is_news = (state, reason) not in self._told and len(self._told) < MOST_REASONS
+        if is_news:
+            self._told.add((state, reason))
+        if is_news or was != state:
+            log.info("link %s: %s", state, reason)
+        if is_news and state == "refused":
             self._events.add(
                 f"refused by the cloud, so the device answers alone and asks again every "
                 f"{REFUSED_S:g} s: {reason}"
             )
-            self._refusals.add(reason)
-        self._link_changed()
+        if was != state:
+            self._link_changed()
 
     def offered(self, update: UpdateOffered) -> None:
         """Another version of the model is the active one now."""
@@ -59,3 +77,17 @@ class LinkNews:
                 f"{update.fingerprint[:12]}); this device goes on with its own"
             )
             self._offered = update
+
+    def failed(self, failed: Failed) -> None:
+        """The cloud has refused a frame, or failed on it: what it is, and what can be done."""
+        way_out = _WAYS_OUT.get(failed.code)
+        if way_out is None:  # it is in the nature of a stream that it comes to an end
+            return
+        now = time.monotonic()
+        if now - self._failures_told.get(failed.code, -TOLD_AGAIN_S) < TOLD_AGAIN_S:
+            return
+        self._failures_told[failed.code] = now
+        self._events.add(
+            f"the cloud does not answer some frames, so the device does: {failed.code}: "
+            f"{failed.message[:MOST_CHARACTERS]}; {way_out} (told once an hour)"
+        )

@@ -41,6 +41,10 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
         if manifest_path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{manifest_path}: larger than any manifest; build the bundle again")
         data = manifest_path.read_bytes()
+    except PermissionError as error:
+        raise BundleError(
+            f"{manifest_path}: {error.strerror}; let this user read the bundle"
+        ) from error
     except OSError as error:
         raise BundleError(
             f"{path}: no bundle here ({error.strerror}: {MANIFEST_NAME}); "

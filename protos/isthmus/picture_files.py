@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,9 +16,11 @@ from isthmus.regular_files import open_regular
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, which only warns
+# Of memory while Pillow decodes one, at the most: RGB that is turned, whatever else, WebP.
+_RGB_BYTES, _OTHER_BYTES, _WEBP_BYTES = 8, 12, 16
 CROP_MARGIN = 32  # the centre is size/(size+32) of what there is, as in EfficientNet-Lite
 
-__all__ = ["fit_picture", "load_picture", "picture_files", "read_picture"]
+__all__ = ["decoding_bytes", "fit_picture", "load_picture", "picture_files", "read_picture"]
 
 _KINDS = ("BMP", "JPEG", "PNG", "WEBP")  # Pillow would try dozens, some with other programs
 _BEGINNINGS = (b"BM", b"\xff\xd8", b"\x89PNG", b"RIFF")
@@ -49,6 +52,17 @@ def read_picture(content: bytes, height: int, width: int | None = None) -> UInt8
     return _fitted(_decoded(io.BytesIO(content), f"a picture of {len(content)} B"), height, width)
 
 
+def decoding_bytes(content: bytes) -> int:
+    """The memory that `read_picture` takes for this at the most, by what its header announces;
+    nothing is decoded. PictureError for what is no picture, or too large."""
+    source, name = io.BytesIO(content), f"a picture of {len(content)} B"
+    with _told(source, name), _opened(source, name) as image:
+        pixels = image.width * image.height
+        if image.format == "WEBP":
+            return pixels * _WEBP_BYTES
+        return pixels * (_RGB_BYTES if image.mode == "RGB" else _OTHER_BYTES)
+
+
 def fit_picture(picture: UInt8Array, height: int, width: int | None = None) -> UInt8Array:
     """Like `load_picture`, of pixels: uint8 RGB [h,w,3]."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
@@ -59,14 +73,17 @@ def fit_picture(picture: UInt8Array, height: int, width: int | None = None) -> U
 
 
 def _decoded(source: BinaryIO, name: str) -> Image.Image:
+    with _told(source, name), _opened(source, name) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@contextmanager
+def _told(source: BinaryIO, name: str) -> Iterator[None]:
+    """Whatever a picture's bytes make Pillow raise is a PictureError."""
     try:
-        with _opened(source) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise PictureError(
-                    f"{name}: {image.width}x{image.height} pixels are more than "
-                    f"{MAX_PIXELS:,}; scale the picture down first"
-                )
-            return ImageOps.exif_transpose(image).convert("RGB")
+        yield
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
@@ -78,11 +95,45 @@ def _decoded(source: BinaryIO, name: str) -> Image.Image:
         ) from error
 
 
-def _opened(source: BinaryIO) -> Image.Image:
+def _opened(source: BinaryIO, name: str) -> Image.Image:
+    """Opened, with a size that may be decoded."""
+    _check_size(_webp_size(source), name)  # opening it takes memory for all of it
     with warnings.catch_warnings():
         # Our own limit, checked next, is an error that says what to do.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(source, formats=_KINDS)
+        image = Image.open(source, formats=_KINDS)
+    _check_size(image.size, name)
+    return image
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            f"{name}: {width}x{height} pixels are more than {MAX_PIXELS:,}; "
+            "scale the picture down first"
+        )
+
+
+def _webp_size(source: BinaryIO) -> tuple[int, int]:
+    """Width and height that a WebP announces (RFC 9649); zeros of another kind of file."""
+    head = source.read(30)
+    source.seek(0)
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return 0, 0
+    match head[12:16]:
+        case b"VP8X":
+            return _number(head[24:27]) + 1, _number(head[27:30]) + 1
+        case b"VP8L":
+            bits = _number(head[21:25])
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            return _number(head[26:28]) & 0x3FFF, _number(head[28:30]) & 0x3FFF
+    raise ValueError(f"a WebP that begins with {head[12:16]!r}")
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
 
 
 def _reason(error: Exception, source: BinaryIO) -> str:

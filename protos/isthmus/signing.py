@@ -9,6 +9,7 @@ a new one can be handed out before the old one is withdrawn.
 Needs the library `cryptography` (`pip install 'isthmus[signing]'`), loaded when it is first used.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.bundle import MAX_MANIFEST_BYTES
+from isthmus.durable_files import way_out, write_new, write_whole
 from isthmus.errors import BundleError, ConfigError
 from isthmus.files import check_file
 from isthmus.manifest import MANIFEST_NAME
@@ -36,14 +38,18 @@ MAX_KEY_BYTES = 16 * 1024  # an ed25519 key in PEM has some 120
 
 PRIVATE_NAME = "signing-key.pem"
 PUBLIC_NAME = "signing-key.pub.pem"
+ID_DIGITS = 16  # of a key's id: enough to tell keys apart, and not to trust one by
 
 __all__ = [
+    "ID_DIGITS",
     "PRIVATE_NAME",
     "PUBLIC_NAME",
     "SIGNATURE_BYTES",
     "SIGNATURE_NAME",
     "TrustedKeys",
+    "key_id",
     "make_keys",
+    "private_key_id",
     "read_signature",
     "sign_bundle",
     "trusted_keys",
@@ -59,20 +65,26 @@ class TrustedKeys:
 
     def verify(self, manifest: bytes, signature: bytes | None, where: str = MANIFEST_NAME) -> None:
         """Whether one of the keys has signed these bytes; BundleError names `where` if none has."""
+        self.signer(manifest, signature, where)
+
+    def signer(self, manifest: bytes, signature: bytes | None, where: str = MANIFEST_NAME) -> str:
+        """The id of the key that has signed these bytes; BundleError names `where` if none has."""
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (an extra)
 
         if signature is None:
             raise BundleError(
-                f"{where}: not signed, and only signed bundles are taken here; "
+                f"{where}: not signed, and a public key says whose signature it must have; "
                 "sign it with `isthmus keys sign BUNDLE --key PEM`"
             )
         for key in self._keys:
             with suppress(InvalidSignature):
                 key.verify(signature, manifest)
-                return
+                return _id_of(key)
+        known = ", ".join(map(_id_of, self._keys))
         raise BundleError(
-            f"{where}: signed by none of the {len(self._keys)} keys that are trusted here, or "
-            "changed since; sign it with one of theirs: `isthmus keys sign BUNDLE --key PEM`"
+            f"{where}: signed by none of the {len(self._keys)} keys that are trusted here "
+            f"({known}), or changed since; sign it with one of theirs: "
+            "`isthmus keys sign BUNDLE --key PEM`"
         )
 
 
@@ -83,23 +95,39 @@ def trusted_keys(paths: Sequence[Path]) -> TrustedKeys:
     return TrustedKeys(tuple(_public_key(path) for path in paths))
 
 
-def verify_signature(bundle: Path, keys: Sequence[Path]) -> None:
-    """Whether one of these public keys has signed the bundle in this folder.
+def key_id(path: Path) -> str:
+    """The id of a public key in a file, `ID_DIGITS` hexadecimal digits; ConfigError if it is none.
+
+    Equal ids are a hint for people, no proof: signatures are verified with the keys themselves.
+    """
+    return _id_of(_public_key(path))
+
+
+def private_key_id(path: Path) -> str:
+    """The same id, of the public key that belongs to a private one; ConfigError if it is none."""
+    return _id_of(_private_key(path).public_key())
+
+
+def verify_signature(bundle: Path, keys: Sequence[Path]) -> str:
+    """Require that one of these public keys has signed the bundle in this folder; that one's id.
 
     The files are not looked at: `open_bundle` compares them with the manifest. BundleError if the
     signature is missing or not right, ConfigError if a key cannot be used.
     """
     trusted = trusted_keys(keys)
     manifest = _read(bundle / MANIFEST_NAME, MAX_MANIFEST_BYTES)
-    trusted.verify(manifest, read_signature(bundle), str(bundle / MANIFEST_NAME))
+    return trusted.signer(manifest, read_signature(bundle), str(bundle / MANIFEST_NAME))
 
 
 def read_signature(bundle: Path) -> bytes | None:
     """The signature beside a bundle's manifest, None without one; BundleError if it is no such."""
     path = bundle / SIGNATURE_NAME
-    if not path.exists():
-        return None
-    signature = _read(path, SIGNATURE_BYTES)
+    try:
+        signature = _read(path, SIGNATURE_BYTES)
+    except BundleError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
     if len(signature) != SIGNATURE_BYTES:
         raise BundleError(
             f"{path}: {len(signature)} bytes, a signature has {SIGNATURE_BYTES}; sign the bundle "
@@ -119,20 +147,20 @@ def sign_bundle(bundle: Path, key: Path) -> Path:
     for entry in decode_manifest(data, str(bundle / MANIFEST_NAME)).files:
         check_file(bundle / entry.path, entry, "the manifest", "build the bundle again")
     path = bundle / SIGNATURE_NAME
-    unfinished = path.with_name(f".{SIGNATURE_NAME}.partial")
     try:
-        unfinished.write_bytes(private.sign(data))
-        unfinished.replace(path)
+        write_whole(path, private.sign(data))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}); {way_out(error)}"
+        ) from error
     return path
 
 
 def make_keys(folder: Path) -> tuple[Path, Path]:
     """Write a new pair of keys into a folder; the paths of the private and the public one.
 
-    The private key is for its owner alone (mode 0600). ConfigError if there is a key already: what
-    was signed with it would be worth nothing any more.
+    Both are there and on the disk, or neither. The private key is for its owner alone (mode 0600).
+    ConfigError if there is a key already: what was signed with it would be worth nothing any more.
     """
     ed25519, serialization = _library()
     key = ed25519.Ed25519PrivateKey.generate()
@@ -142,23 +170,28 @@ def make_keys(folder: Path) -> tuple[Path, Path]:
     shown = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (private, public):
-            if path.exists():
-                raise ConfigError(
-                    f"{path}: there is a key already; remove it, or choose another folder"
-                )
-        _write_new(private, secret, 0o600)
-        _write_new(public, shown, 0o644)
+        _write_pair(private, secret, public, shown)
     except OSError as error:
-        raise ConfigError(f"{folder}: no keys can be written here ({error.strerror})") from error
+        raise ConfigError(
+            f"{folder}: no keys can be written here ({error.strerror}), and none are left there; "
+            f"{way_out(error)}"
+        ) from error
     return private, public
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Create with its mode from the first byte on; never follows or replaces what is there."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
+def _write_pair(private: Path, secret: bytes, public: Path, shown: bytes) -> None:
+    """Both or neither."""
+    for path in (private, public):
+        if os.path.lexists(path):
+            raise ConfigError(
+                f"{path}: there is a key already; remove it, or choose another folder"
+            )
+    write_new(private, secret, 0o600)
+    try:
+        write_new(public, shown, 0o644)
+    except BaseException:
+        private.unlink()
+        raise
 
 
 def _private_key(path: Path) -> "Ed25519PrivateKey":
@@ -166,6 +199,10 @@ def _private_key(path: Path) -> "Ed25519PrivateKey":
     load = partial(serialization.load_pem_private_key, password=None)
     key: Ed25519PrivateKey = _key(path, load, ed25519.Ed25519PrivateKey, "private")
     return key
+
+
+def _id_of(key: "Ed25519PublicKey") -> str:
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:ID_DIGITS]
 
 
 def _public_key(path: Path) -> "Ed25519PublicKey":
@@ -209,7 +246,10 @@ def _key_bytes(path: Path) -> bytes:
         with open_regular(path) as file:
             return file.read(MAX_KEY_BYTES)
     except OSError as error:
-        raise ConfigError(f"{path}: the key cannot be read ({error.strerror})") from error
+        raise ConfigError(
+            f"{path}: the key cannot be read ({error.strerror}); name one that `isthmus keys make` "
+            "wrote, and let this user read it"
+        ) from error
 
 
 def _read(path: Path, most_bytes: int) -> bytes:
@@ -218,7 +258,10 @@ def _read(path: Path, most_bytes: int) -> bytes:
         with open_regular(path) as file:
             data = file.read(most_bytes + 1)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BundleError(
+            f"{path}: cannot be read ({error.strerror}); see that it is a directory that "
+            "`isthmus build` wrote, and that this user may read it"
+        ) from error
     if len(data) > most_bytes:
         raise BundleError(f"{path}: larger than {most_bytes} bytes; build the bundle again")
     return data

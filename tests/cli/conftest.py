@@ -1,15 +1,19 @@
 """Commands run in this process, photos to run them on, and a cloud to talk to."""
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.cli.store_services import service
+from tests.cloud.store.serving import Served
 from tests.commands import Cloud, Ended
 from tests.tinybundle import tiny_pictures
 
 from isthmus_cli import main
+from isthmus_cloud.store import Store
 
 PHOTOS = 10
 
@@ -31,8 +35,13 @@ def isthmus(capfd: pytest.CaptureFixture[str]) -> Iterator[Isthmus]:
         return Ended(status, captured.out, captured.err)
 
     before = signal.getsignal(signal.SIGTERM)
+    loggers = [logging.getLogger(name) for name in ("root", "isthmus", "isthmus_cloud")]
+    handlers, levels = list(loggers[0].handlers), [each.level for each in loggers]
     yield run
     signal.signal(signal.SIGTERM, before)
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +58,22 @@ def cloud(tiny_bundle: Path) -> Iterator[Cloud]:
     """A service with the tiny bundle."""
     with Cloud(tiny_bundle) as cloud:
         yield cloud
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[Served]:
+    with service(store) as served:
+        yield served
+
+
+@pytest.fixture(params=["service", "folder"])
+def place(request: pytest.FixtureRequest, store: Store) -> tuple[str, str]:
+    """The flag of a store, for every verb but push."""
+    if request.param == "folder":
+        return "--store", str(store.root)
+    return "--at", request.getfixturevalue("served").address

@@ -1,5 +1,9 @@
 """`isthmus cloud`: one line when devices may come, a clear message when it cannot start."""
 
+import argparse
+import errno
+import json
+import os
 import re
 import shutil
 import signal
@@ -9,9 +13,11 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.cli.models import flip_byte, teach_unknown_op
-from tests.commands import Cloud, assert_explained
+from tests.commands import Cloud, Command, assert_explained
 
 from isthmus import open_bundle
+from isthmus_cli.cloud import _announce, add_arguments
+from isthmus_cli.cloud_web import web_settings
 
 
 @pytest.fixture
@@ -24,7 +30,8 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
 def test_ctrl_c_and_sigterm_drain_it(tiny_bundle: Path, signum: signal.Signals) -> None:
     with Cloud(tiny_bundle) as cloud:
         ended = cloud.told(signum)
-    assert (ended.status, ended.err) == (0, "")
+    assert ended.status == 0
+    assert [line["event"] for line in map(json.loads, ended.err.splitlines())] == ["activated"]
     assert ended.out.splitlines()[-1] == "stopped"
     assert "draining" in ended.out
 
@@ -81,12 +88,24 @@ def test_an_address_that_is_taken_is_named(isthmus: Isthmus, tiny_bundle: Path) 
     [
         (("--listen", "50051"), ("'50051'", "HOST:PORT")),
         (("--listen", "0.0.0.0:0"), ("0.0.0.0:0", "TLS", "--insecure")),
-        (("--window", "0"), ("window", "at least 1")),
-        (("--workers", "-1"), ("workers", "at least 1")),
-        (("--max-bytes-in-flight", "0"), ("max_bytes_in_flight", "at least 1")),
+        (("--window", "0"), ("--window is 0", "1 to 1024")),
+        (("--workers", "-1"), ("--workers is -1", "1 to 1024")),
+        (("--max-streams", "0"), ("--max-streams is 0", "1 to 1000000")),
+        (("--max-connections", "9999999999"), ("--max-connections is", "1 to 1000000")),
+        (("--linger-ms", "-1"), ("--linger-ms is -1", "0 to 3600000")),
+        (("--max-bytes-in-flight", "0"), ("--max-bytes-in-flight is 0", "1 to")),
         (("--max-bytes-in-flight", "9999"), ("max_bytes_in_flight is 9999", "candidate 'input-")),
-        (("--drain-grace", "-1"), ("drain_grace_s", "0 to 3600")),
-        (("--tls-cert", "server.pem"), ("TLS needs both",)),
+        (("--drain-grace", "-1"), ("--drain-grace is -1", "0 to 3600")),
+        (("--tls-cert", "server.pem"), ("TLS needs both", "--tls-key")),
+        (("--trace-share", "0.5"), ("--trace-share", "add --traces URL")),
+        (("--http-token-file", "t"), ("--http-token-file", "add --http HOST:PORT")),
+        (("--http-insecure",), ("--http-insecure", "add --http HOST:PORT")),
+        (("--http-host", "cloud"), ("--http-host", "add --http HOST:PORT")),
+        (("--http", "8080"), ("'8080'", "HOST:PORT")),
+        (
+            ("--http", "0.0.0.0:0"),
+            ("--http 0.0.0.0:0", "--tls-cert", "--http-token-file", "--http-insecure"),
+        ),
         (("--tls-cert", "no.pem", "--tls-key", "no.key"), ("no.pem", "no.key", "PEM")),
     ],
     ids=" ".join,
@@ -94,4 +113,99 @@ def test_an_address_that_is_taken_is_named(isthmus: Isthmus, tiny_bundle: Path) 
 def test_a_setting_that_cannot_be_used_is_named_with_what_can(
     isthmus: Isthmus, tiny_bundle: Path, flags: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    assert_explained(isthmus("cloud", tiny_bundle, *flags), *words)
+    ended = isthmus("cloud", tiny_bundle, *flags)
+    assert_explained(ended, *words)
+
+
+def test_a_certificate_or_an_address_that_cannot_be_had_is_told_before_the_tails_are_loaded(
+    isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate", encoding="ascii")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        for flags in (
+            ("--listen", place),
+            ("--http", place),
+            ("--tls-cert", wrong, "--tls-key", wrong),
+        ):
+            ended = isthmus("cloud", tiny_bundle, *flags)
+            assert (ended.status, ended.out) == (1, "")
+
+
+def test_a_port_for_the_privileged_is_told_with_what_to_do(
+    isthmus: Isthmus, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    ended = isthmus("cloud", tiny_bundle, "--listen", "127.0.0.1:443")
+    assert_explained(ended, "127.0.0.1 port 443", "Permission denied", "CAP_NET_BIND_SERVICE")
+
+
+def test_a_store_that_is_not_there_is_made_and_that_is_said(tmp_path: Path) -> None:
+    store = tmp_path / "models"
+    with Command("cloud", "--store", store) as cloud:
+        assert str(store) in cloud.line("was made")
+        assert "serves nothing yet" in cloud.line("listening on ")
+        assert store.is_dir()
+        assert cloud.told(signal.SIGTERM).status == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("no/models", ("there is no", "make that first")),
+        ("file", ("not a directory",)),
+        ("file/models", ("cannot be looked at or made", "Not a directory", "chown")),
+    ],
+)
+def test_a_store_that_cannot_be_is_named(
+    isthmus: Isthmus, tmp_path: Path, place: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = tmp_path / place
+    assert_explained(isthmus("cloud", "--store", store), str(store), *words)
+    assert not store.is_dir()
+
+
+def test_a_store_that_may_not_be_read_is_named_with_whose_it_should_be(
+    isthmus: Isthmus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read anything
+    ended = isthmus("cloud", "--store", tmp_path)
+    assert_explained(ended, str(tmp_path), "may not read", f"chown -R {os.geteuid()}")
+
+
+def test_the_page_is_plain_on_this_machine_and_else_has_the_services_tls(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-the-page", encoding="ascii")
+    tls = ("--tls-cert", "c.pem", "--tls-key", "k.pem")
+    here = web_settings(flags("--http", "127.0.0.1:8080", "--http-host", "cloud", *tls))
+    asking = web_settings(flags("--http", "[::1]:8080", "--http-token-file", str(token), *tls))
+    beyond = web_settings(flags("--http", "0.0.0.0:8080", "--http-insecure", *tls))
+    assert here is not None
+    assert (here.has_tls, here.hosts) == (False, ("cloud",))
+    assert [each.has_tls for each in (asking, beyond) if each is not None] == [True, True]
+    assert web_settings(flags(*tls)) is None
+
+
+def flags(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["net.bundle", *given])
+
+
+def test_whoever_reads_it_may_go_without_keeping_it_from_draining(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = []
+    monkeypatch.setattr("isthmus_cli.cloud.drop_output", lambda: dropped.append(True))
+
+    def gone(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "the terminal was closed")
+
+    monkeypatch.setattr("builtins.print", gone)
+    _announce("stopped")
+    assert dropped == [True]

@@ -247,8 +247,8 @@ def test_a_flipped_byte_in_the_manifest_is_found(
     content = manifest.read_bytes()
     manifest.write_bytes(content.replace(b'"edge_ms": 100', b'"edge_ms": 101'))
     assert manifest.read_bytes() != content
-    ended = isthmus("edge", copy, photos, "--cloud", cloud.address)
-    assert_explained(ended, "refused this device", "copy the same bundle to both sides")
+    ended = isthmus("edge", copy, photos, "--cloud", cloud.address, "--require-cloud")
+    assert_explained(ended, "refused this device", "isthmus activate", "isthmus fetch")
     manifest.write_bytes(content.replace(b'"edge_ms"', b'"edge_mt"', 1))
     assert_explained(isthmus("edge", copy, photos), str(manifest), "build the bundle again")
 
@@ -268,12 +268,22 @@ def test_an_op_that_the_devices_runtime_lacks_is_named(
     assert_explained(ended, "device/segment-1.onnx", "Frobnicate", "install a newer onnxruntime")
 
 
-def test_a_device_with_other_weights_than_the_cloud_is_refused(
-    isthmus: Isthmus, other_bundle: Path, photos: Path, cloud: Cloud
+def test_a_device_with_other_weights_than_the_cloud_is_refused_and_answers_alone(
+    isthmus: Isthmus,
+    other_bundle: Path,
+    photos: Path,
+    cloud: Cloud,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ended = isthmus("edge", other_bundle, photos, "--cloud", cloud.address)
-    assert_explained(ended, "weights differ", "copy the same bundle to both sides")
-    assert ended.out == ""
+    assert ended.status == 0
+    assert f"(cloud 0, device {PHOTOS})" in ended.out
+    (warning,) = (each.message for each in caplog.records if each.levelname == "WARNING")
+    for words in ("weights differ", "answers alone", "isthmus push", "isthmus activate"):
+        assert words in warning
+    needed = isthmus("edge", other_bundle, photos, "--cloud", cloud.address, "--require-cloud")
+    assert_explained(needed, "weights differ", "isthmus activate", "--require-cloud")
+    assert needed.out == ""
 
 
 def test_a_cloud_that_is_not_there_is_named_with_the_ways_out(

@@ -43,11 +43,13 @@ def test_without_a_daemon_the_way_to_start_one_is_named(isthmus: Isthmus, tmp_pa
 def test_a_configuration_is_looked_over_and_nothing_started(
     isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    config = write_config(tmp_path, tiny_bundle, '[endpoint]\nunix = "oip.sock"')
+    page = '[dashboard]\nlisten = "127.0.0.1:8080"'
+    config = write_config(tmp_path, tiny_bundle, f'[endpoint]\nunix = "oip.sock"\n{page}')
     ended = isthmus("edge", "check", "--config", config)
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.splitlines()[0] == f"{config}: fine"
     assert f"unix:{tmp_path}/oip.sock" in ended.out
+    assert "dashboard http://127.0.0.1:8080" in ended.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.toml", "in"]
 
 

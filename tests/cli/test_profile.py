@@ -1,14 +1,16 @@
 """`isthmus profile` to a file, by a kit on a device, and `isthmus plan` with what it measured."""
 
-import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.cli.test_modelling import Desk, read
 from tests.commands import Ended, assert_explained
+from tests.partitioner.networks import residual, saved
 
 from isthmus import open_profile
+from isthmus_cli import main
 
 FLAGS = ("--steps", "1/2", "--formats", "jpeg", "--qualities", 95, "--no-bottleneck", "--quiet")
 
@@ -16,6 +18,19 @@ FLAGS = ("--steps", "1/2", "--formats", "jpeg", "--qualities", 95, "--no-bottlen
 @pytest.fixture
 def desk(isthmus: Isthmus, tmp_path: Path, photos: Path) -> Desk:
     return Desk(isthmus, tmp_path, photos)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> str:
+    """A profile that `isthmus profile` made of the model of any desk."""
+    folder = tmp_path_factory.mktemp("measured")
+    model, here = saved(residual(), folder / "residual.onnx"), folder / "here.json"
+    folders = ("--pictures", photos, "--work", folder / "work", "-o", here)
+    before = signal.getsignal(signal.SIGTERM)
+    status = main([str(each) for each in ("profile", model, *folders, *FLAGS)])
+    signal.signal(signal.SIGTERM, before)
+    assert status == 0
+    return here.read_text()
 
 
 def profile(desk: Desk, *flags: object) -> Ended:
@@ -31,9 +46,9 @@ def plan(desk: Desk, *flags: object) -> Ended:
 def test_a_profile_of_this_machine_is_written_and_plans_for_it(desk: Desk, tmp_path: Path) -> None:
     here = tmp_path / "here.json"
     assert f"wrote {here}" in profile(desk, "-o", here).out
-    measured = open_profile(here)
-    assert measured.has("fp32")
-    assert measured.conditions.threads == 1
+    found = open_profile(here)
+    assert found.has("fp32")
+    assert found.conditions.threads == 1
     planned = read(plan(desk, "--edge", here, "--cloud", here, "--json"))
     assert planned["manifest"]["edge_factor"] == pytest.approx(1.0)
 
@@ -50,24 +65,21 @@ def test_a_kit_is_measured_on_the_device_and_planned_with(
     assert planned.status == 0, planned.err
 
 
-def test_a_profile_of_another_model_is_refused(
-    isthmus: Isthmus, desk: Desk, tmp_path: Path
-) -> None:
+def test_a_profile_of_another_model_is_refused(desk: Desk, tmp_path: Path, measured: str) -> None:
     here = tmp_path / "here.json"
-    profile(desk, "-o", here)
-    other = here.read_text().replace(open_profile(here).model_sha256, "0" * 64)
-    here.write_text(other)
-    shutil.rmtree(desk.work)
+    here.write_text(measured)
+    here.write_text(measured.replace(open_profile(here).model_sha256, "0" * 64))
     for flag in ("--edge", "--cloud"):
         refused = plan(desk, flag, here)
         assert_explained(refused, "isthmus profile --kit", str(desk.model), "0" * 64)
     assert not desk.work.exists()
 
 
-def test_a_device_that_is_profiled_needs_no_factor(desk: Desk, tmp_path: Path) -> None:
+def test_a_device_that_is_profiled_needs_no_factor(
+    desk: Desk, tmp_path: Path, measured: str
+) -> None:
     here = tmp_path / "here.json"
-    profile(desk, "-o", here)
-    shutil.rmtree(desk.work)
+    here.write_text(measured)
     for flag in ("--edge-factor", "--edge-network-ms"):
         refused = plan(desk, "--edge", here, flag, 3)
         assert_explained(refused, flag, f"--edge {here}", "leave one of the two out")

@@ -1,13 +1,10 @@
 """`isthmus push`, `list`, `activate`, `rollback` and `remove`, on a service and on a folder."""
 
-import asyncio
 import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,62 +12,20 @@ from typing import Any
 import grpc
 import pytest
 from tests.cli.conftest import Isthmus
+from tests.cli.store_services import service
 from tests.cli.test_usage import _WITHOUT as WITHOUT
 from tests.cli.test_usage import in_fresh_python
 from tests.cloud.store.bundles import entries_of, hidden, seen
-from tests.cloud.store.serving import Served, serving
+from tests.cloud.store.serving import Served
 from tests.commands import PATIENCE_S, Command, assert_explained, until
 from tests.edge.doctor.certificates import make_certificate
 
 from isthmus import ModelError, open_bundle
 from isthmus.signing import make_keys, sign_bundle
-from isthmus_cloud.security.identity import Caller, DeniedError, Guard, Identity, OpenDoor, Role
+from isthmus_cloud.security.identity import Caller, DeniedError, Identity, OpenDoor, Role
 from isthmus_cloud.store import Push, Store
 
 TOKEN = "a-token-that-nobody-may-see"  # noqa: S105 - it opens nothing
-
-
-@contextmanager
-def service(
-    store: Store, guard: Guard | None = None, credentials: grpc.ServerCredentials | None = None
-) -> Iterator[Served]:
-    """A store's service in a thread of its own."""
-    started: list[Served] = []
-    ready, stop = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with serving(store, guard, credentials) as served:
-            started.append(served)
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        yield started[0]
-    finally:
-        stop.set()
-        thread.join()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def served(store: Store) -> Iterator[Served]:
-    with service(store) as served:
-        yield served
-
-
-@pytest.fixture(params=["service", "folder"])
-def place(request: pytest.FixtureRequest, store: Store) -> tuple[str, str]:
-    """The flag of a store, for every verb but push."""
-    if request.param == "folder":
-        return "--store", str(store.root)
-    return "--at", request.getfixturevalue("served").address
 
 
 def for_push(place: tuple[str, str]) -> tuple[str, str]:
@@ -145,11 +100,11 @@ def test_the_list_is_a_table_with_the_reason_for_what_cannot_be_used(
     (store.root / "tiny" / "broken").mkdir()
     lines = isthmus("list", *place).out.splitlines()
     assert lines[0].split() == [
-        "MODEL", "VERSION", "STATE", "DEVICES", "FINGERPRINT", "SIZE", "SIGNED"
+        "MODEL", "VERSION", "STATE", "DEVICES", "FINGERPRINT", "SIZE", "SIGNED", "USABLE"
     ]  # fmt: skip
     by_version = {line.split()[1]: line.split() for line in lines[1:] if line.startswith("tiny")}
-    assert by_version["v1"][2] == "active"
-    assert by_version["broken"][2:5] == ["-", "-", "-"]
+    assert (by_version["v1"][2], by_version["v1"][-1]) == ("active", "yes")
+    assert by_version["broken"][2:] == ["-", "-", "-", "-", "no", "no"]
     assert "cannot be used: tiny/broken: its manifest cannot be read" in "\n".join(lines)
 
 

@@ -95,13 +95,37 @@ def test_a_token_for_some_days_ends(isthmus: Isthmus, file: Path) -> None:
     assert admitted(file, shown["token"], timedelta(days=2.1)) is None
 
 
-def test_who_is_revoked_is_shut_out_and_can_be_added_again(isthmus: Isthmus, file: Path) -> None:
+def test_who_is_revoked_is_shut_out_until_somebody_says_again(
+    isthmus: Isthmus, file: Path, tmp_path: Path
+) -> None:
     old = isthmus("tokens", "add", "camera", "--file", file).out.strip()
     assert isthmus("tokens", "revoke", "camera", "--file", file).status == 0
     assert admitted(file, old) is None
     assert "revoked" in isthmus("tokens", "list", "--file", file).out
-    new = isthmus("tokens", "add", "camera", "--file", file).out.strip()
+    out = tmp_path / "camera.token"
+    refused = isthmus("tokens", "add", "camera", "--file", file, "--out", out)
+    assert_explained(refused, "camera was revoked", "isthmus tokens add camera --again")
+    assert not out.exists()
+    assert "revoked" in isthmus("tokens", "list", "--file", file).out
+    new = isthmus("tokens", "add", "camera", "--file", file, "--again").out.strip()
     assert [admitted(file, token) for token in (old, new)] == [None, "camera"]
+
+
+def test_a_certificate_that_was_revoked_needs_to_be_added_again_too(
+    isthmus: Isthmus, file: Path
+) -> None:
+    add = ("tokens", "add", "gate", "--file", file, "--certificate")
+    isthmus(*add)
+    isthmus("tokens", "revoke", "gate", "--file", file)
+    assert_explained(isthmus(*add), "gate was revoked")
+    assert isthmus(*add, "--again").status == 0
+    assert [entry.revoked for entry in read_tokens(file)] == [False]
+
+
+def test_nobody_comes_again_who_was_never_there(isthmus: Isthmus, file: Path) -> None:
+    ended = isthmus("tokens", "add", "camera", "--file", file, "--again")
+    assert_explained(ended, "camera is not in the file", "leave --again out")
+    assert isthmus("tokens", "rotate", "camera", "--file", file, "--again").status != 0
 
 
 def test_the_list_says_who_may_what(isthmus: Isthmus, file: Path) -> None:
@@ -133,7 +157,7 @@ def test_the_list_says_who_may_what(isthmus: Isthmus, file: Path) -> None:
         (("list", "camera"), ("list takes no NAME",)),
         (("add", "camera"), ("camera is there already", "rotate")),
         (("add", "two words"), ("'two words' cannot be a name", "letters, digits")),
-        (("add", "x", "--max-streams", "0"), ("x:", "max_streams")),
+        (("add", "x", "--max-streams", "0"), ("--max-streams is 0",)),
         (("add", "x", "--grace-h", "1"), ("add has no --grace-h",)),
         (("add", "x", "--certificate", "--out", "f"), ("no token",)),
         (("add", "x", "--valid-days", "nan"), ("--valid-days is nan",)),
@@ -157,3 +181,21 @@ def test_what_cannot_be_is_explained_and_changes_nothing(
 
 def test_a_file_that_is_not_there_is_named(isthmus: Isthmus, file: Path) -> None:
     assert_explained(isthmus("tokens", "list", "--file", file), str(file), "tokens add")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        ("--max-streams", "0", "1 and more"),
+        ("--max-in-flight", "-3", "1 and more"),
+        ("--max-frames-per-s", "0", "above 0, up to 1000000"),
+        ("--max-frames-per-s", "nan", "above 0, up to 1000000"),
+    ],
+)
+def test_a_limit_that_can_be_none_is_named_with_its_flag_and_what_can(
+    isthmus: Isthmus, tmp_path: Path, flag: str, value: str, allowed: str
+) -> None:
+    file = tmp_path / "tokens.jsonl"
+    ended = isthmus("tokens", "add", "camera-7", "--file", file, flag, value)
+    assert_explained(ended, f"{flag} is {value}", allowed)
+    assert not file.exists()

@@ -1,15 +1,14 @@
 """Puts services together from parts, real and fake ones."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from isthmus import Bundle, Manifest, max_frame_bytes
-from isthmus.v1 import PROTOCOL
+from isthmus import Bundle, Manifest
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import (
     Answerer,
@@ -22,6 +21,7 @@ from isthmus_cloud import (
     RunningService,
     ServiceConfig,
     StreamMemory,
+    deployed,
 )
 from isthmus_cloud import listening as listening_core
 from isthmus_cloud.answering.parts import Part, Tail, outputs_of
@@ -90,6 +90,7 @@ class Answers:
 
     answerer: Answerer
     desk: Desk
+    tails: Mapping[str, Tail]
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -125,30 +126,15 @@ def answering(
             cut: tail if isinstance(tail, Tail) else fake_tail(manifest, cut, tail)
             for cut, tail in tails.items()
         }
-        yield Answers(Answerer(manifest, whole, desk), desk)
+        yield Answers(Answerer(manifest, whole, desk), desk, whole)
 
 
 def deployment_of(
     bundle: Bundle, answers: Answers, auditor: Auditor | None = None, window: int = 4
 ) -> Deployment:
-    terms = pb.Welcome(
-        protocol=PROTOCOL,
-        bundle_fingerprint=bundle.fingerprint,
-        window=window,
-        max_frame_bytes=max_frame_bytes(bundle.manifest),
-        provider=answers.answerer.provider,
-        model=bundle.manifest.model_name,
-        version="1",
-    )
-    return Deployment(
-        name=bundle.manifest.model_name,
-        version="1",
-        bundle=bundle,
-        answerer=answers.answerer,
-        auditor=auditor or NoAuditor(),
-        terms=terms,
-        closing=ExitStack(),
-    )
+    """Version "1" of the bundle, by these answers; nothing is audited unless a test wants it."""
+    deployment = deployed(bundle, answers.tails, answers.desk, version="1", window=window)
+    return replace(deployment, answerer=answers.answerer, auditor=auditor or NoAuditor())
 
 
 @asynccontextmanager

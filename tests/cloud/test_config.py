@@ -32,7 +32,10 @@ def test_the_loopback_needs_no_tls(listen: str) -> None:
     "listen", ["0.0.0.0:50051", "[::]:50051", "192.0.2.7:1", "cloud.example:1", "localhost.x:1"]
 )
 def test_off_the_loopback_tls_or_a_clear_word_is_required(listen: str) -> None:
-    with pytest.raises(ConfigError, match="TLS certificate and key, or allow it with insecure"):
+    with pytest.raises(
+        ConfigError,
+        match=r"TLS certificate and key \(--tls-cert, --tls-key\), or allow it with insecure",
+    ):
         config(listen=listen)
     assert config(listen=listen, insecure=True)
     assert config(listen=listen, tls_certificate=PEM, tls_key=PEM)
@@ -47,6 +50,14 @@ def test_what_is_no_address_is_refused(listen: str) -> None:
 def test_a_time_out_of_its_range_is_named_with_the_range() -> None:
     with pytest.raises(ConfigError, match=r"idle_s is 0\.5; allowed is 1 to 3600"):
         config(idle_s=0.5)
+
+
+def test_a_count_out_of_its_range_is_named_with_the_range() -> None:
+    """What gRPC keeps in 32 bits would else end in a traceback."""
+    with pytest.raises(ConfigError, match="max_streams is 0; allowed is 1 to 1000000"):
+        config(max_streams=0)
+    with pytest.raises(ConfigError, match="max_message_bytes is 2147483648; allowed is 1 to 2147"):
+        config(max_message_bytes=2**31)
 
 
 def test_keeping_nothing_for_a_resume_is_allowed() -> None:
@@ -71,6 +82,10 @@ def test_half_of_tls_is_refused(half: dict[str, Path]) -> None:
         ("drain_grace_s", float("nan")),
         ("max_parked", 0),
         ("max_streams", 0),
+        ("max_connections", 2**31),
+        ("max_batch", 0),
+        ("decoders", -1),
+        ("threads", 10**6),
         ("resume_s", -1),
         ("resume_s", float("inf")),
         ("idle_s", 0.9),

@@ -1,9 +1,11 @@
 """A session outlives its stream: nothing is computed twice, nothing is kept for ever."""
 
+from dataclasses import replace
+
 import pytest
 from tests.cloud.device import Head, connected
 from tests.cloud.gated import GatedTail
-from tests.cloud.serving import Answers
+from tests.cloud.serving import Answers, deployment_of
 from tests.cloud.wire import begin, broken, hello, settled, until, wired
 
 from isthmus import Bundle
@@ -322,3 +324,28 @@ async def test_a_hello_that_was_overtaken_takes_no_session_back(
             refusal = await late.receive()
             assert refusal.error.code == pb.ERROR_CODE_SUPERSEDED
         assert sessions.count == 1
+
+
+async def test_a_hello_of_another_bundle_that_was_overtaken_ends_no_newer_session(
+    bundle: Bundle, answerer: Answers, sessions: Sessions, frames: list[pb.Frame]
+) -> None:
+    """The device had the other bundle before; the service has both."""
+    other = replace(bundle, fingerprint="0" * 64)
+    before = replace(deployment_of(bundle, answerer), name="other", bundle=other)
+    before.terms.bundle_fingerprint = before.fingerprint
+    sessions._deployments.activate(before)
+    newer, older = hello(bundle), hello(bundle)
+    newer.stream, older.stream = 2, 1
+    older.bundle_fingerprint = before.fingerprint
+    async with wired(sessions) as wire, wired(sessions) as late:
+        await wire.greet(newer)
+        wire.say(frame=frames[0])
+        await wire.roundtrip()
+        late.say(hello=older)
+        assert (await late.error()).code == pb.ERROR_CODE_SUPERSEDED
+        await wire.roundtrip()
+        older.stream = 3  # and so it would be the device's present one
+        async with wired(sessions) as latest:
+            assert (await latest.greet(older)).bundle_fingerprint == before.fingerprint
+            assert (await wire.error()).code == pb.ERROR_CODE_SUPERSEDED
+    assert sessions.count == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.cloud.announcements import Announcements
 from tests.cloud.device import GUARD_S, Head, connected
 from tests.cloud.gated import GatedTail
 from tests.cloud.serving import answering, deployment_of, listening
@@ -29,25 +30,6 @@ from isthmus_cloud import ServiceConfig, run_service
 config = ServiceConfig(bundle=Path(sys.argv[1]), threads=1, provider="cpu")
 run_service(config, lambda line: print(line, flush=True))
 """
-
-
-class Announcements:
-    """The lines of a service that runs in the background."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._lines: asyncio.Queue[str] = asyncio.Queue()
-
-    def __call__(self, line: str) -> None:
-        self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
-
-    async def line(self, beginning: str) -> str:
-        """The next line that begins so."""
-        async with asyncio.timeout(GUARD_S):
-            while True:
-                line = await self._lines.get()
-                if line.startswith(beginning):
-                    return line
 
 
 async def test_drain_finishes_what_is_in_flight_and_refuses_new_frames(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import cast
 
 import grpc
@@ -13,10 +14,11 @@ from tests.cloud.gated import GatedTail
 from tests.cloud.serving import Answers
 from tests.cloud.wire import PATIENT, WINDOW, Call, hello, new_sessions, settled, until, wired
 
-from isthmus import Bundle
+from isthmus import Bundle, LinkError
 from isthmus.session import ServiceLimits
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core
+from isthmus_cloud.faces import split
 from isthmus_cloud.faces.split import Context as ServicerContext
 from isthmus_cloud.faces.split import SplitService
 from isthmus_cloud.sessions.sessions import Sessions
@@ -224,17 +226,39 @@ async def test_a_silent_device_with_nothing_in_flight_is_forgotten(
 async def test_a_device_that_reads_nothing_for_ever_is_ended_all_the_same(
     bundle: Bundle, answerer: Answers
 ) -> None:
+    """However much it says: else it would keep its stream until its connection ends."""
     sessions = new_sessions(bundle, answerer, ServiceLimits(idle_s=0.02))
     async with wired(sessions, stalls=True) as wire:
         wire.say(hello=hello(bundle))
         for number in range(10 * OUTBOX_MESSAGES):
             wire.say(heartbeat=pb.Heartbeat(id=number + 1))
         await until(lambda: sessions.count == 1)
-        await until(lambda: sessions.count == 0)
-        wire.read()
-        assert await wire.receive_kinds(1) == ["welcome"]  # which stood before it all the time
-        assert (await wire.error()).code == pb.ERROR_CODE_IDLE
-        await wire.ended()
+        await until(wire.serving.done)
+        with pytest.raises(ExceptionGroup) as ended:
+            await wire.serving
+        assert sessions.count == 0
+    (broken,) = ended.value.exceptions
+    assert isinstance(broken, LinkError)
+    assert str(broken) == "the device has read nothing for 0.02 s"
+
+
+async def test_frames_of_a_device_that_reads_nothing_go_on_and_are_told_elsewhere(
+    bundle: Bundle, answerer: Answers, gate: GatedTail, head: Head
+) -> None:
+    limits = replace(PATIENT, idle_s=0.05)
+    sessions = new_sessions(bundle, answerer, limits)
+    async with wired(sessions) as deaf:
+        await deaf.greet(hello(bundle))
+        deaf.stall()
+        deaf.say(frame=head.frame("cut-16", 1))
+        deaf.say(heartbeat=pb.Heartbeat(id=1))  # whose echo is not taken
+        await until(deaf.serving.done)
+        assert isinstance(deaf.serving.exception(), ExceptionGroup)
+        gate.let_pass()
+        async with wired(sessions) as wire:
+            assert list((await wire.greet(hello(bundle, unanswered=[1]))).held) == [1]
+            assert (await wire.result()).sequence == 1
+    assert gate.runs == 1
 
 
 async def test_a_service_with_nothing_to_say_gives_signs_of_life(
@@ -356,3 +380,24 @@ async def test_what_waits_to_be_told_does_not_outlast_the_service(
         wire.stream.end()
         await wire.ended()
     assert (sessions.count, gate.runs) == (0, gate_runs)
+
+
+async def test_a_device_too_many_that_reads_nothing_does_not_keep_its_call(
+    core: Core, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(split, "REFUSAL_S", 0.01)
+    nobody = cast("AsyncIterator[pb.EdgeMessage]", None)
+    with caplog.at_level(logging.INFO):
+        async with asyncio.timeout(GUARD_S):
+            await SplitService(core, max_streams=0).Stream(nobody, cast("ServicerContext", Deaf()))
+    assert "did not wait" in caplog.messages[-1]
+
+
+class Deaf(Call):
+    """A call on which nothing is taken."""
+
+    def __init__(self) -> None:
+        super().__init__(dead=False)
+
+    async def write(self, message: pb.CloudMessage) -> None:
+        await asyncio.Event().wait()

@@ -18,7 +18,6 @@ from tests.tinybundle import PICTURE, tiny_pictures
 from isthmus import (
     ConfigError,
     LinkError,
-    PeerError,
     WireError,
     open_bundle,
 )
@@ -213,17 +212,6 @@ def test_a_device_may_start_without_its_service(config: AgentConfig, service: Fa
     service.reachable = False
     with Agent.open(config, transport=service) as agent:
         assert agent.infer(tiny_pictures(1)[0]).place == "device"
-
-
-def test_a_service_with_other_weights_is_refused_for_good(
-    config: AgentConfig, service: FakeService
-) -> None:
-    error = pb.Error(code=pb.ERROR_CODE_BUNDLE_MISMATCH, message="bundle aaaa, here bbbb")
-    service.greeting = pb.CloudMessage(error=error)
-    with pytest.raises(PeerError, match="aaaa") as caught:
-        Agent.open(config, transport=service)
-    assert caught.value.code == "BUNDLE_MISMATCH"
-    assert service.connects == 1
 
 
 @pytest.mark.parametrize(

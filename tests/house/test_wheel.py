@@ -69,7 +69,7 @@ def test_the_rooms_can_be_imported_from_the_wheel_alone(
     program = f"import {', '.join(rooms)}\nprint(*(room.__file__ for room in ({', '.join(rooms)})))"
     ran = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=tmp_path,
         check=True,
         capture_output=True,

@@ -149,5 +149,5 @@ def test_a_device_with_other_weights_is_refused_in_clear_words(
     other_bundle: Path, cloud: Cloud
 ) -> None:
     with pytest.raises(PeerError, match="weights differ; copy the same bundle") as refused:
-        Agent.open(AgentConfig(bundle=other_bundle, cloud=cloud.address))
+        Agent.open(AgentConfig(bundle=other_bundle, cloud=cloud.address, require_cloud=True))
     assert refused.value.code == "BUNDLE_MISMATCH"

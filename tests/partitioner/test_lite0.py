@@ -19,6 +19,7 @@ from isthmus_partitioner import (
 )
 from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.cuts.network_dag import network_dag
+from isthmus_partitioner.precision import group_times, proposals
 from isthmus_partitioner.samples import sets_of
 
 pytestmark = pytest.mark.slow
@@ -64,7 +65,11 @@ def bench(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Workben
 
 @pytest.fixture(scope="module")
 def plan(bench: Workbench) -> Plan:
-    return bench.plan()
+    """With larger groups of layers than users have, and times of few rounds: a third less work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proposals, "MOST_GROUPS", 12)
+        patch.setattr(group_times, "_ALL_ROUNDS_MS", 0)
+        return bench.plan()
 
 
 def test_its_one_tensor_cuts_lie_between_blocks(network: Network) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from isthmus import PictureError, load_picture
-from isthmus.picture_files import UInt8Array, read_picture
+from isthmus.picture_files import UInt8Array, decoding_bytes, read_picture
 
 ORIENTATION, IMAGE_WIDTH, X_RESOLUTION = 0x0112, 0x0100, 0x011A
 SHORT, ASCII, UNDEFINED = 3, 2, 7
@@ -149,3 +149,44 @@ def test_a_fifo_that_takes_a_picture_s_place_at_the_last_moment_is_not_waited_fo
     monkeypatch.setattr(Path, "stat", replaced)
     with pytest.raises(PictureError, match="it is a FIFO"):
         load_picture(path, 8)
+
+
+def webp(kind: bytes, sizes: bytes) -> bytes:
+    """One that announces a size in its header, and holds nothing."""
+    body = kind + b"\x0a\0\0\0" + sizes
+    return b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"WEBP" + body
+
+
+@either_way
+@pytest.mark.parametrize(
+    "content",
+    [
+        webp(b"VP8X", b"\x10\0\0\0" + b"\xfe\x3f\0" * 2),
+        webp(b"VP8L", b"\x2f" + ((16382 << 14) | 16382).to_bytes(4, "little") + bytes(5)),
+        webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + b"\xff\x3f" * 2),
+    ],
+    ids=["extended", "lossless", "lossy"],
+)
+def test_a_webp_is_too_large_before_it_is_opened(
+    read: Read, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow takes memory for its whole canvas when it opens one: here 2 GB."""
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(PictureError, match="16383x16383 pixels are more than 80,000,000"):
+        read(content, tmp_path)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_what_decoding_takes_is_known_from_the_header(mode: str, lossless: bool) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (40, 30)).save(file, "webp", lossless=lossless)
+    assert decoding_bytes(file.getvalue()) == 40 * 30 * 16
+    assert decoding_bytes(saved("jpeg")) == 8 * 8 * 8
+    with pytest.raises(PictureError, match="of another kind"):
+        decoding_bytes(b"no picture")
+
+
+def test_a_webp_without_a_picture_is_damaged() -> None:
+    with pytest.raises(PictureError, match="it is damaged or incomplete: a WebP that begins with"):
+        read_picture(webp(b"JUNK", bytes(10)), 8)

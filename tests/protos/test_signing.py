@@ -1,6 +1,9 @@
 """Who made a bundle is known by a signature over its manifest."""
 
 import builtins
+import errno
+import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -12,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from isthmus import BundleError, ConfigError, open_bundle
-from isthmus.signing import make_keys, sign_bundle, trusted_keys, verify_signature
+from isthmus.signing import key_id, make_keys, sign_bundle, trusted_keys, verify_signature
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def test_a_signed_bundle_is_known_by_the_public_key(bundle: Path, keys: tuple[Pa
     signature = sign_bundle(bundle, keys[0])
     assert signature == bundle / "bundle.json.sig"
     assert len(signature.read_bytes()) == 64
-    verify_signature(bundle, [keys[1]])
+    assert verify_signature(bundle, [keys[1]]) == key_id(keys[1])
     open_bundle(bundle, "device")
     open_bundle(bundle, "cloud")
 
@@ -51,7 +54,7 @@ def test_any_of_several_keys_will_do(bundle: Path, keys: tuple[Path, Path], tmp_
     sign_bundle(bundle, keys[0])
     verify_signature(bundle, both)
     sign_bundle(bundle, new_private)
-    verify_signature(bundle, both)
+    assert verify_signature(bundle, both) == key_id(new_public) != key_id(keys[1])
     with pytest.raises(BundleError, match="signed by none of the 1 keys"):
         verify_signature(bundle, [keys[1]])
 
@@ -108,6 +111,80 @@ def test_keys_are_never_written_over(tmp_path: Path) -> None:
 
 def test_the_private_key_is_for_its_owner_alone(keys: tuple[Path, Path]) -> None:
     assert stat.S_IMODE(keys[0].stat().st_mode) == 0o600
+
+
+def test_a_full_disk_leaves_no_key_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses in the middle of the private key; then there is no room for the other."""
+    folder = tmp_path / "keys"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60, before[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"keys: no keys can be written.*make room"):
+            make_keys(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(folder.iterdir()) == []
+    real, calls = os.fsync, 0
+
+    def full_at_last(handle: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # the private key and its folder were the first
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_at_last)
+        with pytest.raises(ConfigError, match="none are left there"):
+            make_keys(folder)
+    assert list(folder.iterdir()) == []
+    make_keys(folder)
+
+
+def test_a_full_disk_leaves_the_old_signature(bundle: Path, keys: tuple[Path, Path]) -> None:
+    signature = sign_bundle(bundle, keys[0])
+    other, _ = make_keys(bundle.parent / "other")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"json\.sig: cannot be written.*make room"):
+            sign_bundle(bundle, other)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    verify_signature(bundle, [keys[1]])
+    assert {path.name for path in bundle.glob("*.sig*")} == {signature.name}
+
+
+def test_signing_writes_through_no_link_of_the_bundle(
+    bundle: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A bundle of a stranger brings links by the names that a signature is written to."""
+    (tmp_path / "mine").write_bytes(b"precious")
+    for name in ("bundle.json.sig", ".bundle.json.sig.partial"):
+        (bundle / name).symlink_to(tmp_path / "mine")
+    signature = sign_bundle(bundle, keys[0])
+    assert (tmp_path / "mine").read_bytes() == b"precious"
+    assert not signature.is_symlink()
+    verify_signature(bundle, [keys[1]])
+
+
+def test_a_link_that_leads_nowhere_is_no_place_for_a_key(tmp_path: Path) -> None:
+    (tmp_path / "signing-key.pem").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="a key already"):
+        make_keys(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_disk_without_hard_links_holds_keys_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    private, _ = make_keys(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

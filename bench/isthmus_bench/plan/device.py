@@ -5,10 +5,11 @@ It takes commands as lines of JSON on stdin and answers each with one line on st
     {"do": "frame", "way": W, "item": I}              one item; what it took, in terms
     {"do": "pipelined", "way": W, "items": [I, …]}    frames/s of these items without pause
     {"do": "link"}                                    what the agent has learned of the link
-    {"do": "control", "way": W, "as_planned_ms": T}   keep the board's speed, see `SlowBoard`
+    {"do": "control", "way": W, "as_planned_ms": T, "pause_s": P}
+                                                      keep the board's speed, see `SlowBoard`
 
 A way is a candidate of the bundle, or the whole network of a bundle that never sends anything
-(`--alone`, named after its folder).
+(`--alone`, named after its folder). Like a device, it loads no partitioner.
 """
 
 import argparse
@@ -35,7 +36,6 @@ from isthmus_edge import Agent, AgentConfig, Answer
 from isthmus_edge.device.calloff import CallOff
 from isthmus_edge.runtimes import AnyArray
 from isthmus_edge.stream.transport import Connection, GrpcTransport, OnEnd, OnMessage, Transport
-from isthmus_partitioner.parts.timing import PAUSE_S
 
 CONNECT_S = 20.0  # on a machine that is busy
 PATIENCE_MS = 120_000.0  # a measured frame waits for the cloud, however slow the link
@@ -125,15 +125,15 @@ class _Device:
             return self._agents[0].link()
         agent, candidate = self._ways[command["way"]]
         if command["do"] == "control":
-            return {"drift": self._keep_speed(agent, command["as_planned_ms"])}
+            return {"drift": self._keep_speed(agent, command["as_planned_ms"], command["pause_s"])}
         if command["do"] == "frame":
             return agent.frame(self._items[command["item"]], candidate)
         return agent.pipelined([self._items[item] for item in command["items"]], candidate)
 
-    def _keep_speed(self, agent: "_Timed", as_planned_ms: float) -> float:
+    def _keep_speed(self, agent: "_Timed", as_planned_ms: float, pause_s: float) -> float:
         """How many times longer this machine takes for `agent`'s whole network than as planned."""
         for _ in range(_CONTROLS):
-            self._control_ms.append(agent.control_ms(self._items[0]))
+            self._control_ms.append(agent.control_ms(self._items[0], pause_s))
         drift = median(self._control_ms) / as_planned_ms
         for each in self._agents:
             each.keep_speed(drift)
@@ -177,10 +177,10 @@ class _Timed:
         link = self._agent.stats().link
         return {} if link is None else asdict(link)
 
-    def control_ms(self, item: Mapping[str, AnyArray]) -> float:
+    def control_ms(self, item: Mapping[str, AnyArray], pause_s: float) -> float:
         """What the whole network takes of this machine's processor, after a pause."""
         with self._board.left_out():
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
             self._agent.submit(item, candidate=self.local).result()
             return self._board.last_ms
 

@@ -17,6 +17,7 @@ from isthmus_bench.processes import CloudProcess, EdgeProcess
 from isthmus_bench.relay import LinkShape, Relay
 from isthmus_edge.link import LinkEstimate
 from isthmus_edge.policy.choice import Prediction, Situation, predict
+from isthmus_partitioner.parts.timing import PAUSE_S
 
 __all__ = ["Board", "Link", "Way", "measured_rows", "ways_of"]
 
@@ -184,7 +185,7 @@ class Board:
 
     def _keep_speed(self) -> None:
         way, as_planned_ms = self._control
-        told = self._edge.do("control", way=way, as_planned_ms=as_planned_ms)
+        told = self._edge.do("control", way=way, as_planned_ms=as_planned_ms, pause_s=PAUSE_S)
         self.drifts.append(float(told["drift"]))
 
     def _frame(self, way: Way, item: int) -> dict[str, Any]:

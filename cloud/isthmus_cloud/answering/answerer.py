@@ -47,11 +47,6 @@ class Answerer:
         """What computes; the first tail speaks for all."""
         return next((tail.engine.provider for tail in self._tails.values()), "none")
 
-    @property
-    def desk(self) -> Desk:
-        """Where its frames are answered."""
-        return self._desk
-
     def load(self) -> pb.Load:
         """What a frame that came now would meet."""
         return self._desk.load()
@@ -125,7 +120,7 @@ class Answerer:
         tail = self._whole
         if tail is None:
             raise WireError("this service does not hold the whole network of this model")
-        item = Item(tail.cut, tensors)
+        item = Item(tail.cut, tensors, self._desk.picture_room)
         taken_bytes = item.payload_bytes + sum(t.wire.nbytes for t in tail.cut.tensors)
         client = item if client is None else client
         self._desk.admit(client, taken_bytes, deadline_ns, tail)

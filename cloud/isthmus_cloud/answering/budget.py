@@ -29,6 +29,16 @@ class ByteBudget:
         """What is in flight now."""
         return self._taken_bytes
 
+    @property
+    def free_bytes(self) -> int:
+        """What could be taken now; below 0 where more was added than there was room for."""
+        return self._limit_bytes - self._taken_bytes
+
+    def add(self, count: int) -> None:
+        """Count what is here whether it fits or not: others are refused meanwhile."""
+        with self._lock:
+            self._taken_bytes += count
+
     def take(self, count: int) -> None:
         """Count `count` bytes more; OverloadedError if they are too many."""
         with self._lock:

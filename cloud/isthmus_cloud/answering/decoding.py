@@ -37,9 +37,9 @@ class Decoder:
         self._helpers = helpers
         self._pool = ThreadPoolExecutor(max(helpers, 1), thread_name_prefix="decode")
 
-    def close(self) -> None:
-        """No batch is made any more."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, wait: bool = True) -> None:
+        """No batch is made any more; `wait` for those that are."""
+        self._pool.shutdown(wait=wait, cancel_futures=True)
 
     def batch(self, jobs: Sequence[Job]) -> tuple[Decoded, list[tuple[Job, Exception]]]:
         """Those that could be decoded as feeds of their tail, row by row, and what befell the

@@ -5,19 +5,25 @@ refused at once, so that the device can help itself.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from isthmus import ModelError
+from isthmus import ConfigError, ModelError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.budget import ByteBudget, OverloadedError
 from isthmus_cloud.answering.flow import Ran
 from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.load import LoadGauge
 from isthmus_cloud.answering.parts import Part, Tail
+from isthmus_cloud.answering.picture_room import PictureRoom
+from isthmus_cloud.answering.unread import Unread
 from isthmus_cloud.answering.workers import Batching, Workers
+
+T = TypeVar("T")
+
+END_WITHIN_S = 10.0  # what runs when nobody wants it any more; then it hangs
 
 __all__ = ["Desk", "DeskLimits"]
 
@@ -29,6 +35,11 @@ class DeskLimits:
 
     max_waiting: int = 1024
     max_bytes_in_flight: int = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in ("max_waiting", "max_bytes_in_flight"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
 def _nobody(_part: Part, _jobs: Sequence[Job], _took_ms: float) -> None:
@@ -47,7 +58,9 @@ class Desk:
         self.limits = limits or DeskLimits()
         batching = batching or Batching()
         self._budget = ByteBudget(self.limits.max_bytes_in_flight)
+        self.picture_room = PictureRoom(self.limits.max_bytes_in_flight)
         self._gauge = LoadGauge(batching.workers)
+        self._here: set[Job] = set()
         self._workers = Workers(batching, self._finished, ran)
 
     def __enter__(self) -> Self:
@@ -61,14 +74,29 @@ class Desk:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Finish what runs, begin nothing more. Blocks until the workers have ended."""
-        self._workers.close()
+    def close(self, within_s: float = END_WITHIN_S) -> None:
+        """Finish what runs, begin nothing more; what is left then ends in an error. Blocks until
+        the workers have ended, or for `within_s` if one of them hangs."""
+        self._workers.close(within_s)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """All frames that are here end in an error now; one that a worker has still counts."""
+        for job in tuple(self._here):
+            self._given_up(job)
+            if not job.done.done():
+                job.done.set_exception(OverloadedError("the service ends; send it elsewhere"))
+                job.done.exception()  # or asyncio would complain where nobody waits any more
 
     @property
     def bytes_in_flight(self) -> int:
-        """What all frames that are here take; one given up counts until no worker has it."""
+        """What all frames that are here take, and the outcomes that nobody has read; a frame that
+        was given up counts until no worker has it."""
         return self._budget.taken_bytes
+
+    def unread(self) -> Unread:
+        """For the outcomes of one session: what nobody has read takes memory, too."""
+        return Unread(self._budget)
 
     @property
     def waiting(self) -> int:
@@ -84,6 +112,10 @@ class Desk:
         for job in self._workers.forget(tails):
             self._finished(job, ModelError("the version of the model that it was for is gone"))
 
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """See `Workers.in_turn`."""
+        return self._workers.in_turn(work)
+
     async def quiet(self) -> None:
         """Wait until there is no frame to be answered."""
         await self._gauge.quiet()
@@ -92,7 +124,8 @@ class Desk:
         """Count a frame's bytes; OverloadedError, which says when to come back, if it does not fit
         or the queue is so long that it could not be in time.
 
-        Where the queue is full, the latest frame of whoever has most in it makes room.
+        Where the queue or the memory is full, the latest frames of whoever has most waiting make
+        room.
         """
         wait_ms = self._wait_ms(client, tail) if self._workers.waiting else 0.0
         left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
@@ -102,13 +135,16 @@ class Desk:
                 "left; it was not run",
                 retry_after_ms=wait_ms,
             )
-        if self._workers.waiting >= self.limits.max_waiting:
-            self._make_room(client, wait_ms)
+        places = self._workers.waiting + 1 - self.limits.max_waiting
+        lacking_bytes = taken_bytes - self._budget.free_bytes
+        if places > 0 or lacking_bytes > 0:
+            self._make_room(client, places, lacking_bytes, wait_ms)
         self._budget.take(taken_bytes)
 
     def begin(self, job: Job) -> None:
         """A frame that was admitted goes into the queue."""
         self._gauge.came()
+        self._here.add(job)
         job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
         self._workers.put(job)
 
@@ -118,18 +154,19 @@ class Desk:
         waiting = self._workers.waiting
         ahead = self._workers.ahead(client) + max(0, self._gauge.here - waiting)
         size = tail.most_from(0)
-        item_ms = tail.ms(size) / size or self._gauge.item_ms
-        return ahead * item_ms / self._workers.count
+        return self._gauge.wait_ms(ahead, tail.ms(size) / size)
 
-    def _make_room(self, client: object, wait_ms: float) -> None:
-        crowder = self._workers.crowder(client)
+    def _make_room(self, client: object, places: int, lacking_bytes: int, wait_ms: float) -> None:
+        """Others end for a frame of this client; where that does not help, none does, and it is
+        refused: for the queue here, for the bytes by the budget."""
+        crowding = self._workers.make_room(client, places, lacking_bytes)
         text = f"{self.limits.max_waiting} frames wait, which is the most"
-        if crowder is None or not self._workers.give_up(crowder):
+        if not crowding and places > 0:
             raise OverloadedError(text, retry_after_ms=wait_ms)
-        crowder.turn.give_up()
-        self._left(crowder)
-        if not crowder.done.done():
-            crowder.done.set_exception(OverloadedError(text, retry_after_ms=wait_ms))
+        if places <= 0:
+            text = "the memory for frames was needed for another client's; send it again later"
+        for job in crowding:
+            self._finished(job, OverloadedError(text, retry_after_ms=wait_ms))
 
     def _given_up(self, job: Job) -> None:
         """The device does not wait for it any more; a worker may have it."""
@@ -152,4 +189,5 @@ class Desk:
 
     def _left(self, job: Job) -> None:
         self._gauge.left()
+        self._here.discard(job)
         self._budget.give_back(job.taken_bytes)

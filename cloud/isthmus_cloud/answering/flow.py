@@ -151,9 +151,14 @@ class Flow:
             yield batch.jobs[0], error
             return
         _logger.warning("%s failed on a batch of %d: divided", tail.parts[index].name, count)
+        try:
+            held = {name: tail.engine.to_host(value) for name, value in batch.values.items()}
+        except Exception as lost:  # noqa: BLE001 - what there is of these frames cannot be read
+            yield from ((job, lost) for job in batch.jobs)
+            return
         for low, high in ((0, count // 2), (count // 2, count)):
             values: dict[str, Value] = {
-                name: _rows(tail, name, value, low, high) for name, value in batch.values.items()
+                name: _rows(tail, name, value, low, high) for name, value in held.items()
             }
             half = _Batch(batch.jobs[low:high], values)
             yield from self._onward(half, tail, index, joins=False)

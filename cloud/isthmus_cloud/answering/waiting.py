@@ -118,14 +118,35 @@ class Waiting:
         self._gone((job,))
         return True
 
-    def crowder(self, client: object) -> Job | None:
-        """The latest frame of whoever has most waiting, to make room for one of `client`; None if
-        that is the client itself, or nobody has more."""
-        greatest = max(self._counts, key=self._counts.__getitem__, default=None)
-        if greatest is None or self._counts[greatest] <= self._counts.get(client, 0) + 1:
-            return None
-        jobs = (job for line in self._lines.values() for job in line.jobs())
-        return max((job for job in jobs if job.client == greatest), key=_received)
+    def make_room(self, client: object, places: int, size_bytes: int) -> list[Job]:
+        """Frames that are out now, so that so many places and bytes are free for a frame of
+        `client`: each the latest of whoever had most waiting. [], and all stay, if that cannot be
+        without taking from those who have no more than the client."""
+        out: list[Job] = []
+        for job in self._crowding(client):
+            out.append(job)
+            places -= 1
+            size_bytes -= job.taken_bytes
+            if places <= 0 and size_bytes <= 0:
+                for each in out:
+                    self.remove(each)
+                return out
+        return []
+
+    def _crowding(self, client: object) -> Iterator[Job]:
+        """Frames that would make room for one of `client`, one after the other."""
+        counts = dict(self._counts)
+        latest: dict[object, list[Job]] = {}
+        own = counts.pop(client, 0)
+        while counts:
+            greatest = max(counts, key=counts.__getitem__)
+            if counts[greatest] <= own + 1:
+                return
+            if greatest not in latest:
+                jobs = (job for line in self._lines.values() for job in line.jobs())
+                latest[greatest] = sorted((j for j in jobs if j.client == greatest), key=_received)
+            yield latest[greatest].pop()
+            counts[greatest] -= 1
 
     def take(self, now_ns: int) -> list[Job]:
         """The next batch, at least one frame; [] if nothing waits."""

@@ -10,12 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from isthmus import ConfigError
 from isthmus_cloud.answering.decoding import Decoder
+from isthmus_cloud.answering.errands import Errands
 from isthmus_cloud.answering.flow import Flow, Ran
 from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.waiting import Waiting
+
+T = TypeVar("T")
 
 __all__ = ["Batching", "Finish", "Workers"]
 
@@ -37,6 +42,13 @@ class Batching:
     linger_ms: float = 0.0
     joins: bool = True
 
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("decoders", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if not 0 <= self.linger_ms < float("inf"):
+            raise ConfigError(f"linger_ms is {self.linger_ms}; it must be a time, 0 or more")
+
 
 class Workers:
     """Runs what is put here until it is closed; made on the event loop that hears of the ends."""
@@ -48,6 +60,7 @@ class Workers:
         self._waiting = Waiting(batching.joins)
         self._changed = threading.Condition()
         self._closed = False
+        self._errands = Errands()
         self._decoder = Decoder(batching.decoders)
         self._ran = ran
         self._threads = [
@@ -78,10 +91,10 @@ class Workers:
         with self._changed:
             return self._waiting.remove(job)
 
-    def crowder(self, client: object) -> Job | None:
-        """See `Waiting.crowder`."""
+    def make_room(self, client: object, places: int, size_bytes: int) -> list[Job]:
+        """See `Waiting.make_room`."""
         with self._changed:
-            return self._waiting.crowder(client)
+            return self._waiting.make_room(client, places, size_bytes)
 
     def ahead(self, client: object) -> int:
         """See `Waiting.ahead`."""
@@ -93,14 +106,34 @@ class Workers:
         with self._changed:
             return [job for tail in tails for job in self._waiting.forget(tail)]
 
-    def close(self) -> None:
-        """Finish the batches that run, begin no other. Blocks; what waits is left to its owner."""
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, done by a worker between two batches: so nothing that the
+        same worker runs disturbs it, and no frame waits for more than one of these.
+
+        Blocks: not on the loop, and not by a worker. ModelError if the workers end first.
+        """
+        done = self._errands.add(work)
+        with self._changed:
+            self._changed.notify()
+        return done.result()
+
+    def close(self, within_s: float) -> None:
+        """Finish the batches that run, begin no other; what waits is left to its owner. Blocks for
+        up to `within_s`: whoever still runs something then is left to the end of the process."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        until_s = time.monotonic() + within_s
         for thread in self._threads:
-            thread.join()
-        self._decoder.close()
+            thread.join(max(0.0, until_s - time.monotonic()))
+        hung = sum(thread.is_alive() for thread in self._threads)
+        if hung:
+            _logger.error(
+                "%d of %d workers did not end within %g s: their engine hangs, they are left",
+                *(hung, len(self._threads), within_s),
+            )
+        self._errands.end()
+        self._decoder.close(wait=not hung)
 
     def _work(self) -> None:
         runs: list[Run] = []
@@ -119,22 +152,26 @@ class Workers:
             taken[:] = jobs
             done: list[tuple[Job, Exception | None]] = []
             try:
-                for job, error in flow.run(jobs):
+                for job, error in flow.run(jobs) if jobs else ():
                     done.append((job, error or _replied(job)))
             except Exception as error:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
                 done += [(job, error) for job in taken if job not in ended]
-            self._tell(done, tuple(runs))
-            runs.clear()
+            if done:
+                self._tell(done, tuple(runs))
+                runs.clear()
+            self._errands.run_one()
 
     def _next(self) -> list[Job] | None:
-        """The next batch; None when the workers are to end."""
+        """The next batch, none if there is only an errand; None when the workers are to end."""
         with self._changed:
             while not self._closed:
                 hold_s = self._hold_s()
                 if hold_s is None:
                     return self._waiting.take(time.monotonic_ns())
+                if self._errands:
+                    return []
                 self._changed.wait(hold_s or None)
         return None
 

@@ -103,7 +103,13 @@ class Loader:
             engine = await asyncio.to_thread(self.open_engine, bundle)
             undo.callback(engine.close)
             tails = await asyncio.to_thread(
-                load_tails, bundle, engine, self.max_batch, self.announce, (name, version)
+                load_tails,
+                bundle,
+                engine,
+                self.max_batch,
+                self.announce,
+                (name, version),
+                self.desk.in_turn,
             )
             deployment = deployed(
                 bundle, tails, self.desk, name=name, version=version, window=self.window

@@ -9,7 +9,9 @@ from isthmus_cloud.telemetry import Activated, Observer, Observers, Retired
 
 RETIRE_S = 60.0  # an old version stays so long without a session: its devices may be on their way
 
-__all__ = ["Deployments"]
+WHOLE_MODEL = "oip"  # stands for the candidate where a plain request asks for the whole model
+
+__all__ = ["WHOLE_MODEL", "Deployments"]
 
 
 class Deployments:
@@ -30,6 +32,11 @@ class Deployments:
         self._closing: set[asyncio.Task[None]] = set()
         self.moved: Callable[[Deployment], None] = lambda _: None
         self.changed: Callable[[], None] = lambda: None
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of what happens here."""
+        return self._observer
 
     @property
     def all(self) -> Sequence[Deployment]:
@@ -74,7 +81,7 @@ class Deployments:
                 model=deployment.name,
                 version=deployment.version,
                 previous="" if previous is None else previous.version,
-                candidates=deployment.answerer.candidates,
+                candidates=_counted(deployment),
             )
         )
         if previous is not None:
@@ -133,3 +140,9 @@ class Deployments:
         task = asyncio.create_task(asyncio.to_thread(deployment.close))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _counted(deployment: Deployment) -> tuple[str, ...]:
+    """What its frames are counted by."""
+    answerer = deployment.answerer
+    return (*answerer.candidates, WHOLE_MODEL) if answerer.takes_items else answerer.candidates

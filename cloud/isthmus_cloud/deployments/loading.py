@@ -9,11 +9,9 @@ from isthmus import Bundle, BundleError, ConfigError, ModelError
 from isthmus_cloud.answering.feeds import blank_feeds
 from isthmus_cloud.answering.parts import Part, Tail, tails_of
 from isthmus_cloud.engines.batch_times import SIZES, UNMEASURED, BatchTimes, measured
-from isthmus_cloud.engines.seam import AnyArray, Engine, Value
+from isthmus_cloud.engines.seam import AnyArray, Engine, Value, type_name
 
 __all__ = ["load_tails"]
-
-_OTHER_NAMES = {"float32": "float", "float64": "double"}  # as ONNX Runtime calls them
 
 Took = dict[str, float]  # ms by part
 # Does what it is given while no batch is run, and returns what that returns.
@@ -75,7 +73,9 @@ def _check_names(bundle: Bundle, tail: Tail) -> None:
                 f"of {tail.cut.id!r}; build the bundle again"
             )
         for name in part.reads:
-            wanted = _type_name(feeds[name]) if name in feeds else part.program.inputs[name]
+            wanted = part.program.inputs[name]
+            if name in feeds:
+                wanted = type_name(feeds[name].dtype.name)
             if part.program.inputs[name] != wanted:
                 raise BundleError(
                     f"{path}: its input {name} is {part.program.inputs[name]}, the manifest says "
@@ -148,8 +148,3 @@ def _part_ms(tail: Tail, last: int, values: dict[str, Value]) -> Took:
 
 def _values(arrays: Mapping[str, AnyArray]) -> dict[str, Value]:
     return dict(arrays)
-
-
-def _type_name(feed: AnyArray) -> str:
-    name = feed.dtype.name
-    return f"tensor({_OTHER_NAMES.get(name, name)})"

@@ -57,6 +57,8 @@ def open_engine(choice: str, provider: str, threads: int, bundle: Bundle) -> Eng
     with Triton LinkError where it does not answer, ModelError where it answers otherwise.
     """
     check_choice(choice, provider)
+    if threads < 1:
+        raise ConfigError(f"threads is {threads}; it must be at least 1")
     if choice == TORCH:
         return _agreeing_torch(provider, threads, bundle)
     if choice != ONNX_RUNTIME:

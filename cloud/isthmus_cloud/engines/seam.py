@@ -11,7 +11,9 @@ AnyArray = NDArray[np.generic]
 # A tensor where the engine keeps it: an array of the host, or a handle of a device's memory.
 Value: TypeAlias = object
 
-__all__ = ["Engine", "Program", "Value"]
+_OTHER_NAMES = {"float32": "float", "float64": "double"}
+
+__all__ = ["Engine", "Program", "Value", "type_name"]
 
 
 class Program(Protocol):
@@ -54,3 +56,8 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of everything; no program runs any more."""
+
+
+def type_name(data_type: str) -> str:
+    """ONNX Runtime's name of a type that numpy calls so: "tensor(float)" for "float32"."""
+    return f"tensor({_OTHER_NAMES.get(data_type, data_type)})"

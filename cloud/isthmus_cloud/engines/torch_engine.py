@@ -165,7 +165,10 @@ class TorchEngine:
         if isinstance(value, np.ndarray):
             return value
         assert isinstance(value, self._torch.Tensor)
-        array: AnyArray = value.numpy(force=True)
+        try:
+            array: AnyArray = value.numpy(force=True)
+        except _FAILURES as error:
+            raise ModelError(f"a tensor cannot be read from {self.provider}: {error}") from error
         return array
 
     def close(self) -> None:

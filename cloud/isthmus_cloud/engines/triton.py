@@ -14,7 +14,7 @@ import numpy as np
 from isthmus import Bundle, ModelError
 from isthmus.oip.datatypes import DATATYPES, Datatype
 from isthmus.oip.messages import pb
-from isthmus_cloud.engines.seam import AnyArray, Value
+from isthmus_cloud.engines.seam import AnyArray, Value, type_name
 from isthmus_cloud.engines.triton_address import TritonAddress
 from isthmus_cloud.engines.triton_client import TritonClient
 from isthmus_cloud.engines.triton_names import model_name
@@ -25,7 +25,6 @@ Metadata = pb.ModelMetadataResponse.TensorMetadata
 InputTensor = pb.ModelInferRequest.InferInputTensor
 WantedOutput = pb.ModelInferRequest.InferRequestedOutputTensor
 
-_OTHER_NAMES = {"float32": "float", "float64": "double"}  # as ONNX Runtime calls them
 _OPEN = -1  # a dimension of any size
 
 
@@ -46,7 +45,7 @@ class TritonProgram:
     @property
     def inputs(self) -> Mapping[str, str]:
         """The model's inputs in order: ONNX Runtime's types by name, as "tensor(uint8)"."""
-        return {name: _type_name(self._types[name]) for name in self._inputs}
+        return {name: type_name(self._types[name].numpy.name) for name in self._inputs}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -158,8 +157,3 @@ def _datatype(model: str, tensor: Metadata) -> Datatype:
             "makes; export the bundle again"
         )
     return known
-
-
-def _type_name(datatype: Datatype) -> str:
-    name = datatype.numpy.name
-    return f"tensor({_OTHER_NAMES.get(name, name)})"

@@ -19,11 +19,13 @@ KEEPALIVE_TIMEOUT_MS = 5_000
 HEADER_BYTES = 8 * 1024  # of one call's metadata; more is refused
 CALLS_A_CONNECTION = 128  # at once; a device needs a few, others are held back
 CALLS_BESIDE_STREAMS = 256  # of all other faces, at once
+ENDED_CALLS = 256  # whose last words nobody takes: gRPC counts them until their connection ends
 FILES_BESIDE_CONNECTIONS = 256  # what the process opens otherwise
 
 __all__ = [
     "allow_open_files",
     "bind",
+    "checked_credentials",
     "connection_options",
     "message_bytes",
     "most_calls",
@@ -75,7 +77,7 @@ def connection_options(config: ServiceConfig) -> list[tuple[str, int]]:
 def most_calls(config: ServiceConfig) -> int:
     """For `maximum_concurrent_rpcs` of the server: calls of all connections at once; one more is
     refused before a face hears of it."""
-    return config.max_streams + CALLS_BESIDE_STREAMS
+    return config.max_streams + CALLS_BESIDE_STREAMS + ENDED_CALLS
 
 
 def allow_open_files(config: ServiceConfig) -> None:
@@ -97,11 +99,22 @@ def allow_open_files(config: ServiceConfig) -> None:
         )
 
 
-def bind(server: grpc.aio.Server, config: ServiceConfig) -> str:
+def checked_credentials(config: ServiceConfig) -> grpc.ServerCredentials | None:
+    """The TLS of the service, None without, for `bind`, after a look at the address, too: whatever
+    is wrong with them is told before the long work of loading. ConfigError; it reads files."""
+    _check_free(*split_address(config.listen))
+    return _credentials(config)
+
+
+def bind(
+    server: grpc.aio.Server,
+    config: ServiceConfig,
+    credentials: grpc.ServerCredentials | None = None,
+) -> str:
     """Take the address; HOST:PORT with the real port. ConfigError if it cannot be had."""
     host, port = split_address(config.listen)
     _check_free(host, port)
-    credentials = _credentials(config)
+    credentials = credentials or _credentials(config)
     try:
         if credentials is None:
             port = server.add_insecure_port(config.listen)
@@ -123,9 +136,17 @@ def _check_free(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host} port {port}: {error.strerror}; "
-            "choose another address, or port 0 for a free one"
+            f"cannot listen on {host} port {port}: {error.strerror}; {_way_out(error)}"
         ) from error
+
+
+def _way_out(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return (
+            "ports below 1024 are for privileged processes: choose a higher one, or give this one "
+            "the right (CAP_NET_BIND_SERVICE)"
+        )
+    return "choose another address, or port 0 for a free one"
 
 
 def _credentials(config: ServiceConfig) -> grpc.ServerCredentials | None:

@@ -17,6 +17,7 @@ _STATUS_OF = {
     "certificate": grpc.StatusCode.UNAUTHENTICATED,
     "rate": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "streams": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "calls": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "in_flight": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
@@ -44,7 +45,8 @@ def caller_of(context: Context) -> Caller:
 @asynccontextmanager
 async def aborting(context: Context) -> AsyncIterator[None]:
     """Ends the call with a status if a guard denies something within, be it in one of its tasks:
-    UNAUTHENTICATED (token, certificate), RESOURCE_EXHAUSTED (rate, streams, in_flight) or
+    UNAUTHENTICATED (token, certificate), RESOURCE_EXHAUSTED (rate, streams, calls, in_flight)
+    or
     PERMISSION_DENIED (role, …).
 
     Where coming back helps, the trailing metadata `retry-after-ms` say when. One line is logged,

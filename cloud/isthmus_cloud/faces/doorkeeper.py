@@ -5,6 +5,9 @@ it wait for half a message on every place there is. So such handlers are turned 
 a stream of messages, which is the same on the wire, and reads nothing until somebody asks.
 
 A face may ask the guard again, for the role that it wants and for what it counts.
+
+Calls are counted for each identity until gRPC is done with them, which may be long after their
+handler: the last words of a call that nobody reads wait in gRPC until its connection ends.
 """
 
 import asyncio
@@ -12,14 +15,18 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
+from isthmus import WireError
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.faces.callers import aborting, caller_of
-from isthmus_cloud.security import DeniedError, Guard
+from isthmus_cloud.faces.reading import reader_of
+from isthmus_cloud.security import DeniedError, Guard, Identity
+from isthmus_cloud.security.calls import CallKind, CallsEach
 
 # Probes have no token. They are answered by one short message, to so many at once.
 OPEN_CALLS = 64
@@ -30,8 +37,15 @@ OPEN = frozenset(
         "/inference.GRPCInferenceService/ServerReady",
     }
 )
+STREAM = "/isthmus.v1.Split/Stream"
+INFERENCES = frozenset(
+    {
+        "/inference.GRPCInferenceService/ModelInfer",
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+    }
+)
 
-__all__ = ["OPEN", "Doorkeeper"]
+__all__ = ["INFERENCES", "OPEN", "STREAM", "Doorkeeper"]
 
 _logger = logging.getLogger(__name__)
 
@@ -39,11 +53,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc.RpcMethodHandler, which is generic for type checkers only
 Requests = AsyncIterator[Any]
 Refused = Callable[[str, str, str], None]
+Door = Callable[[Context], Any]
+Take = Callable[[Requests, Context], Awaitable[Any]]
 
 
 class Doorkeeper(grpc.aio.ServerInterceptor):
     """Asks the guard for every call but a few for probes; then the message has `idle_s` to be
     there, that of a probe `hello_s`. `refused` hears of who was sent away: identity, why, peer.
+
+    An identity may have so many calls under way, see `CallsEach`. A stream of frames is counted by
+    its face, and here only when it is over and the device has not taken its end.
 
     What a handler raises that is no status is logged, and the caller hears nothing of it.
     """
@@ -54,6 +73,7 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         self._probe_s = config.hello_s
         self._refused = refused
         self._open_calls = 0
+        self._calls = CallsEach()
 
     async def intercept_service(
         self,
@@ -64,19 +84,53 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        door = self._opened if handler_call_details.method in OPEN else self._guarded
-        wait_s = self._probe_s if handler_call_details.method in OPEN else self._message_s
-        return _kept(handler, door, wait_s)
+        method = handler_call_details.method
+        is_open = method in OPEN
+        kept = _Kept(
+            door=self._opened if is_open else self._door_of(method),
+            wait_s=self._probe_s if is_open else self._message_s,
+            read=reader_of(method, handler.request_deserializer),
+        )
+        return kept.handler(handler)
+
+    def _door_of(self, method: str) -> Door:
+        if method == STREAM:
+            return self._streaming
+        return partial(self._calling, "inferences" if method in INFERENCES else "calls")
 
     @asynccontextmanager
-    async def _guarded(self, context: Context) -> AsyncIterator[None]:
+    async def _calling(self, kind: CallKind, context: Context) -> AsyncIterator[None]:
         async with aborting(context):
-            try:
-                self._guard.admit(caller_of(context), "device")
-            except DeniedError as denied:
-                self._refused(denied.identity, denied.why, context.peer())
-                raise
+            identity = self._admitted(context, kind)
+            self._count(identity, kind, context)
             yield
+
+    @asynccontextmanager
+    async def _streaming(self, context: Context) -> AsyncIterator[None]:
+        async with aborting(context):
+            identity = self._admitted(context, "calls")
+            try:
+                yield
+            finally:
+                self._count(identity, "calls", context)
+
+    def _admitted(self, context: Context, kind: CallKind) -> Identity:
+        try:
+            identity = self._guard.admit(caller_of(context), "device")
+            self._calls.check(identity.name, kind)
+        except DeniedError as denied:
+            self._refused(denied.identity, denied.why, context.peer())
+            raise
+        return identity
+
+    def _count(self, identity: Identity, kind: CallKind, context: Context) -> None:
+        """From now on, and until the last of this call has been taken or its connection ends."""
+        self._calls.begun(identity.name, kind)
+
+        def ended(_: Context) -> None:
+            self._calls.ended(identity.name, kind)
+
+        context.add_done_callback(ended)  # type: ignore[arg-type]  # typed as a class
 
     @asynccontextmanager
     async def _opened(self, context: Context) -> AsyncIterator[None]:
@@ -90,77 +144,72 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
             self._open_calls -= 1
 
 
-Door = Callable[[Context], Any]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """Handlers that are the same on the wire; but nothing is read before the door is passed."""
 
+    door: Door
+    wait_s: float
+    read: Callable[[bytes], Any] | None
 
-def _kept(handler: Handler, door: Door, wait_s: float) -> Handler:
-    """The same on the wire; but nothing is read before the door is passed."""
-    made, behaviour = _behaviour(handler, door, wait_s)
-    return made(
-        behaviour,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
-    )
+    def handler(self, handler: Handler) -> Handler:
+        """This one, kept."""
+        made, behaviour = self._behaviour(handler)
+        return made(
+            behaviour,
+            request_deserializer=self.read,
+            response_serializer=handler.response_serializer,
+        )
 
+    def _behaviour(self, handler: Handler) -> tuple[Any, Any]:
+        """What makes a handler, and what it does. It answers one message, or a stream of them,
+        which comes out of a generator or is written by a coroutine."""
+        take = self._as_they_come if handler.request_streaming else self._the_only_one
+        if handler.response_streaming:
+            inner = handler.stream_stream or handler.unary_stream
+            made: Any = grpc.stream_stream_rpc_method_handler
+            if inspect.isasyncgenfunction(inner):
+                return made, self._generating(inner, take)
+            return made, self._answering(inner, take)
+        inner = handler.stream_unary or handler.unary_unary
+        return grpc.stream_unary_rpc_method_handler, self._answering(inner, take)
 
-def _behaviour(handler: Handler, door: Door, wait_s: float) -> tuple[Any, Any]:
-    """What makes a handler, and what it does. It answers one message, or a stream of them, which
-    comes out of a generator or is written by a coroutine."""
-    if handler.response_streaming:
-        inner = handler.stream_stream or handler.unary_stream
-        made: Any = grpc.stream_stream_rpc_method_handler
-        if inspect.isasyncgenfunction(inner):
-            return made, _generating(inner, door, _taker(handler, wait_s))
-        return made, _answering(inner, door, _taker(handler, wait_s))
-    inner = handler.stream_unary or handler.unary_unary
-    made = grpc.stream_unary_rpc_method_handler
-    return made, _answering(inner, door, _taker(handler, wait_s))
+    def _answering(self, inner: Any, take: Take) -> Any:
+        async def behaviour(requests: Requests, context: Context) -> Any:
+            async with _contained(context), self.door(context):
+                return await inner(await take(requests, context), context)
 
+        return behaviour
 
-def _answering(inner: Any, door: Door, take: Any) -> Any:
-    async def behaviour(requests: Requests, context: Context) -> Any:
-        async with _contained(context), door(context):
-            return await inner(await take(requests, context), context)
+    def _generating(self, inner: Any, take: Take) -> Any:
+        async def behaviour(requests: Requests, context: Context) -> AsyncIterator[Any]:
+            async with _contained(context), self.door(context):
+                async for response in inner(await take(requests, context), context):
+                    yield response
 
-    return behaviour
+        return behaviour
 
-
-def _generating(inner: Any, door: Door, take: Any) -> Any:
-    async def behaviour(requests: Requests, context: Context) -> AsyncIterator[Any]:
-        async with _contained(context), door(context):
-            async for response in inner(await take(requests, context), context):
-                yield response
-
-    return behaviour
-
-
-def _taker(handler: Handler, wait_s: float) -> Callable[[Requests, Context], Awaitable[Any]]:
-    """What a handler takes: the requests as they come, or the only one, when it is there."""
-
-    async def as_they_come(requests: Requests, _: Context) -> Any:
+    async def _as_they_come(self, requests: Requests, _: Context) -> Any:
         return requests
 
-    async def the_only_one(_: Requests, context: Context) -> Any:
+    async def _the_only_one(self, _: Requests, context: Context) -> Any:
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(self.wait_s):
                 request = await context.read()
         except TimeoutError:
-            text = f"the message was not there after {wait_s:g} s"
+            text = f"the message was not there after {self.wait_s:g} s"
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
         if request is grpc.aio.EOF:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this call takes a message")
         return request
-
-    return as_they_come if handler.request_streaming else the_only_one
 
 
 @asynccontextmanager
 async def _contained(context: Context) -> AsyncIterator[None]:
     try:
         yield
-    except DecodeError:
-        text = "bytes came that are no message of this call"
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+    except WireError as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     except grpc.aio.BaseError:  # gRPC's own way out of a handler, or a link that broke
         raise
     except Exception:

@@ -1,6 +1,8 @@
 """The Open Inference Protocol on the service's port, behind the same door."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -8,8 +10,9 @@ import grpc
 from isthmus.oip import Service
 from isthmus.oip.handlers import SERVICE_NAME, inference_handler
 from isthmus_cloud.faces.callers import aborting, caller_of
+from isthmus_cloud.oip.counted import Asker
 from isthmus_cloud.oip.models import CALLER
-from isthmus_cloud.security import Guard, Identity
+from isthmus_cloud.security import DeniedError, Guard, Identity
 from isthmus_cloud.security.identity import Role
 
 Handler = Any  # grpc.RpcMethodHandler, which is generic for type checkers only
@@ -57,7 +60,7 @@ class _Guarded(grpc.GenericRpcHandler):
         async def guarded(request: Any, context: Context) -> Any:
             async with aborting(context):
                 identity = self._guard.admit(caller_of(context), role)
-                CALLER.set(identity.name or context.peer())
+                CALLER.set(Asker(identity.name, context.peer()))
                 if not counts:
                     return await inner(request, context)
                 self._guard.frame(identity)
@@ -72,7 +75,7 @@ class _Guarded(grpc.GenericRpcHandler):
         async def guarded(requests: Any, context: Context) -> None:
             async with aborting(context):
                 identity = self._guard.admit(caller_of(context), "device")
-                CALLER.set(identity.name or context.peer())
+                CALLER.set(Asker(identity.name, context.peer()))
                 self._guard.stream(identity)
                 counting = _Counting(context, self._guard, identity)
                 try:
@@ -92,16 +95,34 @@ class _Counting:
         self._guard = guard
         self._identity = identity
         self._under_way = 0
+        self._ended = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     async def requests(self, requests: Any) -> Any:
-        """As they come; one beyond the limits of its caller ends the stream."""
+        """As they come. While its caller has as many in flight as it may, none is read, and the
+        transport holds it back; one beyond its rate ends the stream."""
         async for request in requests:
-            self._guard.frame(self._identity)
+            await self._let_in()
             self._under_way += 1
             yield request
+
+    async def _let_in(self) -> None:
+        """Wait until there is room for one more; DeniedError for any other reason."""
+        while True:
+            try:
+                self._guard.frame(self._identity)
+            except DeniedError as denied:
+                if denied.why != "in_flight":
+                    raise
+                # Another stream of this caller may end one, too, and does not say so here.
+                self._ended.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(denied.retry_after_s):
+                        await self._ended.wait()
+            else:
+                return
 
     async def write(self, response: Any) -> None:
         """The response to one of them."""
@@ -109,6 +130,7 @@ class _Counting:
         if self._under_way:
             self._under_way -= 1
             self._guard.frame_ended(self._identity)
+            self._ended.set()
 
     def end(self) -> None:
         """No other response will be written."""

@@ -1,13 +1,13 @@
 """The gRPC face: hands each call's messages to the core, and knows nothing of tails."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from isthmus import LinkError, WireError
+from isthmus import LinkError
 from isthmus.session import error_message
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitServicer
@@ -18,6 +18,8 @@ from isthmus_cloud.security import DeniedError, Guard, OpenDoor
 from isthmus_cloud.sessions.visitor import Visitor
 
 Context = grpc.aio.ServicerContext[pb.EdgeMessage, pb.CloudMessage]
+
+REFUSAL_S = 5.0  # for a device to take the one message that it gets
 
 __all__ = ["SplitService"]
 
@@ -71,9 +73,10 @@ class SplitService(SplitServicer):
         text = f"{self._max_streams} devices are here already, which is the most; come back later"
         self._core.refused(visitor.identity.name, "streams", visitor.peer)
         try:
-            await _writer(context)(error_message(0, pb.ERROR_CODE_OVERLOADED, text))
-        except LinkError as broken:
-            _logger.info("which it did not wait for: %s", broken)
+            async with asyncio.timeout(REFUSAL_S):
+                await _writer(context)(error_message(0, pb.ERROR_CODE_OVERLOADED, text))
+        except (LinkError, TimeoutError) as broken:
+            _logger.info("which it did not wait for: %s", str(broken) or "it reads nothing")
 
 
 async def _received(
@@ -98,5 +101,3 @@ def _grpc_translated() -> Iterator[None]:
         yield
     except grpc.aio.BaseError as error:
         raise LinkError(f"the stream broke off: {error}") from error
-    except DecodeError as error:
-        raise WireError("bytes came that are no message of this protocol") from error

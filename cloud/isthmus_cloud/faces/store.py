@@ -1,14 +1,16 @@
 """The gRPC face of the model store for operators; see isthmus/v1/store.proto."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import Any
 
 import grpc
 
 from isthmus import WireError
 from isthmus.bundle import MAX_MANIFEST_BYTES
+from isthmus.log_lines import tell
 from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import (
     StoreServicer,
@@ -33,7 +35,11 @@ STORE_MESSAGE_BYTES = MAX_MANIFEST_BYTES + 64 * 1024  # the largest message of t
 MOST_PUSHES = 4
 IDLE_S = 60.0  # a push on which nothing comes for so long is over, and can be gone on with
 
+SHORT = 12  # digits of a fingerprint that people compare
+
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_logger = logging.getLogger(__name__)
 
 __all__ = ["STORE_MESSAGE_BYTES", "StoreService", "store_faces"]
 
@@ -72,6 +78,7 @@ class StoreService(StoreServicer):
         self._disk = disk
         self._activations = activations
         self._places = Places(MOST_PUSHES, "pushes")
+        self._verifying = Places(1, "list with verify")  # it reads all files; devices want to, too
 
     async def List(  # noqa: N802 - the names that the contract gives the calls
         self, request: pb.ListRequest, context: Context
@@ -79,7 +86,8 @@ class StoreService(StoreServicer):
         """All versions of one model or of all, with the devices that are on them."""
         async with refusing(context, self._store.root):
             self._admit(context)
-            versions = await self._disk(self._listed, request.name)
+            with self._verifying.one() if request.verify else nullcontext():
+                versions = await self._disk(self._listed, request.name, request.verify)
         return pb.ListReply(versions=map(self._row, versions))
 
     async def Push(  # noqa: N802
@@ -111,14 +119,15 @@ class StoreService(StoreServicer):
         async with refusing(context, self._store.root):
             self._admit(context)
             await self._activations.remove(request.name, request.version)
+        tell(_logger, logging.INFO, "removed", model=request.name, version=request.version)
         return pb.RemoveReply()
 
     def _admit(self, context: Context) -> None:
         self._guard.admit(caller_of(context), "operator")
 
-    def _listed(self, name: str) -> list[StoredVersion]:
+    def _listed(self, name: str, verify: bool) -> list[StoredVersion]:
         names = (name,) if name else self._store.models()
-        return [version for each in names for version in self._store.versions(each)]
+        return [version for each in names for version in self._store.versions(each, verify=verify)]
 
     async def _received(
         self, requests: AsyncIterator[pb.PushMessage]
@@ -153,6 +162,16 @@ class StoreService(StoreServicer):
                 piece = message.piece
                 await self._disk(push.write, piece.path, piece.offset, piece.data)
             stored = await self._disk(push.finish)
+        tell(
+            _logger,
+            logging.INFO,
+            "pushed",
+            model=stored.name,
+            version=stored.version,
+            fingerprint=stored.fingerprint[:SHORT],
+            size_bytes=stored.size_bytes,
+            was_there=push.was_there or None,
+        )
         done = pb.PushDone(stored=self._row(stored), was_there=push.was_there)
         await write(pb.PushReply(done=done))
 
@@ -172,6 +191,7 @@ class StoreService(StoreServicer):
             loaded=bool(served),
             streams=sum(served),
             fault=told(stored.fault or "", self._store.root),
+            verified=stored.verified,
         )
 
 

@@ -6,13 +6,17 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+from cryptography import x509
 
 from isthmus import ConfigError
 
 LOOK_S = 1.0
+SOON = timedelta(days=14)  # before its end it is told, at the start and then once a day
+DAY = timedelta(days=1)
 
 __all__ = ["ServedCertificate"]
 
@@ -21,11 +25,17 @@ _logger = logging.getLogger(__name__)
 Signature = tuple[tuple[int, ...] | None, ...]
 
 
+def utc_now() -> datetime:
+    """The time of day."""
+    return datetime.now(UTC)
+
+
 class ServedCertificate:
     """A certificate with its key, and the authorities whose certificates callers must have, if any.
 
     Files are looked at when somebody connects, at most every `LOOK_S`. If new ones cannot be used
-    (a certificate that is there before its key), the old ones stay, which is told once.
+    (a certificate that is there before its key, or that is over), the old ones stay, which is told
+    once. `clock` counts seconds, `now` is the time of day.
     """
 
     def __init__(
@@ -33,11 +43,15 @@ class ServedCertificate:
         certificate: Path,
         key: Path,
         client_ca: Path | None = None,
+        *,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """ConfigError if they cannot be used."""
+        """ConfigError if they cannot be used, or if the certificate is over."""
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._clock = clock
+        self._now = now
+        self._ends = self._told = now()
         self._looking = threading.Lock()
         self._looked_s = clock()
         self._seen = self._signature()
@@ -67,6 +81,7 @@ class ServedCertificate:
         self._looked_s = now_s
         signature = self._signature()
         if signature == self._seen:
+            self._warn_of_end()
             return None
         self._seen = signature
         try:
@@ -88,12 +103,47 @@ class ServedCertificate:
                 self._certificate, self._key, password=_no_password
             )
             self._warn_of_readers()
-            return self._key.read_bytes(), self._certificate.read_bytes()
+            key, certificate = self._key.read_bytes(), self._certificate.read_bytes()
+            self._check_dates(x509.load_pem_x509_certificate(certificate))
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConfigError(
                 f"TLS certificate {self._certificate} and key {self._key} cannot be used: "
                 f"{error}; both must be PEM files that belong together, the key without a password"
             ) from error
+        return key, certificate
+
+    def _check_dates(self, certificate: x509.Certificate) -> None:
+        """Of the service's own, the first of the file: no caller takes it when it is over."""
+        now = self._now()
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if now >= ends:
+            raise ConfigError(
+                f"the TLS certificate {self._certificate} was valid until {_day(ends)}, and it is "
+                f"{_day(now)}: no device would take it; put a new one there, or set the clock of "
+                "this machine if it is wrong"
+            )
+        if now < begins:
+            _logger.warning(
+                "the TLS certificate %s is valid from %s on, and it is %s: no device takes it "
+                "until then; is the clock of this machine right?",
+                self._certificate,
+                _day(begins),
+                _day(now),
+            )
+        self._ends, self._told = ends, now - DAY
+        self._warn_of_end()
+
+    def _warn_of_end(self) -> None:
+        now = self._now()
+        if now < self._ends - SOON or now < self._told + DAY:
+            return
+        self._told = now
+        _logger.warning(
+            "the TLS certificate %s is valid until %s, and no device takes it from then on; put a "
+            "new one in its place: it is taken up without a restart",
+            self._certificate,
+            _day(self._ends),
+        )
 
     def _authorities(self) -> bytes | None:
         if self._client_ca is None:
@@ -127,6 +177,10 @@ def _signature_of(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _no_password() -> str:

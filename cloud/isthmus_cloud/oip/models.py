@@ -1,6 +1,7 @@
 """The deployments as models of the Open Inference Protocol: whole, from the inputs on."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 
@@ -10,9 +11,10 @@ from isthmus_cloud.answering.budget import OverloadedError
 from isthmus_cloud.answering.jobs import NEVER_NS, Job, TooLateError
 from isthmus_cloud.deployments.deployment import Deployment
 from isthmus_cloud.deployments.deployments import Deployments
+from isthmus_cloud.oip.counted import Asker, item_done
 
-# Whose request it is, between whom turns are taken: set by the face for each call.
-CALLER: ContextVar[object] = ContextVar("caller", default=None)
+# Whose request it is: set by the face for each call.
+CALLER: ContextVar[Asker | None] = ContextVar("caller", default=None)
 
 __all__ = ["CALLER", "ServedModels", "WholeModel"]
 
@@ -72,9 +74,8 @@ class WholeModel:
         return Reply(job.outputs, told, self._deployment.bundle.labels)
 
     async def _run(self, tensors: Mapping[str, Tensor], deadline_s: float | None) -> Job:
-        deadline_ns = NEVER_NS if deadline_s is None else int(deadline_s * 1e9)
         try:
-            return await self._deployment.answerer.item(tensors, deadline_ns, CALLER.get())
+            return await self._counted(tensors, deadline_s)
         except OverloadedError as error:
             raise RefusalError("UNAVAILABLE", f"Exceeds maximum queue size: {error}") from error
         except TooLateError as error:
@@ -82,6 +83,23 @@ class WholeModel:
         except ModelError as error:  # its text is about the inside
             _logger.error("model %s %s: %s", self.name, self._deployment.version, error)
             raise RefusalError("INTERNAL", "the model failed on this item") from error
+
+    async def _counted(self, tensors: Mapping[str, Tensor], deadline_s: float | None) -> Job:
+        """Run it, and tell the observer how it ended."""
+        deployment, asker = self._deployment, CALLER.get()
+        client = None if asker is None else asker.client
+        deadline_ns = NEVER_NS if deadline_s is None else int(deadline_s * 1e9)
+        received_ns = time.monotonic_ns()
+        ended: Job | BaseException
+        try:
+            ended = await deployment.answerer.item(tensors, deadline_ns, client)
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            done = item_done(deployment, asker, tensors, received_ns, ended)
+            self._deployments.observer.note(done)
+        return ended
 
 
 class ServedModels:

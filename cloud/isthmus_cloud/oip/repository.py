@@ -23,10 +23,8 @@ class StoreRepository:
     async def load(self, name: str) -> None:
         """Serve the version of a model that the store calls active; again, if it is served."""
         try:
-            version = await asyncio.to_thread(self._store.active_or_none, name)
-            if version is None:
+            if await self._activations.follow(name) is None:
                 raise UnknownVersionError(f"{name}: no version is active")
-            await self._activations.activate(name, version)
         except UnknownVersionError as error:
             raise RefusalError("NOT_FOUND", f"failed to load {name!r}: {error}") from error
         except IsthmusError as error:
@@ -45,6 +43,8 @@ class StoreRepository:
         for name in self._store.models():
             if self._deployments.named(name) is None:
                 versions = self._store.versions(name)
+                if not versions:  # the last one went just now
+                    continue
                 newest = next((v.version for v in versions if v.active), versions[-1].version)
                 rows.append(Unloaded(name=name, version=newest, reason="unloaded"))
         return rows

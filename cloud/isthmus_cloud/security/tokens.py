@@ -132,14 +132,30 @@ def encode_tokens(entries: Sequence[Entry]) -> bytes:
     return b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
 
 
-def added(entries: Sequence[Entry], entry: Entry) -> tuple[Entry, ...]:
-    """With a new identity, or one in the place of a revoked one; ConfigError if it is there."""
-    if any(each.name == entry.name and not each.revoked for each in entries):
+def added(entries: Sequence[Entry], entry: Entry, *, again: bool = False) -> tuple[Entry, ...]:
+    """With a new identity; or, with `again`, one in the place of a revoked one of this name.
+
+    ConfigError if one of this name may come in, and else if it was revoked and `again` does not say
+    that this is known, or if there is none that `again` could mean.
+    """
+    name = entry.name
+    known = next((each for each in entries if each.name == name), None)
+    if known is not None and not known.revoked:
         raise ConfigError(
-            f"{entry.name} is there already; `isthmus tokens rotate {entry.name}` gives it a new "
-            "token, `revoke` takes all of them"
+            f"{name} is there already; `isthmus tokens rotate {name}` gives it a new token, "
+            f"`isthmus tokens revoke {name}` shuts it out"
         )
-    return (*(each for each in entries if each.name != entry.name), entry)
+    if known is not None and not again:
+        raise ConfigError(
+            f"{name} was revoked; if it shall come in again, say so: "
+            f"`isthmus tokens add {name} --again`; else take another name"
+        )
+    if known is None and again:
+        raise ConfigError(
+            f"{name} is not in the file, so it was not revoked there: leave --again out, or see "
+            "`isthmus tokens list`"
+        )
+    return (*(each for each in entries if each is not known), entry)
 
 
 def rotated(
@@ -149,13 +165,15 @@ def rotated(
     would anyway, and those that have ended are dropped. ConfigError if it is unknown or revoked."""
     entry = _named(entries, name)
     if entry.revoked:
-        raise ConfigError(f"{name} is revoked; `isthmus tokens add {name}` lets it in again")
+        raise ConfigError(
+            f"{name} is revoked; `isthmus tokens add {name} --again` lets it in, with a new token"
+        )
     ending = (_ending(each, old_not_after) for each in entry.tokens)
     still = tuple(each for each in ending if not each.expired(now))
     if len(still) >= TOKENS_EACH:
         raise ConfigError(
             f"{name} has {TOKENS_EACH} tokens that are valid, which is the most; let the old ones "
-            "end sooner, or revoke it and add it again"
+            "end sooner (--grace-h), or revoke it and `add` it --again"
         )
     return _replaced(entries, msgspec.structs.replace(entry, tokens=(*still, token)))
 

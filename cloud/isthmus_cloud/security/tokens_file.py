@@ -61,20 +61,20 @@ def read_tokens(path: Path) -> tuple[Entry, ...]:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # FIFOs wait
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                raise ConfigError(f"{path}: is no regular file; `isthmus tokens add` makes one")
+                raise ConfigError(
+                    f"{path} is not a file; give the name of one, which `isthmus tokens add NAME "
+                    "--file FILE` makes"
+                )
             if mode & OTHERS_MAY_WRITE:
                 raise ConfigError(
-                    f"{path}: others than its owner may write it (mode {stat.S_IMODE(mode):04o}), "
-                    f"and so let themselves in; chmod go-w {path}"
+                    f"{path} may be written by others than its owner (mode "
+                    f"{stat.S_IMODE(mode):04o}), who could let themselves in; `chmod go-w {path}`"
                 )
             content = file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); `isthmus tokens add NAME --file {path}` "
-            "makes it"
-        ) from error
+        raise ConfigError(f"{path} cannot be read: {_why_unread(path, error)}") from error
     if len(content) > MOST_FILE_BYTES:
-        raise ConfigError(f"{path}: has more than {MOST_FILE_BYTES} bytes; is it a tokens file?")
+        raise ConfigError(f"{path} has more than {MOST_FILE_BYTES:,} bytes; is it a tokens file?")
     return decode_tokens(content, str(path))
 
 
@@ -91,7 +91,18 @@ def change_tokens(path: Path, change: Callable[[tuple[Entry, ...]], Sequence[Ent
             entries = change(read_tokens(real) if old else ())
             _write(real, encode_tokens(entries), old)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}; its directory has to be there with room, "
+            "and this user has to have the right to write into it"
+        ) from error
+
+
+def _why_unread(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"it is not there; `isthmus tokens add NAME --file {path}` makes it"
+    if isinstance(error, PermissionError):
+        return "this user may not; it is to be readable by whoever runs the service"
+    return f"{error.strerror}"
 
 
 def _signature_of(path: Path) -> Signature | None:

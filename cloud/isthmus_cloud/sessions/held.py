@@ -15,6 +15,7 @@ from typing import Protocol
 from isthmus.session import Reply, ServiceEvent, ServiceSession
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.memory import StreamMemory
+from isthmus_cloud.answering.unread import Unread
 from isthmus_cloud.audits.audited import Audited
 from isthmus_cloud.deployments.deployment import Deployment
 from isthmus_cloud.sessions.outcomes import error_of, outcome_of
@@ -70,6 +71,7 @@ class HeldSession:
         visitor: Visitor,
         carrier: Carrier,
         observer: Observer,
+        outcomes: Unread,
     ) -> None:
         self.rules = rules
         self.visitor = visitor
@@ -79,7 +81,7 @@ class HeldSession:
         self._observer = observer
         self._memory = StreamMemory()
         self._answering: dict[int, _Answering] = {}
-        self._outcomes: dict[int, pb.CloudMessage] = {}  # oldest first
+        self._outcomes = outcomes
         self._checking: asyncio.Task[None] | None = None
         self._verdict: pb.Verdict | None = None
 
@@ -136,7 +138,7 @@ class HeldSession:
 
     def give_up(self, sequence: int) -> None:
         """Nobody waits for this frame: do not begin it, forget what it ended in."""
-        self._outcomes.pop(sequence, None)
+        self._outcomes.drop(sequence)
         done = self._answering.pop(sequence, None)
         if done is not None:
             done.cancel()
@@ -147,8 +149,7 @@ class HeldSession:
 
     def next_outcome(self) -> pb.CloudMessage | None:
         """What is to be told next; its place in the window is free from now on."""
-        while self._outcomes:
-            outcome = self._outcomes.pop(next(iter(self._outcomes)))
+        while (outcome := self._outcomes.take()) is not None:
             message = _only_reply(self.rules.finished(outcome))
             if message is not None:
                 return message
@@ -194,7 +195,7 @@ class HeldSession:
         self._ended(asked, outcome)
 
     def _ended(self, asked: _Asked, outcome: pb.CloudMessage) -> None:
-        self._outcomes[asked.sequence] = outcome
+        self._outcomes.put(asked.sequence, outcome)
         self.carrier.outcome_ready(self)
         # Behind what tells the device, and behind the runs that it was part of.
         loop = asyncio.get_running_loop()

@@ -74,6 +74,11 @@ class Sessions:
         return self._desk.load()
 
     @property
+    def idle_s(self) -> float:
+        """After how long without a sign of the device a stream ends."""
+        return self._limits.idle_s
+
+    @property
     def observer(self) -> Observer:
         """Who hears of what happens here."""
         return self._observer
@@ -84,7 +89,9 @@ class Sessions:
         terms = active[-1].terms if active else pb.Welcome()
         rules = ServiceSession(terms, self._limits, now, self._count_bytes)
         audited = Audited(self._count_bytes)
-        return HeldSession(rules, audited, visitor or Visitor(), carrier, self._observer)
+        return HeldSession(
+            rules, audited, visitor or Visitor(), carrier, self._observer, self._desk.unread()
+        )
 
     def greet(
         self, waiting: HeldSession, message: pb.EdgeMessage, now: float
@@ -92,13 +99,11 @@ class Sessions:
         """Hello came on a stream: the session that it has from now on, and what follows."""
         hello = message.hello
         known = self._by_id.get(hello.session_id)
-        if known is not None and known.visitor.identity.name != waiting.visitor.identity.name:
+        refusal = None if known is None else _refusal(known, waiting, hello)
+        if refusal is not None:
             waiting.rules.close()
-            return waiting, [_TAKEN]
+            return waiting, [refusal]
         if known is not None and _fits(known, hello):
-            if known.rules.was_overtaken(hello):
-                waiting.rules.close()
-                return waiting, [_OVERTAKEN]
             known.move_to(waiting.carrier, waiting.visitor)
             events = known.rules.resume(hello, now)
             return known, self._welcomed(known, events, waiting.visitor, resumed=True)
@@ -193,10 +198,12 @@ class Sessions:
         self, waiting: HeldSession, message: pb.EdgeMessage, now: float
     ) -> list[ServiceEvent]:
         """The device's bundle is none of ours, or it speaks another protocol."""
-        if self._deployments.active:
-            return waiting.rules.received(message, now, received_ns=0)
         waiting.rules.close()
-        return [_EMPTY]
+        active = self._deployments.active  # since the stream was opened one may have come
+        if not active:
+            return [_EMPTY]
+        rules = ServiceSession(active[-1].terms, self._limits, now)
+        return rules.received(message, now, received_ns=0)
 
     def _offer(self, active: Deployment) -> None:
         """Another version of a model is the active one."""
@@ -243,6 +250,14 @@ _TAKEN = Close(
 _EMPTY = Close(
     error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, "this service holds no bundle yet; come back")
 )
+
+
+def _refusal(known: HeldSession, waiting: HeldSession, hello: pb.Hello) -> Close | None:
+    """Why this Hello may not have the session of its id, or put another one in its place."""
+    if known.visitor.identity.name != waiting.visitor.identity.name:
+        return _TAKEN
+    # A device counts its streams whatever bundle it has: an older one must end no newer session.
+    return _OVERTAKEN if known.rules.was_overtaken(hello) else None
 
 
 def _fits(known: HeldSession, hello: pb.Hello) -> bool:

@@ -3,7 +3,8 @@
 What the reader answers itself stands in the outbox, which is bounded: a device that does not read
 fills it; then its messages are not read either, and the transport's flow control holds it back.
 The outcomes of frames wait in their session, bounded by its window, and are told when the outbox
-is empty: so heartbeats come back before results.
+is empty: so heartbeats come back before results. A message that is not taken for `idle_s` ends the
+stream, as one that broke: its session may go on elsewhere.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 
-from isthmus import WireError
+from isthmus import LinkError, WireError
 from isthmus.session import (
     Answer,
     Check,
@@ -52,6 +53,7 @@ class Stream:
         self._held = sessions.begin(self, self._loop.time(), visitor)
         self._visitor = self._held.visitor
         self._why = "the device has said all"
+        self._unread = ""
         self._write = write
         self._outbox = Outbox(OUTBOX_MESSAGES)
         self._alarm = Alarm(self._wakes_at, self._on_time)
@@ -71,6 +73,7 @@ class Stream:
         Then, or if it breaks off or is cancelled, the session is parked: its frames go on. So it is
         after the last message, too: gRPC may show a link that broke as a device that has said all.
         `messages` raises WireError for bytes that are none; that is refused as any other nonsense.
+        LinkError, in a group, if the device does not read.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -80,7 +83,7 @@ class Stream:
                 await self._ended.wait()
                 reader.cancel()
         except BaseException:
-            self._why = "the link broke"
+            self._why = self._unread or "the device hung up, or the link broke"
             raise
         finally:
             self._alarm.stop()
@@ -233,9 +236,19 @@ class Stream:
         while (message := await self._next()) is not None:
             if message.HasField("heartbeat"):
                 complete_echo(message.heartbeat, time.monotonic_ns())
-            await self._write(message)
+            await self._written(message)
             if self._has_session:
                 self._held.rules.said(self._loop.time())
+
+    async def _written(self, message: pb.CloudMessage) -> None:
+        """LinkError for a device that does not take it: else it would keep this stream for ever."""
+        idle_s = self._sessions.idle_s
+        try:
+            async with asyncio.timeout(idle_s):
+                await self._write(message)
+        except TimeoutError as error:
+            self._unread = f"the device has read nothing for {idle_s:g} s"
+            raise LinkError(self._unread) from error
 
     async def _next(self) -> pb.CloudMessage | None:
         """What to write next: replies, then outcomes, then the last word; None at the end."""

@@ -1,6 +1,6 @@
 """The model store: versions of bundles in a plain directory, and which of them is active."""
 
-from isthmus_cloud.store.activating import Activation, Activations
+from isthmus_cloud.store.activating import Activation, Activations, stays_active
 from isthmus_cloud.store.deployer import Deployed, Deployer
 from isthmus_cloud.store.errors import StoreError, StoreFullError, UnknownVersionError
 from isthmus_cloud.store.halves import Current, Halves
@@ -29,4 +29,5 @@ __all__ = [
     "StoredVersion",
     "UnknownVersionError",
     "Verifier",
+    "stays_active",
 ]

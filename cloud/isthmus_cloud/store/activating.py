@@ -16,7 +16,7 @@ from isthmus_cloud.store.threads import DiskThreads
 
 T = TypeVar("T")
 
-__all__ = ["Activation", "Activations"]
+__all__ = ["Activation", "Activations", "stays_active"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +61,14 @@ class Activations:
         move = partial(self._disk, self._store.rollback, name, target)
         return await self._to_the_end(self._activated(name, target, move))
 
+    async def follow(self, name: str) -> str | None:
+        """Serve the version that the store calls active, whoever has said so; None where none is.
+
+        The pointer stays where it is. StoreError if that version cannot be loaded, or the pointer
+        has moved meanwhile: then all is as it was.
+        """
+        return await self._to_the_end(self._followed(name))
+
     async def remove(self, name: str, version: str) -> None:
         """Remove a version that nobody is on. StoreError if somebody is, or it is active."""
         await self._to_the_end(self._removed(name, version))
@@ -75,10 +83,27 @@ class Activations:
             async def moved() -> None:
                 await move()
 
-            with _kept(name, version, previous):
+            with stays_active(name, version, previous):
                 await self._disk(self._store.check, name, version)
                 await self._deployer.activate(name, version, moved)
         return Activation(name, version, previous)
+
+    async def _followed(self, name: str) -> str | None:
+        with self._alone(name):
+            version = await self._disk(self._store.active, name)
+            if version is None:
+                return None
+
+            async def stays() -> None:
+                if await self._disk(self._store.active, name) != version:
+                    raise StoreError(f"{name}: somebody else has moved it meanwhile; look again")
+
+            try:
+                await self._disk(self._store.check, name, version)
+                await self._deployer.activate(name, version, stays)
+            except IsthmusError as error:
+                raise StoreError(f"{name} {version} cannot be served: {error}") from error
+        return version
 
     async def _removed(self, name: str, version: str) -> None:
         with self._alone(name):
@@ -111,7 +136,7 @@ class Activations:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.info("%s", error)  # whoever asked has heard it, if he is still there
+            _logger.warning("%s", error)  # whoever asked has heard it, if he is still there
 
 
 def _still_served(deployed: Deployed) -> str:
@@ -122,8 +147,8 @@ def _still_served(deployed: Deployed) -> str:
 
 
 @contextmanager
-def _kept(name: str, version: str, previous: str | None) -> Iterator[None]:
-    """Whatever cannot be loaded, the answer says what stays."""
+def stays_active(name: str, version: str, previous: str | None) -> Iterator[None]:
+    """Whatever of a version cannot be used, the StoreError says what stays: `previous`, or none."""
     try:
         yield
     except IsthmusError as error:

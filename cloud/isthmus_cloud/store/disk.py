@@ -8,14 +8,13 @@ from isthmus.durable_files import (
     append,
     free_bytes,
     held_lock,
+    is_full,
     locked,
     sync_file,
     sync_folder,
     write_whole,
 )
 from isthmus_cloud.store.errors import StoreError, StoreFullError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 __all__ = [
     "append",
@@ -35,12 +34,22 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise StoreFullError(
                 f"{what}: no room on the store's disk ({error.strerror}); "
                 "remove versions that are not used, or give it a larger disk"
             ) from error
         raise StoreError(
-            f"{what}: the store's disk does not do it ({error.strerror}); "
-            "see that the service may write there"
+            f"{what}: the store's disk does not do it ({error.strerror}); {_way_out(error)}"
         ) from error
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return (
+            "let the user that works on the store (that of the service, or the one who says "
+            "--store) read and write its folder"
+        )
+    if error.errno == errno.EROFS:
+        return "it is read-only here: say it to the service that may write there"
+    return "see that the store's folder is there and its disk is sound"

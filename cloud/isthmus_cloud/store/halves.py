@@ -65,7 +65,13 @@ class Halves:
         name = model or self._model_with(held, deployed)
         version = self._shelves.active(name)
         if version is None:
-            raise UnknownVersionError(f"no version of {name} is active here")
+            known = (
+                "no version of it is active" if names_in(self._shelves.root / name) else "unknown"
+            )
+            raise UnknownVersionError(
+                f"model {name} is not served here: {known}; an operator sees with `isthmus list` "
+                "what there is, and gives it to devices with `isthmus activate NAME VERSION`"
+            )
         return Current(name, version, self._shelves.open(name, version))
 
     def open(

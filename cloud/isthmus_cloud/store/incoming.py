@@ -3,6 +3,7 @@
 Both are below the store's root, on the same file system, so that moving a folder there is one step.
 """
 
+import logging
 import os
 import secrets
 import shutil
@@ -15,6 +16,8 @@ from isthmus_cloud.store.disk import held_lock, locked, sync_folder
 from isthmus_cloud.store.errors import StoreError
 
 __all__ = ["Arriving", "Backyard"]
+
+_logger = logging.getLogger(__name__)
 
 _LOCK = "lock"
 _BUNDLE = "bundle"
@@ -85,26 +88,42 @@ class Backyard:
     def sweep(self, older_than_s: float) -> None:
         """Throw away pushes that nobody has gone on with for so long."""
         for folder in self._incoming.iterdir():
-            marker = folder / _LOCK
             with locked(self.lock):  # somebody else may sweep, or begin with it, just now
-                is_old = marker.exists() and time.time() - marker.stat().st_mtime > older_than_s
-                handle = held_lock(marker) if is_old else None
+                is_old = folder.is_dir() and time.time() - _touched_s(folder) > older_than_s
+                handle = held_lock(folder / _LOCK) if is_old else None
             if handle is not None:
                 Arriving(folder, handle, self).drop()
 
     def throw_away(self, folder: Path) -> None:
-        """Out of sight in one step, then file by file."""
+        """A push goes: out of sight in one step, then file by file."""
+        hidden = self._place()
         with locked(self.lock):
-            hidden = self.hide(folder)
+            try:
+                folder.rename(hidden)
+            except OSError as error:  # a disk that is full may not even take another name
+                _logger.warning("%s is removed where it is (%s)", folder.name, error.strerror)
+                shutil.rmtree(folder, ignore_errors=True)
         self.shred(hidden)
 
     def hide(self, folder: Path) -> Path:
         """The step out of sight, for whoever has the lock; `shred` what is returned without it."""
-        hidden = self._trash / secrets.token_hex(8)
+        hidden = self._place()
         folder.rename(hidden)
         sync_folder(folder.parent)
         return hidden
 
     def shred(self, hidden: Path) -> None:
         """Give its room back. What cannot be removed now goes with the next `prepare`."""
-        shutil.rmtree(hidden, ignore_errors=True)
+        if hidden.is_symlink():  # a version that somebody linked to: what it leads to stays
+            hidden.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def _place(self) -> Path:
+        return self._trash / secrets.token_hex(8)
+
+
+def _touched_s(folder: Path) -> float:
+    """When somebody last let go of a push; of one that a crash ended early, when it was begun."""
+    marker = folder / _LOCK
+    return (marker if marker.exists() else folder).stat().st_mtime

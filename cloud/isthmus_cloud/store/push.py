@@ -15,7 +15,8 @@ from io import FileIO
 from pathlib import Path
 
 from isthmus import BundleError, FileEntry, WireError, sha256_of
-from isthmus_cloud.store.disk import append, explained, sync_file, sync_folder
+from isthmus.sizes import size_text
+from isthmus_cloud.store.disk import append, explained, free_bytes, sync_file, sync_folder
 from isthmus_cloud.store.errors import StoreError, StoreFullError
 from isthmus_cloud.store.incoming import Arriving
 from isthmus_cloud.store.shelf import StoredVersion
@@ -38,7 +39,8 @@ class Push:
     """Made by `Store.begin_push`; every method may take as long as the disk does.
 
     One call at a time, from any thread. `was_there` says that this bundle has its place already, so
-    that only `finish` is left. A push that is closed can be begun again.
+    that only `finish` is left. `spare_bytes` of the disk stay free, whoever else writes to it
+    meanwhile. A push that is closed can be begun again.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Push:
         entries: Mapping[str, FileEntry],
         arriving: Arriving | None,
         publish: Publish,
+        spare_bytes: int = 0,
     ) -> None:
         self.was_there = arriving is None
         self._title = title
         self._entries = entries
         self._arriving = arriving
         self._publish = publish
+        self._spare_bytes = spare_bytes
         self._open: tuple[str, FileIO] | None = None
         self._offsets: dict[str, int] = {}  # of the files that are not complete
         self._turn = threading.Lock()
@@ -77,6 +81,7 @@ class Push:
         """
         with self._turn, self._working() as bundle:
             have = self._expected(path, offset, data)
+            self._require_room(bundle, len(data))
             append(self._file(bundle, path), data)
             self._offsets[path] = have + len(data)
             if have + len(data) == self._entries[path].size_bytes:
@@ -148,6 +153,15 @@ class Push:
                 "the manifest says"
             )
         return have
+
+    def _require_room(self, bundle: Path, size_bytes: int) -> None:
+        free = free_bytes(bundle)
+        if size_bytes > free - self._spare_bytes:
+            raise StoreFullError(
+                f"{self._title}: no room on the store's disk any more: others have filled it, and "
+                f"of the {size_text(free)} that are free {size_text(self._spare_bytes)} stay so; "
+                "remove versions that are not used, or give it a larger disk"
+            )
 
     def _require_all(self) -> None:
         if self._offsets:

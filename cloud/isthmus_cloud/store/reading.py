@@ -1,17 +1,31 @@
 """The store as its readers see it: models, versions, which is active, and what lies in each."""
 
+import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from isthmus import IsthmusError
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import SIGNATURE_NAME
-from isthmus_cloud.store.errors import UnknownVersionError
+from isthmus_cloud.store.disk import explained
+from isthmus_cloud.store.errors import StoreError, UnknownVersionError
 from isthmus_cloud.store.names import check_name, is_name
 from isthmus_cloud.store.pointer import read_pointer, repaired_pointer
-from isthmus_cloud.store.shelf import Shelved, StoredVersion, check_shelved, shelved
+from isthmus_cloud.store.shelf import (
+    Shelved,
+    StoredVersion,
+    check_shelved,
+    check_sizes,
+    shelved,
+)
+
+MOST_NAMED = 20  # in one message
 
 __all__ = ["Shelves", "Verifier", "names_in"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Verifier(Protocol):
@@ -24,7 +38,7 @@ class Verifier(Protocol):
 class Shelves:
     """What can be read of a store; see `Store`. Every method blocks for as long as the disk does.
 
-    A root that does not exist is an empty store.
+    A root that does not exist is an empty store. StoreError where the disk fails.
     """
 
     def __init__(self, root: Path, verify: Verifier | None = None) -> None:
@@ -32,13 +46,17 @@ class Shelves:
         self._verify = verify
 
     def models(self) -> tuple[str, ...]:
-        """Names of all models, sorted."""
-        return names_in(self.root)
+        """Names of all models that have a version, sorted; also of those that cannot be read."""
+        return tuple(name for name in names_in(self.root) if _is_model(self.root / name))
 
-    def versions(self, name: str) -> tuple[StoredVersion, ...]:
-        """All versions of a model, the oldest first; none of a model that is not here."""
+    def versions(self, name: str, *, verify: bool = False) -> tuple[StoredVersion, ...]:
+        """All versions of a model, the oldest first; none of a model that is not here.
+
+        With `verify` every file is read and compared with its sha256.
+        """
         check_name("model name", name)
-        found = (self._described(name, version) for version in names_in(self.root / name))
+        looked = (self._looked_at(name, version, verify) for version in names_in(self.root / name))
+        found = [each for each in looked if each is not None]
         return tuple(sorted(found, key=lambda each: (each.written_ns, each.version)))
 
     def version(self, name: str, version: str) -> StoredVersion:
@@ -81,19 +99,36 @@ class Shelves:
         check_name("model name", name)
         check_name("version", version)
         folder = self.root / name / version
-        if not folder.is_dir():
-            known = ", ".join(names_in(self.root / name)) or "none"
+        with explained(f"{name} {version}"):
+            is_here = folder.is_dir()
+        if not is_here:
             raise UnknownVersionError(
-                f"there is no {name} {version} in the store; versions of {name}: {known}"
+                f"there is no {name} {version} in the store; {self._has(name)}"
             )
         return folder
 
-    def _described(self, name: str, version: str) -> StoredVersion:
+    def _has(self, name: str) -> str:
+        """What there is instead."""
+        if versions := names_in(self.root / name):
+            return f"versions of {name}: {_some(versions)}"
+        return f"models: {_some(self.models()) or 'none'}"
+
+    def _looked_at(self, name: str, version: str, verify: bool) -> StoredVersion | None:
+        """A version; None if somebody has removed it. One that changes places is no damaged one."""
         folder = self.root / name / version
+        while (before := _identity(folder)) is not None:
+            stored = self._described(name, version, verify)
+            if stored.fault is None or _identity(folder) == before:
+                return stored
+        return None
+
+    def _described(self, name: str, version: str, verify: bool = False) -> StoredVersion:
+        folder, where = self.root / name / version, f"{name}/{version}"
         fingerprint, size_bytes, fault = "", 0, None
         try:
             bundle = self.open(name, version)
             fingerprint, size_bytes = bundle.fingerprint, bundle.size_bytes
+            (check_shelved if verify else check_sizes)(bundle, where)
         except IsthmusError as error:
             fault = str(error)
         return StoredVersion(
@@ -101,19 +136,47 @@ class Shelves:
             version=version,
             fingerprint=fingerprint,
             size_bytes=size_bytes,
-            signed=(folder / SIGNATURE_NAME).exists(),
+            signed=os.path.exists(folder / SIGNATURE_NAME),  # noqa: PTH110 - False for whatever fails
             active=self.active_or_none(name) == version,
             written_ns=_written_ns(folder / MANIFEST_NAME),
             fault=fault,
+            verified=verify and fault is None,
         )
 
 
 def names_in(folder: Path) -> tuple[str, ...]:
     """Names of the folders there that can be models or versions, sorted."""
+    with explained(f"what is in {folder}"):
+        try:
+            return tuple(sorted(each.name for each in folder.iterdir() if _is_shelf(each)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+
+def _some(names: Sequence[str]) -> str:
+    """The last of them, where there are too many for one line."""
+    left_out = len(names) - MOST_NAMED
+    return ", ".join((*(f"{left_out} others",) * (left_out > 0), *names[-MOST_NAMED:]))
+
+
+def _is_model(folder: Path) -> bool:
+    """One that cannot be read counts: whoever asks for it is told why, and others are not."""
     try:
-        return tuple(sorted(each.name for each in folder.iterdir() if _is_shelf(each)))
+        return bool(names_in(folder))
+    except StoreError as error:
+        _logger.info("%s", error)
+        return True
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What changes when another folder takes this one's place; None if there is none."""
+    try:
+        state = folder.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return ()
+        return None
+    except OSError:
+        return 0, 0
+    return state.st_ino, state.st_ctime_ns
 
 
 def _is_shelf(folder: Path) -> bool:

@@ -1,17 +1,29 @@
 """What lies in a version's folder: manifest, signature, and whether every file is whole."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from isthmus import BundleError, Manifest, check_file, decode_manifest
+from isthmus import BundleError, FileEntry, Manifest, check_file, decode_manifest
 from isthmus.bundle import MAX_MANIFEST_BYTES
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.regular_files import open_regular
 from isthmus.signing import SIGNATURE_NAME, read_signature
 
-__all__ = ["Shelved", "StoredVersion", "check_shelved", "shelved"]
+_WAY_OUT = "push the same bundle again, and it is mended"
+
+__all__ = [
+    "Shelved",
+    "StoredVersion",
+    "check_shelved",
+    "check_sizes",
+    "damaged_files",
+    "shelved",
+]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +31,8 @@ class StoredVersion:
     """A version in the store, as it is listed.
 
     `fault` says why it cannot be used; fingerprint and size (of all files) are "" and 0 where the
-    manifest may not be used. `signed` says that a signature is there, not that it is right.
+    manifest may not be used. Files are looked at for their sizes; `verified` says that the sha256
+    of each was compared, too. `signed` says that a signature is there, not that it is right.
     """
 
     name: str
@@ -30,6 +43,7 @@ class StoredVersion:
     active: bool
     written_ns: int  # when its manifest was
     fault: str | None = None
+    verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +77,51 @@ def shelved(path: Path, where: str) -> Shelved:
         state = file.stat()
         return _read(path, state.st_mtime_ns, state.st_size, state.st_ino, where)
     except OSError as error:
-        raise BundleError(f"{where}: its manifest cannot be read ({error.strerror})") from error
+        help_ = "remove it, and push it again"
+        if isinstance(error, PermissionError):
+            help_ = "let the user that works on the store read it"
+        raise BundleError(
+            f"{where}: its manifest cannot be read ({error.strerror}); {help_}"
+        ) from error
 
 
 def check_shelved(bundle: Shelved, where: str) -> None:
     """Compare every file with the manifest; BundleError names the first that is not right."""
     for entry in bundle.manifest.files:
-        check_file(bundle.path / entry.path, entry, f"the manifest of {where}", "push it again")
+        _check(bundle, entry, where)
+
+
+def check_sizes(bundle: Shelved, where: str) -> None:
+    """The same by sizes alone, which reads no file."""
+    for entry in bundle.manifest.files:
+        path = bundle.path / entry.path
+        try:
+            size_bytes = path.stat().st_size
+        except OSError as error:
+            raise BundleError(f"{path}: {error.strerror}; {_WAY_OUT}") from error
+        if size_bytes != entry.size_bytes:
+            raise BundleError(
+                f"{path}: {size_bytes} bytes, the manifest of {where} says {entry.size_bytes}; "
+                f"{_WAY_OUT}"
+            )
+
+
+def damaged_files(bundle: Shelved, where: str) -> tuple[FileEntry, ...]:
+    """The files that `check_shelved` does not find right."""
+    return tuple(entry for entry in bundle.manifest.files if not _is_right(bundle, entry, where))
+
+
+def _is_right(bundle: Shelved, entry: FileEntry, where: str) -> bool:
+    try:
+        _check(bundle, entry, where)
+    except BundleError as error:
+        _logger.info("%s", error)
+        return False
+    return True
+
+
+def _check(bundle: Shelved, entry: FileEntry, where: str) -> None:
+    check_file(bundle.path / entry.path, entry, f"the manifest of {where}", _WAY_OUT)
 
 
 @lru_cache(maxsize=32)  # devices ask for the same few again and again

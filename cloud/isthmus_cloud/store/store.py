@@ -11,7 +11,8 @@ changes; a bundle that somebody copied here by hand counts like one that was pus
 """
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from isthmus import BundleError, ConfigError, FileEntry, decode_manifest
 from isthmus.bundle import MAX_MANIFEST_BYTES
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import SIGNATURE_BYTES, SIGNATURE_NAME
+from isthmus.sizes import size_text
 from isthmus_cloud.store.disk import explained, free_bytes, locked, sync_folder, write_whole
 from isthmus_cloud.store.errors import StoreError, StoreFullError, UnknownVersionError
 from isthmus_cloud.store.incoming import Backyard
@@ -33,7 +35,9 @@ from isthmus_cloud.store.pointer import (
 )
 from isthmus_cloud.store.push import Push
 from isthmus_cloud.store.reading import Shelves, Verifier, names_in
-from isthmus_cloud.store.shelf import StoredVersion, shelved
+from isthmus_cloud.store.shelf import StoredVersion, damaged_files, shelved
+
+SHORT = 12  # digits of a fingerprint that people compare
 
 __all__ = ["Store", "StoreLimits"]
 
@@ -76,9 +80,10 @@ class Store(Shelves):
         """Take a bundle in, of which these are `bundle.json` and its signature.
 
         What lacks of it is then written to the returned `Push`, which must be closed. If the same
-        bundle is there already, nothing lacks. Raises ConfigError for names, BundleError for a
-        manifest or a signature that is not taken, StoreError if another bundle has this version or
-        this one is being pushed already, StoreFullError if there is no room.
+        bundle is there already, nothing lacks but what is damaged of it. Raises ConfigError for
+        names, BundleError for a manifest or a signature that is not taken, StoreError if another
+        bundle has this version or this one is being pushed already, StoreFullError if there is no
+        room.
         """
         check_name("model name", name)
         check_name("version", version)
@@ -90,13 +95,15 @@ class Store(Shelves):
             self._yard.prepare()
             self._yard.sweep(self._limits.keep_partial_s)
             if (self.root / name / version).exists():
-                self._sign_again(name, version, fingerprint, signature)
-                return Push(title, entries, None, publish)
+                entries = self._damaged(name, version, fingerprint, signature)
+                if not entries:
+                    return Push(title, entries, None, publish)
+                publish = partial(self._mend, name, version, fingerprint, tuple(entries))
             arriving = self._yard.arriving(fingerprint, title)
         try:
             with explained(title):
                 _write_manifest(arriving.bundle, manifest, signature)
-            push = Push(title, entries, arriving, publish)
+            push = Push(title, entries, arriving, publish, self._limits.spare_bytes)
             self._require_room(title, push)
         except StoreFullError:
             arriving.drop()
@@ -147,10 +154,7 @@ class Store(Shelves):
             with locked(self._yard.lock):
                 pointer = read_pointer(folder)
                 if pointer.active == version:
-                    raise StoreError(
-                        f"{name} {version} is the active version and stays; activate another "
-                        "version first"
-                    )
+                    raise StoreError(self._stays(name, version))
                 self._require(name, version)
                 if version in pointer.previous:  # said before it goes: a crash leaves no dead end
                     write_pointer(folder, pointer.without(version))
@@ -176,25 +180,26 @@ class Store(Shelves):
         check_files(decoded.files, self._limits.max_bundle_bytes)
         return {entry.path: entry for entry in decoded.files}
 
-    def _sign_again(
+    def _damaged(
         self, name: str, version: str, fingerprint: str, signature: bytes | None
-    ) -> None:
-        """The version is there: it must be the same bundle; it may get another signature."""
-        self._require_same(name, version, fingerprint)
-        path = self.root / name / version / SIGNATURE_NAME
-        if signature is not None:
-            with locked(self._yard.lock):
-                write_whole(path, signature)
-        self.check(name, version)
+    ) -> Mapping[str, FileEntry]:
+        """The version is there: it must be the same bundle, and may get another signature. What
+        of its files is not right, by path."""
+        with locked(self._yard.lock):
+            folder = self._require_same(name, version, fingerprint)
+            if signature is not None:
+                write_whole(folder / SIGNATURE_NAME, signature)
+        bundle = self.open(name, version)
+        return {entry.path: entry for entry in damaged_files(bundle, f"{name}/{version}")}
 
     def _require_room(self, title: str, push: Push) -> None:
         lacking_bytes = sum(each.size_bytes - each.offset for each in push.lacks)
-        free = free_bytes(self.root) - self._limits.spare_bytes
-        if lacking_bytes > free:
+        free, spare = free_bytes(self.root), self._limits.spare_bytes
+        if lacking_bytes > free - spare:
             raise StoreFullError(
-                f"{title}: no room: {lacking_bytes / 1e6:.1f} MB are to come, and "
-                f"{max(free, 0) / 1e6:.1f} MB may be taken on the store's disk; remove versions "
-                "that are not used, or give it a larger disk"
+                f"{title}: no room: {size_text(lacking_bytes)} are to come, and of the "
+                f"{size_text(free)} that are free on the store's disk {size_text(spare)} stay so; "
+                "remove versions that are not used, or give it a larger disk"
             )
 
     def _publish(
@@ -212,28 +217,65 @@ class Store(Shelves):
                 sync_folder(folder)
         return self.version(name, version)
 
-    def _require_same(self, name: str, version: str, fingerprint: str) -> None:
+    def _mend(
+        self, name: str, version: str, fingerprint: str, paths: Sequence[str], bundle: Path | None
+    ) -> StoredVersion:
+        """Put files that are right in the places of damaged ones, one after the other."""
+        assert bundle is not None
+        with explained(f"{name} {version}"), locked(self._yard.lock):
+            folder = self._require_same(name, version, fingerprint)
+            for path in paths:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (bundle / path).replace(folder / path)
+            for each, _, _ in os.walk(folder):
+                sync_folder(Path(each))
+        return self.version(name, version)
+
+    def _require_same(self, name: str, version: str, fingerprint: str) -> Path:
+        """The folder of a version, which must be this bundle; StoreError if it is another."""
         folder = self._require(name, version)
-        if shelved(folder, f"{name}/{version}").fingerprint != fingerprint:
+        try:
+            found = shelved(folder, f"{name}/{version}").fingerprint
+        except BundleError as error:
             raise StoreError(
-                f"{name} {version} is another bundle already, and a version never changes; "
-                "push it as another version"
+                f"{name} {version} is there already, and no bundle that can be read ({error}); "
+                "remove it first, or push this one as another version"
+            ) from error
+        if found != fingerprint:
+            raise StoreError(
+                f"{name} {version} is another bundle already ({found[:SHORT]}), and a version "
+                f"never changes; push this one ({fingerprint[:SHORT]}) as another version"
             )
+        return folder
 
     def _one_before(self, name: str) -> Pointer:
         """The pointer, without versions that are gone; StoreError if there is no way back."""
         pointer, here = read_pointer(self.root / name), names_in(self.root / name)
         if not here:
-            raise UnknownVersionError(f"there is no model {name} in the store")
+            raise UnknownVersionError(f"there is no model {name} in the store; {self._has(name)}")
         for version in {*pointer.previous} - {*here}:
             pointer = pointer.without(version)
         if not pointer.previous:
             now = f"{pointer.active} is active and none was" if pointer.active else "none is or was"
             raise StoreError(
                 f"{name}: there is no version to go back to: {now} before; activate the one that "
-                "you want with `isthmus activate NAME VERSION`"
+                f"you want with `isthmus activate {name} VERSION` ({self._has(name)})"
             )
         return pointer
+
+    def _stays(self, name: str, version: str) -> str:
+        """Why the active version is not removed, and what helps."""
+        others = [each for each in names_in(self.root / name) if each != version]
+        if others:
+            return (
+                f"{name} {version} is the active version and stays; activate another one first "
+                f"({self._has(name)})"
+            )
+        return (
+            f"{name} {version} is the active version and stays; it is the only one of {name}: push "
+            f"and activate another first, or, to give the model up, end the service and delete the "
+            f"folder {name} of the store"
+        )
 
 
 def _write_manifest(bundle: Path, manifest: bytes, signature: bytes | None) -> None:

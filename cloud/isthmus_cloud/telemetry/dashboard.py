@@ -2,7 +2,7 @@
 
     board = DashboardObserver(title="lite0", gauges=lambda: {"frames waiting": …})
     observers = Observers([board, metrics, …])
-    web = WebServer(WebConfig(), service_routes(board, metrics=metrics.text, is_ready=lambda: …))
+    web = WebServer(WebConfig(), service_routes(board, metrics.text, health))
     await web.start()
 
 docs/dashboard.md is for those who look.
@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from isthmus import __version__
 from isthmus.web import (
@@ -53,7 +54,20 @@ Gauges = Callable[[], Mapping[str, float]]
 Words = Callable[[], Mapping[str, str]]
 Exposition = Callable[[str], tuple[str, bytes]]
 
-__all__ = ["DashboardObserver", "service_routes"]
+
+class Readiness(Protocol):
+    """Whether devices may come, and why not; `Health` is one. Asked on any thread."""
+
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+
+    @property
+    def why_not(self) -> str:
+        """What keeps them away; "" if they may come."""
+
+
+__all__ = ["DashboardObserver", "Readiness", "service_routes"]
 
 
 def _no_gauges() -> Mapping[str, float]:
@@ -226,21 +240,21 @@ def _host(peer: str) -> str:
 def service_routes(
     board: DashboardObserver,
     metrics: Exposition | None = None,
-    is_ready: Callable[[], bool] = lambda: True,
+    readiness: Readiness | None = None,
     period_s: float = PERIOD_S,
 ) -> dict[str, Route]:
     """For a `WebServer`: the page, its events, `/metrics`, and probes.
 
-    `metrics` gives content type and body for an Accept header, `is_ready` says whether devices
-    may come (False while the service drains). Both must be fit for any thread. Who looks gets a
-    new picture every `period_s`.
+    `metrics` gives content type and body for an Accept header, on whatever thread; `/readyz` is 503
+    with the reason while `readiness` has one. Who looks gets a new picture every `period_s`.
     """
 
     async def page(_request: Request) -> Reply:
         return live_page()
 
     async def message() -> bytes:
-        return await asyncio.to_thread(_message, board, is_ready)
+        state = "running" if readiness is None else readiness.state
+        return await asyncio.to_thread(_message, board, state)
 
     async def exposed(request: Request) -> Reply:
         assert metrics is not None
@@ -248,14 +262,17 @@ def service_routes(
         content_type, body = await asyncio.to_thread(metrics, accept)
         return Reply(content_type=content_type, body=body)
 
+    def why_not() -> str:
+        return "" if readiness is None else readiness.why_not
+
     routes = {
         "/": Route(page),
         "/events": Route(Feed(message, period_s)),
         "/livez": Route(probe(lambda: True), is_open=True),
-        "/readyz": Route(probe(is_ready), is_open=True),
+        "/readyz": Route(probe(lambda: not why_not(), why_not), is_open=True),
     }
     return routes if metrics is None else routes | {"/metrics": Route(exposed)}
 
 
-def _message(board: DashboardObserver, is_ready: Callable[[], bool]) -> bytes:
-    return encode_board(board.snapshot("running" if is_ready() else "draining"))
+def _message(board: DashboardObserver, state: str) -> bytes:
+    return encode_board(board.snapshot(state))

@@ -1,9 +1,9 @@
 """What the service writes down: one line an event, with who, what and why in fields.
 
-Lines are few: an answered frame is a line only at debug level, and whatever strangers can cause
-(refusals, streams that come and go, frames that fail) is limited to so many lines a second of each
-kind; how many were left out is a line of its own. Secrets are not in any record: sessions are told
-by the beginning of their ids, tokens never.
+Lines are few: a frame is a line at debug level, or if it ended in a way that somebody should look
+at. Whatever strangers can cause (refusals, streams that come and go, calls that are turned away) is
+limited to so many lines a second of each kind; how many were left out is a line of its own. Secrets
+are not in any record: sessions are told by the beginning of their ids, tokens never.
 """
 
 import logging
@@ -28,6 +28,7 @@ from isthmus_cloud.telemetry.happenings import (
 LINES_PER_S = 20
 MOST_CHARACTERS = 200  # of a field
 LogFormat = Literal["auto", "text", "json"]
+_ROOMS = ("isthmus", "isthmus_cloud")
 
 # How a frame ends that is nobody's fault, and how one ends where somebody should look.
 _USUAL = frozenset({"answered", "cancelled", "key_frame_needed"})
@@ -42,10 +43,18 @@ def start_logging(
     kind: LogFormat = "auto", level: int = logging.INFO, stream: IO[str] | None = None
 ) -> None:
     """Send every log line of the process to `stream` (stderr); "auto" is text on a terminal and
-    JSON elsewhere."""
+    JSON elsewhere.
+
+    Libraries are heard from info on, whatever the level. Plain lines of one logger and level are
+    limited, as the observer's are.
+    """
     stream = sys.stderr if stream is None else stream
     as_json = kind == "json" or (kind == "auto" and not stream.isatty())
-    start_lines(as_json=as_json, level=level, word_of=_word_of, stream=stream)
+    start_lines(as_json=as_json, level=max(level, logging.INFO), word_of=_word_of, stream=stream)
+    for room in _ROOMS:
+        logging.getLogger(room).setLevel(level)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_PlainLines())
 
 
 class LogObserver:
@@ -90,9 +99,7 @@ class LogObserver:
         self._tell_left_out(due=False)
 
     def _frame(self, done: FrameDone, outcome: str) -> None:
-        level = logging.DEBUG if outcome in _USUAL else logging.INFO
-        if outcome in _WRONG:
-            level = logging.WARNING
+        level = logging.WARNING if outcome in _WRONG else logging.DEBUG
         if not _logger.isEnabledFor(level):
             return
         fields: dict[str, object] = {
@@ -108,7 +115,7 @@ class LogObserver:
             "queue_ms": round(done.queue_ms, 3),
             "total_ms": round(done.total_ms, 3),
         }
-        self._say(level, "frame" if level == logging.DEBUG else "frame_failed", **fields)
+        self._say(level, "frame" if outcome in _USUAL else "frame_failed", **fields)
 
     def _stream(self, happening: StreamOpened | StreamClosed, event: str, **more: object) -> None:
         fields: dict[str, object] = {
@@ -153,6 +160,36 @@ class LogObserver:
             self._owes = any(quota.left_out for quota in self._quotas.values())
         for level, event, lines in owed:
             tell(_logger, level, "left_out", of=event, lines=lines)
+
+
+class _PlainLines(logging.Filter):
+    """Lets so many lines a second pass of each logger and level, of those that no observer wrote.
+
+    The next one that passes is preceded by how many did not.
+    """
+
+    def __init__(
+        self, lines_per_s: int = LINES_PER_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._lines_per_s = lines_per_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._quotas: dict[tuple[str, int], _Quota] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it passes; from any thread."""
+        if record.levelno <= logging.DEBUG or hasattr(record, "event"):
+            return True
+        key = (record.name, record.levelno)
+        with self._lock:
+            quota = self._quotas.setdefault(key, _Quota(self._lines_per_s))
+            may = quota.take(self._clock())
+            left_out = quota.settle() if may else 0
+        if left_out:
+            record.msg = f"{record.getMessage()} (after {left_out} like it that were left out)"
+            record.args = ()
+        return may
 
 
 class _Quota:

@@ -15,6 +15,7 @@ from isthmus import BundleError, FileEntry
 from isthmus.durable_files import append, free_bytes, sync_folder, write_whole
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import SIGNATURE_NAME
+from isthmus.sizes import size_text
 from isthmus_edge.bundles.errors import ShelfFullError
 from isthmus_edge.bundles.offer import Half
 
@@ -96,8 +97,8 @@ class Arriving:
         room_bytes = free_bytes(self.folder) - SPARE_BYTES
         if lacks_bytes > room_bytes:
             raise ShelfFullError(
-                f"{self.folder.parent.parent}: {lacks_bytes / 1e6:.1f} MB are to come and "
-                f"{max(room_bytes, 0) / 1e6:.1f} MB may be taken; give this disk more room"
+                f"{self.folder.parent.parent}: {size_text(lacks_bytes)} are to come and "
+                f"{size_text(max(room_bytes, 0))} may be taken; give this disk more room"
             )
         for entry in self._half.entries:
             (self.folder / entry.path).parent.mkdir(parents=True, exist_ok=True)

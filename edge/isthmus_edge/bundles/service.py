@@ -17,6 +17,7 @@ from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import BundlesStub
 from isthmus_edge.bundles.offer import Offer
 from isthmus_edge.stream.credentials import Credentials
+from isthmus_edge.stream.handshake import trouble_of
 
 CALL_S = 300.0  # a piece of 256 KiB comes within it at 7 kbit/s
 OFFER_S = 60.0  # a manifest
@@ -73,6 +74,7 @@ class BundleService:
         shown = credentials.read()
         self._address = address
         self._call_s = call_s
+        self._shown = shown
         self._metadata = shown.metadata
         self._channel = shown.channel(address, _OPTIONS)
         self._stub: Any = BundlesStub(self._channel)  # type: ignore[no-untyped-call]
@@ -121,10 +123,14 @@ class BundleService:
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 text = "it has no store; start it with `isthmus cloud --store DIR`"
             if code in _PASSING:
-                raise LinkError(
-                    f"{self._address}: {code.name}: {text}; what has come is kept, see that the "
-                    "service runs there and that the TLS settings are right"
-                ) from error
+                why = self._why(text) or f"{text}; see that the service runs there"
+                text = f"{self._address}: {code.name}: {why}; what has come is kept"
+                raise LinkError(text) from error
             if code in _SHUT:
                 text += "; give this device's token or certificate"
             raise PeerError(code.name, f"{self._address}: {text}") from error
+
+    def _why(self, details: str) -> str:
+        """What keeps this device from the service, with the way out; empty if it is not known."""
+        trouble = trouble_of(details, self._shown, self._address.rpartition(":")[0])
+        return "" if trouble is None else str(trouble)

@@ -11,6 +11,8 @@ from isthmus import (
     open_bundle,
     require_formats,
 )
+from isthmus.web import WebConfig
+from isthmus.web.config import tls_context
 from isthmus_edge.answer import Answer
 from isthmus_edge.audit.audits import raw_input_way
 from isthmus_edge.bundles import Shelf
@@ -33,11 +35,13 @@ __all__ = ["Checked", "checked"]
 class Checked:
     """What a daemon with these settings would use; `departures` from the plan, in sentences.
 
-    `bundle` is None where one comes from the cloud and none is kept yet.
+    `bundle` is None where one comes from the cloud and none is kept yet, `dashboard` where there is
+    no page.
     """
 
     bundle: Bundle | None
     sources: Mapping[str, Source]
+    dashboard: WebConfig | None
     departures: tuple[str, ...]
 
 
@@ -52,18 +56,22 @@ def checked(config: DaemonConfig) -> Checked:
         UnixSocket(control)
     open_sinks(config.output)
     sources = open_sources(config.sources, lambda *_, **__: None, StdinLines())
+    dashboard = config.dashboard.config()
+    if dashboard is not None:
+        tls_context(dashboard)
     settings = config.endpoint.config()
     bundle = _bundle(config)
     if bundle is None:
         config.agent.credentials.read()
-        return Checked(None, sources, ())
+        return Checked(None, sources, dashboard, ())
     if sources:
         require_pictures(bundle.manifest)
     runtimes = Runtimes(config.agent.runtime)
     _check_agent(config.agent, bundle, runtimes)
     if settings is not None:
         Endpoint(settings, _Nobody(bundle.manifest))
-    return Checked(bundle, sources, tuple(departures(bundle.manifest, bundle.path, runtimes)))
+    departed = tuple(departures(bundle.manifest, bundle.path, runtimes))
+    return Checked(bundle, sources, dashboard, departed)
 
 
 def _bundle(config: DaemonConfig) -> Bundle | None:

@@ -53,6 +53,7 @@ class Supply:
         assert config.bundle is not None
         self._source = config.bundle.source(config.agent)
         self._shelf = Shelf(config.bundle.keep_in, config.bundle.model, self._source.verifier())
+        self._requires_cloud = config.agent.require_cloud
         self._tell = tell
         self._dial = dial
         self._held = ""  # the fingerprint of what is in use
@@ -73,7 +74,8 @@ class Supply:
     async def ready(self) -> None:
         """Return when there is a bundle to begin with; fetch it if need be, as long as that takes.
 
-        Raises the IsthmusError of what will not pass by itself.
+        A model that has no active version there is waited for, unless a cloud is required. Raises
+        the IsthmusError of what will not pass by itself.
         """
         if await asyncio.to_thread(self._first) is not None:
             return
@@ -82,8 +84,8 @@ class Supply:
             try:
                 offer = await self._fetching(lambda fetcher: fetcher.look())
                 await self._brought(offer, rests=False)
-            except (LinkError, ShelfBusyError) as error:
-                self._fails(str(error))
+            except (LinkError, ShelfBusyError, PeerError) as error:
+                self._fails(self._awaited(error))
                 await asyncio.sleep(back_off.next_s())
             else:
                 await asyncio.to_thread(self._shelf.welcome, offer.fingerprint)
@@ -131,6 +133,14 @@ class Supply:
     async def forgive(self) -> None:
         """What was refused may be tried again."""
         await asyncio.to_thread(self._shelf.forgive)
+
+    def _awaited(self, error: IsthmusError) -> str:
+        """What keeps the first bundle from coming; raises it, if it will not pass."""
+        if not isinstance(error, PeerError):
+            return str(error)
+        if error.code != "NOT_FOUND" or self._requires_cloud:
+            raise error
+        return f"{error}; have an operator `isthmus push` and `isthmus activate` one"
 
     def _first(self) -> Kept | None:
         return self._shelf.waiting() or self._shelf.last_good()

@@ -21,6 +21,7 @@ from isthmus_edge.device.calloff import CallOff
 from isthmus_edge.device.chain import Chain
 from isthmus_edge.device.chains import Chains
 from isthmus_edge.device.desk import REST_WAITS_S, Desk
+from isthmus_edge.device.lineage import Lineage
 from isthmus_edge.device.pace import Pace
 from isthmus_edge.device.stages import Stages
 from isthmus_edge.runtimes import AnyArray, Runtimes, departures, refusals, without_chains
@@ -94,6 +95,8 @@ class Device:
         self._tell = tell
         self._stages = Stages(bundle)
         self._encoder = FrameEncoder(video=config.video == "auto")
+        self._lone_encoder = FrameEncoder()  # for frames that no other one refers to
+        self._lineage = Lineage()
         self._pace = pace
         self._desk = Desk("isthmus-device")
         self._rests: set[Rest] = set()
@@ -116,7 +119,10 @@ class Device:
     async def head(
         self, frame: Frame, candidate: Candidate, *, fast_link: bool
     ) -> tuple[pb.Frame, float]:
-        """Take a frame up to its candidate's cut: the message for it, and the ms it took."""
+        """Take a frame up to its candidate's cut: the message for it, and the ms it took.
+
+        It is a key frame where the cloud turns out, meanwhile, to lack what it would refer to.
+        """
         cut = self._manifest.cut_of(candidate)
         chain = await self._chain(cut)
         boundary = [tensor.boundary.name for tensor in cut.tensors]
@@ -125,21 +131,24 @@ class Device:
             began = time.perf_counter()
             tensors = chain.head(frame.tensors, cut.depth, boundary)
             head_s = time.perf_counter() - began
-            message = self._encode(tensors, candidate, fast_link=fast_link)
+            message = self._encode(self._encoder, tensors, candidate, fast_link=fast_link)
             return tensors, message, head_s / max(time.perf_counter() - began, 1e-9)
 
-        kind = f"{candidate.id}@{candidate.chosen}"
+        kind, breaks = f"{candidate.id}@{candidate.chosen}", self._lineage.breaks
         (tensors, message, head_share), took_ms = await self._on_thread(kind, work)
         message.sequence = frame.sequence
         frame.tensors, frame.cut = tensors, cut
         frame.head_ms, frame.encode_ms = took_ms * head_share, took_ms * (1 - head_share)
+        if message.reference and breaks != self._lineage.breaks:
+            return await self.key_frame(frame, candidate, fast_link=fast_link), took_ms
+        self._lineage.extend(message)
         return message, took_ms
 
     async def key_frame(self, frame: Frame, candidate: Candidate, *, fast_link: bool) -> pb.Frame:
         """The same frame from the tensors in hand, so that it needs no other one."""
         message, _ = await self._on_thread(
             f"{candidate.id}@{candidate.chosen} again",
-            lambda: self._encode(frame.tensors, candidate, alone=True, fast_link=fast_link),
+            lambda: self._encode(self._lone_encoder, frame.tensors, candidate, fast_link=fast_link),
         )
         message.sequence = frame.sequence
         return message
@@ -160,7 +169,14 @@ class Device:
 
     def forget(self) -> None:
         """Begin anew with a key frame: another connection, whose other end holds nothing."""
+        self._lineage.end()
         self._desk.submit(self._encoder.forget)
+
+    def not_held(self, mark: int) -> None:
+        """The cloud did not get, or did not decode, what has this mark (0: none): begin anew if the
+        next difference would rest on it."""
+        if self._lineage.holds(mark):
+            self.forget()
 
     def close(self) -> None:
         """Wait for the work in hand."""
@@ -168,17 +184,17 @@ class Device:
 
     def _encode(
         self,
+        encoder: FrameEncoder,
         tensors: Mapping[str, AnyArray],
         candidate: Candidate,
         *,
-        alone: bool = False,
         fast_link: bool,
     ) -> pb.Frame:
         cut, rung = self._manifest.cut_of(candidate), candidate.chosen
-        held = None if alone else self._encoder.held(candidate, rung)
+        held = encoder.held(candidate, rung)
         boundary = [tensors[tensor.boundary.name] for tensor in cut.tensors]
         wire = self._stages.wire(cut, boundary, candidate.encodings, held)
-        return self._encoder.encode(candidate, cut, rung, wire, alone=alone, fast_link=fast_link)
+        return encoder.encode(candidate, cut, rung, wire, fast_link=fast_link)
 
     async def _chain(self, cut: Cut) -> Chain:
         """Loading one is not a frame's work: it is not timed."""

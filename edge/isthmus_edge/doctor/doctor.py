@@ -111,7 +111,7 @@ def _clock(config: DoctorConfig, around: Surroundings) -> ClockLook:
 def _link(config: DoctorConfig, around: Surroundings) -> Iterator[Check]:
     for target in () if config.cloud is None else targets_of(config.cloud):
         look = LinkLook(
-            cloud=str(target),
+            cloud=target,
             credentials=config.credentials,
             insecure=config.insecure,
             bundle=config.bundle,

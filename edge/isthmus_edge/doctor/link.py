@@ -9,16 +9,19 @@ from isthmus import BundleError, Candidate, LinkError, Manifest, PeerError, is_l
 from isthmus.bundle import read_manifest
 from isthmus_edge.doctor.conversation import Conversation
 from isthmus_edge.doctor.finding import Figure, Finding, fail, note, warn
-from isthmus_edge.doctor.network import Network, Road, SystemNetwork, reach, split_address
+from isthmus_edge.doctor.network import Network, Road, SystemNetwork, reach
 from isthmus_edge.doctor.own_certificate import OwnCertificate
 from isthmus_edge.doctor.surroundings import Surroundings
 from isthmus_edge.doctor.tls import TlsLook, speaks_tls
+from isthmus_edge.stream.addresses import Target
 from isthmus_edge.stream.credentials import Credentials
 from isthmus_edge.stream.transport import DENIED, GrpcTransport, Transport
+from isthmus_edge.stream.wording import MISMATCH_WAY_OUT
 
 ROUND_TRIPS, QUICK_ROUND_TRIPS = 20, 5
 _MOST_MESSAGE_BYTES = 1024 * 1024
 
+_ALIKE = "; copy the same bundle to both sides"  # how, the way out says
 _NO_BUNDLE_WAY_OUT = "name the folder of a whole bundle, or none: then only the way is looked at"
 
 MakeTransport = Callable[[str, Credentials], Transport]
@@ -32,12 +35,12 @@ def _grpc(address: str, credentials: Credentials) -> Transport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkLook:
-    """Looks at the way to `cloud` (HOST:PORT), with the credentials that an agent would be given.
+    """Looks at the way to `cloud`, with the credentials that an agent would be given.
 
     With a `bundle`, the service's greeting is the real one, and rates are measured.
     """
 
-    cloud: str
+    cloud: Target
     credentials: Credentials = field(default_factory=Credentials)
     insecure: bool = False
     bundle: Path | None = None
@@ -48,10 +51,9 @@ class LinkLook:
 
     def look(self) -> Iterator[Finding]:
         """Findings in the order of the way; after the first failure there is nothing to look at."""
-        host, port = split_address(self.cloud)
-        for step in reach(self.network, host, port):
+        for step in reach(self.network, self.cloud.host, self.cloud.port):
             if isinstance(step, Road):
-                yield from self._beyond(host, step)
+                yield from self._beyond(self.cloud.host, step)
             else:
                 yield step
 
@@ -97,7 +99,7 @@ class LinkLook:
         try:
             manifest, fingerprint = self._plan()
             with Conversation(
-                self.transport(self.cloud, self.credentials), fingerprint, self.around.clock_s
+                self.transport(str(self.cloud), self.credentials), fingerprint, self.around.clock_s
             ) as talk:
                 provider = talk.greet()
                 yield note("link.service", f"welcome: tails run on {provider}", provider=provider)
@@ -119,11 +121,11 @@ class LinkLook:
             text = "an Isthmus service answers; name its BUNDLE to measure round trip and rate"
             return note("link.service", text)
         ways_out = {
-            "BUNDLE_MISMATCH": "copy the same bundle to both sides",
+            "BUNDLE_MISMATCH": MISMATCH_WAY_OUT,
             "PROTOCOL": "install the same version of Isthmus on both sides",
         }
         way_out = ways_out.get(error.code, "look at the service's log")
-        text = f"refused: {error}".removesuffix(f"; {way_out}")
+        text = f"refused: {error}".removesuffix(f"; {way_out}").removesuffix(_ALIKE)
         return fail("link.service", text, way_out, reason=error.code)
 
     def _unanswered(self, reason: str, road: Road) -> Finding:

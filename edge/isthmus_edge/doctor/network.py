@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal, Protocol
 
-from isthmus import ConfigError
 from isthmus_edge.doctor.finding import Finding, fail, note, warn
 
 CONNECT_S = 3.0
@@ -15,7 +14,7 @@ CONNECTS = 5
 _IP_MTU, _IPV6_MTU = 14, 24  # linux/in.h, linux/in6.h
 _USUAL_MTU = 1280  # what every IPv6 link carries; below it something is encapsulated twice
 
-__all__ = ["CONNECT_S", "Address", "Network", "Road", "SystemNetwork", "reach", "split_address"]
+__all__ = ["CONNECT_S", "Address", "Network", "Road", "SystemNetwork", "reach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +67,6 @@ class SystemNetwork:
     def connect(self, address: Address, longest_s: float) -> socket.socket:
         """A socket that also reads and writes with this time limit."""
         return socket.create_connection((address.ip, address.port), longest_s)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT", "[IPV6]:PORT"; ConfigError for anything else."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"cloud address {address!r}: use HOST:PORT, for instance 127.0.0.1:50051")
-    return host.strip("[]"), int(port)
 
 
 def reach(network: Network, host: str, port: int) -> Iterator[Finding | Road]:

@@ -101,8 +101,8 @@ def _checked(where: str, token: str) -> str:
     """A token that a header can carry; what it is must not be told."""
     if not token or len(token) > MOST_TOKEN_BYTES or not all("!" <= c <= "~" for c in token):
         raise ConfigError(
-            f"{where}: is no token; give one line of letters, digits and signs without spaces, as "
-            "`isthmus tokens add` prints it"
+            f"{where}: this is no token; give one line of letters, digits and signs without "
+            "spaces, as `isthmus tokens add` prints it"
         )
     return token
 
@@ -123,8 +123,8 @@ def _content(name: str, file: Path, most_bytes: int) -> bytes:
         with open_regular(file) as opened:
             content = opened.read(most_bytes + 1)
     except OSError as error:
-        wanted = "the token in one line" if name == "token_file" else "in PEM format"
-        raise ConfigError(f"{file}: {error.strerror}; {name} is a file {wanted}") from error
+        wanted = "with the token in one line" if name == "token_file" else "in PEM format"
+        raise ConfigError(f"{file}: {error.strerror}; {name} is to be a file {wanted}") from error
     if len(content) > most_bytes:
-        raise ConfigError(f"{file}: has more than {most_bytes:,} bytes; it is no {name}")
+        raise ConfigError(f"{file} has more than {most_bytes:,} bytes; it cannot be a {name}")
     return content

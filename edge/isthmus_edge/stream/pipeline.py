@@ -78,7 +78,6 @@ class Pipeline:
         self._waiting = Waiting(config.max_queued, drops_oldest=drops_oldest)
         self._room = asyncio.Event()  # a frame has ended, or the link has changed
         self._travelling: set[asyncio.Task[None]] = set()
-        self._link_changes = 0
         self._under_way = 0
         self._held_bytes = 0
         self._opened_at = time.monotonic()
@@ -121,7 +120,6 @@ class Pipeline:
 
     def link_changed(self) -> None:
         """Let waiting decisions be made again; what the other end held counts no more."""
-        self._link_changes += 1
         self.audits.lost()
         self._device.forget()
         self._room.set()
@@ -217,21 +215,19 @@ class Pipeline:
 
     async def _set_off(self, frame: Frame, decision: Decision) -> None:
         """Compute the head, send the frame, and let its answer be waited for."""
-        candidate, fast_link, before = decision.candidate, self._link_is_fast(), self._link_changes
+        candidate, fast_link = decision.candidate, self._link_is_fast()
         self.audits.begin(frame, candidate)
         message, took_ms = await self._device.head(frame, candidate, fast_link=fast_link)
         frame.computed_at = time.monotonic()
         self._outlook.note_device(candidate, took_ms)
         if not fast_link:
             self._outlook.note_size(message)
-        if message.reference and before != self._link_changes:
-            # It was made for a stream that has ended, and with it the memory of its other end.
-            message = await self._device.key_frame(frame, candidate, fast_link=fast_link)
         try:
             flight: Flight | None = self._send(frame, message)
         except (LinkError, SessionError) as error:
             log.debug("frame %d: %s: the device finishes it", frame.sequence, error)
             flight = None
+            self.not_held(message)
         self._under_way += 1
         self._held_bytes += frame.held_bytes
         seen_through = self._to_an_end(frame, self._see_through(frame, decision, message, flight))
@@ -252,8 +248,8 @@ class Pipeline:
                 patience_s = partial(self._patience_s, frame, decision)
                 ending = await Underway(frame, candidate, message, self, patience_s).end(flight)
         finally:
-            if self.uplink is not None:
-                self.uplink.forget(frame.sequence)
+            if self.uplink is not None and self.uplink.forget(frame.sequence):
+                self.not_held(message)
             self._under_way -= 1
             self._held_bytes -= held_bytes
             self._room.set()
@@ -269,6 +265,10 @@ class Pipeline:
     async def key_frame(self, frame: Frame, candidate: Candidate) -> pb.Frame:
         """Encode a frame once more, so that it needs no other one."""
         return await self._device.key_frame(frame, candidate, fast_link=self._link_is_fast())
+
+    def not_held(self, message: pb.Frame) -> None:
+        """What this message is marked as has not come to be a reference in the cloud."""
+        self._device.not_held(message.mark)
 
     async def finish(self, frame: Frame) -> Rest:
         """Begin the rest of a frame on the device."""

@@ -17,15 +17,16 @@ import grpc
 
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitStub
-from isthmus_edge.stream.credentials import Credentials
+from isthmus_edge.stream.credentials import Credentials, Shown
+from isthmus_edge.stream.handshake import trouble_of
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 DENIED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})  # another stream does not mend it
 RETRY_AFTER_MS = "retry-after-ms"  # beside a status: coming back sooner does not help
 
-Metadata = tuple[tuple[str, str], ...]
-
+# Of gRPC's details, where a server or a proxy has closed the connection on purpose.
+_ORDERLY = ("GOAWAY", "Cancelling all calls", "max connection age", "max connection idle")
 _DIGITS = re.compile("[0-9]{1,10}")
 
 __all__ = ["DENIED", "Break", "Connection", "GrpcTransport", "OnEnd", "OnMessage", "Transport"]
@@ -35,12 +36,15 @@ __all__ = ["DENIED", "Break", "Connection", "GrpcTransport", "OnEnd", "OnMessage
 class Break:
     """Why a stream ended: in words, and as far as is known the name of gRPC's status.
 
-    `retry_after_s` is how long the other side asks to be left alone.
+    `retry_after_s` is how long the other side asks to be left alone, `way_out` what somebody can do
+    about it, and `is_orderly` that the other side has closed the stream and nothing has broken.
     """
 
     reason: str
     status: str = ""
     retry_after_s: float = 0.0
+    way_out: str = ""
+    is_orderly: bool = False
 
     @classmethod
     def of(cls, end: "str | Break") -> "Break":
@@ -114,18 +118,21 @@ class GrpcTransport:
     def connect(self, on_message: OnMessage, on_end: OnEnd) -> Connection:
         """Begin a new stream on a channel of its own."""
         channel = self._shown.channel(self._address, self._options, self._server_name)
-        return _GrpcConnection(channel, self._shown.metadata, on_message, on_end)
+        host = self._server_name or self._address.rpartition(":")[0]
+        return _GrpcConnection(channel, self._shown, host, on_message, on_end)
 
 
 class _GrpcConnection:
     def __init__(
-        self, channel: grpc.Channel, metadata: Metadata, on_message: OnMessage, on_end: OnEnd
+        self, channel: grpc.Channel, shown: Shown, host: str, on_message: OnMessage, on_end: OnEnd
     ) -> None:
         self._channel = channel
+        self._shown = shown
+        self._host = host
         self._outbox = _Outbox()
         self._closed = threading.Event()
         stub = SplitStub(channel)  # type: ignore[no-untyped-call]
-        self._call = stub.Stream(iter(self._outbox), metadata=metadata)
+        self._call = stub.Stream(iter(self._outbox), metadata=shown.metadata)
         self._reader = threading.Thread(
             target=self._read, args=(on_message, on_end), name="isthmus-answers", daemon=True
         )
@@ -145,16 +152,25 @@ class _GrpcConnection:
             self._channel.close()
 
     def _read(self, on_message: OnMessage, on_end: OnEnd) -> None:
-        end = Break("the service ended the stream")
+        end = Break("the service ended the stream", is_orderly=True)
         try:
             for message in self._call:
                 on_message(message)
         except grpc.RpcError as error:
-            status = self._call.code().name
-            reason = f"{status}: {self._call.details() or error}"
-            end = Break(reason, status, _retry_after_s(self._call.trailing_metadata()))
+            end = self._broken(str(self._call.details() or error))
         if not self._closed.is_set():
             on_end(end)
+
+    def _broken(self, details: str) -> Break:
+        status = self._call.code().name
+        trouble = trouble_of(details, self._shown, self._host)
+        return Break(
+            reason=f"{status}: {details if trouble is None else trouble.cause}",
+            status=status,
+            retry_after_s=_retry_after_s(self._call.trailing_metadata()),
+            way_out="" if trouble is None else trouble.way_out,
+            is_orderly=any(words in details for words in _ORDERLY),
+        )
 
 
 def _retry_after_s(metadata: Iterable[tuple[str, str | bytes]] | None) -> float:

@@ -6,7 +6,8 @@
       \\--the cloud lacks what the frame is a difference to--> sent once more, as a key frame
 
 The one that loses is called off. Both ends of the stream see to it that a frame that was sent twice
-is computed and counted once (`isthmus.session`).
+is computed and counted once (`isthmus.session`). What was refused undecoded is nothing to be a
+difference to: the frames behind it begin anew, or one that is refused would spoil many.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from isthmus import Candidate, Cut, LinkError, PeerError, SessionError, WireError
+from isthmus import Candidate, Cut, LinkError, SessionError, WireError
 from isthmus.session import Answered, Failed, Lost, Missing
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.device.device import Rest
@@ -25,6 +26,8 @@ from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.uplink import Flight, News
 
 Outputs = Mapping[str, AnyArray]
+
+DECODED = frozenset({"TOO_LATE"})  # a frame with a mark was decoded all the same
 
 log = logging.getLogger("isthmus.edge")
 
@@ -50,6 +53,10 @@ class Means(Protocol):
 
     async def key_frame(self, frame: Frame, candidate: Candidate) -> pb.Frame:
         """Encode it once more, so that it needs no other frame."""
+        ...
+
+    def not_held(self, message: pb.Frame) -> None:
+        """The cloud will hold nothing of this message: no later frame may be a difference to it."""
         ...
 
     async def finish(self, frame: Frame) -> Rest:
@@ -118,16 +125,23 @@ class Underway:
         match news:
             case Answered(_, result):
                 return await self._answered(result)
-            case Failed(_, "KEY_FRAME_NEEDED", _):
-                await self._send_again(alone=True)
             case Failed(_, code, text):
-                await self._rescue(str(PeerError(code, f"{code}: {text}")))
+                await self._failed(code, text)
             case Missing(_, may_send_again):
                 if may_send_again and not (self._rest is not None and self._rest.has_begun):
                     await self._send_again(alone=self._message.reference > 0)
             case Lost(reason):
                 await self._rescue(reason)
         return None
+
+    async def _failed(self, code: str, text: str) -> None:
+        """The cloud has not answered; most often it has not decoded the frame either."""
+        if code not in DECODED:
+            self._means.not_held(self._message)
+        if code == "KEY_FRAME_NEEDED":
+            await self._send_again(alone=True)
+        else:
+            await self._rescue(f"{code}: {text}")
 
     async def _answered(self, result: pb.Result) -> Ending | None:
         assert self._frame.cut is not None  # its head has run

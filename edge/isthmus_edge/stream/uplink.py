@@ -48,6 +48,7 @@ from isthmus_edge.stream.inbox import Inbox
 from isthmus_edge.stream.probing import Probing, fitting_bytes
 from isthmus_edge.stream.transport import DENIED, Break, Connection
 from isthmus_edge.stream.ways import Way, Ways
+from isthmus_edge.stream.wording import end_text, refusal_text
 
 LONGEST_ANSWER_S = 8.0
 REFUSED_S = 30.0
@@ -56,6 +57,7 @@ State = Literal["down", "up", "draining", "refused"]
 OnState = Callable[[State, str], None]
 OnVerdict = Callable[[pb.Verdict], None]
 OnUpdate = Callable[[UpdateOffered], None]
+OnFailed = Callable[[Failed], None]
 News = Answered | Failed | Missing | Lost
 
 log = logging.getLogger("isthmus.edge")
@@ -93,6 +95,7 @@ class Uplink:
         self._way: Way  # of the present stream
         self._connection: Connection | None = None
         self._state: State = "down"
+        self._reason = ""
         self._flights: dict[int, Flight] = {}
         self._probing = Probing(estimator)
         self._quiet_until = 0.0
@@ -103,6 +106,7 @@ class Uplink:
         self.update: UpdateOffered | None = None
         self.on_verdict: OnVerdict = lambda _: None
         self.on_update: OnUpdate = lambda _: None
+        self.on_failed: OnFailed = lambda _: None
 
     @property
     def state(self) -> State:
@@ -207,17 +211,21 @@ class Uplink:
             self._carried.audit(message.ByteSize(), time.monotonic())
             self._connection.send(message)
 
-    def forget(self, sequence: int) -> None:
+    def forget(self, sequence: int) -> bool:
         """Nobody waits for this frame any more; the service is told if it still might work.
 
         What has not left yet stays here: a link that is too slow shall not carry what is stale.
+        True if that is so.
         """
         self._flights.pop(sequence, None)
         message = self._session.cancel(sequence)
-        if message is not None and self._connection is not None:
-            if self._connection.withdraw(sequence):
-                self._carried.withdrawn(sequence)
-            self._connection.send(message)
+        if message is None or self._connection is None:
+            return False
+        is_here = self._connection.withdraw(sequence)
+        if is_here:
+            self._carried.withdrawn(sequence)
+        self._connection.send(message)
+        return is_here
 
     def close(self) -> None:
         """End the session; frames in flight learn that it is lost."""
@@ -242,23 +250,13 @@ class Uplink:
                 case None:
                     self._heed(self._session.tick(now), first, now)
                 case Break() as end:
-                    self._heed(self._broken(end), first, now)
+                    text = end_text(end, self._session.state)
+                    self._heed(self._session.lost(text, end.status, end.retry_after_s), first, now)
                 case message:
                     self._carried.learn(message)
                     self._heed(self._session.received(message, now), first, now)
                     self._allow_for_answers()
             self._beat_if_due(now)
-
-    def _broken(self, end: Break) -> list[DeviceEvent]:
-        """The connection has ended by itself."""
-        if end.status in DENIED:
-            text = f"the cloud does not let this device in ({end.reason}); is its token right "
-            text += "(token_file, --token-file)?"
-        elif self._session.state == "greeting":
-            text = f"the cloud is not there: {end.reason}"
-        else:
-            text = f"the link to the cloud broke: {end.reason}"
-        return self._session.lost(text, end.status, end.retry_after_s)
 
     def _allow_for_answers(self) -> None:
         """By the link as it is while something is heard: silence itself must buy no time."""
@@ -303,7 +301,7 @@ class Uplink:
                 self._end("refused" if denied else "down", LinkError(reason), first)
             case Refused(code, text):
                 self._ways.failed(self._way, REFUSED_S)
-                self._end("refused", PeerError(code, text), first)
+                self._end("refused", PeerError(code, refusal_text(code, text)), first)
 
     def _end(self, state: State, error: LinkError | PeerError, first: asyncio.Future[None]) -> None:
         """The stream is over; while there is another way, it is that which counts."""
@@ -335,6 +333,8 @@ class Uplink:
             first.set_result(None)
 
     def _bring(self, news: Answered | Failed | Missing, now: float) -> None:
+        if isinstance(news, Failed):
+            self.on_failed(news)
         if isinstance(news, Failed) and news.retry_after_s:
             rest_s = min(news.retry_after_s, LONGEST_RETRY_S)
             self._quiet_until = max(self._quiet_until, now + rest_s)
@@ -370,8 +370,8 @@ class Uplink:
         self._change(state, reason)
 
     def _change(self, state: State, reason: str) -> None:
-        was, self._state = self._state, state
-        if was != state:
+        before, self._state, self._reason = (self._state, self._reason), state, reason
+        if before != (state, reason):
             self._on_state(state, reason)
 
 

@@ -287,7 +287,10 @@ class DeviceSession:
     def _on_welcome(self, message: pb.CloudMessage, now: float) -> list[DeviceEvent]:
         welcome = message.welcome
         if welcome.protocol != PROTOCOL:
-            text = f"the service speaks protocol {welcome.protocol}, this device {PROTOCOL}"
+            text = (
+                f"the service speaks protocol {welcome.protocol}, this device {PROTOCOL}; install "
+                "the same release of Isthmus on both sides"
+            )
             return [self._refused("PROTOCOL", text)]
         if welcome.bundle_fingerprint not in {"", self._identity.bundle_fingerprint}:
             text = "the service holds another bundle; copy the same one to both sides"

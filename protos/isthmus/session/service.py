@@ -10,10 +10,11 @@ The session belongs to the present stream: once `resume` was called, messages an
 older stream must not be given to it. Without a stream messages are dropped.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isthmus.errors import SessionError
+from isthmus.session.kept import KeptResults
 from isthmus.session.messages import error_message
 from isthmus.session.service_events import (
     Answer,
@@ -31,6 +32,7 @@ from isthmus.v1 import split_pb2 as pb
 SHORT = 12  # digits of an id or a fingerprint that people compare
 MOST_NAMED = 1024  # frames that one Hello or Cancel may name
 MOST_ID_CHARACTERS = 64
+KEPT_WINDOWS = 2  # of results; no device misses more than one
 
 __all__ = ["MOST_NAMED", "ServiceLimits", "ServiceSession"]
 
@@ -39,8 +41,9 @@ __all__ = ["MOST_NAMED", "ServiceLimits", "ServiceSession"]
 class ServiceLimits:
     """Times in seconds. A stream on which nothing is heard for `idle_s` ends; something is said on
     it every `beat_s`; a session without a stream is kept for `resume_s`, with up to `keep_bytes` of
-    results whose arrival is not known. A heartbeat is answered with up to `padding_bytes` of
-    padding if the device asks for it, but all of a stream with no more than `stream_padding_bytes`.
+    results whose arrival is not known, which are never more than two windows. A heartbeat is
+    answered with up to `padding_bytes` of padding if the device asks for it, but all of a stream
+    with no more than `stream_padding_bytes`.
     """
 
     hello_s: float = 10.0
@@ -50,12 +53,6 @@ class ServiceLimits:
     keep_bytes: int = 1024 * 1024
     padding_bytes: int = 64 * 1024
     stream_padding_bytes: int = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    message: pb.CloudMessage
-    size_bytes: int  # as it was kept: whoever sends it may stamp it
 
 
 class ServiceSession:
@@ -73,11 +70,10 @@ class ServiceSession:
     ) -> None:
         self._terms = terms
         self._limits = limits
-        self._count_bytes = count_bytes
         self._state: ServiceState = "waiting"
         self._in_flight: dict[int, int] = {}  # when each arrived, by the service's clock in ns
-        self._kept: dict[int, _Kept] = {}  # results, oldest first
-        self._kept_bytes = 0
+        most = min(KEPT_WINDOWS * terms.window, MOST_NAMED)
+        self._kept = KeptResults(most, limits.keep_bytes, count_bytes)
         self._settled_through = 0
         self._padding_left = limits.stream_padding_bytes
         self._auditing = False
@@ -112,7 +108,7 @@ class ServiceSession:
     @property
     def kept_bytes(self) -> int:
         """Memory of the results that are kept for a resume."""
-        return self._kept_bytes
+        return self._kept.size_bytes
 
     @property
     def is_drained(self) -> bool:
@@ -150,13 +146,13 @@ class ServiceSession:
         forgotten = self._in_flight.keys() - wanted
         for sequence in forgotten:
             del self._in_flight[sequence]
-        self._drop(self._kept.keys() - wanted)
-        for kept in self._kept.values():
-            kept.message.result.ClearField("load")  # what it was then says nothing of now
+        self._kept.drop(self._kept.sequences - wanted)
+        for message in self._kept.messages:
+            message.result.ClearField("load")  # what it was then says nothing of now
         return [
             *(GiveUp(sequence) for sequence in sorted(forgotten)),
-            self._greeting(sorted(self._in_flight | self._kept.keys())),
-            *(Reply(kept.message) for kept in self._kept.values()),
+            self._greeting(sorted(self._in_flight.keys() | self._kept.sequences)),
+            *map(Reply, self._kept.messages),
         ]
 
     def finished(self, outcome: pb.CloudMessage) -> list[ServiceEvent]:
@@ -169,14 +165,12 @@ class ServiceSession:
         if not is_result:
             outcome.error.received_ns = received_ns
         if is_result and self._state != "draining" and sequence > self._settled_through:
-            self._keep(sequence, outcome)
+            self._kept.keep(sequence, outcome)
         return [Reply(outcome)] if self._state in {"open", "draining"} else []
 
     def forget(self, count: int) -> None:
         """Free `count` bytes of results that are kept, the oldest first: a resume misses them."""
-        most_bytes = self._kept_bytes - count
-        while self._kept and self._kept_bytes > most_bytes:
-            self._drop({next(iter(self._kept))})
+        self._kept.shrink(self._kept.size_bytes - count)
 
     def checked(self, verdict: pb.Verdict) -> list[ServiceEvent]:
         """An audited frame was compared."""
@@ -192,7 +186,7 @@ class ServiceSession:
             return [Close(error_message(0, pb.ERROR_CODE_DRAINING, _DRAINING))]
         if self._state == "ended":
             return self._give_all_up()
-        self._drop(self._kept.keys())  # a stream that breaks now is not resumed
+        self._kept.clear()  # a stream that breaks now is not resumed
         return [Reply(pb.CloudMessage(drain=pb.Drain(grace_ms=int(grace_s * 1e3))))]
 
     def lost(self, now: float) -> list[ServiceEvent]:
@@ -343,28 +337,12 @@ class ServiceSession:
         """The device needs nothing up to this frame any more."""
         if through > self._settled_through:
             self._settled_through = through
-            self._drop({sequence for sequence in self._kept if sequence <= through})
-
-    def _keep(self, sequence: int, outcome: pb.CloudMessage) -> None:
-        size_bytes = outcome.ByteSize()
-        if size_bytes > self._limits.keep_bytes:
-            return  # the others would go for one that does not fit either
-        self._kept[sequence] = _Kept(outcome, size_bytes)
-        self._change_kept(size_bytes)
-        self.forget(self._kept_bytes - self._limits.keep_bytes)
-
-    def _drop(self, sequences: Iterable[int]) -> None:
-        for sequence in tuple(sequences):
-            self._change_kept(-self._kept.pop(sequence).size_bytes)
-
-    def _change_kept(self, count: int) -> None:
-        self._kept_bytes += count
-        self._count_bytes(count)
+            self._kept.settle(through)
 
     def _give_all_up(self) -> list[ServiceEvent]:
         given_up = sorted(self._in_flight)
         self._in_flight.clear()
-        self._drop(self._kept.keys())
+        self._kept.clear()
         return [GiveUp(sequence) for sequence in given_up]
 
     def _out_of_order(self, text: str) -> list[ServiceEvent]:

@@ -7,10 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ListRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "verify")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    verify: bool
+    def __init__(self, name: _Optional[str] = ..., verify: bool = ...) -> None: ...
 
 class ListReply(_message.Message):
     __slots__ = ("versions",)
@@ -19,7 +21,7 @@ class ListReply(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[StoredVersion, _Mapping]]] = ...) -> None: ...
 
 class StoredVersion(_message.Message):
-    __slots__ = ("name", "version", "fingerprint", "size_bytes", "signed", "active", "loaded", "streams", "fault")
+    __slots__ = ("name", "version", "fingerprint", "size_bytes", "signed", "active", "loaded", "streams", "fault", "verified")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +31,7 @@ class StoredVersion(_message.Message):
     LOADED_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     fingerprint: str
@@ -38,7 +41,8 @@ class StoredVersion(_message.Message):
     loaded: bool
     streams: int
     fault: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., fingerprint: _Optional[str] = ..., size_bytes: _Optional[int] = ..., signed: bool = ..., active: bool = ..., loaded: bool = ..., streams: _Optional[int] = ..., fault: _Optional[str] = ...) -> None: ...
+    verified: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., fingerprint: _Optional[str] = ..., size_bytes: _Optional[int] = ..., signed: bool = ..., active: bool = ..., loaded: bool = ..., streams: _Optional[int] = ..., fault: _Optional[str] = ..., verified: bool = ...) -> None: ...
 
 class PushMessage(_message.Message):
     __slots__ = ("begin", "piece")

@@ -1,5 +1,6 @@
 """What the small web server can be told, validated at the border."""
 
+import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,9 +78,8 @@ def read_token(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MOST_TOKEN_BYTES + 1)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); give a file that holds the token"
-        ) from error
+        way_out = _to_be_read(error, "give a file that holds the token")
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {way_out}") from error
     try:
         token = content.decode("ascii").strip()
         if len(content) > MOST_TOKEN_BYTES:
@@ -102,11 +102,18 @@ def tls_context(config: WebConfig) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(config.tls_certificate, config.tls_key, _no_passphrase)
     except OSError as error:  # ssl.SSLError is one
+        way_out = _to_be_read(error, "give a PEM certificate and its unencrypted key")
         raise ConfigError(
             f"TLS with {config.tls_certificate} and {config.tls_key}: "
-            f"{error.strerror or error}; give a PEM certificate and its unencrypted key"
+            f"{error.strerror or error}; {way_out}"
         ) from error
     return context
+
+
+def _to_be_read(error: OSError, otherwise: str) -> str:
+    if isinstance(error, PermissionError):
+        return f"let this process's user ({os.geteuid()}) read it"
+    return otherwise
 
 
 def _no_passphrase() -> str:

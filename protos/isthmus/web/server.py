@@ -7,9 +7,10 @@ connection to keep, and nothing to smuggle behind a proxy.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from isthmus.errors import ConfigError
@@ -65,6 +66,7 @@ class WebServer:
         self._config = config
         self._patience = patience or Patience()
         self._door = Door(config, sign_in_page())
+        self._context: ssl.SSLContext | None = None
         self._routes = {LOGIN: Route(self._login, is_open=True)} | dict(routes)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -76,7 +78,9 @@ class WebServer:
 
         A server that has stopped may start again.
         """
-        context = await asyncio.to_thread(tls_context, self._config)
+        context = self._context = await asyncio.to_thread(tls_context, self._config)
+        if context is not None:
+            context.sni_callback = self._certified
         patience_s = self._patience.head_s if context else None
         try:
             self._server = await asyncio.start_server(
@@ -94,6 +98,25 @@ class WebServer:
                 f"the web page cannot listen on {self._config.listen} "
                 f"({error.strerror or error}); give another address, or end what has it"
             ) from error
+
+    async def renew(self, config: WebConfig) -> None:
+        """From now on the certificate and the token are those of `config`; the address stays.
+
+        ConfigError if its TLS files cannot be used: then all stays as it was. With another token
+        old cookies end, and so do the streams that were opened with them.
+        """
+        context = await asyncio.to_thread(tls_context, config)
+        has_new_token = config.token != self._config.token
+        config = replace(config, listen=self._config.listen)
+        self._config, self._context, self._door = config, context, Door(config, sign_in_page())
+        if has_new_token:
+            for task in self._streams:
+                task.cancel()
+
+    def _certified(self, connection: ssl.SSLObject, *_: object) -> None:
+        """Called in each handshake, whether or not the client names a host."""
+        if self._context is not None:
+            connection.context = self._context
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -225,11 +248,11 @@ class WebServer:
         return self._door.login(request)
 
 
-def probe(is_well: Callable[[], bool]) -> Handler:
+def probe(is_well: Callable[[], bool], why: Callable[[], str] = lambda: "not ready") -> Handler:
     """For `/livez` and `/readyz`: 200 with "ok", or 503."""
 
     async def answer(_request: Request) -> Reply:
-        return Reply.of(HTTPStatus.OK, "ok") if is_well() else _busy("not ready")
+        return Reply.of(HTTPStatus.OK, "ok") if is_well() else _busy(why())
 
     return answer
 

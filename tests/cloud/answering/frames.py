@@ -29,9 +29,11 @@ class Jobs:
         candidate: str = "cut-16",
         picture: int = 0,
         client: object = "one",
+        *,
         received_ns: int | None = None,
         deadline_ns: int = NEVER_NS,
         frame: pb.Frame | None = None,
+        taken_bytes: int = 0,
     ) -> Job:
         self._sequence += 1
         frame = frame or self._head.frame(candidate, self._sequence, picture)
@@ -44,6 +46,7 @@ class Jobs:
             received_ns=self._sequence if received_ns is None else received_ns,
             deadline_ns=deadline_ns,
             is_marked=frame.mark > 0,
+            taken_bytes=taken_bytes,
             reply_of=lambda job: job.outputs,
             done=asyncio.get_running_loop().create_future(),
         )

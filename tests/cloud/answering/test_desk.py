@@ -1,9 +1,12 @@
 """What is taken in, what is turned away at once, and that each ends exactly once."""
 
 import asyncio
+import logging
+import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.cloud.device import GUARD_S, Head
@@ -11,7 +14,7 @@ from tests.cloud.gated import GatedTail
 from tests.cloud.serving import fake_tail
 from tests.cloud.wire import until
 
-from isthmus import Bundle, ModelError
+from isthmus import Bundle, ConfigError, ModelError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, Batching, Desk, DeskLimits, OverloadedError, StreamMemory
 from isthmus_cloud.answering.parts import Tail
@@ -89,6 +92,48 @@ async def test_whoever_fills_the_queue_makes_room_for_others(
     assert await answered(running, modest, *greedy[:-1]) == [1, 5, 2, 3]
 
 
+async def test_memory_is_made_by_the_latest_frames_of_whoever_has_most_waiting(
+    bundle: Bundle, gate: GatedTail, head: Head
+) -> None:
+    """As a full queue is: a client that has less is not turned away."""
+    each = head.frame("cut-16")
+    each_bytes = len(each.payloads[0].data) + 8 * 16 * 16
+    with Desk(DeskLimits(max_bytes_in_flight=8 * each_bytes), Batching()) as desk:
+        tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+        clients = Clients(Answerer(bundle.manifest, tails, desk), head)
+        running = clients.send("greedy")
+        await gate.begun()
+        greedy = [clients.send("greedy") for _ in range(7)]
+        with pytest.raises(OverloadedError, match="do not fit"):
+            clients.send("greedy")
+        modest = clients.send("modest")
+        with pytest.raises(OverloadedError, match="needed for another client's"):
+            await greedy[-1]
+        assert desk.bytes_in_flight == 8 * each_bytes
+        gate.open_for_good()
+        assert await answered(running, modest, *greedy[:-1]) == [1, 10, *range(2, 8)]
+        assert desk.bytes_in_flight == 0
+
+
+async def test_a_client_that_crowds_is_refused_early_and_others_are_not(
+    bundle: Bundle, gate: GatedTail, head: Head
+) -> None:
+    """By turns, its own frames go before the next one of the greedy alone."""
+    with Desk(DeskLimits(), Batching()) as desk:
+        tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+        clients = Clients(Answerer(bundle.manifest, tails, desk), head)
+        desk._gauge.learn(1000.0)
+        running = clients.send("greedy")
+        await gate.begun()
+        greedy = [clients.send("greedy") for _ in range(9)]
+        with pytest.raises(OverloadedError, match=r"waits 10000 ms at present") as refused:
+            clients.send("greedy", deadline_ms=5000)
+        assert refused.value.retry_after_ms == 10_000
+        modest = clients.send("modest", deadline_ms=5000)
+        gate.open_for_good()
+        await answered(running, modest, *greedy)
+
+
 async def test_what_could_not_be_in_time_is_refused_at_once(
     clients: Clients, gate: GatedTail, desk: Desk
 ) -> None:
@@ -136,3 +181,129 @@ async def test_a_tail_that_raises_ends_its_frame_and_no_worker(
             await clients.send("one")
     whole = Clients(Answerer(bundle.manifest, tails, desk), head)
     assert await answered(whole.send("one")) == [1]
+
+
+async def test_an_engine_that_hangs_does_not_keep_the_service(
+    bundle: Bundle, gate: GatedTail, head: Head, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(DeskLimits(), Batching())
+    tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+    clients = Clients(Answerer(bundle.manifest, tails, desk), head)
+    hung, waiting = clients.send("one"), clients.send("two")
+    await gate.begun()
+    errand = asyncio.create_task(asyncio.to_thread(desk.in_turn, lambda: 1))
+    await until(lambda: bool(desk._workers._errands))
+    with caplog.at_level(logging.ERROR):
+        desk.close(within_s=0.01)
+    assert "1 of 1 workers did not end within 0.01 s: their engine hangs" in caplog.text
+    for frame in (hung, waiting):
+        with pytest.raises(OverloadedError, match="the service ends"):
+            await frame
+    with pytest.raises(ModelError, match="the service ends"):
+        await errand
+    with pytest.raises(ModelError, match="the service ends"):
+        desk.in_turn(lambda: 1)
+    gate.open_for_good()
+    await until(lambda: desk.bytes_in_flight == 0)
+    await desk.quiet()
+    assert gate.runs == 1
+
+
+async def test_a_drain_that_is_over_tells_every_frame(
+    clients: Clients, gate: GatedTail, desk: Desk
+) -> None:
+    running, waiting = clients.send("one"), clients.send("two")
+    await gate.begun()
+    desk.give_up()
+    for frame in (running, waiting):
+        with pytest.raises(OverloadedError, match="the service ends"):
+            await frame
+    assert desk.waiting == 0
+    assert desk.bytes_in_flight > 0  # of the one that runs
+    gate.open_for_good()
+    await desk.quiet()
+
+
+async def test_an_errand_is_done_by_a_worker_between_two_batches(
+    clients: Clients, gate: GatedTail, desk: Desk
+) -> None:
+    order: list[str] = []
+
+    def errand() -> str:
+        order.append("errand")
+        return threading.current_thread().name
+
+    frames = [clients.send("one") for _ in range(2)]
+    for frame in frames:
+        frame.add_done_callback(lambda _: order.append("frame"))
+    await gate.begun()
+    done = asyncio.create_task(asyncio.to_thread(desk.in_turn, errand))
+    await until(lambda: bool(desk._workers._errands))
+    assert order == []
+    gate.let_pass()
+    async with asyncio.timeout(GUARD_S):
+        assert await done == "tail-0"
+    await gate.begun()
+    gate.open_for_good()
+    await answered(*frames)
+    assert sorted(order[:2]) == ["errand", "frame"]
+    with pytest.raises(ZeroDivisionError):  # and an idle one does it at once
+        await asyncio.to_thread(desk.in_turn, lambda: 1 // 0)
+
+
+async def test_frames_that_joined_a_batch_end_when_an_error_escapes(
+    bundle: Bundle,
+    desk: Desk,
+    gate: GatedTail,
+    tails: Mapping[str, Tail],
+    head: Head,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever it is: none of them waits for ever, and the worker goes on."""
+
+    class Gated:
+        """The first part of the whole network, behind the gate."""
+
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+            self.inputs, self.outputs, self.sizes = inner.inputs, inner.outputs, inner.sizes
+
+        def run(self, feeds: Any) -> Sequence[Any]:
+            gate.run([])
+            return self._inner.run(feeds)  # type: ignore[no-any-return]
+
+    first, *rest = tails["input"].parts
+    own = replace(tails["input"], parts=(replace(first, program=Gated(first.program)), *rest))
+    answerer = Answerer(bundle.manifest, {**tails, "input": own}, desk)
+    whole = answerer.begin(head.frame("input-raw"), 1, 0, StreamMemory(), "one")
+    await gate.begun()
+    deep = answerer.begin(head.frame("cut-16"), 1, 0, StreamMemory(), "two")
+
+    def escapes(*_: object) -> None:
+        raise MemoryError("no room for the rows")
+
+    monkeypatch.setattr(desk._workers._decoder, "batch", escapes)
+    gate.open_for_good()
+    for frame in (whole, deep):
+        with pytest.raises(MemoryError):
+            await asyncio.wait_for(frame, GUARD_S)
+    monkeypatch.undo()
+    again = answerer.begin(head.frame("cut-16"), 1, 0, StreamMemory(), "two")
+    assert (await asyncio.wait_for(again, GUARD_S)).sequence == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (Batching, "workers", 0),
+        (Batching, "decoders", -1),
+        (Batching, "linger_ms", -1.0),
+        (Batching, "linger_ms", float("nan")),
+        (Batching, "linger_ms", float("inf")),
+        (DeskLimits, "max_waiting", 0),
+        (DeskLimits, "max_bytes_in_flight", 0),
+    ],
+)
+def test_numbers_that_make_no_sense_are_named(kind: Any, field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{field} is {value}; it must be"):
+        kind(**{field: value})

@@ -12,10 +12,12 @@ from isthmus import Bundle, ModelError, WireError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering import decoding
 from isthmus_cloud.answering.decoding import Decoder
+from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.flow import Flow
 from isthmus_cloud.answering.jobs import Job, TooLateError
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.engines.batch_times import BatchTimes
+from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.seam import Program, Value
 
 
@@ -242,3 +244,34 @@ async def test_a_batch_is_padded_to_a_size_that_the_engine_takes(
     assert ends(flow, batch) == dict.fromkeys(batch)
     assert all(jobs.is_right(job, "cut-16", picture) for picture, job in enumerate(batch))
     assert {job.batch for job in batch} == {3}
+
+
+async def test_newcomers_that_cannot_be_divided_fail_and_the_batch_goes_on(
+    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+) -> None:
+    """What there is of them lies in a device's memory that cannot be read any more."""
+
+    class Unreadable(OrtEngine):
+        def to_host(self, value: Value) -> AnyArray:
+            raise ModelError("the device is lost")
+
+    class Fails:
+        def __init__(self, program: Program) -> None:
+            self.inputs, self.outputs, self.sizes = program.inputs, program.outputs, program.sizes
+
+        def run(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
+            raise ModelError("the entry fails")
+
+    entry, last = tails["cut"].parts
+    lost = replace(
+        tails["cut"],
+        engine=Unreadable(1),
+        parts=(replace(entry, program=Fails(entry.program)), last),
+    )
+    jobs = Jobs(bundle, {**tails, "cut": lost}, head)
+    whole = jobs.job("input-raw", 0)
+    runs.joiners = newcomers = [jobs.job("cut-16", picture, client=picture) for picture in (1, 2)]
+    done = ends(flow, [whole])
+    assert [str(done[job]) for job in newcomers] == ["the device is lost"] * 2
+    assert done[whole] is None
+    assert jobs.is_right(whole, "input-raw", 0)

@@ -159,13 +159,27 @@ async def test_what_is_taken_back_is_not_run(timed: Jobs) -> None:
 
 
 async def test_room_is_made_by_the_latest_frame_of_whoever_has_most(timed: Jobs) -> None:
-    greedy = [timed.job(client="greedy") for _ in range(3)]
+    greedy = [timed.job(client="greedy") for _ in range(4)]
     modest = timed.job(client="modest")
     waiting = waiting_with(*greedy, modest)
-    assert waiting.crowder("new") is greedy[-1]
-    assert waiting.crowder("modest") is greedy[-1]
-    assert waiting.crowder("greedy") is None
-    assert waiting_with(modest).crowder("new") is None
+    assert waiting.make_room("greedy", 1, 0) == []
+    assert waiting.make_room("new", 1, 0) == [greedy[-1]]
+    assert waiting.make_room("modest", 1, 0) == [greedy[-2]]
+    assert waiting.make_room("modest", 1, 0) == []
+    assert len(waiting) == 3
+    assert waiting_with(modest).make_room("new", 1, 0) == []
+
+
+async def test_room_for_bytes_is_made_by_as_many_as_it_takes_or_by_none(timed: Jobs) -> None:
+    first = [timed.job(client="first", taken_bytes=100) for _ in range(4)]
+    second = [timed.job(client="second", taken_bytes=100) for _ in range(3)]
+    waiting = waiting_with(*first, *second)
+    assert waiting.make_room("new", 0, 501) == []
+    assert len(waiting) == 7
+    assert waiting.make_room("new", -1, 250) == [first[3], first[2], second[2]]
+    assert waiting.make_room("new", 0, 201) == []
+    assert waiting.make_room("new", 0, 200) == [first[1], second[1]]
+    assert len(waiting) == 2
 
 
 async def test_a_batch_is_held_back_until_it_is_full_or_the_first_has_waited(timed: Jobs) -> None:

@@ -1,16 +1,26 @@
 """Versions come and go; no session loses the one that it uses."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.cloud.device import Device, Head, connected
+from tests.cloud.device import GUARD_S, Device, Head, connected
+from tests.cloud.gated import GatedTail
+from tests.cloud.serving import fake_tail
 from tests.cloud.wire import Wire, hello, until
 from tests.tinybundle import build_tiny_bundle
 
 from isthmus import Bundle, BundleError, open_bundle
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Core, RunningService, ServiceConfig, listening
+from isthmus_cloud import (
+    Answerer,
+    Core,
+    RunningService,
+    ServiceConfig,
+    StreamMemory,
+    listening,
+)
 from isthmus_cloud.deployments.deployment import Deployment, Loader
 from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.engines.ort import OrtEngine
@@ -199,3 +209,21 @@ async def test_a_device_whose_token_was_taken_back_is_put_out(
     assert (await wire.error()).code == pb.ERROR_CODE_DENIED
     await wire.ended()
     assert core.sessions.count == 0
+
+
+async def test_what_is_loaded_beside_frames_is_timed_between_their_batches(
+    core: Core, loader: Loader, second: Path, bundle: Bundle, gate: GatedTail, head: Head
+) -> None:
+    """Or its times would be those of a processor that others use, for as long as it serves."""
+    tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+    busy = Answerer(bundle.manifest, tails, core.desk)
+    running = busy.begin(head.frame("cut-16"), 1, 0, StreamMemory())
+    await gate.begun()
+    loading = asyncio.create_task(loader.load(second, version="2"))
+    await until(lambda: bool(core.desk._workers._errands))
+    assert not loading.done()
+    gate.open_for_good()
+    async with asyncio.timeout(GUARD_S):
+        await running
+        deployment = await loading
+    await asyncio.to_thread(deployment.close)

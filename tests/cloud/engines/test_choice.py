@@ -226,3 +226,8 @@ def test_an_address_says_where_the_server_is_and_how_it_is_reached(tmp_path: Pat
     assert secured == TritonAddress(target="here:8001", tls=True, authorities=b"an authority")
     by_system = TritonAddress.parse("triton://here:8001?tls=system")
     assert by_system == TritonAddress(target="here:8001", tls=True)
+
+
+def test_a_number_of_threads_that_is_none_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="threads is 0; it must be at least 1"):
+        open_engine("onnxruntime", "cpu", 0, bundle)

@@ -2,23 +2,37 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import grpc
+import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
 from tests.cloud.device import GUARD_S, Head
+from tests.cloud.gated import GatedTail
 from tests.cloud.oip.test_triton import asked
-from tests.cloud.serving import Answers, deployment_of
+from tests.cloud.serving import Answers, answering, deployment_of
+from tests.cloud.wire import settled, until
 from tritonclient.utils import InferenceServerException
 
-from isthmus import Bundle
-from isthmus_cloud import Core, RunningService, ServiceConfig, listening
+from isthmus import Bundle, ModelError
+from isthmus_cloud import (
+    Core,
+    OverloadedError,
+    RunningService,
+    ServiceConfig,
+    TooLateError,
+    listening,
+)
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.faces.oip import _Counting
+from isthmus_cloud.oip.counted import Asker, item_done
 from isthmus_cloud.security import Caller, DeniedError, Identity, OpenDoor
 from isthmus_cloud.security.identity import Role
 from isthmus_cloud.serving import Door
+from isthmus_cloud.telemetry.observed import observed
 
 
 class Counter(OpenDoor):
@@ -34,7 +48,7 @@ class Counter(OpenDoor):
             raise DeniedError("say the word", "token")
         if role == "operator":
             raise DeniedError("not for devices", "role")
-        return Identity(name="one")
+        return Identity(name=caller.metadata.get("who", "one"))
 
     def frame(self, identity: Identity) -> None:
         if self.frames >= self.most:
@@ -118,7 +132,114 @@ async def test_a_streams_requests_count_until_their_responses_are_written() -> N
     assert guard.frames == 2
     await counting.write("answer to 0")
     assert await anext(coming) == 2
-    with pytest.raises(DeniedError):
-        await anext(coming)
+    held_back = asyncio.create_task(anext(coming))
+    await settled()
+    assert not held_back.done()
+    await counting.write("answer to 1")
+    assert await asyncio.wait_for(held_back, GUARD_S) == 3
     counting.end()
-    assert (guard.frames, written) == (0, ["answer to 0"])
+    assert (guard.frames, written) == (0, ["answer to 0", "answer to 1"])
+
+
+async def test_a_stream_whose_caller_is_shut_out_is_not_held_back_but_ended() -> None:
+    class Gone(Counter):
+        def frame(self, identity: Identity) -> None:
+            raise DeniedError("taken back", "token")
+
+    async def requests() -> AsyncIterator[int]:
+        yield 1
+
+    counting = _Counting(cast("Any", SimpleNamespace()), Gone(), Identity(name="one"))
+    with pytest.raises(DeniedError, match="taken back"):
+        await asyncio.wait_for(anext(counting.requests(requests())), GUARD_S)
+
+
+async def test_a_stream_beyond_its_callers_limit_is_answered_to_its_end(
+    client: triton.InferenceServerClient, gate: GatedTail, guard: Counter, head: Head
+) -> None:
+    guard.most = 1
+    gate.open_for_good()
+
+    async def requests() -> AsyncIterator[dict[str, object]]:
+        for number in range(5):
+            picture = asked(head.pictures[0])
+            yield {"model_name": "tiny", "inputs": picture, "request_id": str(number)}
+
+    got = []
+    async with asyncio.timeout(GUARD_S):
+        async for result, error in client.stream_infer(requests(), headers=WORD):
+            assert error is None
+            got.append(result.get_response().id)
+    assert got == ["0", "1", "2", "3", "4"]
+    assert (guard.seen, guard.frames) == (5, 0)
+
+
+async def test_turns_are_taken_between_identities_not_between_requests(
+    guarded: RunningService, client: triton.InferenceServerClient, gate: GatedTail, head: Head
+) -> None:
+    """One that asks much waits behind its own requests; over one connection or several."""
+    asks = partial(client.infer, "tiny", asked(head.pictures[0]))
+    order: list[str] = []
+
+    async def ask(who: str, number: int) -> None:
+        waiting = guarded.core.desk.waiting
+        task = asyncio.create_task(asks(headers={**WORD, "who": who}))
+        task.add_done_callback(lambda _: order.append(who))
+        tasks.append(task)
+        if number:
+            await until(lambda: guarded.core.desk.waiting == waiting + 1)
+        else:
+            await gate.begun()
+
+    tasks: list[asyncio.Task[Any]] = []
+    for number in range(4):
+        await ask("greedy", number)
+    await ask("modest", 4)
+    for done in range(1, 6):
+        gate.let_pass()
+        await until(lambda done=done: len(order) == done)  # type: ignore[misc]
+    assert order == ["greedy", "modest", "greedy", "greedy", "greedy"]
+
+
+async def test_items_are_counted_as_frames_are(
+    config: ServiceConfig, bundle: Bundle, tails: dict[str, Tail], guard: Counter, head: Head
+) -> None:
+    """By how they ended, under a word of their own, with their part in batches."""
+    async with observed() as seen:
+        with answering(bundle.manifest, tails) as answers:
+            async with Core(config, seen.observer, answers.desk) as core:
+                core.deployments.activate(deployment_of(bundle, answers))
+                async with (
+                    listening(config, core, Door(guard=guard)) as service,
+                    triton.InferenceServerClient(service.address) as client,
+                ):
+                    three = asked(np.concatenate(head.pictures[:3]))
+                    await client.infer("tiny", three, headers=WORD)
+                    broken = triton.InferInput("picture", [1], "BYTES")
+                    broken.set_data_from_numpy(np.array([b"no picture"], np.object_))
+                    with pytest.raises(InferenceServerException):
+                        await client.infer("tiny", [broken], headers=WORD)
+        text = seen.metrics.text()[1].decode()
+    labels = 'candidate="oip",model="tiny"'
+    assert f'isthmus_frames_total{{{labels},outcome="answered",version="1"}} 3.0' in text
+    assert f'isthmus_frames_total{{{labels},outcome="bad_frame",version="1"}} 1.0' in text
+    assert f'isthmus_frame_up_bytes_sum{{{labels},version="1"}} {3 * 3072 + 10}.0' in text
+    assert f'isthmus_frame_down_bytes_sum{{{labels},version="1"}} {3 * 40}.0' in text
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (OverloadedError("full"), "overloaded"),
+        (TooLateError("late"), "too_late"),
+        (asyncio.CancelledError(), "cancelled"),
+        (ModelError("broken"), "internal"),
+    ],
+)
+async def test_an_item_that_is_not_answered_is_counted_by_why(
+    bundle: Bundle, answerer: Answers, error: BaseException, word: str
+) -> None:
+    deployment = deployment_of(bundle, answerer)
+    done = item_done(deployment, Asker("", "peer"), {"picture": b"1234"}, 0, error)
+    assert (done.outcome, done.payload_bytes, done.batch) == (word, 4, 0)
+    assert item_done(deployment, None, {}, 0, error).identity == ""

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+VALID_DAYS = 100  # and since yesterday
 LOOPBACK = x509.IPAddress(ip_address("127.0.0.1"))
 
 
@@ -69,7 +70,7 @@ def _signed(
         x509.CertificateBuilder(issuer, subject, public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
+        .not_valid_after(now + timedelta(days=VALID_DAYS))
         .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
     )
     if names:

@@ -16,13 +16,15 @@ from tests.cloud.security.probe import bearer
 from isthmus_cloud import ServiceConfig
 from isthmus_cloud.faces import doorkeeper
 from isthmus_cloud.faces.binding import bind, connection_options
-from isthmus_cloud.faces.doorkeeper import OPEN, Doorkeeper
-from isthmus_cloud.security import Guard, OpenDoor, TokenGuard
+from isthmus_cloud.faces.doorkeeper import INFERENCES, OPEN, STREAM, Doorkeeper
+from isthmus_cloud.security import Guard, OpenDoor, TokenGuard, calls
 from isthmus_cloud.security.tokens import Entry, Token, digest_of, new_token
 
-SECRET = new_token()
+SECRET, OTHER = new_token(), new_token()
 DETAIL = "the inside of the service"
 PROBE = "/grpc.health.v1.Health/Check"
+LARGE = bytes(1024 * 1024)  # no caller that does not read takes so much
+_INFERRING = ("ModelInfer", "ModelStreamInfer")
 KINDS = ("unary", "told", "written", "counted", "echoed", "talked")
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -33,6 +35,9 @@ class Face:
 
     def __init__(self) -> None:
         self.called: list[str] = []
+        self.gives_up = asyncio.Event()
+        self._news = asyncio.Event()
+        self._writing: list[asyncio.Task[None]] = []
 
     async def unary(self, request: bytes, _: Context) -> bytes:
         self.called.append("unary")
@@ -63,6 +68,22 @@ class Face:
         self.called.append("talked")
         async for request in requests:
             await context.write(request)
+
+    async def stream(self, _requests: AsyncIterator[bytes], context: Context) -> None:
+        """As the stream of frames of a device that reads nothing."""
+        await context.write(b"welcome")
+        writing = asyncio.create_task(context.write(LARGE))
+        self._writing.append(writing)
+        self._news.set()
+        await self.gives_up.wait()
+        writing.cancel()
+
+    async def stuck(self, count: int) -> None:
+        """So many streams are being written to."""
+        async with asyncio.timeout(GUARD_S):
+            while len(self._writing) < count:
+                self._news.clear()
+                await self._news.wait()
 
     def handler(self) -> grpc.GenericRpcHandler:
         made: dict[str, Any] = {
@@ -100,9 +121,7 @@ async def serving(guard: Guard, config: ServiceConfig) -> AsyncIterator[Served]:
 
     keeper = Doorkeeper(guard, config, refused)
     server = grpc.aio.server(options=connection_options(config), interceptors=(keeper,))
-    probe: Any = grpc.unary_unary_rpc_method_handler(served.face.unary)
-    health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": probe})
-    server.add_generic_rpc_handlers((served.face.handler(), health))
+    server.add_generic_rpc_handlers((served.face.handler(), *_elsewhere(served.face)))
     served.address = bind(server, config)
     await server.start()
     try:
@@ -111,19 +130,45 @@ async def serving(guard: Guard, config: ServiceConfig) -> AsyncIterator[Served]:
         await server.stop(0)
 
 
+def _elsewhere(face: Face) -> list[grpc.GenericRpcHandler]:
+    """Methods that the doorkeeper knows by name."""
+    unary: Any = grpc.unary_unary_rpc_method_handler(face.unary)
+    stream: Any = grpc.stream_stream_rpc_method_handler(face.stream)
+    methods = {PROBE: unary, STREAM: stream} | dict.fromkeys(INFERENCES, unary)
+    return [
+        grpc.method_handlers_generic_handler(service[1:], {method: handler})
+        for (service, _, method), handler in (
+            (path.rpartition("/"), handler) for path, handler in methods.items()
+        )
+    ]
+
+
 @pytest.fixture
 def guard() -> TokenGuard:
     guard = TokenGuard()
-    guard.use([Entry(name="camera", tokens=(Token(sha256=digest_of(SECRET)),))])
+    secrets = {"camera": SECRET, "other": OTHER}
+    guard.use(
+        [
+            Entry(name=name, tokens=(Token(sha256=digest_of(each)),))
+            for name, each in secrets.items()
+        ]
+    )
     return guard
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most calls that an identity may have here."""
+    monkeypatch.setattr(calls, "MOST_EACH", {"calls": 2, "inferences": 4})
+    return 2
 
 
 async def call(address: str, method: str, token: str = SECRET, message: bytes = b"x") -> Any:
     """What comes back of one or two messages: bytes, or the status. A stream says nothing where
     `message` is empty: grpc.aio's client may forget the status if it comes while it writes."""
     kind = method.rpartition("/")[2]
-    takes_stream = kind in {"counted", "echoed", "talked"}
-    gives_stream = kind in {"told", "written", "echoed", "talked"}
+    takes_stream = kind in {"counted", "echoed", "talked", "Stream"}
+    gives_stream = kind in {"told", "written", "echoed", "talked", "Stream"}
     shape = f"{'stream' if takes_stream else 'unary'}_{'stream' if gives_stream else 'unary'}"
     async with grpc.aio.insecure_channel(address) as channel:
         multicallable: Any = getattr(channel, shape)(method if "/" in method else f"/f/{method}")
@@ -195,6 +240,63 @@ async def test_the_message_of_a_friend_is_not_waited_for_without_end(
     assert served.face.called == []
 
 
+@pytest.mark.parametrize("kind", ["unary", "told", "written"])
+async def test_an_identity_that_stalls_leaves_places_for_others(
+    guard: TokenGuard, plain: ServiceConfig, few: int, kind: str
+) -> None:
+    """Calls whose message never comes, of whatever kind, are counted together."""
+    async with serving(guard, plain) as served, AsyncExitStack() as left:
+        stalling = await _stalling(served.address, f"/f/{kind}", few, left)
+        async with asyncio.timeout(GUARD_S):
+            while (told := await call(served.address, "unary")) == b"x":
+                pass
+        assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert told[1] == f"camera has {few} calls under way, which is the most it may have"
+        assert served.refused[-1] == ("camera", "calls")
+        assert await call(served.address, "unary", OTHER) == b"x"
+        for each in stalling:
+            each.leave()
+        async with asyncio.timeout(GUARD_S):
+            while await call(served.address, "unary") != b"x":
+                pass
+
+
+async def test_who_asks_for_answers_may_have_more_calls(
+    guard: TokenGuard, plain: ServiceConfig, few: int
+) -> None:
+    assert {f"/inference.GRPCInferenceService/{each}" for each in _INFERRING} == INFERENCES
+    async with serving(guard, plain) as served, AsyncExitStack() as left:
+        for method in INFERENCES:
+            await _stalling(served.address, method, few, left)
+        assert await call(served.address, "unary") == b"x"
+
+
+async def test_streams_of_frames_are_counted_only_when_nobody_takes_their_end(
+    guard: TokenGuard, plain: ServiceConfig, few: int
+) -> None:
+    async with serving(guard, plain) as served, AsyncExitStack() as left:
+        deaf = await _stalling(served.address, STREAM, few, left)
+        await served.face.stuck(few)
+        assert await call(served.address, "unary") == b"x"
+        served.face.gives_up.set()
+        async with asyncio.timeout(GUARD_S):
+            while (told := await call(served.address, "unary")) == b"x":
+                pass
+        assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await call(served.address, STREAM, message=b""))[0] is told[0]
+        for each in deaf:
+            each.leave()
+        async with asyncio.timeout(GUARD_S):
+            while await call(served.address, "unary") != b"x":
+                pass
+
+
+async def test_callers_without_a_name_are_not_told_apart(plain: ServiceConfig, few: int) -> None:
+    async with serving(OpenDoor(), plain) as served, AsyncExitStack() as left:
+        await _stalling(served.address, "/f/unary", 2 * few, left)
+        assert await call(served.address, "unary") == b"x"
+
+
 async def test_probes_need_no_token_and_cannot_be_stopped_up(
     guard: TokenGuard, plain: ServiceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +333,7 @@ async def test_bytes_that_are_no_message_are_told_so(plain: ServiceConfig) -> No
     async with serving(OpenDoor(), plain) as served:
         code, text = await call(served.address, "unary", message=b"garbage")
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert text == "bytes came that are no message of this call"
+    assert text == "bytes came that are no message of this protocol"
 
 
 async def test_a_call_without_its_message_is_told_so(plain: ServiceConfig) -> None:
@@ -243,6 +345,14 @@ async def test_a_call_without_its_message_is_told_so(plain: ServiceConfig) -> No
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await multicallable(iter(()), timeout=GUARD_S)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def _stalling(address: str, method: str, count: int, left: AsyncExitStack) -> list[Loris]:
+    """So many calls of the camera's that say nothing more, and read nothing."""
+    stalling = [await Loris.arrived(address, method, *_strings(SECRET)) for _ in range(count)]
+    for each in stalling:
+        left.callback(each.leave)
+    return stalling
 
 
 async def _twice(message: bytes) -> AsyncIterator[bytes]:

@@ -89,7 +89,7 @@ async def test_with_both_the_certificate_must_have_the_same_name(path: Path, sec
 
 
 async def test_without_the_file_the_service_does_not_start(path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"tokens\.jsonl: cannot be read .* tokens add"):
+    with pytest.raises(ConfigError, match=r"tokens\.jsonl cannot be read: .* tokens add"):
         async with guarded(told(path)):
             pass
 

@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from tests.cloud.security.authority import Authority, Pair
+from tests.cloud.security.authority import VALID_DAYS, Authority, Pair
 from tests.cloud.security.probe import Probe, ask, probing
 
 from isthmus import ConfigError
@@ -34,8 +35,20 @@ def files(tmp_path: Path, server_pair: Pair) -> tuple[Path, Path]:
     return server_pair.write(tmp_path)
 
 
-def served(files: tuple[Path, Path], step_s: float = 2.0) -> ServedCertificate:
-    return ServedCertificate(*files, clock=Clock(step_s))
+class Calendar:
+    """Days from now on, as the test says."""
+
+    def __init__(self, days: float) -> None:
+        self.days = days
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + timedelta(days=self.days)
+
+
+def served(
+    files: tuple[Path, Path], step_s: float = 2.0, calendar: Calendar | None = None
+) -> ServedCertificate:
+    return ServedCertificate(*files, clock=Clock(step_s), now=calendar or Calendar(0))
 
 
 async def trusted_by(authority: Authority, address: str) -> bool:
@@ -154,3 +167,55 @@ async def test_a_service_with_such_authorities_does_not_start(
     with pytest.raises(ConfigError, match=r"gone\.pem"):
         async with probing(Probe(OpenDoor()), broken):
             pass
+
+
+def test_a_certificate_that_is_over_is_refused_with_its_date(files: tuple[Path, Path]) -> None:
+    over = Calendar(VALID_DAYS + 1)
+    with pytest.raises(ConfigError) as refused:
+        served(files, calendar=over)
+    until = datetime.now(UTC) + timedelta(days=VALID_DAYS)
+    assert f"{files[0]} was valid until {until:%Y-%m-%d}" in str(refused.value)
+    assert f"it is {over():%Y-%m-%d}" in str(refused.value)
+
+
+def test_a_certificate_that_is_over_does_not_take_the_place_of_one_that_is_not(
+    files: tuple[Path, Path], authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calendar = Calendar(0)
+    now = served(files, calendar=calendar)
+    authority.server().write(tmp_path)
+    calendar.days = VALID_DAYS + 1
+    assert now.renewed() is None
+    assert caplog.messages[-1].endswith("the certificate before it stays in use")
+
+
+@pytest.mark.parametrize(("days", "lines"), [(0, 0), (-15, 0), (-13, 1)])
+def test_the_end_of_a_certificate_is_told_two_weeks_before(
+    files: tuple[Path, Path], days: int, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    served(files, calendar=Calendar(days and VALID_DAYS + days))
+    assert len(caplog.messages) == lines
+    assert all(f"{files[0]} is valid until" in line for line in caplog.messages)
+
+
+def test_the_end_is_told_once_a_day_to_a_service_that_runs(
+    files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    calendar = Calendar(VALID_DAYS - 20)
+    now = served(files, calendar=calendar)
+    told = []
+    for days in (0, 7, 7.1, 7.9, 8.2, 9.3):
+        calendar.days = VALID_DAYS - 20 + days
+        assert now.renewed() is None
+        told.append(len(caplog.messages))
+    assert told == [0, 1, 1, 1, 2, 3]
+
+
+def test_a_certificate_that_is_not_valid_yet_is_told_and_used(
+    files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock of this machine may be the one that is wrong."""
+    served(files, calendar=Calendar(-3))
+    (line,) = caplog.messages
+    assert f"{files[0]} is valid from" in line
+    assert "is the clock of this machine right?" in line

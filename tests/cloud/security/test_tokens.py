@@ -111,12 +111,24 @@ def test_empty_lines_are_passed_over() -> None:
     assert [each.name for each in decode_tokens(b'\n\n{"name":"a"}\n  \n', "file")] == ["a"]
 
 
-def test_nobody_is_added_twice_but_in_the_place_of_a_revoked_one() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_nobody_is_added_twice(again: bool) -> None:
     entries = added((), entry("camera", token(1)))
     with pytest.raises(ConfigError, match="tokens rotate camera"):
+        added(entries, entry("camera", token(2)), again=again)
+
+
+def test_who_was_revoked_comes_in_again_only_if_that_is_said() -> None:
+    entries = (entry("other", token(9)), *revoked([entry("camera", token(1))], "camera"))
+    with pytest.raises(ConfigError, match=r"was revoked.*tokens add camera --again"):
         added(entries, entry("camera", token(2)))
-    again = added(revoked(entries, "camera"), entry("camera", token(2)))
-    assert again == (entry("camera", token(2)),)
+    again = added(entries, entry("camera", token(2)), again=True)
+    assert again == (entries[0], entry("camera", token(2)))
+
+
+def test_nobody_comes_again_who_was_not_revoked() -> None:
+    with pytest.raises(ConfigError, match="leave --again out"):
+        added((), entry("camera", token(1)), again=True)
 
 
 def test_rotation_lets_the_old_token_hold_for_a_while() -> None:
@@ -151,7 +163,7 @@ def test_who_is_revoked_keeps_no_token_and_gets_none() -> None:
     (camera,) = revoked((entry("camera", token(1)),), "camera")
     assert camera.revoked
     assert camera.tokens == ()
-    with pytest.raises(ConfigError, match="camera is revoked; `isthmus tokens add camera`"):
+    with pytest.raises(ConfigError, match="camera is revoked; `isthmus tokens add camera --again`"):
         rotated((camera,), "camera", token(2), NOW, NOW)
 
 

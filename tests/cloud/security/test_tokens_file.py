@@ -80,12 +80,24 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path, words in (
-        (fifo, "no regular file"),
-        (tmp_path / "gone", "isthmus tokens add"),
-        (tmp_path, "no regular file|Is a directory"),
+        (fifo, "fifo is not a file; give"),
+        (tmp_path / "gone", "it is not there; `isthmus tokens add NAME --file"),
+        (tmp_path, "is not a file|Is a directory"),
     ):
         with pytest.raises(ConfigError, match=words):
             read_tokens(path)
+
+
+def test_a_file_that_this_user_may_not_read_is_not_to_be_made_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(ConfigError, match="this user may not; it is to be readable") as told:
+        read_tokens(path)
+    assert "tokens add" not in str(told.value)
 
 
 def test_a_file_of_any_size_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +132,7 @@ def test_a_change_that_fails_leaves_it_as_it_was(
 
 
 def test_where_nothing_can_be_written_the_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere.tokens\.jsonl: cannot be written"):
+    with pytest.raises(ConfigError, match=r"nowhere.tokens\.jsonl cannot be written"):
         add(tmp_path / "nowhere" / "tokens.jsonl", "first")
 
 

@@ -1,18 +1,19 @@
 """`python -m tests.cloud.store.crashing FOLDER TINY OTHER`: stores whose users were killed.
 
 FOLDER/N is the store of a process that ended at once, without any cleaning up, in the place of the
-Nth time that it would have renamed something.
+Nth time that it would have renamed something or removed a folder.
 """
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.cloud.store.bundles import pushed
 
 from isthmus_cloud.store import Store
 
-STEPS = 12  # renames in the life below
+STEPS = 17  # renames and folders that go, in the life below
 
 
 def live(root: Path, tiny: Path, other: Path) -> None:
@@ -27,17 +28,22 @@ def live(root: Path, tiny: Path, other: Path) -> None:
     store.remove("model", "v1")
 
 
-def _die_before_rename(number: int) -> None:
-    real, count = os.rename, 0
+def _die_before_step(number: int) -> None:
+    count = 0
 
-    def rename(source: Path, target: Path) -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            os._exit(0)
-        real(source, target)
+    def deadly(real: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                os._exit(0)
+            return real(*args, **kwargs)
 
-    os.rename = os.replace = rename  # type: ignore[assignment]
+        return step
+
+    for name in ("rename", "replace", "rmdir"):
+        setattr(os, name, deadly(getattr(os, name)))
+    os.fsync = lambda fd: None  # nobody cuts the power
 
 
 def main() -> None:
@@ -46,7 +52,7 @@ def main() -> None:
     for number in range(1, STEPS + 2):
         child = os.fork()
         if child == 0:
-            _die_before_rename(number)
+            _die_before_step(number)
             live(folder / str(number), tiny, other)
             (folder / str(number) / "ended").touch()
             os._exit(0)

@@ -104,14 +104,6 @@ def test_a_version_never_becomes_another_bundle(
     assert store.check("tiny", "v1").fault is None
 
 
-def test_a_damaged_version_is_not_called_there(store: Store, tiny_bundle: Path) -> None:
-    pushed(store, tiny_bundle, "tiny", "v1")
-    victim = store.path("tiny", "v1") / "labels.txt"
-    victim.write_bytes(b"x" * victim.stat().st_size)
-    with pytest.raises(BundleError, match=r"labels\.txt: damaged"):
-        store.begin_push("tiny", "v1", manifest_of(tiny_bundle))
-
-
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../up", "a/b", ".hidden", "-flag", "a b", "ä", "a\0b", "x" * 65, "a\n"]
 )

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from isthmus.web.events import MOST_EVENTS
 from isthmus.web.messages import MOST_HEAD_BYTES, MOST_HEADERS
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
 from isthmus_cloud.telemetry.dashboard_devices import MOST_DEVICES
+from isthmus_cloud.telemetry.health import Health
 
 HOSTILE = "<script>alert(1)</script>" + "\u202e" + "x" * 10_000
 
@@ -329,14 +330,19 @@ async def test_the_page_the_metrics_and_the_probes_have_their_paths(
     )  # fmt: skip
     assert (await routed(board, "/metrics"))[0] == 404
     assert await routed(board, "/livez") == (200, b"ok\n")
-    never: Callable[[], bool] = lambda: False  # noqa: E731
-    assert (await routed(board, "/readyz", is_ready=never))[0] == 503
-    assert (await routed(board, "/livez", is_ready=never))[0] == 200
+    assert await routed(board, "/readyz") == (200, b"ok\n")
+    health = Health()
+    assert await routed(board, "/readyz", readiness=health) == (503, b"the service is starting\n")
+    assert (await routed(board, "/livez", readiness=health))[0] == 200
+    health.serving()
+    assert (await routed(board, "/readyz", readiness=health))[0] == 200
 
 
 async def test_events_are_boards(board: DashboardObserver) -> None:
     board.note(opened())
-    routes = service_routes(board, is_ready=lambda: False)
+    health = Health()
+    health.drain()
+    routes = service_routes(board, readiness=health)
     async with serving(routes=routes) as server, connected(server) as wire:
         wire.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         message = await wire.line(b"data: ")

@@ -64,6 +64,7 @@ def test_a_device_that_comes_is_seen_with_its_link_and_then_leaves(
     assert text_of(page, "h1") == "net of tests"
     assert "provider CPU" in text_of(page, ".facts")
     assert "No device has come yet" in text_of(page, "#devices-section")
+    assert "No model is served yet" in text_of(page, "#models-section")
     board.note(opened())
     board.note(link(5e6, 12.0))
     shown(page, row("cam-1"))

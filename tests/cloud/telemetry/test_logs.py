@@ -19,7 +19,11 @@ from tests.cloud.telemetry.records import (
     retired,
 )
 
-from isthmus_cloud.telemetry.logs import LogObserver, start_logging
+from isthmus_cloud.telemetry.logs import (
+    LogObserver,
+    _PlainLines,
+    start_logging,
+)
 
 WHO = {"session": "5ad0c3", "identity": "camera-7", "model": "lite0", "version": "v1"}
 
@@ -31,6 +35,7 @@ class Log:
         self._stream = io.StringIO()
         self.now_s = 100.0
         start_logging("json", level, self._stream)
+        (self.handler,) = logging.getLogger().handlers
         self.observer = LogObserver(lines_per_s=3, clock=lambda: self.now_s)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -46,11 +51,12 @@ class Log:
 @pytest.fixture(autouse=True)
 def loggers() -> Iterator[None]:
     """They are put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    found = [logging.getLogger(name) for name in ("root", "isthmus", "isthmus_cloud")]
+    handlers, levels = list(found[0].handlers), [each.level for each in found]
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    found[0].handlers[:] = handlers
+    for logger, level in zip(found, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
@@ -100,23 +106,31 @@ def test_what_goes_well_is_no_line(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_a_frame_that_fails_is_a_line_with_all_that_is_known(log: Log) -> None:
-    log.observer.note(done(outcome="too_late", queue_ms=500.0004))
-    log.observer.note(done(outcome="internal"))
-    late, broken = log.lines()
-    assert late == {
-        "level": "info",
+def test_a_frame_where_somebody_should_look_is_a_line_with_all_that_is_known(log: Log) -> None:
+    log.observer.note(done(outcome="internal", queue_ms=500.0004))
+    (broken,) = log.lines()
+    assert broken == {
+        "level": "warning",
         "event": "frame_failed",
         **WHO,
         "sequence": 1,
         "candidate": "cut-16",
         "rung": 2,
-        "outcome": "too_late",
+        "outcome": "internal",
         "payload_bytes": 3000,
         "queue_ms": 500.0,
         "total_ms": 12.0,
     }
-    assert (broken["level"], broken["outcome"]) == ("warning", "internal")
+
+
+def test_frames_that_are_late_or_too_many_are_no_lines_but_at_debug_level(log: Log) -> None:
+    log.observer.note(done(outcome="too_late"))
+    log.observer.note(done(outcome="overloaded"))
+    assert log.lines() == []
+    thorough = Log(logging.DEBUG)
+    thorough.observer.note(done(outcome="too_late"))
+    (late,) = thorough.lines()
+    assert (late["level"], late["event"], late["outcome"]) == ("debug", "frame_failed", "too_late")
 
 
 def test_at_debug_level_every_frame_is_a_line() -> None:
@@ -142,7 +156,7 @@ def test_too_many_lines_a_second_are_counted_instead(log: Log) -> None:
 
 def test_a_flood_of_the_usual_does_not_hide_what_is_wrong(log: Log) -> None:
     for _ in range(50):
-        log.observer.note(done(outcome="overloaded"))
+        log.observer.note(opened())
     log.observer.note(done(outcome="internal"))
     assert log.lines()[-1]["outcome"] == "internal"
 
@@ -170,6 +184,37 @@ def test_lines_of_others_are_events_too(log: Log) -> None:
     ours, other = log.lines()
     assert (ours["event"], ours["message"]) == ("service", "session 5ad0c3: gone")
     assert (other["event"], other["logger"]) == ("log", "grpc")
+
+
+def test_at_debug_level_libraries_are_heard_from_info_on() -> None:
+    log = Log(logging.DEBUG)
+    logging.getLogger("asyncio").debug("using a selector")
+    logging.getLogger("isthmus_cloud.faces.split").debug("a word of ours")
+    assert [line["message"] for line in log.lines()] == ["a word of ours"]
+
+
+def test_plain_lines_that_strangers_can_cause_are_limited(log: Log) -> None:
+    faces = logging.getLogger("isthmus_cloud.faces.refusals")
+    now_s = [100.0]
+    log.handler.filters[:] = [_PlainLines(lines_per_s=3, clock=lambda: now_s[0])]
+    for _ in range(50):
+        faces.info("%s was refused", "10.0.0.7")
+    faces.warning("of another level")
+    logging.getLogger("isthmus_cloud.store").info("of another room")
+    assert [line["message"] for line in log.lines()] == [
+        *["10.0.0.7 was refused"] * 3,
+        "of another level",
+        "of another room",
+    ]
+    now_s[0] += 1.0
+    faces.info("%s was refused", "10.0.0.8")
+    assert [line["message"] for line in log.lines()] == [
+        "10.0.0.8 was refused (after 47 like it that were left out)"
+    ]
+
+
+def test_the_log_of_a_service_limits_them_from_the_start(log: Log) -> None:
+    assert [type(each) for each in log.handler.filters] == [_PlainLines]
 
 
 def test_a_log_that_is_no_terminal_is_json_unless_text_is_asked_for() -> None:

@@ -45,11 +45,12 @@ def words(cell: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def loggers() -> Iterator[None]:
     """They are put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    found = [logging.getLogger(name) for name in ("root", "isthmus", "isthmus_cloud")]
+    handlers, levels = list(found[0].handlers), [each.level for each in found]
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    found[0].handlers[:] = handlers
+    for logger, level in zip(found, levels, strict=True):
+        logger.setLevel(level)
 
 
 def test_the_page_and_the_registry_agree() -> None:
@@ -97,11 +98,22 @@ def test_the_page_and_the_log_agree() -> None:
     told: dict[str, set[str]] = {}
     for line in map(json.loads, stream.getvalue().splitlines()):
         told.setdefault(line["event"], set()).update(line)
-    listed = {event: set(words(fields)) for event, _, fields in rows("Logs") if event != "event"}
+    listed = logged()
+    for event in ("pushed", "removed", "reloaded"):
+        del listed[event]  # `tests/cloud/test_reloading.py` has a store
     listed["frame"] = listed["frame_failed"]
     del listed["service, log"]
     always = {"time", "level", "event"}
     assert {event: fields - always for event, fields in told.items()} == listed
+
+
+def logged() -> dict[str, set[str]]:
+    """The fields of each event that the page lists."""
+    return {
+        event.partition(" (")[0]: set(words(fields))
+        for event, _, fields in rows("Logs")
+        if event != "event"
+    }
 
 
 def attributes(kept: Kept) -> dict[str, set[str]]:

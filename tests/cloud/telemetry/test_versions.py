@@ -19,7 +19,7 @@ class Version:
 
     def __init__(self, version: str) -> None:
         self.name, self.version, self.fingerprint = "lite0", version, version
-        self.answerer = SimpleNamespace(candidates=("cut-16",))
+        self.answerer = SimpleNamespace(candidates=("cut-16",), takes_items=False)
         self.closed = threading.Event()
 
     def close(self) -> None:

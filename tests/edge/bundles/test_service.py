@@ -98,7 +98,7 @@ def test_without_a_right_signature_not_a_byte_is_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(BundleService, "pieces", lambda *_: pytest.fail("a byte was asked for"))
-    with pytest.raises(BundleError, match="not signed, and only signed bundles"):
+    with pytest.raises(BundleError, match="not signed"):
         fetch(replace(source, keys=(signed[1],)), root, ONCE)
     _, another = make_keys(tmp_path / "others")
     theirs = real_service(Store(tmp_path / "signed"), {"v1": signed[0]})
@@ -111,6 +111,12 @@ def test_keys_that_cannot_be_read_are_named_before_anybody_is_asked(root: Path) 
     source = Source(model="tiny", cloud="127.0.0.1:1", keys=(root / "none.pem",))
     with pytest.raises(ConfigError, match=r"none\.pem"):
         fetch(source, root)
+
+
+def test_a_service_that_is_not_there_is_named_with_the_cause(root: Path) -> None:
+    nobody = Source(model="tiny", cloud="127.0.0.1:1")
+    with pytest.raises(LinkError, match=r"127\.0\.0\.1:1: .*nothing listens there; start it"):
+        fetch(nobody, root, ONCE)
 
 
 def test_a_model_that_is_not_there_is_named(source: Source, root: Path) -> None:

@@ -76,7 +76,7 @@ class RunningDaemon(Command):
         return [str(event["event"]) for event in self.status().events]
 
     def _is_running(self) -> bool:
-        assert self.process.poll() is None, self._complaints()
+        assert self.process.poll() is None, self.complaints()
         try:
             return self.status().state == "running"
         except LinkError:

@@ -37,6 +37,13 @@ def test_what_can_be_used_is_told(tiny_bundle: Path, tmp_path: Path) -> None:
         ('candidate = "local@7"', "", "has no rung '7'"),
         ('cloud = "10.0.0.1:1"\ntls_ca = "none.pem"', "", r"none\.pem.*PEM"),
         ("", f"{ENDPOINT}max_message_bytes = 1000", "max_message_bytes is 1000"),
+        ("", '[dashboard]\nlisten = "0.0.0.0:8080"', "TLS certificate"),
+        ("", '[dashboard]\nlisten = "127.0.0.1:1"\ntoken_file = "none"', "holds the token"),
+        (
+            "",
+            '[dashboard]\nlisten = "127.0.0.1:1"\ntls_certificate = "c.pem"\ntls_key = "k.pem"',
+            r"c\.pem.*unencrypted key",
+        ),
     ],
 )
 def test_what_the_agent_or_the_endpoint_would_refuse_is_refused(

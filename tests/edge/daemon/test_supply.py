@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.commands import PATIENCE_S
 from tests.edge.bundles.services import ScriptedService
 from tests.edge.daemon.supplied import supplied_config
 
-from isthmus import ConfigError, LinkError, ModelError
+from isthmus import ConfigError, LinkError, ModelError, PeerError
 from isthmus_edge.bundles import Shelf, fetching
 from isthmus_edge.daemon import parse_config, read_config, supply
 from isthmus_edge.daemon.supply import Supply, Trial
@@ -230,6 +232,33 @@ async def test_a_cloud_that_is_away_is_told_once(desk: Desk) -> None:
     assert desk.told.count("bundle_delayed") == 1
     assert desk.supply.status.state == "waiting"
     assert desk.supply.status.fault == "nobody there"
+
+
+def _not_active(model: str, held: str) -> Any:
+    raise PeerError("NOT_FOUND", f"no version of {model} is active here")
+
+
+async def test_a_first_bundle_that_no_operator_has_activated_yet_is_waited_for(desk: Desk) -> None:
+    active = desk.service.current
+    desk.service.current = _not_active  # type: ignore[method-assign]
+    begun = asyncio.create_task(desk.begin())
+    await desk.until(lambda: desk.told)
+    fault = desk.supply.status.fault or ""
+    desk.service.current = active  # type: ignore[method-assign]
+    async with asyncio.timeout(PATIENCE_S):
+        await begun
+    assert "no version of tiny is active" in fault
+    assert "isthmus activate" in fault
+    assert desk.told == ["bundle_delayed", "bundle_fetching", "bundle_fetched"]
+    assert desk.used == [desk.service.fingerprint]
+
+
+async def test_where_a_cloud_is_required_it_is_not_waited_for(desk: Desk) -> None:
+    agent = replace(desk.config.agent, require_cloud=True)
+    desk.config = structs.replace(desk.config, agent=agent)
+    desk.service.current = _not_active  # type: ignore[method-assign]
+    with pytest.raises(PeerError, match="no version of tiny is active"):
+        await desk.another().ready()
 
 
 async def test_one_that_ends_the_process_is_not_opened_at_the_next_start(

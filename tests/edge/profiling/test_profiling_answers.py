@@ -1,9 +1,7 @@
 """What comes out of a runtime is compared with the answers in the kit; garbage is not measured."""
 
-import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from tests.edge.kits import (
     seal,
     write_answers,
 )
+from tests.trials import try_here
 
 from isthmus import BundleError, DeviceProfile, ModelError, decode_profile, encode_profile
 from isthmus.profiles import ANSWERS_NAME, Kit
@@ -29,9 +28,7 @@ from isthmus_cli.edge_profile import profile_table
 from isthmus_edge.profiling import ProfilingConfig, alone, profile_kit
 from isthmus_edge.profiling import runner as runner_module
 from isthmus_edge.profiling.closeness import MOST_ERROR, error_of
-from isthmus_edge.profiling.kit import OpenKit, open_kit
-from isthmus_edge.profiling.subjects import Subject
-from isthmus_edge.profiling.trials import Trial
+from isthmus_edge.profiling.kit import open_kit
 from isthmus_edge.runtimes import (
     AnyArray,
     CallOffLike,
@@ -101,12 +98,6 @@ def profiled(kit: Path, change: Change, monkeypatch: pytest.MonkeyPatch) -> Devi
     assert real["onnxruntime"] is not None
     assert real["litert"] is not None
     both = found(real["onnxruntime"]), found(StrangeRuntime(real["litert"], change))
-
-    def try_here(opened: OpenKit, subject: Subject, threads: int) -> Trial:
-        with redirect_stdout(io.StringIO()) as said:
-            names = (subject.network.name, subject.runtime.name)
-            assert alone.main([str(opened.folder), *names, str(threads)]) == 0
-        return msgspec.json.decode(said.getvalue(), type=Trial)
 
     for module in (alone, runner_module):
         monkeypatch.setattr(module, "Runtimes", lambda name: Runtimes(name, both))

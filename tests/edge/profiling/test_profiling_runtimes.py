@@ -14,7 +14,7 @@ from isthmus import BundleError, ConfigError, DeviceProfile, ModelError
 from isthmus_edge.profiling import ProfilingConfig, profile_kit
 from isthmus_edge.profiling import runner as runner_module
 from isthmus_edge.profiling.session import Feed, Measured
-from isthmus_edge.profiling.trials import Trial
+from isthmus_edge.profiling.trials import Trial, try_alone
 from isthmus_edge.runtimes import GraphFiles, Runtime, Runtimes, found_runtimes
 
 QUICK = ProfilingConfig(rounds=4, kernel_runs=2)
@@ -36,7 +36,9 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> DeviceProfile:
     """Made with all that a real run has, processes too."""
-    return profile_kit(add_twins(build_kit(tmp_path_factory.mktemp("twins") / "kit")), QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_module, "try_alone", try_alone)
+        return profile_kit(add_twins(build_kit(tmp_path_factory.mktemp("twins") / "kit")), QUICK)
 
 
 def measured(profile: DeviceProfile) -> list[tuple[str, str]]:

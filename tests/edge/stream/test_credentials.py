@@ -64,11 +64,11 @@ def opened(bundle: Path, cloud: str, **settings: object) -> Iterator[Agent]:
     ("settings", "words"),
     [
         ({"token": "a", "token_file": Path("b")}, "token and token_file: give one"),
-        ({"token": ""}, "token: is no token"),
-        ({"token": "two words"}, "token: is no token"),
-        ({"token": "für"}, "token: is no token"),
-        ({"token": "a\r\nx-role: operator"}, "token: is no token"),
-        ({"token": "x" * 5000}, "token: is no token"),
+        ({"token": ""}, "token: this is no token"),
+        ({"token": "two words"}, "token: this is no token"),
+        ({"token": "für"}, "token: this is no token"),
+        ({"token": "a\r\nx-role: operator"}, "token: this is no token"),
+        ({"token": "x" * 5000}, "token: this is no token"),
         ({"tls_certificate": Path("a")}, "tls_certificate and tls_key go together"),
         ({"tls_key": Path("a")}, "tls_certificate and tls_key go together"),
         ({"tls_certificate": Path("a"), "tls_key": Path("b")}, "over TLS only"),
@@ -105,7 +105,7 @@ def test_secrets_stand_in_no_repr(token_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "is no token"), (b"\xff\xfe", "is no token"), (b"a\nb", "is no token")],
+    [(b"", "this is no token"), (b"\xff\xfe", "this is no token"), (b"a\nb", "this is no token")],
 )
 def test_a_file_that_holds_no_token_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     file = tmp_path / "token"

@@ -1,5 +1,6 @@
 """Several services: one ends, drains or refuses, and the device goes on at the next."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,14 +153,18 @@ def test_only_where_all_refuse_the_device_is_refused(tiny_bundle: Path, services
     error = pb.Error(code=pb.ERROR_CODE_BUNDLE_MISMATCH, message="another one")
     for service in services.values():
         service.greeting = pb.CloudMessage(error=error)
-    with pytest.raises(PeerError, match="another one"), opened(tiny_bundle):
+    with pytest.raises(PeerError, match="another one"), opened(tiny_bundle, require_cloud=True):
         pass
     assert [service.connects for service in services.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("status", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
 def test_a_device_that_is_not_let_in_says_so_once_and_answers_alone(
-    tiny_bundle: Path, services: Services, monkeypatch: pytest.MonkeyPatch, status: str
+    tiny_bundle: Path,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: str,
 ) -> None:
     monkeypatch.setattr(uplink, "REFUSED_S", 0.02)
     events: list[str] = []
@@ -169,6 +174,7 @@ def test_a_device_that_is_not_let_in_says_so_once_and_answers_alone(
         assert agent.stats().link_state == "refused"
         assert agent.infer(PICTURE).place == "device"
     (event,) = events
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [event]
     assert f"{status}: not you" in event
     assert "token" in event
 
@@ -202,6 +208,18 @@ def test_each_of_several_that_refuse_is_told_once_until_one_lets_the_device_in()
     news.state("up", "connected to a")
     news.state("refused", "a: UNAUTHENTICATED")
     assert len(texts) == 3
+
+
+def test_why_the_link_is_down_is_logged_once_for_each_reason_and_changes_nothing_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "isthmus.edge")
+    changes: list[str] = []
+    news = LinkNews(Events(), lambda: changes.append("changed"))
+    for state, reason in (("up", "to a"), ("down", "a left"), *[("down", "a is away")] * 3):
+        news.state(state, reason)  # type: ignore[arg-type]
+    assert caplog.messages == ["link up: to a", "link down: a left", "link down: a is away"]
+    assert len(changes) == 2
 
 
 def test_a_device_that_must_have_a_cloud_and_is_not_let_in_does_not_open(

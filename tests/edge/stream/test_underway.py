@@ -43,6 +43,7 @@ class FakeMeans:
         self.rests: list[FakeRest] = []
         self.sent: list[pb.Frame] = []
         self.key_frames = 0
+        self.lost_marks: list[int] = []
         self.link_error: Exception | None = None
         self.wrong_answers = False
 
@@ -54,6 +55,9 @@ class FakeMeans:
     async def key_frame(self, frame: Frame, candidate: Candidate) -> pb.Frame:
         self.key_frames += 1
         return pb.Frame(sequence=frame.sequence)
+
+    def not_held(self, message: pb.Frame) -> None:
+        self.lost_marks.append(message.mark)
 
     async def finish(self, frame: Frame) -> Any:
         self.rests.append(FakeRest())
@@ -68,11 +72,13 @@ class FakeMeans:
 class Sent:
     """One frame under way, and what the test tells it."""
 
-    def __init__(self, means: FakeMeans, *patience_s: float, reference: int = 0) -> None:
+    def __init__(
+        self, means: FakeMeans, *patience_s: float, reference: int = 0, mark: int = 0
+    ) -> None:
         self.means = means
         self.flight = Flight(1, 100)
         frame = Frame(1, {}, asyncio.Future(), None, cut=CUT)
-        message = pb.Frame(sequence=1, reference=reference)
+        message = pb.Frame(sequence=1, reference=reference, mark=mark)
         asked = chain(patience_s, repeat(patience_s[-1]))
         underway = Underway(frame, candidate("cut"), message, means, lambda: next(asked))
         self.ending = asyncio.ensure_future(underway.end(self.flight))
@@ -199,6 +205,19 @@ async def test_the_cloud_asks_for_a_key_frame_and_gets_one() -> None:
     sent = Sent(FakeMeans(), PATIENT_S, reference=3)
     await sent.told(Failed(1, "KEY_FRAME_NEEDED", "nothing held"))
     assert (sent.means.key_frames, len(sent.means.sent)) == (1, 1)
+    await sent.told(ANSWER)
+    assert (await sent.end()).place == "cloud"
+
+
+@pytest.mark.parametrize(
+    ("code", "lost_marks"), [("OVERLOADED", [4]), ("KEY_FRAME_NEEDED", [4]), ("TOO_LATE", [])]
+)
+async def test_what_was_refused_undecoded_is_told_to_be_no_reference(
+    code: str, lost_marks: list[int]
+) -> None:
+    sent = Sent(FakeMeans(), PATIENT_S, reference=3, mark=4)
+    await sent.told(Failed(1, code, "no"))
+    assert sent.means.lost_marks == lost_marks
     await sent.told(ANSWER)
     assert (await sent.end()).place == "cloud"
 

@@ -148,7 +148,7 @@ def test_it_refuses_a_device_that_holds_other_weights(
     tiny_bundle: Path, other_bundle: Path
 ) -> None:
     with FakeCloud(other_bundle) as cloud, pytest.raises(PeerError, match="weights differ"):
-        Agent(tiny_bundle, cloud)
+        Agent(tiny_bundle, cloud, require_cloud=True)
 
 
 def test_a_device_that_does_not_come_is_an_error_with_the_way_out(cloud: FakeCloud) -> None:

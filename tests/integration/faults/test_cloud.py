@@ -74,7 +74,8 @@ def test_a_device_with_another_bundle_is_refused_and_the_others_are_served(
         traffic.flow_until_answered_by("cloud")
         cloud.note_level()
         for _ in range(3):
-            with pytest.raises(PeerError, match=theirs), opened(other_bundle, cloud.address):
+            alone = opened(other_bundle, cloud.address, require_cloud=True)
+            with pytest.raises(PeerError, match=theirs), alone:
                 pass
             traffic.flow_until_answered_by("cloud")
         tally = settle(traffic, cloud)  # it holds nothing of those it refused

@@ -13,10 +13,11 @@ from isthmus.session import (
     Greet,
     Reply,
     ServiceEvent,
+    ServiceLimits,
     ServiceSession,
     error_message,
 )
-from isthmus.session.service import MOST_ID_CHARACTERS, MOST_NAMED
+from isthmus.session.service import KEPT_WINDOWS, MOST_ID_CHARACTERS, MOST_NAMED
 from isthmus.v1 import split_pb2 as pb
 
 
@@ -209,6 +210,17 @@ def test_memory_for_results_is_bounded_and_the_oldest_goes_first() -> None:
     session.lost(0.0)
     assert 0 < session.kept_bytes <= say.LIMITS.keep_bytes
     assert held(session.resume(say.hello([1, 2, 3]).hello, 1.0)) == [1, 3]
+
+
+def test_results_that_nobody_settles_are_kept_for_two_windows_whatever_their_size() -> None:
+    session = ServiceSession(say.terms(), ServiceLimits(), 0.0)
+    session.received(say.hello(), 0.0, 0)
+    for sequence in range(1, 1001):
+        with_frames(sequence, session=session)
+        session.finished(say.result(sequence))
+    session.lost(0.0)
+    latest = [*range(1001 - KEPT_WINDOWS * say.WINDOW, 1001)]
+    assert held(session.resume(say.hello(range(1, 1001)).hello, 1.0)) == latest
 
 
 def test_what_is_kept_can_be_forgotten_the_oldest_first() -> None:

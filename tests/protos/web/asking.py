@@ -64,10 +64,10 @@ class Wire:
 
 @asynccontextmanager
 async def connected(
-    server: WebServer, context: ssl.SSLContext | None = None
+    server: WebServer | str, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[Wire]:
-    """A connection to the first address."""
-    place = urlsplit(server.addresses[0])
+    """A connection to the first address, or to this URL."""
+    place = urlsplit(server if isinstance(server, str) else server.addresses[0])
     name = "localhost" if context else None
     reader, writer = await asyncio.open_connection(
         place.hostname, place.port, ssl=context, server_hostname=name
@@ -83,7 +83,7 @@ async def connected(
 
 
 async def ask(
-    server: WebServer,
+    server: WebServer | str,
     path: str,
     method: str = "GET",
     context: ssl.SSLContext | None = None,

@@ -1,5 +1,8 @@
 """What the web server is told: nothing is shown to a network by mistake."""
 
+import errno
+import os
+import ssl
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,18 @@ def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 def test_what_is_not_host_and_port_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT"):
         split_address(address)
+
+
+def test_a_file_that_may_not_be_read_is_named_with_who_has_to_be_let(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(ConfigError, match=rf"token: .*Permission denied.*user \({os.geteuid()}\)"):
+        read_token(tmp_path / "token")
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", refused)
+    settings = WebConfig(tls_certificate=tmp_path / "c", tls_key=tmp_path / "k")
+    with pytest.raises(ConfigError, match=rf"Permission denied; let .* \({os.geteuid()}\) read it"):
+        tls_context(settings)

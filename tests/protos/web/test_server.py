@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -242,6 +243,46 @@ async def test_files_of_tls_are_looked_at_before_anybody_comes(tmp_path: Path) -
     missing = config(tls_certificate=tmp_path / "c", tls_key=tmp_path / "k")
     with pytest.raises(ConfigError, match="PEM"):
         await WebServer(missing, {}).start()
+
+
+async def test_another_certificate_and_token_hold_from_the_next_connection_on(
+    tmp_path: Path,
+) -> None:
+    old, new = make_certificate(tmp_path / "old"), make_certificate(tmp_path / "new")
+    settings = config(tls_certificate=old.pem, tls_key=old.key, token=TOKEN)
+    later = replace(settings, tls_certificate=new.pem, tls_key=new.key, token=TOKEN[::-1])
+    trusts_old = ssl.create_default_context(cafile=old.pem)
+    trusts_new = ssl.create_default_context(cafile=new.pem)
+    async with serving(settings) as server:
+        await server.renew(later)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await ask(server, "/", context=trusts_old)
+        for token, status in ((TOKEN, 401), (TOKEN[::-1], 200)):
+            asked = await ask(server, "/", context=trusts_new, authorization=f"Bearer {token}")
+            assert asked.status == status
+
+
+async def test_what_cannot_be_renewed_stays(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path / "tls")
+    settings = config(tls_certificate=made.pem, tls_key=made.key, token=TOKEN)
+    trusting = ssl.create_default_context(cafile=made.pem)
+    async with serving(settings) as server:
+        with pytest.raises(ConfigError, match="PEM"):
+            await server.renew(replace(settings, tls_key=made.pem, token=TOKEN[::-1]))
+        asked = await ask(server, "/", context=trusting, authorization=f"Bearer {TOKEN}")
+        assert asked.status == 200
+
+
+async def test_who_looks_with_an_old_token_is_let_go() -> None:
+    settings = config(token=TOKEN)
+    shown = f"\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    async with serving(settings, {"/events": counting()}) as server, connected(server) as wire:
+        wire.send(GET_EVENTS.removesuffix(b"\r\n\r\n") + shown)
+        assert await wire.line(b"data: ")
+        await server.renew(settings)  # the same token: nobody has to go
+        assert await wire.line(b"data: ")
+        await server.renew(replace(settings, token=TOKEN[::-1]))
+        await wire.everything()
 
 
 def test_a_status_of_every_kind_has_its_words() -> None:

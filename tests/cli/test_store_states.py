@@ -1,0 +1,183 @@
+"""What `isthmus list`, `push`, `activate` and `rollback` say of what is damaged, there, or shut."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Isthmus
+from tests.cli.store_services import service
+from tests.cloud.store.serving import Served
+from tests.commands import assert_explained
+
+from isthmus.signing import make_keys, sign_bundle, trusted_keys
+from isthmus.v1 import store_pb2 as pb
+from isthmus_cloud.faces.store import StoreService
+from isthmus_cloud.store import Store
+
+Place = tuple[str, str]
+QUIET = ("--name", "net", "--quiet", "--version")
+
+
+def push(place: Place) -> tuple[str, str]:
+    return ("--to" if place[0] == "--at" else place[0]), place[1]
+
+
+@pytest.fixture
+def damaged(isthmus: Isthmus, place: Place, store: Store, tiny_bundle: Path) -> Path:
+    """A file of v2 with another byte, while v1 is active; both are the tiny bundle."""
+    isthmus("push", tiny_bundle, *push(place), *QUIET, "v1", "--activate")
+    isthmus("push", tiny_bundle, *push(place), *QUIET, "v2")
+    victim = store.path("net", "v2") / "labels.txt"
+    victim.write_bytes(b"?" + victim.read_bytes()[1:])
+    return victim
+
+
+def test_a_shortened_file_is_listed_and_a_changed_one_is_found_by_verify(
+    isthmus: Isthmus, place: Place, damaged: Path
+) -> None:
+    assert [row["usable"] for row in json.loads(isthmus("list", *place, "--json").out)] == [
+        True
+    ] * 2
+    ended = isthmus("list", *place, "--verify", "--json")
+    assert_explained(ended, "1 of 2 versions cannot be used", "net v2", "labels.txt: damaged")
+    rows = json.loads(ended.out)
+    assert [(row["usable"], row["verified"]) for row in rows] == [(True, True), (False, False)]
+    assert isthmus("list", *place, "--verify").out.splitlines()[1].split()[-1] == "verified"
+    damaged.write_bytes(b"")
+    ended = isthmus("list", *place)
+    assert ended.status == 0
+    assert ended.out.splitlines()[2].split()[-1] == "no"
+    assert "labels.txt: 0 bytes, the manifest of net/v2 says 80; push the same" in ended.out
+
+
+def test_a_damaged_version_is_not_activated_and_a_push_mends_it(
+    isthmus: Isthmus, place: Place, damaged: Path, store: Store, tiny_bundle: Path
+) -> None:
+    ended = isthmus("activate", "net", "v2", *place)
+    assert_explained(
+        ended, "net v2 cannot be activated (v1 stays active)", "labels.txt", "push the same bundle"
+    )
+    again = isthmus("push", tiny_bundle, *push(place), *QUIET, "v2")
+    assert again.out.endswith("not signed, 80 B of 14.3 KB sent\n")
+    assert isthmus("activate", "net", "v2", *place).status == 0
+    damaged.write_bytes(b"")
+    assert isthmus("activate", "net", "v1", *place).status == 0
+    ended = isthmus("rollback", "net", *place)
+    assert_explained(ended, "net v2 cannot be activated (v1 stays active)", "labels.txt")
+    assert store.active("net") == "v1"
+
+
+def test_what_was_there_already_is_said_so(
+    isthmus: Isthmus, place: Place, tiny_bundle: Path, other_bundle: Path
+) -> None:
+    first = isthmus("push", tiny_bundle, *push(place), *QUIET, "v1", "--activate")
+    assert "net v1 is there" in first.out
+    again = isthmus("push", tiny_bundle, *push(place), *QUIET, "v1", "--activate")
+    there, active = again.out.splitlines()
+    assert there.startswith("net v1 was there already: ")
+    assert there.endswith(", not signed, nothing sent")
+    assert active == "net v1 is active, as it was before"
+    told = json.loads(isthmus("push", tiny_bundle, *push(place), *QUIET, "v1", "--json").out)
+    assert told["pushed"]["was_there"] is True
+    other = isthmus("push", other_bundle, *push(place), *QUIET, "v1")
+    assert_explained(other, "net v1 is another bundle already", "as another version")
+
+
+def test_each_dead_end_names_a_way_out(isthmus: Isthmus, place: Place, tiny_bundle: Path) -> None:
+    isthmus("push", tiny_bundle, *push(place), *QUIET, "v1", "--activate")
+    ended = isthmus("remove", "net", "v1", *place)
+    assert_explained(
+        ended, "net v1 is the active version and stays", "only one", "delete the folder"
+    )
+    isthmus("push", tiny_bundle, *push(place), *QUIET, "v2")
+    ended = isthmus("remove", "net", "v1", *place)
+    assert_explained(ended, "activate another one first (versions of net: v1, v2)")
+    ended = isthmus("rollback", "net", *place)
+    assert_explained(
+        ended, "v1 is active and none was before", "`isthmus activate net VERSION`", "v2"
+    )
+    for verb in ("rollback nott", "activate nott v1", "remove nott v1"):
+        assert_explained(isthmus(*verb.split(), *place), "there is no", "nott", "models: net")
+
+
+def test_a_service_with_a_key_takes_no_bundle_without_its_signature(
+    isthmus: Isthmus, store: Store, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "signed")
+    private, public = make_keys(tmp_path / "keys")
+    with service(Store(store.root, trusted_keys([public]))) as served:
+        ended = isthmus("push", bundle, "--to", served.address, *QUIET, "v1")
+        assert_explained(ended, "net/v1: not signed", "isthmus keys sign BUNDLE")
+        sign_bundle(bundle, make_keys(tmp_path / "other")[0])
+        ended = isthmus("push", bundle, "--to", served.address, *QUIET, "v1")
+        assert_explained(ended, "signed by none of the 1 keys")
+        sign_bundle(bundle, private)
+        assert isthmus("push", bundle, "--to", served.address, *QUIET, "v1").status == 0
+
+
+@pytest.mark.parametrize("verb", ["push BUNDLE", "list", "activate net v1", "rollback net"])
+def test_a_bundle_or_a_file_is_no_store(
+    isthmus: Isthmus, tiny_bundle: Path, tmp_path: Path, verb: str
+) -> None:
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    before = sorted(bundle.rglob("*"))
+    arguments = [str(bundle) if word == "BUNDLE" else word for word in verb.split()]
+    for place, what in ((bundle, "bundle"), (bundle / "labels.txt", "file")):
+        ended = isthmus(*arguments, "--store", place)
+        assert_explained(ended, str(place), f"is a {what}, no store", "NAME/VERSION")
+    assert sorted(bundle.rglob("*")) == before
+
+
+def shut(*_: Any, **__: Any) -> Any:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("verb", "call"),
+    [
+        ("push BUNDLE", "mkdir"),
+        ("activate net v2", "open"),
+        ("remove net v2", "rename"),
+        ("list", "listdir"),
+        ("push BUNDLE", "listdir"),
+    ],
+)
+def test_where_this_user_may_not_write_is_named_with_what_helps(
+    isthmus: Isthmus, store: Store, tiny_bundle: Path, verb: str, call: str
+) -> None:
+    for version in ("v1", "v2"):
+        isthmus("push", tiny_bundle, "--store", store.root, *QUIET, version)
+    arguments = [str(tiny_bundle) if word == "BUNDLE" else word for word in verb.split()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, call, shut)
+        ended = isthmus(*arguments, "--store", store.root)
+    assert_explained(ended, str(store.root), "Permission denied", "let the user")
+
+
+def test_a_service_that_is_too_old_to_verify_is_not_believed(
+    isthmus: Isthmus, store: Store, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with service(store) as served:
+        isthmus("push", tiny_bundle, "--to", served.address, *QUIET, "v1")
+        listed = StoreService.List
+
+        async def old(self: StoreService, _: pb.ListRequest, context: Any) -> pb.ListReply:
+            return await listed(self, pb.ListRequest(), context)
+
+        monkeypatch.setattr(StoreService, "List", old)
+        with service(store) as aged:
+            ended = isthmus("list", "--at", aged.address, "--verify")
+    assert_explained(ended, "too old to compare files", "without --verify")
+
+
+def test_no_answer_in_time_does_not_mean_that_nothing_happens(
+    isthmus: Isthmus, served: Served, tiny_bundle: Path
+) -> None:
+    isthmus("push", tiny_bundle, "--to", served.address, *QUIET, "v1")
+    served.deployer.gate.clear()
+    ended = isthmus("activate", "net", "v1", "--at", served.address, "--timeout", "0.5")
+    assert_explained(ended, "no answer within 0.5 s", "may still go on", "`isthmus list`")

@@ -1,0 +1,153 @@
+"""SIGHUP looks again at what may change; the end of a terminal ends the service in order."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.cloud.announcements import whole
+from tests.cloud.device import Head, connected
+from tests.cloud.telemetry.test_page import logged
+from tests.commands import PATIENCE_S, Command, until
+from tests.tinybundle import build_tiny_bundle
+
+from isthmus import Bundle
+from isthmus_cli import main
+from isthmus_cloud import ServiceConfig
+from isthmus_cloud.reloading import hung_up
+from isthmus_cloud.store import Activations, Deployed, DiskThreads, Store, StoreError
+
+FREE = "127.0.0.1:0"
+PROVIDER = ("--provider", "cpu", "--threads", "1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Version "1" is active, "2" and "bad" are there, too."""
+    root = tmp_path / "store"
+    build_tiny_bundle(root / "tiny" / "1")
+    build_tiny_bundle(root / "tiny" / "2", seed=1)
+    bad = build_tiny_bundle(root / "tiny" / "bad", seed=2)
+    (bad / "cloud/tail-1.onnx").write_bytes(b"no model")
+    store = Store(root)
+    store.set_active("tiny", "1")
+    return store
+
+
+@contextmanager
+def hanging_up() -> Iterator[None]:
+    """This process survives a SIGHUP that comes when no service waits for it any more."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_process_that_is_told_to_reload_serves_what_is_active_now_and_logs_what_changes(
+    store: Store, tiny_bundle: Path
+) -> None:
+    with Command("cloud", "--store", store.root, *("--http", FREE), *PROVIDER) as cloud:
+        cloud.line("tiny 1 is served")
+        address = cloud.line("listening on ").split()[2]
+        store.set_active("tiny", "bad")
+        cloud.process.send_signal(signal.SIGHUP)
+        until(lambda: '"failed": "tiny"' in cloud.complaints(), "it says what it could not load")
+        store.set_active("tiny", "2")
+        cloud.process.send_signal(signal.SIGHUP)
+        until(lambda: '"changed": "tiny"' in cloud.complaints(), "it has reloaded")
+        at = ("--at", address)
+        assert main(["push", str(tiny_bundle), "--to", address, "--name", "new", "--quiet"]) == 0
+        assert main(["remove", "tiny", "bad", *at]) == 0
+        assert main(["activate", "tiny", "bad", *at]) == 1
+        ended = cloud.told(signal.SIGTERM)
+    lines = [json.loads(line) for line in ended.err.splitlines()]
+    told = {line["event"]: line for line in lines}
+    assert told["reloaded"]["serves"] == "tiny 2"
+    assert told["pushed"]["model"] == "new"
+    assert (told["removed"]["model"], told["removed"]["version"]) == ("tiny", "bad")
+    assert "tiny bad" in told["service"]["message"]
+    pages = {name: fields for name, fields in logged().items() if name in told}
+    for name in ("reloaded", "pushed", "removed"):
+        assert told[name].keys() - {"time", "level", "event"} <= pages[name]
+    assert (ended.status, ended.out.splitlines()[-1]) == (0, "stopped")
+    assert store.active("tiny") == "2"
+
+
+async def test_a_reload_costs_no_stream(store: Store, bundle: Bundle, head: Head) -> None:
+    with hanging_up():
+        async with (
+            whole(ServiceConfig(store=store.root, threads=1, provider="cpu")) as service,
+            connected(service.address) as device,
+        ):
+            await device.hello(bundle.fingerprint)
+            store.set_active("tiny", "2")
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert (await device.receive()).update.version == "2"
+            await device.send(frame=head.frame("cut-16"))
+            assert (await device.result()).sequence == 1
+
+
+class Hasty:
+    """A deployer, while whose loading somebody else moves the pointer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.served: list[str] = []
+
+    async def activate(self, name: str, version: str, move: Callable[[], Awaitable[None]]) -> None:
+        self._store.set_active(name, "2")
+        await move()
+        self.served.append(version)
+
+    def deployed(self) -> Sequence[Deployed]:
+        return ()
+
+
+async def test_what_somebody_else_moves_meanwhile_is_not_moved_back(store: Store) -> None:
+    deployer = Hasty(store)
+    with DiskThreads() as disk:
+        activations = Activations(store, deployer, disk)
+        with pytest.raises(StoreError, match="somebody else has moved it meanwhile"):
+            await activations.follow("tiny")
+        assert (store.active("tiny"), deployer.served) == ("2", [])
+        assert await activations.follow("tiny") == "2"
+        assert deployer.served == ["2"]
+        assert await activations.follow("nobody") is None
+
+
+def test_a_terminal_that_is_closed_ends_it_in_order(tiny_bundle: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "isthmus_cli", "cloud", str(tiny_bundle), *PROVIDER]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            next(line for line in process.stdout if line.startswith("listening on"))
+            process.send_signal(signal.SIGHUP)
+            rest, _ = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
+    assert process.returncode == 0
+    assert [line.split()[0] for line in rest.splitlines()] == ["draining", "stopped"]
+
+
+async def test_who_was_started_to_outlast_its_terminal_ignores_it() -> None:
+    """`nohup isthmus cloud …`"""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with hung_up() as told:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert not told.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,92 @@
+"""What a page shows is remembered only where there is one, and its secrets are those of today."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.cloud.announcements import whole
+from tests.protos.web.asking import ask, connected, serving
+
+from isthmus.web import WebConfig, WebServer
+from isthmus_cloud import ServiceConfig
+from isthmus_cloud.watching import Page, watched
+
+FREE = "127.0.0.1:0"
+FIRST, SECOND = "first-token-of-the-page", "another-token-of-the-page"
+
+
+@dataclass(frozen=True)
+class Renewing:
+    """A page whose token is in `file`."""
+
+    server: WebServer
+    page: Page
+    file: Path
+
+    async def status(self, token: str) -> int:
+        return (await ask(self.server, "/", authorization=f"Bearer {token}")).status
+
+
+@pytest.fixture
+async def renewing(tmp_path: Path) -> AsyncIterator[Renewing]:
+    file = tmp_path / "token"
+    file.write_text(FIRST, encoding="ascii")
+    config = WebConfig(listen=FREE, token=FIRST)
+    async with serving(config) as server:
+        yield Renewing(server, Page(server, config, file), file)
+
+
+async def test_a_new_token_holds_when_its_file_was_looked_at(renewing: Renewing) -> None:
+    await renewing.page.look()
+    assert (await renewing.status(FIRST), await renewing.status(SECOND)) == (200, 401)
+    renewing.file.write_text(SECOND, encoding="ascii")
+    await renewing.page.look()
+    assert (await renewing.status(FIRST), await renewing.status(SECOND)) == (401, 200)
+
+
+@pytest.mark.parametrize("content", ["short", None])
+async def test_a_token_file_that_is_none_is_told_once_and_changes_nothing(
+    renewing: Renewing, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    if content is None:
+        renewing.file.unlink()
+    else:
+        renewing.file.write_text(content, encoding="ascii")
+    await renewing.page.look()
+    await renewing.page.look()
+    assert await renewing.status(FIRST) == 200
+    (line,) = [each for each in caplog.records if each.name == "isthmus_cloud.watching"]
+    assert str(renewing.file) in line.getMessage()
+    assert "keeps" in line.getMessage()
+
+
+async def test_a_service_looks_at_its_pages_files_by_itself(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isthmus_cloud.watching.LOOK_S", 0.01)
+    file = tmp_path / "token"
+    file.write_text(FIRST, encoding="ascii")
+    config = ServiceConfig(
+        bundle=tiny_bundle,
+        threads=1,
+        provider="cpu",
+        web=WebConfig(listen=FREE, token=FIRST),
+        web_token_file=file,
+    )
+    async with whole(config) as service, connected(service.page) as wire:
+        shown = f"Host: localhost\r\nAuthorization: Bearer {FIRST}\r\n\r\n".encode()
+        wire.send(b"GET /events HTTP/1.1\r\n" + shown)
+        board = await wire.line(b"data: ")
+        assert b'"text":"CPUExecutionProvider"' in board
+        file.write_text(SECOND, encoding="ascii")
+        await wire.everything()  # it ends: this token is none any more
+
+
+async def test_nothing_is_remembered_for_a_page_that_is_not_there(tiny_bundle: Path) -> None:
+    plain = ServiceConfig(bundle=tiny_bundle, threads=1)
+    async with watched(plain) as looked_at:
+        assert looked_at.board is None
+    shown = ServiceConfig(bundle=tiny_bundle, threads=1, web=WebConfig(listen=FREE))
+    async with watched(shown) as looked_at:
+        assert looked_at.board is not None
