@@ -99,24 +99,14 @@ def quantised(network: Network, sets: SampleSets, metric: Metric) -> Precision:
 def planned(
     network: Network, sets: SampleSets, metric: Metric, tmp_path_factory: pytest.TempPathFactory
 ) -> Planned:
-    """A plan of the residual network for a very slow device, with whatever agreement.
-
-    It is measured in more rounds than others, for what is worth keeping hangs on few microseconds.
-    """
+    """A plan of the residual network for a slow device, with whatever agreement."""
     work = tmp_path_factory.mktemp("planned")
-    often = ProfilingConfig(rounds=12, kernel_runs=1)
     bench = Workbench(
         network,
         sets,
         metric,
-        devices=Devices(measure=partial(profile_kit, config=often)),
-        config=replace(
-            QUICK,
-            edge_network_ms=2_000,
-            pictures=("jpeg", "webp"),
-            lossless_pictures=True,
-            bottleneck=True,
-        ),
+        devices=HERE,
+        config=replace(QUICK, pictures=("jpeg", "webp"), lossless_pictures=True, bottleneck=True),
         work=work,
         card=ModelCard("residual", LABELS),
         progress=ignore,

@@ -81,7 +81,7 @@ def test_what_is_sent_raw_is_the_reference_itself(planned: Planned) -> None:
 
 
 def test_a_slow_device_is_offered_cuts(planned: Planned) -> None:
-    """At 2 s for the whole network and any agreement, some cut is worth keeping."""
+    """At 500 ms for the whole network and any agreement, some cut is worth keeping."""
     kept = planned.plan.manifest.kept
     assert [c for c in kept if c.encodings and isinstance(c.encodings[0], Symbols)]
 
