@@ -7,6 +7,7 @@ ending, or asking.
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 from isthmus import AgentClosedError, ConfigError
 
 Result = TypeVar("Result")
+
+_LOOK_S = 0.002  # between two looks whether the thread has ended
 
 log = logging.getLogger("isthmus.edge")
 
@@ -37,6 +40,8 @@ class OwnLoop:
         self._questions: deque[Callable[[], None]] = deque()
         self._last: asyncio.Task[None] | None = None
         self._is_over = False
+        self._has_ended = False
+        self._is_joined = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -80,7 +85,12 @@ class OwnLoop:
         self.must_be_elsewhere()
         with suppress(AgentClosedError):
             self.post(partial(self._begin_last, last))
-        self._thread.join()
+        # Who waits by a lock, as `join` does, may hold it when a signal's handler comes to wait.
+        while not self._has_ended:
+            time.sleep(_LOOK_S)
+        if not self._is_joined:
+            self._is_joined = True
+            self._thread.join()
 
     def must_be_elsewhere(self) -> None:
         """ConfigError on the loop's own thread: there, waiting for it would last for ever."""
@@ -108,7 +118,10 @@ class OwnLoop:
             self._loop.close()
             self._is_over = True
             self._answer_all()
-            self._afterwards()
+            try:
+                self._afterwards()
+            finally:
+                self._has_ended = True
 
     def _answer_all(self) -> None:
         with suppress(IndexError):  # no question is left; several threads may look
