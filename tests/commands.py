@@ -1,5 +1,6 @@
 """`isthmus …` as a process of its own, and waiting for what must come without sleeping."""
 
+import os
 import queue
 import subprocess
 import sys
@@ -80,9 +81,9 @@ class Command:
         return self.ended()
 
     def complaints(self) -> str:
-        """What came on stderr so far."""
-        self._stderr.seek(0)
-        return self._stderr.read()
+        """What came on stderr so far; the place in the file is the process's, too, and stays."""
+        handle = self._stderr.fileno()
+        return os.pread(handle, os.fstat(handle).st_size, 0).decode()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

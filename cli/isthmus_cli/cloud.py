@@ -227,7 +227,12 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error("give what is to be served: BUNDLE, or --store DIR")
     _check_numbers(options)
     start_logging(options.log_format, logging.DEBUG if options.verbose else logging.INFO)
-    config = ServiceConfig(
+    run_service(_configured(options), _announce)
+    return 0
+
+
+def _configured(options: argparse.Namespace) -> ServiceConfig:
+    return ServiceConfig(
         bundle=options.bundle,
         store=options.store,
         store_keys=tuple(options.store_key),
@@ -260,8 +265,6 @@ def run(options: argparse.Namespace) -> int:
         idle_s=options.idle_s,
         resume_s=options.resume_s,
     )
-    run_service(config, _announce)
-    return 0
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

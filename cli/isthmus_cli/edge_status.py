@@ -10,6 +10,7 @@ import msgspec
 
 from isthmus_cli.console import print_json
 from isthmus_edge.daemon import Status, ask_status
+from isthmus_edge.daemon.settings import read_config
 from isthmus_edge.daemon.status import SupplyStatus
 
 DESCRIPTION = """\
@@ -20,6 +21,7 @@ daemon answers, or if its agent does not.
 """
 EXAMPLES = """\
   isthmus edge status
+  isthmus edge status --config edge.toml
   isthmus edge status --socket /run/isthmus/control.sock --json
 """
 
@@ -30,7 +32,14 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run", "status_lines"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the daemon's file, which may name its control socket ([service] control)",
+    )
+    where.add_argument(
         "--socket",
         type=Path,
         metavar="PATH",
@@ -42,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask and print; 1 if the daemon is there and its agent does not answer."""
-    status = ask_status(options.socket)
+    socket = options.socket
+    if options.config is not None:
+        socket = read_config(options.config).service.control
+    status = ask_status(socket)
     if options.json:
         print_json(msgspec.to_builtins(status))
     else:

@@ -24,11 +24,9 @@ class LocalStore:
         """See `StorePlace.versions`."""
         with self._located():
             self._require()
-            names = self._store.models() if name is None else (name,)
-            stored = [
-                each for model in names for each in self._store.versions(model, verify=verify)
-            ]
-        return [_row(each) for each in stored]
+            if name is None:
+                return [_row(each) for each in self._store.versions_of_all(verify=verify)]
+            return [_row(each) for each in self._store.versions(name, verify=verify)]
 
     def push(self, bundle: Outgoing, name: str, version: str, progress: Progress) -> Pushed:
         """See `StorePlace.push`."""

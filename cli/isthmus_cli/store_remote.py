@@ -9,6 +9,7 @@ from typing import Any, Self
 import grpc
 
 from isthmus import BundleError, LinkError, PeerError
+from isthmus.session import cleaned
 from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import StoreStub
 from isthmus_cli.store_places import Moved, Outgoing, Progress, Pushed, Row
@@ -19,6 +20,7 @@ _OPTIONS = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_
 _SHUT = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 CLOSE_S = 0.5
+_MOST_CHARACTERS = 1000  # of what a service says
 
 __all__ = ["RemoteStore"]
 
@@ -109,7 +111,7 @@ class RemoteStore:
         try:
             yield
         except grpc.RpcError as error:
-            code, text = error.code(), str(error.details())
+            code, text = error.code(), cleaned(str(error.details()), _MOST_CHARACTERS)
             if code is grpc.StatusCode.UNAVAILABLE:
                 raise LinkError(
                     f"{self._address} cannot be reached, or the link broke ({text}); see that "

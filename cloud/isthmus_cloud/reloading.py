@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -17,6 +17,8 @@ from isthmus import IsthmusError
 from isthmus.log_lines import tell
 from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.serving import StoreRoom
+from isthmus_cloud.store import Store, StoreError
+from isthmus_cloud.telemetry.health import Health
 
 __all__ = ["Followed", "follow", "hangs_up", "hung_up", "reloading"]
 
@@ -48,19 +50,24 @@ def hung_up() -> Iterator[asyncio.Event]:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Names of models: those of which another version is served now, and those where it could not
-    be."""
+    """Names of models: those of which another version is served now, those where it could not be,
+    and all that should be served, as far as that can be read."""
 
     changed: Sequence[str] = ()
     failed: Sequence[str] = ()
+    expected: Collection[str] = ()
 
 
 @asynccontextmanager
 async def reloading(
-    told: asyncio.Event, deployments: Deployments, store: StoreRoom | None
+    told: asyncio.Event, deployments: Deployments, store: StoreRoom | None, health: Health
 ) -> AsyncIterator[None]:
-    """Reload whenever `told` is set, as long as the context lasts."""
-    task = asyncio.create_task(_reload(told, deployments, store))
+    """Reload whenever `told` is set, as long as the context lasts.
+
+    `health` lacks no more what the store does not call active any more. What fails is logged, and
+    the next time all is looked at again.
+    """
+    task = asyncio.create_task(_keep_reloading(told, deployments, store, health))
     try:
         yield
     finally:
@@ -70,35 +77,69 @@ async def reloading(
 
 
 async def follow(deployments: Deployments, store: StoreRoom) -> Followed:
-    """Serve what the store calls active now. What cannot be is logged; what was served stays."""
-    changed, failed = [], []
-    for name in await asyncio.to_thread(store.store.models):
-        version = await asyncio.to_thread(store.store.active_or_none, name)
+    """Serve what the store calls active now. What cannot be is logged; what was served stays.
+
+    StoreError where not even the names of its models can be read.
+    """
+    active, unread = await asyncio.to_thread(_active, store.store)
+    changed, failed = [], [*unread]
+    for name, version in active.items():
         served = deployments.named(name)
-        if version is None or (served is not None and served.version == version):
+        if served is not None and served.version == version:
             continue
         try:
             await store.activations.follow(name)
-        except IsthmusError:  # the log has a line of it already
+        except IsthmusError as error:
+            _logger.warning("%s; what is served of it stays", error)
             failed.append(name)
         else:
             changed.append(name)
-    return Followed(changed, failed)
+    return Followed(changed, failed, {*active, *unread})
 
 
-async def _reload(told: asyncio.Event, deployments: Deployments, store: StoreRoom | None) -> None:
+def _active(store: Store) -> tuple[Mapping[str, str], Sequence[str]]:
+    """The active version of each model that has one, and the models of which that cannot be read.
+
+    Reads the disk.
+    """
+    active, unread = {}, []
+    for name in store.models():
+        try:
+            version = store.active(name)
+        except StoreError as error:
+            _logger.warning("%s; what is served of it stays", error)
+            unread.append(name)
+            continue
+        if version is not None:
+            active[name] = version
+    return active, unread
+
+
+async def _keep_reloading(
+    told: asyncio.Event, deployments: Deployments, store: StoreRoom | None, health: Health
+) -> None:
     while True:
         await told.wait()
         told.clear()
-        done = Followed() if store is None else await follow(deployments, store)
-        tell(
-            _logger,
-            logging.INFO,
-            "reloaded",
-            serves=_listed(f"{each.name} {each.version}" for each in deployments.active),
-            changed=_listed(done.changed),
-            failed=_listed(done.failed),
-        )
+        try:
+            await _reload(deployments, store, health)
+        except IsthmusError as error:
+            _logger.warning("not reloaded, all stays as it was: %s", error)
+        except Exception:
+            _logger.exception("the reload failed; what is served stays")
+
+
+async def _reload(deployments: Deployments, store: StoreRoom | None, health: Health) -> None:
+    done = Followed() if store is None else await follow(deployments, store)
+    health.expect_only(done.expected)
+    tell(
+        _logger,
+        logging.INFO,
+        "reloaded",
+        serves=_listed(f"{each.name} {each.version}" for each in deployments.active),
+        changed=_listed(done.changed),
+        failed=_listed(done.failed),
+    )
 
 
 def _listed(names: Iterable[str]) -> str | None:

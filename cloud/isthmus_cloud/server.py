@@ -1,6 +1,7 @@
 """The service's life: startup, main loop, shutdown."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from isthmus.log_lines import tell
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployment import SHORT
@@ -21,6 +23,8 @@ from isthmus_cloud.telemetry.health import Health
 from isthmus_cloud.watching import page, watched
 
 END_GRACE_S = 0.5  # for streams whose last words are not yet sent
+
+_logger = logging.getLogger(__name__)
 
 __all__ = ["RunningService", "listening", "main_loop", "run_service", "serve"]
 
@@ -55,10 +59,11 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
         core, health = looked_at.core, Health()
         await stack.enter_async_context(page(config, looked_at, health, announce))
         store = await start_up(config, core, announce, disk, health)
-        await stack.enter_async_context(reloading(told, core.deployments, store))
+        await stack.enter_async_context(reloading(told, core.deployments, store, health))
         door = Door(guard=guard, credentials=credentials, health=health, store=store)
         await main_loop(config, core, announce, door)
     announce("stopped")
+    tell(_logger, logging.INFO, "stopped")
 
 
 async def main_loop(
@@ -71,22 +76,28 @@ async def main_loop(
     with _signals() as signals:
         async with listening(config, core, door) as service:
             announce(_listening_line(core, service.address))
+            serves = _served(core) or None
+            tell(_logger, logging.INFO, "listening", address=service.address, serves=serves)
             await signals.get()
             announce(f"draining for up to {config.drain_grace_s:g} s; a second signal forces")
+            tell(_logger, logging.INFO, "draining", grace_s=config.drain_grace_s)
             await _drain_or_force(service, config.drain_grace_s, signals)
 
 
 def _listening_line(core: Core, address: str) -> str:
     active = core.deployments.active
     if len(active) != 1:
-        names = ", ".join(f"{each.name} {each.version}" for each in active) or "nothing yet"
-        return f"listening on {address} (serves {names})"
+        return f"listening on {address} (serves {_served(core) or 'nothing yet'})"
     (deployment,) = active
     count = len(deployment.answerer.candidates)
     return (
         f"listening on {address} ({deployment.answerer.provider}, {count} candidates, "
         f"bundle {deployment.fingerprint[:SHORT]})"
     )
+
+
+def _served(core: Core) -> str:
+    return ", ".join(f"{each.name} {each.version}" for each in core.deployments.active)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +138,11 @@ async def listening(
 
 @contextmanager
 def _signals() -> Iterator[asyncio.Queue[None]]:
-    """Those that end the service, as items of a queue."""
+    """Those that end the service, as items of a queue; SIGHUP never where it is ignored."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[None] = asyncio.Queue()
     kinds = [signal.SIGTERM, signal.SIGINT]
-    if hangs_up():
+    if hangs_up() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         kinds.append(signal.SIGHUP)
     for kind in kinds:
         loop.add_signal_handler(kind, queue.put_nowait, None)

@@ -1,6 +1,6 @@
 """What a service puts on its port: the split stream, whole models, the store, its health."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from isthmus_cloud.faces.doorkeeper import Doorkeeper
 from isthmus_cloud.faces.oip import oip_face
 from isthmus_cloud.faces.split import SplitService
 from isthmus_cloud.faces.store import STORE_MESSAGE_BYTES, store_faces
-from isthmus_cloud.oip.models import ServedModels
+from isthmus_cloud.oip.models import CALLER, ServedModels
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.security import Guard, OpenDoor
 from isthmus_cloud.store import Activations, Deployer, Store
@@ -69,6 +69,7 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
         max_requests=config.max_waiting,
         max_bytes=max(config.max_bytes_in_flight, size),
         max_message_bytes=size,
+        idle_s=config.idle_s,
     )
     models = ServedModels(core.deployments)
     service = _WholeService(models, limits, repository=repository, health=door.health)
@@ -103,6 +104,11 @@ class _WholeService(Service):
     def is_ready(self) -> bool:
         """Whether there are models, all of them would answer, and none lacks."""
         return super().is_ready and self._health.is_ready
+
+    def caller(self) -> Hashable:
+        """See `Service.caller`."""
+        asker = CALLER.get()
+        return None if asker is None else asker.client
 
 
 def _message_bytes(config: ServiceConfig, core: Core) -> int:

@@ -17,6 +17,7 @@ from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.serving import StoreRoom
 from isthmus_cloud.store import Activations, DiskThreads, Store
+from isthmus_cloud.store.disk import explained
 from isthmus_cloud.telemetry.health import Health
 
 __all__ = ["open_store", "start_up"]
@@ -81,7 +82,13 @@ def _check_rights(root: Path) -> None:
     user = os.geteuid()
     if not os.access(root, os.R_OK | os.X_OK):
         raise ConfigError(f"{root}: the service's user ({user}) may not read it; {_own(root)}")
-    if not os.access(root, os.W_OK):
+    if _is_read_only(root):
+        _logger.info(
+            "%s: is mounted read-only here: what is in the store is served; push, activate and "
+            "remove where it may be written to, and reload this service (SIGHUP)",
+            root,
+        )
+    elif not os.access(root, os.W_OK):
         _logger.warning(
             "%s: the service's user (%d) may not write there: what is in the store is served, but "
             "nothing can be pushed, activated or removed; %s",
@@ -89,6 +96,12 @@ def _check_rights(root: Path) -> None:
             user,
             _own(root),
         )
+
+
+def _is_read_only(root: Path) -> bool:
+    """Whether nobody may write there, whoever owns it: the file system is mounted so."""
+    with explained(str(root)):
+        return bool(os.statvfs(root).f_flag & os.ST_RDONLY)
 
 
 def _own(root: Path) -> str:

@@ -11,6 +11,7 @@ from isthmus import ConfigError
 from isthmus.web import WebConfig, WebServer, read_token
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
+from isthmus_cloud.file_stamps import FileStamp, stamp_of
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
 from isthmus_cloud.telemetry.health import Health
 from isthmus_cloud.telemetry.metrics import Levels
@@ -21,8 +22,6 @@ LOOK_S = 1.0
 __all__ = ["Page", "Watched", "page", "watched"]
 
 _logger = logging.getLogger(__name__)
-
-Signature = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,43 +63,51 @@ async def watched(config: ServiceConfig) -> AsyncIterator[Watched]:
 
 
 class Page:
-    """The page's server, whose certificate and token are those of their files, as they are now."""
+    """The page's server, whose certificate and token are those of their files, as they are now.
+
+    They may have changed since `config` was made of them, so that the first look reads them, too.
+    """
 
     def __init__(self, server: WebServer, config: WebConfig, token_file: Path | None) -> None:
         self._server = server
         self._config = config
         self._token_file = token_file
-        self._seen = self._signature()
+        self._seen: tuple[FileStamp | None, ...] | None = None
 
     async def look(self) -> None:
         """Take up what has changed; what cannot be used is told once, and all stays as it was."""
-        signature = await asyncio.to_thread(self._signature)
-        if signature == self._seen:
+        stamps, before = await asyncio.to_thread(self._stamps), self._seen
+        if stamps == before:
             return
-        self._seen = signature
+        self._seen = stamps
         try:
             config = await asyncio.to_thread(self._renewed)
             await self._server.renew(config)
         except ConfigError as error:
             _logger.warning("%s; the page keeps the certificate and the token before", error)
         else:
+            if before is None and config == self._config:
+                return  # the first look, and all is as at the start
             _logger.info("the page has its certificate and its token from their files again")
 
     async def keep_looking(self) -> None:
-        """Every `LOOK_S`, until it is cancelled."""
+        """Every `LOOK_S`, until it is cancelled; what fails is logged, and looked at again."""
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                _logger.exception("the page's files could not be looked at; it stays as it was")
 
     def _renewed(self) -> WebConfig:
         if self._token_file is None:
             return self._config
         return replace(self._config, token=read_token(self._token_file))
 
-    def _signature(self) -> Signature:
+    def _stamps(self) -> tuple[FileStamp | None, ...]:
         config = self._config
         files = (self._token_file, config.tls_certificate, config.tls_key)
-        return tuple(_signature_of(path) for path in files if path is not None)
+        return tuple(stamp_of(path) for path in files if path is not None)
 
 
 @asynccontextmanager
@@ -131,11 +138,3 @@ def _providers(core: Core) -> Mapping[str, str]:
     if len(set(found.values())) == 1:
         return {"on": next(iter(found.values()))}
     return {f"{name} on": provider for name, provider in found.items()}
-
-
-def _signature_of(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -33,7 +33,7 @@ from isthmus_edge.answer import Answer, Stats
 from isthmus_edge.audit.audits import raw_input_way
 from isthmus_edge.background import Background, ended
 from isthmus_edge.config import AgentConfig, Objective, finite
-from isthmus_edge.contact import LinkNews, ways_of
+from isthmus_edge.contact import KEPT, LinkNews, ways_of
 from isthmus_edge.device.device import Device
 from isthmus_edge.device.pace import FullPace, Pace
 from isthmus_edge.entrance import Entrance
@@ -103,13 +103,9 @@ class Agent:
             address, transport = getattr(cloud, "address", None), cloud
         else:
             raise ConfigError(f"cloud = {cloud!r}: give HOST:PORT, or None to answer here alone")
-        self._open(
-            config_of(bundle, address, settings),
-            FullPace(),
-            transport,
-            LinkEstimator(),
-            Events(on_event),
-        )
+        self._on_offer: Callable[[], str] = lambda: KEPT
+        config = config_of(bundle, address, settings)
+        self._open(config, FullPace(), transport, LinkEstimator(), Events(on_event))
 
     @classmethod
     async def open_async(
@@ -136,9 +132,14 @@ class Agent:
         transport: Transport | None = None,
         estimator: Callable[[], Estimator] = LinkEstimator,
         on_event: OnEvent | None = None,
+        on_offer: Callable[[], str] = lambda: KEPT,
     ) -> Self:
-        """The same for who has a config, or brings parts of his own."""
+        """The same for who has a config, or brings parts of his own.
+
+        `on_offer` says in an event what follows when the cloud offers another version.
+        """
         agent = cls.__new__(cls)
+        agent._on_offer = on_offer
         agent._open(config, pace or FullPace(), transport, estimator(), Events(on_event))
         return agent
 
@@ -347,7 +348,7 @@ class Agent:
 
     async def _connect(self, ways: Ways) -> None:
         identity = Identity(uuid.uuid4().hex, self._bundle.fingerprint, self._config.answer_top_k)
-        news = LinkNews(self._events, self._pipeline.link_changed)
+        news = LinkNews(self._events, self._pipeline.link_changed, self._on_offer)
         uplink = Uplink(ways, identity, self._config.silence_s, self._estimator, news.state)
         uplink.on_update = news.offered
         self._pipeline.uplink = uplink
@@ -390,5 +391,5 @@ class Agent:
             await self._pipeline.close()
         finally:
             if self._pipeline.uplink is not None:
-                self._pipeline.uplink.close()
+                await self._pipeline.uplink.leave()
             await self._background.end()

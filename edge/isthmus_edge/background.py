@@ -36,6 +36,7 @@ class Background:
     ) -> None:
         """Have a link tended, and wait until it is up and measured, or clearly is not.
 
+        A link that is up and too slow to be measured in this time is a link.
         If it is not, that is told, and tried again and again; where a cloud is required it is a
         LinkError, or a PeerError if the service refuses this device.
         """
@@ -57,10 +58,10 @@ class Background:
                 await first
                 await uplink.measured.wait()
         except TimeoutError as error:
-            raise LinkError(
-                f"no answer within {timeout_s:g} s; is the address right, and does a firewall let "
-                "it pass?"
-            ) from error
+            if uplink.state in {"up", "draining"}:
+                log.info("connected; the rate of the link is not measured after %g s", timeout_s)
+                return
+            raise LinkError(_silence(timeout_s, was_up=not first.cancelled())) from error
 
     def watch(self, read: Callable[[], Vitals], note: Callable[[Vitals], None]) -> None:
         """Have the device asked how it is, again and again."""
@@ -91,6 +92,15 @@ async def _watched(read: Callable[[], Vitals], note: Callable[[Vitals], None]) -
             vitals, level = Vitals(), logging.DEBUG
         note(vitals)
         await asyncio.sleep(VITALS_S)
+
+
+def _silence(timeout_s: float, *, was_up: bool) -> str:
+    """Why there is no link after this time."""
+    if was_up:
+        return f"a service answered, and within {timeout_s:g} s the link was gone again"
+    return (
+        f"no answer within {timeout_s:g} s; is the address right, and does a firewall let it pass?"
+    )
 
 
 def _required(error: LinkError | PeerError, config: AgentConfig) -> LinkError | PeerError:

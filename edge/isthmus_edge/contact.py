@@ -8,11 +8,11 @@ from isthmus.session import Failed, UpdateOffered
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.events import Events
 from isthmus_edge.stream.transport import Transport
-from isthmus_edge.stream.uplink import REFUSED_S, State
+from isthmus_edge.stream.uplink import State
 from isthmus_edge.stream.ways import Ways, grpc_ways, only_way
 
-MOST_REASONS = 32  # some for each of several addresses, whatever they say
-MOST_CHARACTERS = 500  # of what a service says
+MOST_REASONS = 32  # some for each of several addresses, whatever they say; as many refusals
+KEPT = "this device goes on with its own"
 TOLD_AGAIN_S = 3600.0  # that frames are refused, for each reason
 
 # Why frames are refused for which somebody can do something.
@@ -26,7 +26,7 @@ _WAYS_OUT = {
 
 log = logging.getLogger("isthmus.edge")
 
-__all__ = ["LinkNews", "ways_of"]
+__all__ = ["KEPT", "LinkNews", "ways_of"]
 
 
 def ways_of(config: AgentConfig, max_frame_bytes: int, transport: Transport | None) -> Ways | None:
@@ -43,11 +43,20 @@ def ways_of(config: AgentConfig, max_frame_bytes: int, transport: Transport | No
 class LinkNews:
     """Hears of the link, and makes events of what somebody should act on: each once."""
 
-    def __init__(self, events: Events, link_changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        events: Events,
+        link_changed: Callable[[], None],
+        on_offer: Callable[[], str] = lambda: KEPT,
+    ) -> None:
+        """`on_offer` says what follows where the cloud offers another version of the model."""
         self._events = events
+        self._on_offer = on_offer
         self._link_changed = link_changed
         self._state: State = "down"
-        self._told: set[tuple[State, str]] = set()  # since the device was let in
+        # What was told since the device was let in.
+        self._reasons: set[tuple[State, str]] = set()
+        self._refusals: set[tuple[State, str]] = set()
         self._offered: UpdateOffered | None = None
         self._failures_told: dict[str, float] = {}  # when, by code (monotonic)
 
@@ -55,16 +64,18 @@ class LinkNews:
         """The link is in another state, or in the same for another reason."""
         was, self._state = self._state, state
         if state == "up":
-            self._told.clear()
-        is_news = (state, reason) not in self._told and len(self._told) < MOST_REASONS
+            self._reasons.clear()
+            self._refusals.clear()
+        told = self._refusals if state == "refused" else self._reasons
+        is_news = (state, reason) not in told and len(told) < MOST_REASONS
         if is_news:
-            self._told.add((state, reason))
+            told.add((state, reason))
         if is_news or was != state:
             log.info("link %s: %s", state, reason)
         if is_news and state == "refused":
             self._events.add(
-                f"refused by the cloud, so the device answers alone and asks again every "
-                f"{REFUSED_S:g} s: {reason}"
+                f"refused by the cloud, so the device answers alone and asks again by itself: "
+                f"{reason}"
             )
         if was != state:
             self._link_changed()
@@ -74,14 +85,15 @@ class LinkNews:
         if update != self._offered:
             self._events.add(
                 f"the cloud's active version is now {update.model} {update.version} (bundle "
-                f"{update.fingerprint[:12]}); this device goes on with its own"
+                f"{update.fingerprint[:12]}); {self._on_offer()}"
             )
             self._offered = update
 
     def failed(self, failed: Failed) -> None:
         """The cloud has refused a frame, or failed on it: what it is, and what can be done."""
         way_out = _WAYS_OUT.get(failed.code)
-        if way_out is None:  # it is in the nature of a stream that it comes to an end
+        # It is in the nature of a stream that it comes to an end, and of a service that leaves.
+        if way_out is None or self._state != "up":
             return
         now = time.monotonic()
         if now - self._failures_told.get(failed.code, -TOLD_AGAIN_S) < TOLD_AGAIN_S:
@@ -89,5 +101,5 @@ class LinkNews:
         self._failures_told[failed.code] = now
         self._events.add(
             f"the cloud does not answer some frames, so the device does: {failed.code}: "
-            f"{failed.message[:MOST_CHARACTERS]}; {way_out} (told once an hour)"
+            f"{failed.message}; {way_out} (told once an hour)"
         )

@@ -53,16 +53,16 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
     return decode_manifest(data, str(manifest_path)), hashlib.sha256(data).hexdigest()
 
 
-def open_bundle(path: Path, side: Literal["device", "cloud"]) -> Bundle:
+def open_bundle(path: Path, side: Literal["device", "cloud"], way_out: str = _WAY_OUT) -> Bundle:
     """Read the manifest and check size and sha256 of every file that `side` needs.
 
     Records belong to both sides: they are small, and a plan is as good as what it was made of.
-    Raises BundleError that names the file which is missing or damaged.
+    Raises BundleError that names the file which is missing or damaged, and says what to do.
     """
     manifest, fingerprint = read_manifest(path)
     for entry in manifest.files:
         if entry.side in {side, "both", "record"}:
-            check_file(path / entry.path, entry, "the manifest", _WAY_OUT)
+            check_file(path / entry.path, entry, "the manifest", way_out)
     labels = _read_labels(path) if manifest.has_labels else ()
     return Bundle(path, manifest, fingerprint, labels)
 

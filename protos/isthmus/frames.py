@@ -114,9 +114,7 @@ class FrameEncoder:
             for index, encoding in enumerate(encodings)
             if isinstance(encoding, Symbols)
         }
-        relation = Relation()
-        if self._scene is not None and symbols and not alone:
-            relation = self._scene.relate((candidate.id, rung), symbols)
+        relation = Relation() if alone else self._related((candidate.id, rung), symbols)
         before = relation.before or {}
         payloads = []
         for index, encoding in enumerate(encodings):
@@ -129,6 +127,12 @@ class FrameEncoder:
             mark=relation.mark,
             reference=relation.reference,
         )
+
+    def _related(self, place: tuple[str, int], symbols: Mapping[int, UInt8Array]) -> Relation:
+        """To the frame before it at this place, a candidate and its rung; to none without video."""
+        if self._scene is None or not symbols:
+            return Relation()
+        return self._scene.relate(place, symbols)
 
     def _symbols(
         self, tensor: CutTensor, encoding: Symbols, values: AnyArray, index: int, held: Held | None

@@ -38,6 +38,8 @@ MAX_KEY_BYTES = 16 * 1024  # an ed25519 key in PEM has some 120
 
 PRIVATE_NAME = "signing-key.pem"
 PUBLIC_NAME = "signing-key.pub.pem"
+_NAMES = {"private": PRIVATE_NAME, "public": PUBLIC_NAME}
+_OTHER_KIND = {"private": "public", "public": "private"}
 ID_DIGITS = 16  # of a key's id: enough to tell keys apart, and not to trust one by
 
 __all__ = [
@@ -82,9 +84,8 @@ class TrustedKeys:
                 return _id_of(key)
         known = ", ".join(map(_id_of, self._keys))
         raise BundleError(
-            f"{where}: signed by none of the {len(self._keys)} keys that are trusted here "
-            f"({known}), or changed since; sign it with one of theirs: "
-            "`isthmus keys sign BUNDLE --key PEM`"
+            f"{where}: signed by none of the keys that are trusted here ({known}), or changed "
+            "since; sign it with one of theirs: `isthmus keys sign BUNDLE --key PEM`"
         )
 
 
@@ -220,9 +221,16 @@ def _key(path: Path, load: Callable[[bytes], Any], wanted: type, kind: str) -> A
         f"{path}: no {kind} ed25519 key in PEM without a password; "
         "`isthmus keys make DIR` makes a pair"
     )
+    data = _key_bytes(path)
     try:
-        key = load(_key_bytes(path))
+        key = load(data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it has a password
+        other = _OTHER_KIND[kind]
+        if f"{other.upper()} KEY-----".encode() in data.partition(b"\n")[0]:
+            raise ConfigError(
+                f"{path}: this is the {other} key of a pair, and the {kind} one is asked for: "
+                f"`isthmus keys make` calls it {_NAMES[kind]}"
+            ) from error
         raise unusable from error
     if not isinstance(key, wanted):
         raise unusable

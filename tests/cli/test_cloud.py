@@ -31,7 +31,9 @@ def test_ctrl_c_and_sigterm_drain_it(tiny_bundle: Path, signum: signal.Signals) 
     with Cloud(tiny_bundle) as cloud:
         ended = cloud.told(signum)
     assert ended.status == 0
-    assert [line["event"] for line in map(json.loads, ended.err.splitlines())] == ["activated"]
+    lines = list(map(json.loads, ended.err.splitlines()))
+    assert [line["event"] for line in lines] == ["activated", "listening", "draining", "stopped"]
+    assert f"listening on {lines[1]['address']} " in cloud.announcement
     assert ended.out.splitlines()[-1] == "stopped"
     assert "draining" in ended.out
 

@@ -19,7 +19,7 @@ def test_a_running_daemon_says_how_it_is(
         (tmp_path / "in" / "torn.png").write_bytes(b"\x89PNG torn")
         until(lambda: len(daemon.answers()) == 2, "one answer and one error")
         until(lambda: "source_lost" in daemon.events(), "the camera is missed")
-        shown = isthmus("edge", "status", "--socket", tmp_path / CONTROL)
+        shown = isthmus("edge", "status", "--config", config)
         as_json = isthmus("edge", "status", "--socket", tmp_path / CONTROL, "--json")
         second = isthmus("edge", "check", "--config", config)
     assert (shown.status, as_json.status, second.status) == (0, 0, 0)

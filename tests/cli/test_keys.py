@@ -77,7 +77,7 @@ def test_inspect_shows_whose_a_bundle_is(isthmus: Isthmus, bundle: Path, tmp_pat
     ended = isthmus("inspect", bundle, "--key", other, "--key", public)
     assert (ended.status, ended.out.splitlines()[-1]) == (0, f"signed by key {key_id(public)}")
     ended = isthmus("inspect", bundle, "--key", other, "--json")
-    assert_explained(ended, "signed by none of the 1 keys", key_id(other))
+    assert_explained(ended, "signed by none of the keys that are trusted here", key_id(other))
     assert json.loads(ended.out)["signature"]["state"] == "wrong"
     ended = isthmus("inspect", bundle, "--key", public, "--json")
     assert json.loads(ended.out)["signature"]["key"] == key_id(public)
@@ -89,9 +89,19 @@ def test_a_stranger_has_not_signed_it(isthmus: Isthmus, bundle: Path, tmp_path: 
     isthmus("keys", "sign", bundle, "--key", tmp_path / "theirs" / "signing-key.pem")
     ours = tmp_path / "ours" / "signing-key.pub.pem"
     ended = isthmus("keys", "verify", bundle, "--key", ours)
-    assert_explained(ended, "signed by none of the 1 keys")
+    assert_explained(ended, "signed by none of the keys that are trusted here")
     theirs = tmp_path / "theirs" / "signing-key.pub.pem"
     assert isthmus("keys", "verify", bundle, "--key", ours, "--key", theirs).status == 0
+
+
+def test_the_wrong_half_of_a_pair_is_called_by_its_name(
+    isthmus: Isthmus, bundle: Path, tmp_path: Path
+) -> None:
+    private, public = make_keys(tmp_path / "keys")
+    ended = isthmus("keys", "verify", bundle, "--key", private)
+    assert_explained(ended, str(private), "this is the private key", "signing-key.pub.pem")
+    ended = isthmus("keys", "sign", bundle, "--key", public)
+    assert_explained(ended, str(public), "this is the public key", "signing-key.pem")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.cli.store_services import service
+from tests.cloud.store.bundles import shut_folder
 from tests.cloud.store.serving import Served
 from tests.commands import assert_explained
 
@@ -114,7 +115,7 @@ def test_a_service_with_a_key_takes_no_bundle_without_its_signature(
         assert_explained(ended, "net/v1: not signed", "isthmus keys sign BUNDLE")
         sign_bundle(bundle, make_keys(tmp_path / "other")[0])
         ended = isthmus("push", bundle, "--to", served.address, *QUIET, "v1")
-        assert_explained(ended, "signed by none of the 1 keys")
+        assert_explained(ended, "signed by none of the keys that are trusted here")
         sign_bundle(bundle, private)
         assert isthmus("push", bundle, "--to", served.address, *QUIET, "v1").status == 0
 
@@ -181,3 +182,20 @@ def test_no_answer_in_time_does_not_mean_that_nothing_happens(
     served.deployer.gate.clear()
     ended = isthmus("activate", "net", "v1", "--at", served.address, "--timeout", "0.5")
     assert_explained(ended, "no answer within 0.5 s", "may still go on", "`isthmus list`")
+
+
+def test_a_model_that_cannot_be_read_does_not_spoil_the_list_of_the_others(
+    isthmus: Isthmus,
+    place: Place,
+    tiny_bundle: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("net", "secret"):
+        isthmus("push", tiny_bundle, *push(place), "--name", name, "--quiet", "--version", "v1")
+    shut_folder(monkeypatch, store.root / "secret")
+    rows = json.loads(isthmus("list", *place, "--json").out)
+    assert [row["name"] for row in rows] == ["net"]
+    assert "the list is without secret" in caplog.text
+    assert_explained(isthmus("list", "secret", *place), "Permission denied", "secret")

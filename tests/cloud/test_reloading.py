@@ -1,27 +1,32 @@
 """SIGHUP looks again at what may change; the end of a terminal ends the service in order."""
 
+import asyncio
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from tests.cloud.announcements import whole
-from tests.cloud.device import Head, connected
+from tests.cloud.device import GUARD_S, Head, connected
 from tests.cloud.telemetry.test_page import logged
 from tests.commands import PATIENCE_S, Command, until
 from tests.tinybundle import build_tiny_bundle
 
 from isthmus import Bundle
 from isthmus_cli import main
-from isthmus_cloud import ServiceConfig
-from isthmus_cloud.reloading import hung_up
+from isthmus_cloud import Core, ServiceConfig
+from isthmus_cloud.reloading import hung_up, reloading
+from isthmus_cloud.startup import start_up
 from isthmus_cloud.store import Activations, Deployed, DiskThreads, Store, StoreError
+from isthmus_cloud.telemetry.health import Health
 
 FREE = "127.0.0.1:0"
 PROVIDER = ("--provider", "cpu", "--threads", "1")
@@ -94,6 +99,91 @@ async def test_a_reload_costs_no_stream(store: Store, bundle: Bundle, head: Head
             assert (await device.result()).sequence == 1
 
 
+@dataclass(frozen=True)
+class Reloading:
+    """A service without a port, which is told to reload."""
+
+    core: Core
+    store: Store
+    health: Health
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def serves(self) -> list[str]:
+        return [f"{each.name} {each.version}" for each in self.core.deployments.active]
+
+
+@asynccontextmanager
+async def told_to_reload(root: Path) -> AsyncIterator[Reloading]:
+    config = ServiceConfig(store=root, threads=1, max_batch=1, provider="cpu")
+    health = Health()
+    health.serving()
+    with DiskThreads() as disk:
+        async with asyncio.timeout(GUARD_S), Core(config) as core:
+            room = await start_up(config, core, lambda _: None, disk, health)
+            assert room is not None
+            now = Reloading(core, room.store, health)
+            async with reloading(now.told, core.deployments, room, health):
+                yield now
+
+
+@pytest.mark.parametrize(
+    ("fault", "level"),
+    [(StoreError("the disk is away"), "WARNING"), (RuntimeError("a bug"), "ERROR")],
+)
+async def test_a_reload_that_fails_is_logged_and_the_next_one_works(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+    level: str,
+) -> None:
+    async with told_to_reload(store.root) as now:
+        loop, failed, changed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        real, faults = now.store.models, [fault]
+
+        def models() -> tuple[str, ...]:
+            if faults:
+                loop.call_soon_threadsafe(failed.set)
+                raise faults.pop()
+            return real()
+
+        monkeypatch.setattr(now.store, "models", models)
+        now.core.deployments.changed = changed.set
+        now.told.set()
+        await failed.wait()
+        store.set_active("tiny", "2")
+        now.told.set()
+        await changed.wait()
+        assert now.serves == ["tiny 2"]
+    (line,) = [each for each in caplog.records if each.name == "isthmus_cloud.reloading"]
+    assert line.levelname == level
+    assert str(fault) in caplog.text
+
+
+async def test_a_model_that_is_given_up_lacks_no_more_and_one_that_cannot_be_read_does(
+    store: Store,
+) -> None:
+    for name in ("gone", "shut"):
+        shutil.copytree(store.root / "tiny" / "bad", store.root / name / "bad")
+        store.set_active(name, "bad")
+    async with told_to_reload(store.root) as now:
+        assert "gone bad, shut bad" in now.health.why_not
+        shutil.rmtree(store.root / "gone")
+        (store.root / "shut" / ".active.json").write_text("{", encoding="utf-8")
+        changed = now.health.change
+        now.told.set()
+        await changed.wait()
+        assert "shut bad" in now.health.why_not
+        assert "gone" not in now.health.why_not
+        shutil.rmtree(store.root / "shut")
+        changed = now.health.change
+        now.told.set()
+        await changed.wait()
+        assert now.health.is_ready
+        assert now.serves == ["tiny 1"]
+
+
 class Hasty:
     """A deployer, while whose loading somebody else moves the pointer."""
 
@@ -149,5 +239,20 @@ async def test_who_was_started_to_outlast_its_terminal_ignores_it() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert not told.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_a_service_on_a_terminal_ignores_its_end_if_it_was_started_so(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trap '' HUP; isthmus cloud …`"""
+    monkeypatch.setattr("isthmus_cloud.server.hangs_up", lambda: True)
+    monkeypatch.setattr("isthmus_cloud.reloading.hangs_up", lambda: True)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with whole(ServiceConfig(bundle=tiny_bundle, threads=1, provider="cpu")):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

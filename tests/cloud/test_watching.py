@@ -1,11 +1,14 @@
 """What a page shows is remembered only where there is one, and its secrets are those of today."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.cloud.announcements import whole
+from tests.cloud.device import GUARD_S
 from tests.protos.web.asking import ask, connected, serving
 
 from isthmus.web import WebConfig, WebServer
@@ -43,6 +46,50 @@ async def test_a_new_token_holds_when_its_file_was_looked_at(renewing: Renewing)
     renewing.file.write_text(SECOND, encoding="ascii")
     await renewing.page.look()
     assert (await renewing.status(FIRST), await renewing.status(SECOND)) == (401, 200)
+
+
+async def test_a_token_that_was_changed_during_the_start_holds_after_the_first_look(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "isthmus_cloud.watching")
+    file = tmp_path / "token"
+    file.write_text(SECOND, encoding="ascii")  # after FIRST was read from it
+    config = WebConfig(listen=FREE, token=FIRST)
+    async with serving(config) as server:
+        now = Renewing(server, Page(server, config, file), file)
+        await now.page.look()
+        assert (await now.status(FIRST), await now.status(SECOND)) == (401, 200)
+        await now.page.look()
+    assert len(caplog.records) == 1
+
+
+async def test_the_first_look_says_nothing_where_nothing_has_changed(
+    renewing: Renewing, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "isthmus_cloud.watching")
+    await renewing.page.look()
+    assert caplog.records == []
+
+
+async def test_a_look_that_fails_is_logged_and_the_next_one_comes(
+    renewing: Renewing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("isthmus_cloud.watching.LOOK_S", 0.01)
+    looked, faults = asyncio.Event(), [RuntimeError("a bug")]
+
+    async def renew(_: WebConfig) -> None:
+        if faults:
+            renewing.file.write_text(SECOND, encoding="ascii")
+            raise faults.pop()
+        looked.set()
+
+    monkeypatch.setattr(renewing.server, "renew", renew)
+    looking = asyncio.create_task(renewing.page.keep_looking())
+    async with asyncio.timeout(GUARD_S):
+        await looked.wait()
+    assert not looking.done()
+    looking.cancel()
+    assert "a bug" in caplog.text
 
 
 @pytest.mark.parametrize("content", ["short", None])

@@ -24,6 +24,7 @@ from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Connection, OnEnd, OnMessage
 from isthmus_edge.device.calloff import CallOff
+from isthmus_edge.stream.transport import Break
 
 MARK = 7  # the class that the fake service always answers: no picture of the tests is of it
 
@@ -127,6 +128,7 @@ class FakeService:
         self.heard: Callable[[pb.EdgeMessage], None] = lambda _: None
         self.judge: Callable[[pb.Audit], pb.Verdict | None] = lambda _: None
         self.hellos: list[pb.Hello] = []
+        self.goodbyes = 0
         self.cancelled: list[int] = []
         self.connections: list[_FakeConnection] = []
         self._link_free_at = 0.0
@@ -166,6 +168,11 @@ class _FakeConnection:
 
     def withdraw(self, sequence: int) -> bool:
         return False  # all has left at once
+
+    def finish(self) -> None:
+        self._service.goodbyes += 1
+        if self._service.reachable:
+            self.on_end(Break("the service ended the stream", is_orderly=True))
 
     def send(self, message: pb.EdgeMessage) -> None:
         if not self._service.reachable:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from tests.commands import until
 from tests.edge.fakes import FakeService
 from tests.tinybundle import tiny_pictures
 
@@ -178,6 +179,33 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes_after(
     stats = agent.stats()
     assert (stats.accepted, stats.answered_device, stats.pending) == (3, 3, 0)
     assert stats.link_state == "down"
+
+
+def test_the_last_word_to_a_cloud_settles_all_that_was_sent(config: AgentConfig) -> None:
+    service, heard = FakeService(), list[pb.EdgeMessage]()
+    service.heard = heard.append
+    agent = Agent.open(silent(config), transport=service)
+    assert {agent.infer(picture).place for picture in PICTURES[:3]} == {"cloud"}
+    agent.close()
+    agent.close()
+    assert heard[-1].heartbeat.settled_through == 3
+    assert (service.goodbyes, service.connects) == (1, 1)
+    assert agent.stats().link_state == "down"
+
+
+@pytest.mark.parametrize("how", ["broken", "not there", "not welcome"])
+def test_to_a_cloud_that_has_no_stream_nothing_is_said(config: AgentConfig, how: str) -> None:
+    service = FakeService()
+    service.reachable = how != "not there"
+    if how == "not welcome":
+        service.greeting = None
+    agent = Agent.open(replace(config, connect_timeout_s=0.05), transport=service)
+    if how == "broken":
+        service.reachable = False
+        service.hang_up()
+        until(lambda: agent.stats().link_state == "down", "it is seen")
+    agent.close()
+    assert service.goodbyes == 0
 
 
 def test_who_waits_to_hand_in_a_frame_learns_that_the_agent_was_closed(

@@ -10,8 +10,11 @@ from tests.edge.fakes import FakeService, frame_error, marked_answer
 from tests.tinybundle import tiny_pictures
 
 from isthmus import PeerError
+from isthmus.session import Failed
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig
+from isthmus_edge.contact import LinkNews
+from isthmus_edge.events import Events
 from isthmus_edge.stream import uplink
 
 PICTURE = tiny_pictures(1)[0]
@@ -95,6 +98,19 @@ def test_what_any_stream_has_is_no_news(
     service.respond = marked_answer
     assert agent.infer(PICTURE).place == "cloud"
     assert agent.stats().events == ()
+
+
+def test_a_service_that_leaves_is_no_overload_and_hides_none() -> None:
+    texts: list[str] = []
+    news = LinkNews(Events(texts.append), lambda: None)
+    news.state("up", "connected to a")
+    news.state("draining", "the service is draining")
+    news.failed(Failed(7, "OVERLOADED", "the service ends; send it elsewhere", 0.0))
+    assert texts == []
+    news.state("up", "connected to b")
+    news.failed(Failed(9, "OVERLOADED", "4 frames are in flight", 0.0))
+    (text,) = texts
+    assert "OVERLOADED: 4 frames are in flight" in text
 
 
 def test_a_cloud_that_is_not_there_is_told_once_and_how_to_start_it(

@@ -148,6 +148,6 @@ def test_two_devices_share_one_service_and_get_their_own_answers(
 def test_a_device_with_other_weights_is_refused_in_clear_words(
     other_bundle: Path, cloud: Cloud
 ) -> None:
-    with pytest.raises(PeerError, match="weights differ; copy the same bundle") as refused:
+    with pytest.raises(PeerError, match="weights differ: have an operator") as refused:
         Agent.open(AgentConfig(bundle=other_bundle, cloud=cloud.address, require_cloud=True))
     assert refused.value.code == "BUNDLE_MISMATCH"

@@ -42,7 +42,7 @@ def test_a_device_comes_to_a_service_once_its_version_is_the_active_one(
             until(lambda: agent.stats().link_state == "up", "the right one is active")
             assert agent.infer(PICTURE).place == "cloud"
             nothing, *_, another = (event.text for event in agent.stats().events)
-    assert "holds no bundle" in nothing
+    assert "serves no model now" in nothing
     assert "weights differ" in another
     for text in (nothing, another):
         assert "answers alone and asks again" in text

@@ -170,6 +170,9 @@ async def test_a_device_moves_to_the_next_version_and_back_with_all_frames_answe
         lines += await running.answer(names("back", 4))
         status = await running.until(lambda told: told.counts, "counted")
     assert len(fetches) == came, "it was on the shelf"
+    offers = [event["message"] for event in status.events if event["event"] == "agent"]
+    assert all("fetched in the background" in offer for offer in offers), offers
+    assert offers
     assert [line for line in lines if "top" not in line] == []
     assert len({line["item"] for line in lines}) == len(lines) == 32
     assert status.counts is not None

@@ -244,6 +244,7 @@ def test_the_documents_limits_are_those_of_the_code() -> None:
         str(limits.max_requests),
         f"{limits.max_bytes // mebibyte} MiB",
         str(limits.max_stream_requests),
+        f"{limits.idle_s:g} s (`idle_s`)",
         str(limits.max_items),
         f"{limits.max_message_bytes // mebibyte} MiB",
         str(MAX_FIELDS),

@@ -55,7 +55,7 @@ def test_any_of_several_keys_will_do(bundle: Path, keys: tuple[Path, Path], tmp_
     verify_signature(bundle, both)
     sign_bundle(bundle, new_private)
     assert verify_signature(bundle, both) == key_id(new_public) != key_id(keys[1])
-    with pytest.raises(BundleError, match="signed by none of the 1 keys"):
+    with pytest.raises(BundleError, match="signed by none of the keys that are trusted"):
         verify_signature(bundle, [keys[1]])
 
 
@@ -208,9 +208,9 @@ def test_a_file_that_is_no_key_is_refused(
 def test_a_private_key_is_no_public_one_nor_the_other_way_round(
     bundle: Path, keys: tuple[Path, Path]
 ) -> None:
-    with pytest.raises(ConfigError, match="no private"):
+    with pytest.raises(ConfigError, match=r"this is the public key .* the private one is asked"):
         sign_bundle(bundle, keys[1])
-    with pytest.raises(ConfigError, match="no public"):
+    with pytest.raises(ConfigError, match=r"this is the private key .* the public one is asked"):
         trusted_keys([keys[0]])
 
 

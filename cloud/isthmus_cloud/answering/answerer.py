@@ -72,7 +72,7 @@ class Answerer:
         route = self._route_of(frame)
         taken_bytes = route.frame_bytes(frame)
         deadline_ns = received_ns + frame.deadline_ms * 1_000_000 if frame.deadline_ms else NEVER_NS
-        self._desk.admit(client, taken_bytes, deadline_ns, route.tail)
+        self._desk.admit(client, taken_bytes, deadline_ns)
         job = Job(
             turn=memory.turn(route, frame),
             tail=route.tail,
@@ -113,17 +113,19 @@ class Answerer:
         """An item of a plain request, run: its outputs are in it. Clients take turns; without one
         the item is its own.
 
-        `tensors` are the model's inputs [*graph_shape] by name, or encoded pictures. Raises
+        `tensors` are the model's inputs [*graph_shape] by name, or encoded pictures, which are
+        decoded first: beside the queue, so that no frame waits for that. Raises
         WireError where the whole network is not here, PictureError, OverloadedError, TooLateError
         and ModelError as for frames. Cancelling it gives the item up.
         """
         tail = self._whole
         if tail is None:
             raise WireError("this service does not hold the whole network of this model")
-        item = Item(tail.cut, tensors, self._desk.picture_room)
+        client = object() if client is None else client
+        room = self._desk.picture_room
+        item = Item(tail.cut, await room.decoded(tail.cut, tensors, deadline_ns, client))
         taken_bytes = item.payload_bytes + sum(t.wire.nbytes for t in tail.cut.tensors)
-        client = item if client is None else client
-        self._desk.admit(client, taken_bytes, deadline_ns, tail)
+        self._desk.admit(client, taken_bytes, deadline_ns)
         job = Job(
             turn=item,
             tail=tail,

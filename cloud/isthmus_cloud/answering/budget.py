@@ -39,13 +39,15 @@ class ByteBudget:
         with self._lock:
             self._taken_bytes += count
 
-    def take(self, count: int) -> None:
-        """Count `count` bytes more; OverloadedError if they are too many."""
+    def take(self, count: int, retry_after_ms: float = 0.0) -> None:
+        """Count `count` bytes more; OverloadedError, with the time to come back, if they are too
+        many."""
         with self._lock:
             if self._taken_bytes + count > self._limit_bytes:
                 raise OverloadedError(
                     f"the frame takes {count} bytes, which do not fit beside those of other frames "
-                    f"in the {self._limit_bytes} of this service; send it again when answers came"
+                    f"in the {self._limit_bytes} of this service; send it again when answers came",
+                    retry_after_ms,
                 )
             self._taken_bytes += count
 

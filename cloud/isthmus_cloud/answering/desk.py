@@ -4,11 +4,12 @@ What is taken in ends in exactly one result or error. What could not be answered
 refused at once, so that the device can help itself.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from isthmus import ConfigError, ModelError
 from isthmus.v1 import split_pb2 as pb
@@ -18,10 +19,8 @@ from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.load import LoadGauge
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.picture_room import PictureRoom
-from isthmus_cloud.answering.unread import Unread
+from isthmus_cloud.answering.unread import Unread, UnreadRoom
 from isthmus_cloud.answering.workers import Batching, Workers
-
-T = TypeVar("T")
 
 END_WITHIN_S = 10.0  # what runs when nobody wants it any more; then it hangs
 
@@ -57,7 +56,9 @@ class Desk:
     ) -> None:
         self.limits = limits or DeskLimits()
         batching = batching or Batching()
+        self._loop = asyncio.get_running_loop()
         self._budget = ByteBudget(self.limits.max_bytes_in_flight)
+        self._unread = UnreadRoom(self._budget, self.limits.max_bytes_in_flight)
         self.picture_room = PictureRoom(self.limits.max_bytes_in_flight)
         self._gauge = LoadGauge(batching.workers)
         self._here: set[Job] = set()
@@ -77,6 +78,7 @@ class Desk:
     def close(self, within_s: float = END_WITHIN_S) -> None:
         """Finish what runs, begin nothing more; what is left then ends in an error. Blocks until
         the workers have ended, or for `within_s` if one of them hangs."""
+        self.picture_room.close()
         self._workers.close(within_s)
         self.give_up()
 
@@ -96,7 +98,7 @@ class Desk:
 
     def unread(self) -> Unread:
         """For the outcomes of one session: what nobody has read takes memory, too."""
-        return Unread(self._budget)
+        return self._unread.session()
 
     @property
     def waiting(self) -> int:
@@ -108,26 +110,24 @@ class Desk:
         return pb.Load(frames_waiting=self._workers.waiting, queue_ms=self._gauge.queue_ms)
 
     def forget(self, tails: Iterable[Tail]) -> None:
-        """No frame of these tails will come any more; those that wait still end in an error."""
+        """No frame of these tails will come any more; those that wait still end in an error, soon.
+        From any thread, as long as the loop runs."""
         for job in self._workers.forget(tails):
-            self._finished(job, ModelError("the version of the model that it was for is gone"))
-
-    def in_turn(self, work: Callable[[], T]) -> T:
-        """See `Workers.in_turn`."""
-        return self._workers.in_turn(work)
+            error = ModelError("the version of the model that it was for is gone")
+            self._loop.call_soon_threadsafe(self._finished, job, error)
 
     async def quiet(self) -> None:
         """Wait until there is no frame to be answered."""
         await self._gauge.quiet()
 
-    def admit(self, client: object, taken_bytes: int, deadline_ns: int, tail: Tail) -> None:
+    def admit(self, client: object, taken_bytes: int, deadline_ns: int) -> None:
         """Count a frame's bytes; OverloadedError, which says when to come back, if it does not fit
         or the queue is so long that it could not be in time.
 
         Where the queue or the memory is full, the latest frames of whoever has most waiting make
-        room.
+        room; answers that nobody reads do for what they take beyond their share.
         """
-        wait_ms = self._wait_ms(client, tail) if self._workers.waiting else 0.0
+        wait_ms = self._wait_ms(client) if self._workers.waiting else 0.0
         left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
         if 0 < wait_ms > left_ms:
             raise OverloadedError(
@@ -138,8 +138,9 @@ class Desk:
         places = self._workers.waiting + 1 - self.limits.max_waiting
         lacking_bytes = taken_bytes - self._budget.free_bytes
         if places > 0 or lacking_bytes > 0:
+            wait_ms = wait_ms or self._gauge.queue_ms
             self._make_room(client, places, lacking_bytes, wait_ms)
-        self._budget.take(taken_bytes)
+        self._budget.take(taken_bytes, wait_ms)
 
     def begin(self, job: Job) -> None:
         """A frame that was admitted goes into the queue."""
@@ -148,25 +149,35 @@ class Desk:
         job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
         self._workers.put(job)
 
-    def _wait_ms(self, client: object, tail: Tail) -> float:
+    def _wait_ms(self, client: object) -> float:
         """Until a frame that came now would be begun: those that go before it, in batches as they
-        pay, as if all were of its tail."""
+        pay; those that run are taken to be like them."""
         waiting = self._workers.waiting
-        ahead = self._workers.ahead(client) + max(0, self._gauge.here - waiting)
-        size = tail.most_from(0)
-        return self._gauge.wait_ms(ahead, tail.ms(size) / size)
+        ahead, took_ms = self._workers.ahead(client)
+        running = max(0, self._gauge.here - waiting)
+        return self._gauge.wait_ms(ahead + running, took_ms / max(1, ahead))
 
     def _make_room(self, client: object, places: int, lacking_bytes: int, wait_ms: float) -> None:
-        """Others end for a frame of this client; where that does not help, none does, and it is
-        refused: for the queue here, for the bytes by the budget."""
-        crowding = self._workers.make_room(client, places, lacking_bytes)
-        text = f"{self.limits.max_waiting} frames wait, which is the most"
-        if not crowding and places > 0:
-            raise OverloadedError(text, retry_after_ms=wait_ms)
-        if places <= 0:
-            text = "the memory for frames was needed for another client's; send it again later"
-        for job in crowding:
-            self._finished(job, OverloadedError(text, retry_after_ms=wait_ms))
+        """Others end for a frame of this client: unread answers for what those take beyond their
+        share, frames for the rest. Where that does not help, none does, and it is refused: for the
+        queue here, for the bytes by the budget."""
+        due_bytes = max(0, min(lacking_bytes, self._unread.surplus_bytes))
+        shed = self._unread.excess(due_bytes)
+        if due_bytes and not shed:
+            return
+        if places > 0 or lacking_bytes > due_bytes:
+            crowding = self._workers.make_room(client, places, lacking_bytes - due_bytes)
+            text = f"{self.limits.max_waiting} frames wait, which is the most"
+            if not crowding and places > 0:
+                raise OverloadedError(text, retry_after_ms=wait_ms)
+            if not crowding:
+                return
+            if places <= 0:
+                text = "the memory for frames was needed for another client's; send it again later"
+            for job in crowding:
+                self._finished(job, OverloadedError(text, retry_after_ms=wait_ms))
+        for unread, sequence in shed:
+            unread.shed(sequence)
 
     def _given_up(self, job: Job) -> None:
         """The device does not wait for it any more; a worker may have it."""

@@ -73,7 +73,7 @@ class Job:
         if now_ns <= self.deadline_ns:
             return None
         waited_ms = (now_ns - self.received_ns) / 1e6
-        allowed_ms = (self.deadline_ns - self.received_ns) / 1e6
+        allowed_ms = max(0.0, (self.deadline_ns - self.received_ns) / 1e6)  # over as it came
         return TooLateError(
             f"the frame waited {waited_ms:.0f} ms for a worker, its deadline was "
             f"{allowed_ms:.0f} ms; it was not run"

@@ -49,12 +49,13 @@ class LoadGauge:
         """What a frame that came now would wait behind all that are here."""
         return self.wait_ms(self._frames)
 
-    def wait_ms(self, ahead: int, measured_ms: float = 0.0) -> float:
+    def wait_ms(self, ahead: int, mean_ms: float = 0.0) -> float:
         """What a frame waits behind `ahead` others that wait or are being run: as many turns as it
         takes to free a worker.
 
-        A turn is what a frame took of late or what its tail was measured to take, whichever is
-        less, so that nobody is told of a longer wait than there is; 0 while neither is known.
+        A turn is what a frame took of late or what those ahead were measured to take, `mean_ms`
+        each, whichever is less, so that nobody is told of a longer wait than there is; 0 while
+        neither is known.
         """
         turns = max(0, ahead - self._workers + 1) / self._workers
-        return turns * min(filter(None, (self._service_ms, measured_ms)), default=0.0)
+        return turns * min(filter(None, (self._service_ms, mean_ms)), default=0.0)

@@ -7,9 +7,10 @@ that one's entry on their way (it then joins them there), if it is begun in time
 turns away the frame of whoever has most.
 """
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
+from isthmus_cloud.answering.crowd import Crowd
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.parts import Part, Tail
 
@@ -23,6 +24,8 @@ class _Line:
 
     def __init__(self, tail: Tail) -> None:
         self.tail = tail
+        size = tail.most_from(0)
+        self.each_ns = int(tail.ms(size) / size * 1e6)  # a frame of a batch that pays
         self._by_client: dict[object, list[Job]] = {}
 
     def __bool__(self) -> bool:
@@ -95,11 +98,10 @@ class Waiting:
         self._joins = joins
         self._lines: dict[Tail, _Line] = {}
         self._turns = _Turns()
-        self._counts: defaultdict[object, int] = defaultdict(int)
-        self._count = 0
+        self._crowd = Crowd()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._crowd)
 
     def add(self, job: Job) -> None:
         """One more waits."""
@@ -107,8 +109,7 @@ class Waiting:
         if line is None:
             line = self._lines[job.tail] = _Line(job.tail)
         line.add(job)
-        self._counts[job.client] += 1
-        self._count += 1
+        self._crowd.add(job, line.each_ns)
 
     def remove(self, job: Job) -> bool:
         """Nobody waits for it any more; False if it does not wait here."""
@@ -120,33 +121,11 @@ class Waiting:
 
     def make_room(self, client: object, places: int, size_bytes: int) -> list[Job]:
         """Frames that are out now, so that so many places and bytes are free for a frame of
-        `client`: each the latest of whoever had most waiting. [], and all stay, if that cannot be
-        without taking from those who have no more than the client."""
-        out: list[Job] = []
-        for job in self._crowding(client):
-            out.append(job)
-            places -= 1
-            size_bytes -= job.taken_bytes
-            if places <= 0 and size_bytes <= 0:
-                for each in out:
-                    self.remove(each)
-                return out
-        return []
-
-    def _crowding(self, client: object) -> Iterator[Job]:
-        """Frames that would make room for one of `client`, one after the other."""
-        counts = dict(self._counts)
-        latest: dict[object, list[Job]] = {}
-        own = counts.pop(client, 0)
-        while counts:
-            greatest = max(counts, key=counts.__getitem__)
-            if counts[greatest] <= own + 1:
-                return
-            if greatest not in latest:
-                jobs = (job for line in self._lines.values() for job in line.jobs())
-                latest[greatest] = sorted((j for j in jobs if j.client == greatest), key=_received)
-            yield latest[greatest].pop()
-            counts[greatest] -= 1
+        `client`, as `Crowd.room` finds them. [], and all stay, where it finds none."""
+        out = self._crowd.room(client, places, size_bytes)
+        for job in out:
+            self.remove(job)
+        return out
 
     def take(self, now_ns: int) -> list[Job]:
         """The next batch, at least one frame; [] if nothing waits."""
@@ -161,7 +140,7 @@ class Waiting:
 
     def joining(self, rest: Sequence[Part], most: int) -> list[Job]:
         """Frames, all of one tail, that can join a batch which has `rest` still to run."""
-        if not self._joins or most < 1 or not self._count:
+        if not self._joins or most < 1 or not self._crowd:
             return []
         lines = (line for line in self._lines.values() if line and line.tail.most > 1)
         can = [line for line in lines if line.tail.entry_to(rest) is not None]
@@ -170,12 +149,9 @@ class Waiting:
         line = min(can, key=lambda line: self._turns.of(line.first(self._turns)))
         return self._taken(line, most)
 
-    def ahead(self, client: object) -> int:
-        """How many frames go before one that came now from this client, by turns."""
-        own = self._counts.get(client, 0)
-        return own + sum(
-            min(count, own + 1) for other, count in self._counts.items() if other != client
-        )
+    def ahead(self, client: object) -> tuple[int, float]:
+        """See `Crowd.ahead`."""
+        return self._crowd.ahead(client)
 
     def hold_until_ns(self, linger_ms: float) -> int:
         """Until when a batch may be held back for more frames: the first to come has waited for
@@ -224,10 +200,7 @@ class Waiting:
 
     def _gone(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            self._count -= 1
-            self._counts[job.client] -= 1
-            if not self._counts[job.client]:
-                del self._counts[job.client]
+            self._crowd.remove(job)
 
 
 def _received(job: Job) -> int:

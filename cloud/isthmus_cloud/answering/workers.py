@@ -10,17 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from isthmus import ConfigError
 from isthmus_cloud.answering.decoding import Decoder
-from isthmus_cloud.answering.errands import Errands
 from isthmus_cloud.answering.flow import Flow, Ran
 from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.waiting import Waiting
-
-T = TypeVar("T")
 
 __all__ = ["Batching", "Finish", "Workers"]
 
@@ -60,7 +56,6 @@ class Workers:
         self._waiting = Waiting(batching.joins)
         self._changed = threading.Condition()
         self._closed = False
-        self._errands = Errands()
         self._decoder = Decoder(batching.decoders)
         self._ran = ran
         self._threads = [
@@ -96,7 +91,7 @@ class Workers:
         with self._changed:
             return self._waiting.make_room(client, places, size_bytes)
 
-    def ahead(self, client: object) -> int:
+    def ahead(self, client: object) -> tuple[int, float]:
         """See `Waiting.ahead`."""
         with self._changed:
             return self._waiting.ahead(client)
@@ -105,17 +100,6 @@ class Workers:
         """No frame of these will come any more; those that wait still, which no worker gets."""
         with self._changed:
             return [job for tail in tails for job in self._waiting.forget(tail)]
-
-    def in_turn(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises, done by a worker between two batches: so nothing that the
-        same worker runs disturbs it, and no frame waits for more than one of these.
-
-        Blocks: not on the loop, and not by a worker. ModelError if the workers end first.
-        """
-        done = self._errands.add(work)
-        with self._changed:
-            self._changed.notify()
-        return done.result()
 
     def close(self, within_s: float) -> None:
         """Finish the batches that run, begin no other; what waits is left to its owner. Blocks for
@@ -132,7 +116,6 @@ class Workers:
                 "%d of %d workers did not end within %g s: their engine hangs, they are left",
                 *(hung, len(self._threads), within_s),
             )
-        self._errands.end()
         self._decoder.close(wait=not hung)
 
     def _work(self) -> None:
@@ -152,26 +135,22 @@ class Workers:
             taken[:] = jobs
             done: list[tuple[Job, Exception | None]] = []
             try:
-                for job, error in flow.run(jobs) if jobs else ():
+                for job, error in flow.run(jobs):
                     done.append((job, error or _replied(job)))
             except Exception as error:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
                 done += [(job, error) for job in taken if job not in ended]
-            if done:
-                self._tell(done, tuple(runs))
-                runs.clear()
-            self._errands.run_one()
+            self._tell(done, tuple(runs))
+            runs.clear()
 
     def _next(self) -> list[Job] | None:
-        """The next batch, none if there is only an errand; None when the workers are to end."""
+        """The next batch; None when the workers are to end."""
         with self._changed:
             while not self._closed:
                 hold_s = self._hold_s()
                 if hold_s is None:
                     return self._waiting.take(time.monotonic_ns())
-                if self._errands:
-                    return []
                 self._changed.wait(hold_s or None)
         return None
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from isthmus import Bundle, max_frame_bytes, open_bundle
@@ -15,6 +15,7 @@ from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.audits.auditing import Auditor, auditing
 from isthmus_cloud.deployments.loading import load_tails
 from isthmus_cloud.engines.seam import Engine
+from isthmus_cloud.store.shelf import PUSH_AGAIN
 
 SHORT = 12  # digits of a fingerprint that people compare
 
@@ -92,27 +93,23 @@ class Loader:
     announce: Callable[[str], None]
 
     async def load(self, folder: Path, name: str = "", version: str = "") -> Deployment:
-        """Check every file, load and measure all tails, off the loop; without a name the model's.
+        """Check every file, load and measure all tails, off the loop; without a name the model's,
+        and then it is of no store.
 
         Raises BundleError, ModelError or ConfigError; nothing is left behind then.
         """
-        bundle = await asyncio.to_thread(open_bundle, folder, "cloud")
+        way_out = (PUSH_AGAIN,) if name else ()
+        bundle = await asyncio.to_thread(open_bundle, folder, "cloud", *way_out)
         name = name or bundle.manifest.model_name
         version = version or bundle.fingerprint[:SHORT]
         with ExitStack() as undo:
             engine = await asyncio.to_thread(self.open_engine, bundle)
             undo.callback(engine.close)
             tails = await asyncio.to_thread(
-                load_tails,
-                bundle,
-                engine,
-                self.max_batch,
-                self.announce,
-                (name, version),
-                self.desk.in_turn,
+                load_tails, bundle, engine, self.max_batch, self.announce, (name, version)
             )
             deployment = deployed(
                 bundle, tails, self.desk, name=name, version=version, window=self.window
             )
-            deployment.closing.push(undo.pop_all())
-            return deployment
+            undo.push(deployment.closing)  # so that the engine closes behind what uses it
+            return replace(deployment, closing=undo.pop_all())

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from isthmus_cloud.deployments.deployment import Deployment
-from isthmus_cloud.telemetry import Activated, Observer, Observers, Retired
+from isthmus_cloud.security.asked import ASKED_BY
+from isthmus_cloud.telemetry import Activated, Observer, Observers, Retired, Unloaded
 
 RETIRE_S = 60.0  # an old version stays so long without a session: its devices may be on their way
 
@@ -82,6 +83,7 @@ class Deployments:
                 version=deployment.version,
                 previous="" if previous is None else previous.version,
                 candidates=_counted(deployment),
+                identity=ASKED_BY.get(),
             )
         )
         if previous is not None:
@@ -93,6 +95,8 @@ class Deployments:
         """No new device gets this model any more; those that use it stay."""
         deployment = self._active.pop(name, None)
         if deployment is not None:
+            unloaded = Unloaded(model=name, version=deployment.version, identity=ASKED_BY.get())
+            self._observer.note(unloaded)
             self._retire_if_unused(deployment)
             self.changed()
 

@@ -13,16 +13,7 @@ from isthmus_cloud.engines.seam import AnyArray, Engine, Value, type_name
 
 __all__ = ["load_tails"]
 
-Took = dict[str, float]  # ms by part
-# Does what it is given while no batch is run, and returns what that returns.
-InTurn = Callable[[Callable[[], Took]], Took]
-
 _logger = logging.getLogger(__name__)
-
-
-def _at_once(work: Callable[[], Took]) -> Took:
-    """No frame is answered yet."""
-    return work()
 
 
 def load_tails(
@@ -31,12 +22,10 @@ def load_tails(
     max_batch: int,
     announce: Callable[[str], None],
     version: tuple[str, str] = ("", ""),
-    in_turn: InTurn = _at_once,
 ) -> Mapping[str, Tail]:
     """Ready, warm tails by cut id; one line of progress for each. Takes seconds: not on a loop.
 
-    `version` is the deployment's model and version. What is timed runs `in_turn` with the batches
-    of a service that answers meanwhile: times taken beside them would stay too long for good.
+    `version` is the deployment's model and version.
 
     A part that several tails share is loaded once. Raises ModelError or BundleError.
     """
@@ -56,7 +45,7 @@ def load_tails(
             f"tail {number}/{len(cuts)} ready: {cut.id} on {engine.provider}, {took_ms:.0f} ms"
         )
     if manifest.batched and max_batch > 1:
-        parts = _measured(plain, max_batch, in_turn)
+        parts = _measured(plain, max_batch)
     return tails_of(manifest, engine, parts, max_batch, *version)
 
 
@@ -107,7 +96,7 @@ def _check_answer(bundle: Bundle, tail: Tail) -> None:
         )
 
 
-def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dict[str, Part]:
+def _measured(tails: Mapping[str, Tail], max_batch: int) -> dict[str, Part]:
     """All parts with their times, from runs on zeros; those of short tails first, which are quick
     and so are measured in greater batches, too."""
     programs = {part.name: part.program for tail in tails.values() for part in tail.parts}
@@ -120,7 +109,7 @@ def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dic
         taken = [part.program.sizes[-1] for part in tail.parts if part.program.sizes]
         sizes = [size for size in SIZES if size <= min([max_batch, *taken])]
         try:
-            found = measured(partial(_timed, in_turn, tail, new[-1]), sizes)
+            found = measured(partial(_part_ms, tail, new[-1]), sizes)
         except ModelError as error:
             _logger.warning("%s: is not measured; on zeros: %s", tail.cut.id, error)
             continue
@@ -130,13 +119,10 @@ def _measured(tails: Mapping[str, Tail], max_batch: int, in_turn: InTurn) -> dic
     }
 
 
-def _timed(in_turn: InTurn, tail: Tail, last: int, size: int) -> Took:
+def _part_ms(tail: Tail, last: int, size: int) -> dict[str, float]:
     """What each part up to `last` takes for a batch of zeros, in ms."""
-    return in_turn(partial(_part_ms, tail, last, _values(blank_feeds(tail.cut, size))))
-
-
-def _part_ms(tail: Tail, last: int, values: dict[str, Value]) -> Took:
-    took: Took = {}
+    values = _values(blank_feeds(tail.cut, size))
+    took: dict[str, float] = {}
     for part in tail.parts[: last + 1]:
         feeds = {name: values[name] for name in part.reads}
         began = time.perf_counter()

@@ -70,9 +70,10 @@ def measured(
     """The shortest times of all parts, by name, from batches of all sizes in turns: whatever else
     runs here only makes a run longer, and so it meets all sizes.
 
-    `run` runs a batch of a size and returns what each part took, in ms. Nothing is begun any more
-    when `budget_ms` is used up, but for one turn of the first three sizes; those of which a run
-    takes more than a tenth of it are left out, if there are three without them.
+    `run` runs a batch of a size and returns what each part took, in ms. The first of each size does
+    not count: it sets up memory, and on a GPU looks for kernels. Of what counts, nothing is begun
+    any more when `budget_ms` is used up, but for one turn of the first three sizes; those of which
+    a run takes more than a tenth of it are left out, if there are three without them.
     """
     best: defaultdict[str, dict[int, float]] = defaultdict(dict)
     used_ms = 0.0
@@ -85,6 +86,7 @@ def measured(
         return sum(took.values())
 
     for size in sizes:
+        run(size)
         ms = note(size)
         used_ms += ms
         tried.append(size)

@@ -9,6 +9,7 @@ from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import BundlesServicer
 from isthmus_cloud.faces.callers import caller_of
 from isthmus_cloud.faces.refusals import Places, refusing
+from isthmus_cloud.security.asked import ASKED_BY
 from isthmus_cloud.security.identity import Guard
 from isthmus_cloud.store import Deployer, DiskThreads, Halves, Shelves
 
@@ -38,16 +39,16 @@ class BundleService(BundlesServicer):
         self, request: pb.CurrentRequest, context: Context
     ) -> pb.CurrentReply:
         """The active version; with its manifest, unless the device holds that bundle."""
-        async with refusing(context, self._root):
-            self._guard.admit(caller_of(context), "device")
+        async with refusing(context, self._root, "current"):
+            ASKED_BY.set(self._guard.admit(caller_of(context), "device").name)
             with self._places.one():
                 reply = await self._current(request.model, request.fingerprint)
         return reply
 
     async def Fetch(self, request: pb.FetchRequest, context: Context) -> None:  # noqa: N802
         """One file from an offset on, a piece at a time."""
-        async with refusing(context, self._root):
-            self._guard.admit(caller_of(context), "device")
+        async with refusing(context, self._root, "fetch"):
+            ASKED_BY.set(self._guard.admit(caller_of(context), "device").name)
             with self._places.one():
                 await self._fetch(request, context)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from isthmus.log_lines import tell
 from isthmus_cloud.security.identity import Caller, DeniedError
 
 RETRY_AFTER_MS = "retry-after-ms"
@@ -50,7 +51,7 @@ async def aborting(context: Context) -> AsyncIterator[None]:
     PERMISSION_DENIED (role, …).
 
     Where coming back helps, the trailing metadata `retry-after-ms` say when. One line is logged,
-    with the peer, the identity where it is known, and why.
+    with the peer, the identity where it is known, and why, unless the refusal was told before.
     """
     try:
         yield
@@ -58,9 +59,9 @@ async def aborting(context: Context) -> AsyncIterator[None]:
         denied = _denied(error)
         if denied is None:
             raise
-        _logger.info(
-            "%s (%s) was turned away: %s", context.peer(), denied.identity or "nobody", denied.why
-        )
+        if not denied.is_told:
+            who = {"identity": denied.identity or None, "peer": context.peer()}
+            tell(_logger, logging.WARNING, "refused", why=denied.why, **who)
         code = _STATUS_OF.get(denied.why, grpc.StatusCode.PERMISSION_DENIED)
         await context.abort(code, str(denied), _hint(denied))
 

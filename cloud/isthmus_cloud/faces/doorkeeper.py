@@ -120,6 +120,7 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
             self._calls.check(identity.name, kind)
         except DeniedError as denied:
             self._refused(denied.identity, denied.why, context.peer())
+            denied.is_told = True
             raise
         return identity
 

@@ -19,6 +19,8 @@ Handler = Any  # grpc.RpcMethodHandler, which is generic for type checkers only
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
+LAST_WRITE_S = 1.0
+
 _OPEN = {"ServerLive", "ServerReady"}  # probes have no token
 _OPERATORS = {"RepositoryModelLoad", "RepositoryModelUnload"}
 _ITEMS = {"ModelInfer"}
@@ -81,7 +83,7 @@ class _Guarded(grpc.GenericRpcHandler):
                 try:
                     await inner(counting.requests(requests), cast("Context", counting))
                 finally:
-                    counting.end()
+                    await counting.end()
                     self._guard.stream_ended(identity)
 
         return guarded
@@ -96,6 +98,7 @@ class _Counting:
         self._identity = identity
         self._under_way = 0
         self._ended = asyncio.Event()
+        self._writing: asyncio.Future[None] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -126,14 +129,19 @@ class _Counting:
 
     async def write(self, response: Any) -> None:
         """The response to one of them."""
-        await self._context.write(response)
+        self._writing = asyncio.ensure_future(self._context.write(response))
+        await asyncio.shield(self._writing)
         if self._under_way:
             self._under_way -= 1
             self._guard.frame_ended(self._identity)
             self._ended.set()
 
-    def end(self) -> None:
-        """No other response will be written."""
+    async def end(self) -> None:
+        """No other response will be written. One that is being written is waited for, for a while:
+        until then gRPC takes no status."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=LAST_WRITE_S)
+            self._writing.cancel()
         while self._under_way:
             self._under_way -= 1
             self._guard.frame_ended(self._identity)

@@ -9,14 +9,16 @@ from typing import Any
 import grpc
 
 from isthmus import BundleError, ConfigError, IsthmusError, WireError
+from isthmus.log_lines import tell
 from isthmus_cloud.faces.callers import aborting
-from isthmus_cloud.store import StoreFullError, UnknownVersionError
+from isthmus_cloud.security.asked import ASKED_BY
+from isthmus_cloud.store import StoreFullError, UnknownVersionError, told
 
-MOST_CHARACTERS = 1000
+CHANGES = frozenset({"push", "activate", "rollback", "remove"})  # that did not come about
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-__all__ = ["Places", "TooManyError", "refusing", "told"]
+__all__ = ["Places", "TooManyError", "refusing"]
 
 _logger = logging.getLogger(__name__)
 
@@ -57,10 +59,11 @@ class Places:
 
 
 @asynccontextmanager
-async def refusing(context: Context, root: Path) -> AsyncIterator[None]:
+async def refusing(context: Context, root: Path, call: str) -> AsyncIterator[None]:
     """Ends the call with the status that belongs to an error within, if it is one of ours.
 
-    Others are logged, and the caller hears nothing of them. `root` is where the store lies.
+    Others are logged, and the caller hears nothing of them. `root` is where the store lies, `call`
+    names what was asked for, for the log.
     """
     try:
         async with aborting(context):
@@ -71,7 +74,7 @@ async def refusing(context: Context, root: Path) -> AsyncIterator[None]:
         )
     except IsthmusError as error:
         code = next(code for kind, code in _STATUSES if isinstance(error, kind))
-        _logger.info("%s was refused: %s", context.peer(), error)
+        _tell(call, context.peer(), error)
         await context.abort(code, told(str(error), root))
     except (grpc.aio.AbortError, grpc.aio.BaseError):
         raise
@@ -80,8 +83,7 @@ async def refusing(context: Context, root: Path) -> AsyncIterator[None]:
         await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
 
 
-def told(text: str, root: Path) -> str:
-    """For somebody elsewhere: names in the store remain, where it lies does not."""
-    for place in (root, root.resolve()):
-        text = text.replace(f"{place}/", "").replace(str(place), "the store")
-    return text[:MOST_CHARACTERS]
+def _tell(call: str, peer: str, error: IsthmusError) -> None:
+    level = logging.WARNING if call in CHANGES else logging.INFO
+    identity = ASKED_BY.get() or None
+    tell(_logger, level, "not_done", call=call, identity=identity, peer=peer, why=str(error))

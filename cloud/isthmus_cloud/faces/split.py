@@ -54,6 +54,7 @@ class SplitService(SplitServicer):
             self._guard.stream(identity)
         except DeniedError as denied:
             self._core.refused(denied.identity, denied.why, context.peer())
+            denied.is_told = True
             raise
         return Visitor(identity, context.peer(), self._guard)
 

@@ -19,7 +19,8 @@ from isthmus.v1.store_pb2_grpc import (
 )
 from isthmus_cloud.faces.bundles import PIECE_BYTES, BundleService
 from isthmus_cloud.faces.callers import caller_of
-from isthmus_cloud.faces.refusals import Places, refusing, told
+from isthmus_cloud.faces.refusals import Places, refusing
+from isthmus_cloud.security.asked import ASKED_BY
 from isthmus_cloud.security.identity import Guard
 from isthmus_cloud.store import (
     Activation,
@@ -29,6 +30,7 @@ from isthmus_cloud.store import (
     Push,
     Store,
     StoredVersion,
+    told,
 )
 
 STORE_MESSAGE_BYTES = MAX_MANIFEST_BYTES + 64 * 1024  # the largest message of these services
@@ -84,7 +86,7 @@ class StoreService(StoreServicer):
         self, request: pb.ListRequest, context: Context
     ) -> pb.ListReply:
         """All versions of one model or of all, with the devices that are on them."""
-        async with refusing(context, self._store.root):
+        async with refusing(context, self._store.root, "list"):
             self._admit(context)
             with self._verifying.one() if request.verify else nullcontext():
                 versions = await self._disk(self._listed, request.name, request.verify)
@@ -94,7 +96,7 @@ class StoreService(StoreServicer):
         self, request_iterator: AsyncIterator[pb.PushMessage], context: Context
     ) -> None:
         """Take a bundle in: its manifest, what lacks of it, and then its place."""
-        async with refusing(context, self._store.root):
+        async with refusing(context, self._store.root, "push"):
             self._admit(context)
             with self._places.one():
                 async with aclosing(self._received(request_iterator)) as messages:
@@ -102,32 +104,34 @@ class StoreService(StoreServicer):
 
     async def Activate(self, request: pb.ActivateRequest, context: Context) -> pb.Activation:  # noqa: N802
         """Load a version and make it the active one, or leave all as it was."""
-        async with refusing(context, self._store.root):
+        async with refusing(context, self._store.root, "activate"):
             self._admit(context)
             activation = await self._activations.activate(request.name, request.version)
         return _moved(activation)
 
     async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.Activation:  # noqa: N802
         """Back to what was active before, loaded first like any other."""
-        async with refusing(context, self._store.root):
+        async with refusing(context, self._store.root, "rollback"):
             self._admit(context)
             activation = await self._activations.rollback(request.name)
         return _moved(activation)
 
     async def Remove(self, request: pb.RemoveRequest, context: Context) -> pb.RemoveReply:  # noqa: N802
         """Remove a version that is neither active nor served."""
-        async with refusing(context, self._store.root):
+        async with refusing(context, self._store.root, "remove"):
             self._admit(context)
             await self._activations.remove(request.name, request.version)
-        tell(_logger, logging.INFO, "removed", model=request.name, version=request.version)
+        removed = {"model": request.name, "version": request.version}
+        tell(_logger, logging.INFO, "removed", identity=ASKED_BY.get() or None, **removed)
         return pb.RemoveReply()
 
     def _admit(self, context: Context) -> None:
-        self._guard.admit(caller_of(context), "operator")
+        ASKED_BY.set(self._guard.admit(caller_of(context), "operator").name)
 
     def _listed(self, name: str, verify: bool) -> list[StoredVersion]:
-        names = (name,) if name else self._store.models()
-        return [version for each in names for version in self._store.versions(each, verify=verify)]
+        if name:
+            return list(self._store.versions(name, verify=verify))
+        return list(self._store.versions_of_all(verify=verify))
 
     async def _received(
         self, requests: AsyncIterator[pb.PushMessage]
@@ -166,6 +170,7 @@ class StoreService(StoreServicer):
             _logger,
             logging.INFO,
             "pushed",
+            identity=ASKED_BY.get() or None,
             model=stored.name,
             version=stored.version,
             fingerprint=stored.fingerprint[:SHORT],

@@ -13,6 +13,7 @@ import grpc
 from cryptography import x509
 
 from isthmus import ConfigError
+from isthmus_cloud.file_stamps import FileStamp, stamp_of
 
 LOOK_S = 1.0
 SOON = timedelta(days=14)  # before its end it is told, at the start and then once a day
@@ -21,8 +22,6 @@ DAY = timedelta(days=1)
 __all__ = ["ServedCertificate"]
 
 _logger = logging.getLogger(__name__)
-
-Signature = tuple[tuple[int, ...] | None, ...]
 
 
 def utc_now() -> datetime:
@@ -54,7 +53,7 @@ class ServedCertificate:
         self._ends = self._told = now()
         self._looking = threading.Lock()
         self._looked_s = clock()
-        self._seen = self._signature()
+        self._seen = self._stamps()
         self._configuration = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -79,11 +78,11 @@ class ServedCertificate:
         if now_s - self._looked_s < LOOK_S:
             return None
         self._looked_s = now_s
-        signature = self._signature()
-        if signature == self._seen:
+        stamps = self._stamps()
+        if stamps == self._seen:
             self._warn_of_end()
             return None
-        self._seen = signature
+        self._seen = stamps
         try:
             configuration = self._load()
         except ConfigError as error:
@@ -157,9 +156,9 @@ class ServedCertificate:
                 "it must be a PEM file of the authorities that sign them"
             ) from error
 
-    def _signature(self) -> Signature:
+    def _stamps(self) -> tuple[FileStamp | None, ...]:
         return tuple(
-            _signature_of(path)
+            stamp_of(path)
             for path in (self._certificate, self._key, self._client_ca)
             if path is not None
         )
@@ -169,14 +168,6 @@ class ServedCertificate:
             _logger.warning(
                 "every user of this machine may read the key %s; chmod o= it", self._key
             )
-
-
-def _signature_of(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _day(moment: datetime) -> str:

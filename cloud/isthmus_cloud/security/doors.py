@@ -10,6 +10,7 @@ from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.security.guards import CertificateGuard, DeviceDoor, TokenGuard
 from isthmus_cloud.security.identity import Guard, OpenDoor
 from isthmus_cloud.security.tokens_file import TokensFile
+from isthmus_cloud.store.threads import DiskThreads
 
 REFRESH_S = 1.0
 
@@ -29,14 +30,16 @@ async def guarded(config: ServiceConfig) -> AsyncIterator[Guard]:
         yield CertificateGuard() if has_certificates else _unasked(config)
         return
     guard = TokenGuard(certificates=has_certificates, clock=asyncio.get_running_loop().time)
-    file = await asyncio.to_thread(TokensFile, config.tokens, guard.use)
-    refreshing = asyncio.create_task(_refresh(file))
-    try:
-        yield guard
-    finally:
-        refreshing.cancel()
-        with suppress(asyncio.CancelledError):
-            await refreshing
+    # A thread of its own: a revocation does not wait for models that are loaded.
+    with DiskThreads(1) as thread:
+        file = await thread(TokensFile, config.tokens, guard.use)
+        refreshing = asyncio.create_task(_refresh(file, thread))
+        try:
+            yield guard
+        finally:
+            refreshing.cancel()
+            with suppress(asyncio.CancelledError):
+                await refreshing
 
 
 def _unasked(config: ServiceConfig) -> Guard:
@@ -44,7 +47,7 @@ def _unasked(config: ServiceConfig) -> Guard:
     return OpenDoor() if is_loopback(host) else DeviceDoor()
 
 
-async def _refresh(file: TokensFile) -> None:
+async def _refresh(file: TokensFile, thread: DiskThreads) -> None:
     while True:
         await asyncio.sleep(REFRESH_S)
-        await asyncio.to_thread(file.refresh)
+        await thread(file.refresh)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isthmus import ConfigError
+from isthmus_cloud.file_stamps import stamp_of
 from isthmus_cloud.security.tokens import Entry, decode_tokens, encode_tokens
 
 MOST_FILE_BYTES = 32 * 1024 * 1024  # some 100,000 identities
@@ -20,8 +21,6 @@ __all__ = ["TokensFile", "change_tokens", "read_tokens"]
 
 _logger = logging.getLogger(__name__)
 
-Signature = tuple[int, ...]
-
 
 class TokensFile:
     """The identities of a file, as it was when it was last read in order."""
@@ -30,7 +29,7 @@ class TokensFile:
         """Reads it and calls `changed`; ConfigError if that cannot be done."""
         self._path = path
         self._changed = changed
-        self._seen: Signature | None = _signature_of(path)
+        self._seen = stamp_of(path)
         changed(read_tokens(path))
 
     def refresh(self) -> None:
@@ -38,10 +37,10 @@ class TokensFile:
 
         A file that is gone or broken is told once; who may come in stays as it was.
         """
-        signature = _signature_of(self._path)
-        if signature == self._seen:
+        stamp = stamp_of(self._path)
+        if stamp == self._seen:
             return
-        self._seen = signature
+        self._seen = stamp
         try:
             entries = read_tokens(self._path)
         except ConfigError as error:
@@ -103,14 +102,6 @@ def _why_unread(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "this user may not; it is to be readable by whoever runs the service"
     return f"{error.strerror}"
-
-
-def _signature_of(path: Path) -> Signature | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 @contextmanager

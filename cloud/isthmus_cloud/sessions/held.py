@@ -2,7 +2,7 @@
 
 What a frame ended in waits here until whoever has the session takes it, and has its place in the
 window until then. So a device that does not read can never have more than a window of outcomes
-here, and none is lost with a stream.
+here, and none is lost with a stream. One that leaves much unread gets no frames run meanwhile.
 """
 
 import asyncio
@@ -127,6 +127,7 @@ class HeldSession:
             self._ended(asked, error_of(error, asked.sequence, self.rules.name))
             return
         try:
+            self._outcomes.check()
             client = visitor.identity.name or self
             done = answerer.begin(frame, received_ns, self.rules.top_k, self._memory, client)
         except Exception as error:  # noqa: BLE001 - it is the outcome of this frame

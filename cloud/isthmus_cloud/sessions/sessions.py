@@ -247,9 +247,7 @@ _OVERTAKEN = Close(
 _TAKEN = Close(
     error_message(0, pb.ERROR_CODE_PROTOCOL, "another device has a session of this id; choose one")
 )
-_EMPTY = Close(
-    error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, "this service holds no bundle yet; come back")
-)
+_EMPTY = Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, "this service serves no model now"))
 
 
 def _refusal(known: HeldSession, waiting: HeldSession, hello: pb.Hello) -> Close | None:

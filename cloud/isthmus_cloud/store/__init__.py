@@ -8,6 +8,7 @@ from isthmus_cloud.store.push import Lacking, Push
 from isthmus_cloud.store.reading import Shelves, Verifier
 from isthmus_cloud.store.shelf import Shelved, StoredVersion
 from isthmus_cloud.store.store import Store, StoreLimits
+from isthmus_cloud.store.telling import told
 from isthmus_cloud.store.threads import DiskThreads
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "UnknownVersionError",
     "Verifier",
     "stays_active",
+    "told",
 ]

@@ -42,6 +42,7 @@ class Activations:
         self._disk = disk
         self._busy: set[str] = set()
         self._running: set[asyncio.Task[Any]] = set()
+        self._left_alone: set[asyncio.Task[Any]] = set()  # of whom nobody waits for the end
 
     def deployed(self) -> Sequence[Deployed]:
         """All that is loaded."""
@@ -131,19 +132,29 @@ class Activations:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._left_alone.add(task)
+            raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.warning("%s", error)  # whoever asked has heard it, if he is still there
+        failed = not task.cancelled() and task.exception()
+        if failed and task in self._left_alone:  # else whoever asked hears it, and logs it
+            _logger.warning("%s (whoever asked for it has gone)", failed)
+        self._left_alone.discard(task)
 
 
 def _still_served(deployed: Deployed) -> str:
     title = f"{deployed.name} {deployed.version}"
     if deployed.streams:
-        return f"{title} is still served: {deployed.streams} devices are on it; try again later"
+        return f"{title} is still served: {_on_it(deployed.streams)}; try again later"
     return f"{title} is still loaded, for devices that may come back to it; try again in a minute"
+
+
+def _on_it(streams: int) -> str:
+    return "1 device is on it" if streams == 1 else f"{streams} devices are on it"
 
 
 @contextmanager

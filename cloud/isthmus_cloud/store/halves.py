@@ -15,7 +15,7 @@ from isthmus.regular_files import open_regular
 from isthmus_cloud.store.deployer import Deployed
 from isthmus_cloud.store.errors import StoreError, UnknownVersionError
 from isthmus_cloud.store.names import is_fingerprint
-from isthmus_cloud.store.reading import Shelves, names_in
+from isthmus_cloud.store.reading import Shelves, names_in, names_or_none
 from isthmus_cloud.store.shelf import Shelved
 
 __all__ = ["Current", "Halves", "OpenFile"]
@@ -114,7 +114,7 @@ class Halves:
             if has == held:
                 return name
         for name in self._shelves.models():
-            for version in names_in(self._shelves.root / name):
+            for version in names_or_none(self._shelves.root / name):
                 if self._fingerprint(name, version) == held:
                     return name
         raise UnknownVersionError("no model here has a version with this fingerprint")

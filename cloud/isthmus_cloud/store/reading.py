@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from isthmus_cloud.store.shelf import (
 
 MOST_NAMED = 20  # in one message
 
-__all__ = ["Shelves", "Verifier", "names_in"]
+__all__ = ["Shelves", "Verifier", "names_in", "names_or_none"]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +58,14 @@ class Shelves:
         looked = (self._looked_at(name, version, verify) for version in names_in(self.root / name))
         found = [each for each in looked if each is not None]
         return tuple(sorted(found, key=lambda each: (each.written_ns, each.version)))
+
+    def versions_of_all(self, *, verify: bool = False) -> Iterator[StoredVersion]:
+        """`versions` of each model in turn; none of one that cannot be read, which is logged."""
+        for name in self.models():
+            try:
+                yield from self.versions(name, verify=verify)
+            except StoreError as error:
+                _logger.warning("the list is without %s: %s", name, error)
 
     def version(self, name: str, version: str) -> StoredVersion:
         """One of them; UnknownVersionError if it is not here."""
@@ -151,6 +159,15 @@ def names_in(folder: Path) -> tuple[str, ...]:
             return tuple(sorted(each.name for each in folder.iterdir() if _is_shelf(each)))
         except (FileNotFoundError, NotADirectoryError):
             return ()
+
+
+def names_or_none(folder: Path) -> tuple[str, ...]:
+    """The same; none where they cannot be read, which is logged."""
+    try:
+        return names_in(folder)
+    except StoreError as error:
+        _logger.warning("%s", error)
+        return ()
 
 
 def _some(names: Sequence[str]) -> str:

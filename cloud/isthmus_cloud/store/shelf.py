@@ -12,9 +12,10 @@ from isthmus.manifest import MANIFEST_NAME
 from isthmus.regular_files import open_regular
 from isthmus.signing import SIGNATURE_NAME, read_signature
 
-_WAY_OUT = "push the same bundle again, and it is mended"
+PUSH_AGAIN = "push the same bundle again, and it is mended"
 
 __all__ = [
+    "PUSH_AGAIN",
     "Shelved",
     "StoredVersion",
     "check_shelved",
@@ -98,11 +99,11 @@ def check_sizes(bundle: Shelved, where: str) -> None:
         try:
             size_bytes = path.stat().st_size
         except OSError as error:
-            raise BundleError(f"{path}: {error.strerror}; {_WAY_OUT}") from error
+            raise BundleError(f"{path}: {error.strerror}; {PUSH_AGAIN}") from error
         if size_bytes != entry.size_bytes:
             raise BundleError(
                 f"{path}: {size_bytes} bytes, the manifest of {where} says {entry.size_bytes}; "
-                f"{_WAY_OUT}"
+                f"{PUSH_AGAIN}"
             )
 
 
@@ -121,7 +122,7 @@ def _is_right(bundle: Shelved, entry: FileEntry, where: str) -> bool:
 
 
 def _check(bundle: Shelved, entry: FileEntry, where: str) -> None:
-    check_file(bundle.path / entry.path, entry, f"the manifest of {where}", _WAY_OUT)
+    check_file(bundle.path / entry.path, entry, f"the manifest of {where}", PUSH_AGAIN)
 
 
 @lru_cache(maxsize=32)  # devices ask for the same few again and again

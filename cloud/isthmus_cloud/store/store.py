@@ -190,7 +190,13 @@ class Store(Shelves):
             if signature is not None:
                 write_whole(folder / SIGNATURE_NAME, signature)
         bundle = self.open(name, version)
-        return {entry.path: entry for entry in damaged_files(bundle, f"{name}/{version}")}
+        damaged = {entry.path: entry for entry in damaged_files(bundle, f"{name}/{version}")}
+        if damaged and folder.is_symlink():
+            raise StoreError(
+                f"{name} {version} is damaged, and a link to a folder outside the store, in which "
+                "nothing is changed; mend what it leads to, or take the link away and push again"
+            )
+        return damaged
 
     def _require_room(self, title: str, push: Push) -> None:
         lacking_bytes = sum(each.size_bytes - each.offset for each in push.lacks)

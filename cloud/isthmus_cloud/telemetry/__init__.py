@@ -13,6 +13,7 @@ from isthmus_cloud.telemetry.happenings import (
     Retired,
     StreamClosed,
     StreamOpened,
+    Unloaded,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Retired",
     "StreamClosed",
     "StreamOpened",
+    "Unloaded",
 ]

@@ -31,7 +31,13 @@ from isthmus.web import (
     live_page,
     probe,
 )
-from isthmus_cloud.telemetry.dashboard_devices import MOST_DEVICES, Devices, name_of, way_of
+from isthmus_cloud.telemetry.dashboard_devices import (
+    MOST_DEVICES,
+    TAKEN_BACK,
+    Devices,
+    name_of,
+    way_of,
+)
 from isthmus_cloud.telemetry.dashboard_models import Versions
 from isthmus_cloud.telemetry.happenings import (
     Activated,
@@ -43,6 +49,7 @@ from isthmus_cloud.telemetry.happenings import (
     Refused,
     StreamClosed,
     StreamOpened,
+    Unloaded,
 )
 
 PERIOD_S = 0.5
@@ -105,6 +112,7 @@ class DashboardObserver:
         self._devices = Devices(most_devices)
         self._versions = Versions()
         self._answered = 0
+        self._taken_back = 0
         self._refused = 0
         self._outcomes: Counter[str] = Counter()
 
@@ -129,6 +137,8 @@ class DashboardObserver:
                     self._audited(now_s, happening)
                 case Activated():
                     self._activated(now_s, happening)
+                case Unloaded():
+                    self._unloaded(now_s, happening)
 
     def snapshot(self, state: str = "running") -> Board:
         """All of the page at this moment."""
@@ -161,8 +171,9 @@ class DashboardObserver:
         p50_ms, p95_ms = self._minute.quantiles_ms(now_s, (0.5, 0.95))
         return [
             Total("devices", self._devices.here),
-            Total("frames ended", self._answered + errors),
+            Total("frames ended", self._answered + self._taken_back + errors),
             Total("answered", self._answered, tone="good"),
+            Total("taken back", self._taken_back),
             Total("errors", errors, tone="bad" if errors else "plain"),
             Total("refused", self._refused, tone="bad" if self._refused else "plain"),
             Total("p50, last minute", p50_ms, "ms"),
@@ -177,6 +188,9 @@ class DashboardObserver:
 
     def _frame(self, now_s: float, done: FrameDone) -> None:
         self._devices.frame(now_s, done)
+        if done.outcome == TAKEN_BACK:
+            self._taken_back += 1
+            return
         if done.outcome != "answered":
             self._failed(now_s, done)
             return
@@ -225,7 +239,16 @@ class DashboardObserver:
         self._versions.activated(activated)
         before = f", before it {activated.previous}" if activated.previous else ""
         text = f"{activated.model}: version {activated.version} is active{before}"
+        self._events.add(now_s, "info", f"{text}{_asked(activated.identity)}")
+
+    def _unloaded(self, now_s: float, unloaded: Unloaded) -> None:
+        self._versions.unloaded(unloaded)
+        text = f"{unloaded.model}: no new device gets it any more{_asked(unloaded.identity)}"
         self._events.add(now_s, "info", text)
+
+
+def _asked(identity: str) -> str:
+    return f", asked for by {identity}" if identity else ""
 
 
 def _words(code: str) -> str:

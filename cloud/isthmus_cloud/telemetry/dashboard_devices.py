@@ -16,7 +16,9 @@ MOST_DEVICES = 256
 GONE_S = 600.0  # how long one that left is still shown
 SLOTS, SLOT_S = 12, 5.0  # of the last minute
 
-__all__ = ["MOST_DEVICES", "Devices", "name_of", "way_of"]
+TAKEN_BACK = "cancelled"  # the outcome of a frame that its device did not want any more
+
+__all__ = ["MOST_DEVICES", "TAKEN_BACK", "Devices", "name_of", "way_of"]
 
 
 def name_of(identity: str, session: str) -> str:
@@ -85,7 +87,7 @@ class Devices:
             return
         row.heard_s = now_s
         if done.outcome != "answered":
-            row.errors += 1
+            row.errors += done.outcome != TAKEN_BACK
             return
         row.answered += 1
         row.candidate = way_of(done)

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from isthmus.web import Agreement, Deployed, shortened
-from isthmus_cloud.telemetry.happenings import Activated, Audited
+from isthmus_cloud.telemetry.happenings import Activated, Audited, Unloaded
 
 MOST_VERSIONS = 64
 
@@ -35,6 +35,10 @@ class Versions:
         if len(self._active) > self._most:
             self._active.popitem(last=False)
         self._of(activated.model, activated.version)
+
+    def unloaded(self, unloaded: Unloaded) -> None:
+        """New devices get none of this model from now on."""
+        self._active.pop(unloaded.model, None)
 
     def stream(self, model: str, version: str, change: int) -> None:
         """One stream more (1), or one less (-1)."""

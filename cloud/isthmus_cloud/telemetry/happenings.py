@@ -23,6 +23,7 @@ __all__ = [
     "Retired",
     "StreamClosed",
     "StreamOpened",
+    "Unloaded",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -120,13 +121,24 @@ class Audited:
 class Activated:
     """New devices of `model` get `version` from now on; `previous` is "" for the first.
 
-    `candidates` are the ids of those that it answers.
+    `candidates` are the ids of those that it answers. `identity` names the operator who asked for
+    it, "" for nobody: at the start, at a reload, or where names are not asked.
     """
 
     model: str
     version: str
     previous: str
     candidates: tuple[str, ...] = ()
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """New devices get `model` no more, of which `version` was active; `identity` asked for it."""
+
+    model: str
+    version: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +169,7 @@ Happening = (
     | Activated
     | LinkReported
     | Retired
+    | Unloaded
 )
 
 

@@ -66,13 +66,20 @@ class Health:
         self._note_change()
 
     def lack(self, model: str, title: str) -> None:
-        """This model should be served and is not, until `found` names it; `title` for people."""
+        """This model should be served and is not, until `found` names it or
+        `expect_only` leaves it out; `title` for people."""
         self._lacks[model] = title
         self._note_change()
 
     def found(self, models: Collection[str]) -> None:
         """These are served."""
         for model in self._lacks.keys() & set(models):
+            del self._lacks[model]
+        self._note_change()
+
+    def expect_only(self, models: Collection[str]) -> None:
+        """No others should be served any more: what lacked of those does no harm."""
+        for model in self._lacks.keys() - set(models):
             del self._lacks[model]
         self._note_change()
 

@@ -23,6 +23,7 @@ from isthmus_cloud.telemetry.happenings import (
     Retired,
     StreamClosed,
     StreamOpened,
+    Unloaded,
 )
 
 LINES_PER_S = 20
@@ -84,9 +85,10 @@ class LogObserver:
                 self._stream(happening, "stream_closed", why=happening.why)
             case Refused(identity=identity, why=why, peer=peer):
                 self._say(logging.WARNING, "refused", identity=identity, why=why, peer=peer)
-            case Activated(model=model, version=version, previous=previous):
-                fields = {"model": model, "version": version, "previous": previous}
-                self._say(logging.INFO, "activated", **fields)
+            case Activated(previous=previous):
+                self._move(happening, "activated", previous=previous)
+            case Unloaded():
+                self._move(happening, "unloaded")
             case Retired(model=model, version=version):
                 self._say(logging.INFO, "retired", model=model, version=version)
             case Audited() if happening.compared and not happening.agrees:
@@ -120,6 +122,15 @@ class LogObserver:
     def _stream(self, happening: StreamOpened | StreamClosed, event: str, **more: object) -> None:
         fields: dict[str, object] = {
             "session": happening.session,
+            "identity": happening.identity,
+            "model": happening.model,
+            "version": happening.version,
+        }
+        self._say(logging.INFO, event, **fields, **more)
+
+    def _move(self, happening: Activated | Unloaded, event: str, **more: object) -> None:
+        """Of which model new devices get which version; and who said so."""
+        fields: dict[str, object] = {
             "identity": happening.identity,
             "model": happening.model,
             "version": happening.version,
@@ -163,9 +174,10 @@ class LogObserver:
 
 
 class _PlainLines(logging.Filter):
-    """Lets so many lines a second pass of each logger and level, of those that no observer wrote.
+    """Lets so many lines a second pass of each logger, level and event, of those that no observer
+    wrote.
 
-    The next one that passes is preceded by how many did not.
+    The next one that passes says how many did not.
     """
 
     def __init__(
@@ -175,18 +187,21 @@ class _PlainLines(logging.Filter):
         self._lines_per_s = lines_per_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._quotas: dict[tuple[str, int], _Quota] = {}
+        self._quotas: dict[tuple[str, int, str], _Quota] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it passes; from any thread."""
-        if record.levelno <= logging.DEBUG or hasattr(record, "event"):
+        if record.levelno <= logging.DEBUG or record.name == _logger.name:
             return True
-        key = (record.name, record.levelno)
+        event = getattr(record, "event", "")
+        key = (record.name, record.levelno, event)
         with self._lock:
             quota = self._quotas.setdefault(key, _Quota(self._lines_per_s))
             may = quota.take(self._clock())
             left_out = quota.settle() if may else 0
-        if left_out:
+        if left_out and event:
+            record.__dict__["fields"] = {**record.__dict__["fields"], "left_out": left_out}
+        elif left_out:
             record.msg = f"{record.getMessage()} (after {left_out} like it that were left out)"
             record.args = ()
         return may

@@ -28,6 +28,7 @@ from isthmus_cloud.telemetry.happenings import (
     Retired,
     StreamClosed,
     StreamOpened,
+    Unloaded,
 )
 from isthmus_cloud.telemetry.series import OTHER, Bounded, DeploymentSeries, Families, OfDeployment
 
@@ -97,6 +98,8 @@ class PrometheusObserver:
                 self._refusals.child(why).inc()
             case Activated():
                 self._activated(happening)
+            case Unloaded():
+                self._unloaded(happening)
             case Retired(model=model, version=version):
                 self._retired((model, version))
 
@@ -120,6 +123,11 @@ class PrometheusObserver:
         if before is not None:
             before.passive()
         now.activated()
+
+    def _unloaded(self, unloaded: Unloaded) -> None:
+        series = self._deployments.get((unloaded.model, unloaded.version))
+        if series is not None:
+            series.passive()
 
     def _retired(self, key: tuple[str, str]) -> None:
         """Its series end, or each roll-out would add some."""

@@ -205,7 +205,7 @@ class DeploymentSeries:
         self.child(self.families.active).set(1)
 
     def passive(self) -> None:
-        """Another version is."""
+        """Another version is, or none."""
         self.child(self.families.active).set(0)
 
     def end(self) -> None:

@@ -13,6 +13,7 @@ import grpc
 
 from isthmus import LinkError, PeerError
 from isthmus.bundle import MAX_MANIFEST_BYTES
+from isthmus.session import cleaned
 from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import BundlesStub
 from isthmus_edge.bundles.offer import Offer
@@ -119,7 +120,7 @@ class BundleService:
         except ValueError as error:  # of gRPC, for a channel that was closed
             raise LinkError(f"{self._address}: the fetch was ended") from error
         except grpc.RpcError as error:
-            code, text = error.code(), str(error.details())[:MOST_CHARACTERS]
+            code, text = error.code(), cleaned(str(error.details()), MOST_CHARACTERS)
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 text = "it has no store; start it with `isthmus cloud --store DIR`"
             if code in _PASSING:

@@ -291,7 +291,7 @@ class Daemon:
             with suppress(RuntimeError):  # the loop has ended before it
                 self._loop.call_soon_threadsafe(self._supplying.wake)
 
-        agent = Agent.open(config, on_event=keep)
+        agent = Agent.open(config, on_event=keep, on_offer=self._supplying.on_offer)
         return agent if self._dashboard is None else self._dashboard.watched(agent)
 
     async def _open_dashboard(self, section: DashboardSection) -> Dashboard | None:

@@ -73,7 +73,8 @@ class EndpointSection(Struct, frozen=True, kw_only=True):
 
     `unix` is the path of a socket, which this user may open, and with `socket_mode` "0660" its
     group too; `loopback` is a HOST:PORT of this machine, where port 0 takes a free one. The other
-    keys are those of `Limits`: what is answered at once, and how large a message may be.
+    keys are those of `Limits`: what is answered at once, how large a message may be, and when an
+    idle stream ends.
     """
 
     unix: Path | None = None
@@ -84,6 +85,7 @@ class EndpointSection(Struct, frozen=True, kw_only=True):
     max_items: Count = LIMITS.max_items
     max_bytes: Bytes = LIMITS.max_bytes
     max_message_bytes: MessageBytes = LIMITS.max_message_bytes
+    idle_s: Seconds = LIMITS.idle_s
 
     def __post_init__(self) -> None:
         self.limits()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from isthmus_edge.contact import KEPT
 from isthmus_edge.daemon.logs import Tell
 from isthmus_edge.daemon.sections import DaemonConfig
 from isthmus_edge.daemon.status import SupplyStatus
@@ -11,6 +12,8 @@ from isthmus_edge.daemon.supply import Supply, Trial, supply_of
 
 Opened = TypeVar("Opened")
 OpenConfig = Callable[[DaemonConfig], Awaitable[Opened]]
+
+_FETCHED = "it is fetched in the background, and takes over if it is good"
 
 __all__ = ["Supplying"]
 
@@ -32,6 +35,10 @@ class Supplying:
     def status(self) -> SupplyStatus | None:
         """That of the supply; None without one."""
         return None if self._supply is None else self._supply.status
+
+    def on_offer(self) -> str:
+        """What follows where the cloud offers another version, for an event; from any thread."""
+        return KEPT if self._supply is None else _FETCHED
 
     def of(self, config: DaemonConfig) -> Supply | None:
         """The supply of a configuration, not used yet; reads keys. ConfigError if it cannot be."""

@@ -7,6 +7,7 @@ be said; nothing is computed and no frame is sent.
 import queue
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from isthmus.session import DeviceSession, Echoed, Identity, Lost, Refused, Welc
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.stream.probing import PROBE_BYTES, PROBE_SHARE_S
 from isthmus_edge.stream.transport import Break, Connection, Transport
+from isthmus_edge.stream.uplink import GOODBYE_S
 
 SILENCE_S = 5.0
 WARMING = 2  # the first messages of a connection are slow
@@ -65,7 +67,11 @@ class Conversation:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        try:
+            if kind is None:
+                self._take_leave()
+        finally:
+            self._connection.close()
 
     def greet(self) -> str:
         """Hello; what runs the tails, as the service's Welcome says it."""
@@ -145,6 +151,15 @@ class Conversation:
                     raise LinkError(reason)
                 case _:
                     yield event, now
+
+    def _take_leave(self) -> None:
+        """The service ends the stream, and need not take it for one that broke."""
+        self._connection.finish()
+        until_s = self._clock_s() + GOODBYE_S
+        with suppress(queue.Empty):
+            item: pb.CloudMessage | Break | None = None
+            while not isinstance(item, Break):
+                _, item = self._inbox.get(timeout=max(0.0, until_s - self._clock_s()))
 
     def _came(self, item: pb.CloudMessage | str | Break) -> None:
         given = item if isinstance(item, pb.CloudMessage) else Break.of(item)

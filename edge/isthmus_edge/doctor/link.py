@@ -21,7 +21,6 @@ from isthmus_edge.stream.wording import MISMATCH_WAY_OUT
 ROUND_TRIPS, QUICK_ROUND_TRIPS = 20, 5
 _MOST_MESSAGE_BYTES = 1024 * 1024
 
-_ALIKE = "; copy the same bundle to both sides"  # how, the way out says
 _NO_BUNDLE_WAY_OUT = "name the folder of a whole bundle, or none: then only the way is looked at"
 
 MakeTransport = Callable[[str, Credentials], Transport]
@@ -125,7 +124,7 @@ class LinkLook:
             "PROTOCOL": "install the same version of Isthmus on both sides",
         }
         way_out = ways_out.get(error.code, "look at the service's log")
-        text = f"refused: {error}".removesuffix(f"; {way_out}").removesuffix(_ALIKE)
+        text = f"refused: {error}".removesuffix(f"; {way_out}")
         return fail("link.service", text, way_out, reason=error.code)
 
     def _unanswered(self, reason: str, road: Road) -> Finding:

@@ -39,8 +39,12 @@ def trouble_of(details: str, shown: Shown, host: str) -> Trouble | None:
     for words, trouble in _BY_WORDS.items():
         if words in details:
             return replace(trouble, cause=trouble.cause.format(host=host))
-    if "failed to connect" in details and any(words in details for words in _HUNG_UP):
-        return _hung_up(shown)
+    # A service, or a proxy before it, may say these words of others that it talks to itself.
+    if "failed to connect" in details:
+        if "Connection refused" in details:
+            return Trouble("nothing listens there", START_IT)
+        if any(words in details for words in _HUNG_UP):
+            return _hung_up(shown)
     return None
 
 
@@ -97,5 +101,4 @@ _BY_WORDS = {
         "see that tls_ca (--tls-ca) holds a certificate, and that tls_key (--tls-key) is the key "
         "of tls_certificate (--tls-cert)",
     ),
-    "Connection refused": Trouble("nothing listens there", START_IT),
 }

@@ -39,10 +39,11 @@ from isthmus_edge.policy.choice import Decision, window
 from isthmus_edge.policy.outlook import Outlook, Sent
 from isthmus_edge.policy.vitals import Vitals
 from isthmus_edge.runtimes import AnyArray
+from isthmus_edge.stream.flight import Flight
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.timed import timings_of
 from isthmus_edge.stream.underway import Ending, Underway
-from isthmus_edge.stream.uplink import Flight, Uplink
+from isthmus_edge.stream.uplink import Uplink
 from isthmus_edge.stream.waiting import Waiting
 from isthmus_edge.tracing import tracing_of
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import grpc
 
+from isthmus.session import cleaned
 from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitStub
 from isthmus_edge.stream.credentials import Credentials, Shown
@@ -23,13 +24,23 @@ from isthmus_edge.stream.handshake import trouble_of
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 DENIED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})  # another stream does not mend it
+BUSY = frozenset({"RESOURCE_EXHAUSTED", "OVERLOADED"})  # before Welcome: there is no place now
 RETRY_AFTER_MS = "retry-after-ms"  # beside a status: coming back sooner does not help
 
 # Of gRPC's details, where a server or a proxy has closed the connection on purpose.
 _ORDERLY = ("GOAWAY", "Cancelling all calls", "max connection age", "max connection idle")
 _DIGITS = re.compile("[0-9]{1,10}")
 
-__all__ = ["DENIED", "Break", "Connection", "GrpcTransport", "OnEnd", "OnMessage", "Transport"]
+__all__ = [
+    "BUSY",
+    "DENIED",
+    "Break",
+    "Connection",
+    "GrpcTransport",
+    "OnEnd",
+    "OnMessage",
+    "Transport",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,13 @@ class Connection(Protocol):
 
     def withdraw(self, sequence: int) -> bool:
         """Take a frame back that has not begun to leave; False if there is none."""
+        ...
+
+    def finish(self) -> None:
+        """Nothing more is sent, and the service is told so behind what is queued; never blocks.
+
+        `on_end` says when it has ended the stream; what is sent after this is dropped.
+        """
         ...
 
     def close(self) -> None:
@@ -144,6 +162,9 @@ class _GrpcConnection:
     def withdraw(self, sequence: int) -> bool:
         return self._outbox.withdraw(sequence)
 
+    def finish(self) -> None:
+        self._outbox.finish()
+
     def close(self) -> None:
         if not self._closed.is_set():
             self._closed.set()
@@ -165,7 +186,7 @@ class _GrpcConnection:
         status = self._call.code().name
         trouble = trouble_of(details, self._shown, self._host)
         return Break(
-            reason=f"{status}: {details if trouble is None else trouble.cause}",
+            reason=f"{status}: {cleaned(details) if trouble is None else trouble.cause}",
             status=status,
             retry_after_s=_retry_after_s(self._call.trailing_metadata()),
             way_out="" if trouble is None else trouble.way_out,
@@ -185,12 +206,13 @@ class _Outbox:
     def __init__(self) -> None:
         self._messages: deque[pb.EdgeMessage] = deque()
         self._changed = threading.Condition()
-        self._is_open = True
+        self._is_finished = False  # what is here still leaves
 
     def put(self, message: pb.EdgeMessage) -> None:
         with self._changed:
-            self._messages.append(message)
-            self._changed.notify()
+            if not self._is_finished:
+                self._messages.append(message)
+                self._changed.notify()
 
     def withdraw(self, sequence: int) -> bool:
         with self._changed:
@@ -200,9 +222,15 @@ class _Outbox:
                     return True
         return False
 
+    def finish(self) -> None:
+        with self._changed:
+            self._is_finished = True
+            self._changed.notify()
+
     def close(self) -> None:
         with self._changed:
-            self._is_open = False
+            self._is_finished = True
+            self._messages.clear()
             self._changed.notify()
 
     def __iter__(self) -> Iterator[pb.EdgeMessage]:
@@ -211,5 +239,5 @@ class _Outbox:
 
     def _next(self) -> pb.EdgeMessage | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._messages or not self._is_open)
-            return self._messages.popleft() if self._is_open else None
+            self._changed.wait_for(lambda: self._messages or self._is_finished)
+            return self._messages.popleft() if self._messages else None

@@ -22,8 +22,8 @@ from isthmus.session import Answered, Failed, Lost, Missing
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.device.device import Rest
 from isthmus_edge.runtimes import AnyArray
+from isthmus_edge.stream.flight import Flight, News
 from isthmus_edge.stream.frame import Frame
-from isthmus_edge.stream.uplink import Flight, News
 
 Outputs = Mapping[str, AnyArray]
 

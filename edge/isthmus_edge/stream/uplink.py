@@ -19,7 +19,8 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 from isthmus import LinkError, PeerError
@@ -42,37 +43,25 @@ from isthmus.session import (
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.answer import Service
 from isthmus_edge.link import Estimator, LinkEstimate
-from isthmus_edge.stream.addresses import LONGEST_RETRY_S
+from isthmus_edge.stream.addresses import LONGEST_RETRY_S, Address
 from isthmus_edge.stream.carried import Carried
+from isthmus_edge.stream.flight import Flight
 from isthmus_edge.stream.inbox import Inbox
 from isthmus_edge.stream.probing import Probing, fitting_bytes
-from isthmus_edge.stream.transport import DENIED, Break, Connection
+from isthmus_edge.stream.transport import BUSY, DENIED, Break, Connection
 from isthmus_edge.stream.ways import Way, Ways
 from isthmus_edge.stream.wording import end_text, refusal_text
 
 LONGEST_ANSWER_S = 8.0
 REFUSED_S = 30.0
+GOODBYE_S = 0.5  # for a service to end the stream of a device that has said all
 
 State = Literal["down", "up", "draining", "refused"]
 OnState = Callable[[State, str], None]
-OnVerdict = Callable[[pb.Verdict], None]
-OnUpdate = Callable[[UpdateOffered], None]
-OnFailed = Callable[[Failed], None]
-News = Answered | Failed | Missing | Lost
 
 log = logging.getLogger("isthmus.edge")
 
-__all__ = ["Flight", "News", "OnState", "State", "Uplink"]
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A frame that was sent; what becomes of it comes as `news`."""
-
-    sequence: int
-    answer_bytes: int
-    news: asyncio.Queue[News] = field(default_factory=asyncio.Queue)
-    is_awaited: bool = True  # its answer may be on its way
+__all__ = ["OnState", "State", "Uplink"]
 
 
 class Uplink:
@@ -94,8 +83,11 @@ class Uplink:
         self._on_state = on_state
         self._way: Way  # of the present stream
         self._connection: Connection | None = None
+        self._is_leaving = False
+        self._has_left = asyncio.Event()
         self._state: State = "down"
         self._reason = ""
+        self._refusals: dict[Address, str] = {}  # of this round, not told yet
         self._flights: dict[int, Flight] = {}
         self._probing = Probing(estimator)
         self._quiet_until = 0.0
@@ -104,9 +96,9 @@ class Uplink:
         self.queue_ms = 0.0
         self._service: Service | None = None
         self.update: UpdateOffered | None = None
-        self.on_verdict: OnVerdict = lambda _: None
-        self.on_update: OnUpdate = lambda _: None
-        self.on_failed: OnFailed = lambda _: None
+        self.on_verdict: Callable[[pb.Verdict], None] = lambda _: None
+        self.on_update: Callable[[UpdateOffered], None] = lambda _: None
+        self.on_failed: Callable[[Failed], None] = lambda _: None
 
     @property
     def state(self) -> State:
@@ -170,10 +162,11 @@ class Uplink:
         but rarely.
         """
         try:
-            while True:
+            while not self._is_leaving:
                 try:
                     way = await self._ways.next()
                 except LinkError as error:
+                    self._tell_refusals()
                     self._change("down", str(error))
                     _fail(first, error)
                     continue
@@ -181,6 +174,7 @@ class Uplink:
                     self._begin_anew()
                 await self._one_stream(way, first)
         finally:
+            self._has_left.set()
             await self._ways.close()
 
     def _begin_anew(self) -> None:
@@ -227,8 +221,22 @@ class Uplink:
         self._connection.send(message)
         return is_here
 
+    async def leave(self) -> None:
+        """Tell the service that nothing is needed any more, so that it keeps nothing; then `close`.
+
+        Without a stream that is at once; a service that does not end it is not waited for long.
+        """
+        if self._connection is not None and self._session.state in {"open", "draining"}:
+            self._is_leaving = True
+            self._send_beat(0)
+            self._connection.finish()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._has_left.wait()
+        self.close()
+
     def close(self) -> None:
-        """End the session; frames in flight learn that it is lost."""
+        """End the session at once; frames in flight learn that it is lost."""
         self._session.close()
         self._over("down", "the agent was closed")
 
@@ -249,6 +257,8 @@ class Uplink:
             match item:
                 case None:
                     self._heed(self._session.tick(now), first, now)
+                case Break() if self._is_leaving:
+                    self.close()
                 case Break() as end:
                     text = end_text(end, self._session.state)
                     self._heed(self._session.lost(text, end.status, end.retry_after_s), first, now)
@@ -262,9 +272,7 @@ class Uplink:
         """By the link as it is while something is heard: silence itself must buy no time."""
         link = self._carried.estimate(time.monotonic())
         if link is not None:
-            awaited = [
-                flight.answer_bytes for flight in self._flights.values() if flight.is_awaited
-            ]
+            awaited = (each.answer_bytes for each in self._flights.values() if each.is_awaited)
             answer_s = link.at(-1).transfer_ms(max(awaited, default=0)) / 1e3
             self._session.allow_for_answers(min(answer_s, LONGEST_ANSWER_S))
 
@@ -296,9 +304,10 @@ class Uplink:
                 self._change("draining", "the service is draining")
             case Lost(reason, code, retry_after_s):
                 denied = code in DENIED
+                is_busy = code in BUSY and self._state not in {"up", "draining"}
                 asked_s = min(retry_after_s, LONGEST_RETRY_S)
                 self._ways.failed(self._way, max(asked_s, REFUSED_S) if denied else asked_s)
-                self._end("refused" if denied else "down", LinkError(reason), first)
+                self._end("refused" if denied or is_busy else "down", LinkError(reason), first)
             case Refused(code, text):
                 self._ways.failed(self._way, REFUSED_S)
                 self._end("refused", PeerError(code, refusal_text(code, text)), first)
@@ -307,14 +316,24 @@ class Uplink:
         """The stream is over; while there is another way, it is that which counts."""
         reason = f"{self._way.address}: {error}"
         if self._ways.has_fresh():
+            if state == "refused":
+                self._refusals[self._way.address] = reason
             self._over("down", reason)
         else:
+            self._tell_refusals()
             self._over(state, reason)
             _fail(first, error)
+
+    def _tell_refusals(self) -> None:
+        """No way has led anywhere: what some have said is news, whatever the last one says."""
+        for reason in self._refusals.values():
+            self._change("refused", reason)
+        self._refusals.clear()
 
     def _welcomed(self, welcomed: Welcomed, first: asyncio.Future[None]) -> None:
         self.connects += 1
         self._ways.worked(self._way)
+        self._refusals.clear()
         self._quiet_until = 0.0
         self._service = Service(
             address=str(self._way.address),
@@ -335,7 +354,6 @@ class Uplink:
     def _bring(self, news: Answered | Failed | Missing, now: float) -> None:
         if isinstance(news, Failed):
             self.on_failed(news)
-        if isinstance(news, Failed) and news.retry_after_s:
             rest_s = min(news.retry_after_s, LONGEST_RETRY_S)
             self._quiet_until = max(self._quiet_until, now + rest_s)
         flight = self._flights.get(news.sequence)

@@ -2,12 +2,13 @@
 
 from isthmus.session import DeviceState
 from isthmus_edge.stream.handshake import START_IT
-from isthmus_edge.stream.transport import DENIED, Break
+from isthmus_edge.stream.transport import BUSY, DENIED, Break
 
 MISMATCH_WAY_OUT = (
     "have an operator activate this device's version there (`isthmus push`, `isthmus activate`), "
     'or fetch the service\'s (`isthmus fetch`; for a daemon: [bundle] from = "cloud")'
 )
+_LIMITS = "end another one, or have an operator allow more there (`isthmus tokens`)"
 # By gRPC's status, where nothing more is known.
 _NOT_THERE = {
     "": START_IT,
@@ -23,6 +24,8 @@ def end_text(end: Break, state: DeviceState) -> str:
     """Why a connection has ended by itself, while the session was in this state."""
     if end.status in DENIED:
         return f"the cloud does not let this device in ({end.reason}); {_TOKEN}"
+    if state == "greeting" and end.status in BUSY:
+        return f"the cloud takes no stream of this device now ({end.reason}); {_LIMITS}"
     if state == "greeting":
         way_out = end.way_out or _NOT_THERE.get(end.status, "")
         return f"the cloud is not there: {end.reason}" + (f"; {way_out}" if way_out else "")

@@ -42,6 +42,10 @@ class Line:
         """False: all has left at once."""
         return False
 
+    def finish(self) -> None:
+        """The agent has said all: the cloud ends the stream, as a service does."""
+        self.hang_up("the fake cloud ended the stream")
+
     def close(self) -> None:
         """The agent ends it."""
         self.is_over = True

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from isthmus.errors import IsthmusError
 from isthmus.oip import descriptions
@@ -16,6 +18,7 @@ from isthmus.oip.refusal import RefusalError, refusal_of
 from isthmus.oip.requests import Work, read_request
 from isthmus.oip.responses import respond
 
+READERS = 2  # threads that read numbers which come one by one
 ENVELOPE_BYTES = 64  # what a stream puts around a response: a header, and that it is the final one
 
 __all__ = ["Service"]
@@ -45,6 +48,8 @@ class Service:
         self.change = asyncio.Event()
         self._models = models
         self._places = Places(self.limits)
+        # Of its own, and started when needed: who sends much to read holds up nothing but that.
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="isthmus-oip-read")
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
 
     @property
@@ -61,8 +66,12 @@ class Service:
 
     @property
     def under_way(self) -> int:
-        """Requests that are being answered."""
+        """Requests that are being answered, or whose answer its stream has not taken."""
         return self._places.taken
+
+    def caller(self) -> Hashable:
+        """Whose call this is, where callers are told apart; None where they are not."""
+        return None
 
     def drain(self) -> None:
         """Take no new requests; those under way are answered. Streams end when theirs are."""
@@ -152,13 +161,27 @@ class Service:
         `deadline_s` is when the client stops waiting, on the clock of `now_s`; its own `timeout`
         may be shorter.
         """
+        with ExitStack() as place:
+            return await self.infer_in(place, request, deadline_s)
+
+    async def infer_in(
+        self,
+        place: ExitStack,
+        request: pb.ModelInferRequest,
+        deadline_s: float | None = None,
+        caller: Hashable = None,
+    ) -> pb.ModelInferResponse:
+        """As `infer`, for who keeps the answer for a while: the request's place, for it and for
+        its answer, is given back when `place` is closed; it is `caller`'s, see `Places`."""
         if self.draining.is_set():
             raise RefusalError("UNAVAILABLE", _DRAINING)
         model = self._model(request.model_name, request.model_version)
         counts = self._counts[model.name]
-        with counts.request(), self._places.one(request.ByteSize()):
+        with counts.request():
+            take = place.enter_context(self._places.one(request.ByteSize(), caller))
             try:
-                work = await _read(request, model, self.limits.max_items)
+                work = await self._read(request, model)
+                take(len(work.items) * sum(spec.nbytes for spec in model.outputs))
                 replies = await self._answers(model, work, deadline_s)
                 response = self._fitting(respond(request, model, work, replies))
             except IsthmusError as error:
@@ -170,6 +193,15 @@ class Service:
                 ) from error
             counts.items += len(replies)
             return response
+
+    async def _read(self, request: pb.ModelInferRequest, model: Model) -> Work:
+        """See `read_request`. Raw contents are only looked at; numbers that come one by one are
+        copied, which takes tenths of a second for a million of them: not on the loop."""
+        most = self.limits.max_items
+        if any(tensor.HasField("contents") for tensor in request.inputs):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._readers, read_request, request, model, most)
+        return read_request(request, model, most)
 
     def _loading(self) -> Repository:
         if self._repository is None:
@@ -215,14 +247,6 @@ class Service:
                 return model
         wanted = f"{quoted(name)} version {version[:16]}" if version else quoted(name)
         raise RefusalError("NOT_FOUND", f"Request for unknown model: {wanted} is not found")
-
-
-async def _read(request: pb.ModelInferRequest, model: Model, max_items: int) -> Work:
-    """See `read_request`. Raw contents are only looked at; numbers that come one by one are copied,
-    which takes tenths of a second for a million of them: not on the loop."""
-    if any(tensor.HasField("contents") for tensor in request.inputs):
-        return await asyncio.to_thread(read_request, request, model, max_items)
-    return read_request(request, model, max_items)
 
 
 async def _one_of(work: Work, index: int, model: Model, until_s: float | None) -> Reply:

@@ -22,7 +22,7 @@ from isthmus.session.device_events import (
     UpdateOffered,
     Welcomed,
 )
-from isthmus.session.messages import complete_echo, error_message
+from isthmus.session.messages import cleaned, complete_echo, error_message
 from isthmus.session.service import MOST_NAMED, ServiceLimits, ServiceSession
 from isthmus.session.service_events import (
     Answer,
@@ -64,6 +64,7 @@ __all__ = [
     "Told",
     "UpdateOffered",
     "Welcomed",
+    "cleaned",
     "complete_echo",
     "error_message",
 ]

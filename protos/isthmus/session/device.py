@@ -29,7 +29,7 @@ from isthmus.session.device_events import (
     UpdateOffered,
     Welcomed,
 )
-from isthmus.session.messages import code_name, is_final
+from isthmus.session.messages import cleaned, code_name, is_final
 from isthmus.session.table import DEVICE_TABLE, DeviceInput, DeviceState
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
@@ -37,7 +37,7 @@ from isthmus.v1 import split_pb2 as pb
 GREETING_S = 2.0
 BEAT_S = 0.4
 BUSY_BEAT_S = 0.2  # while answers are awaited: an echo tells a slow service from a dead link
-MOST_NAME_CHARACTERS = 64  # of a model, a version and a fingerprint
+MOST_NAME_CHARACTERS = 64  # of a model, a version, a fingerprint and a provider
 SENDS = 2  # of one frame: the first one, and one more on another stream
 _CONNECTED = frozenset({"greeting", "open", "draining"})
 
@@ -293,13 +293,15 @@ class DeviceSession:
             )
             return [self._refused("PROTOCOL", text)]
         if welcome.bundle_fingerprint not in {"", self._identity.bundle_fingerprint}:
-            text = "the service holds another bundle; copy the same one to both sides"
-            return [self._refused("BUNDLE_MISMATCH", text)]
+            return [self._refused("BUNDLE_MISMATCH", "the service holds another bundle")]
         self.window = max(1, welcome.window)
         self._heard_at = self._beat_at = now
         events: list[DeviceEvent] = [
             Welcomed(
-                welcome.provider, bool(welcome.held), _name(welcome.model), _name(welcome.version)
+                _name(welcome.provider),
+                bool(welcome.held),
+                _name(welcome.model),
+                _name(welcome.version),
             ),
             *_told(welcome.load),
         ]
@@ -334,7 +336,7 @@ class DeviceSession:
         else:
             del self._unanswered[error.sequence]
         retry_after_s = error.retry_after_ms / 1e3
-        return [Failed(error.sequence, code_name(error), error.message, retry_after_s)]
+        return [Failed(error.sequence, code_name(error), cleaned(error.message), retry_after_s)]
 
     def _on_heartbeat(self, message: pb.CloudMessage, _: float) -> list[DeviceEvent]:
         beat = message.heartbeat
@@ -346,8 +348,8 @@ class DeviceSession:
 
     def _stream_error(self, error: pb.Error) -> list[DeviceEvent]:
         if is_final(error):
-            return [self._refused(code_name(error), error.message)]
-        text = f"the service ended the stream: {error.message}"
+            return [self._refused(code_name(error), cleaned(error.message))]
+        text = f"the service ended the stream: {cleaned(error.message)}"
         return self.lost(text, code_name(error), error.retry_after_ms / 1e3)
 
     def _refused(self, code: str, message: str) -> Refused:
@@ -363,7 +365,7 @@ def _offered(update: pb.Update) -> UpdateOffered:
 
 def _name(text: str) -> str:
     """A name that somebody else gave, as it can be shown."""
-    return "".join(each if each.isprintable() else "?" for each in text[:MOST_NAME_CHARACTERS])
+    return cleaned(text, MOST_NAME_CHARACTERS)
 
 
 def _told(load: pb.Load) -> list[DeviceEvent]:

@@ -2,7 +2,9 @@
 
 from isthmus.v1 import split_pb2 as pb
 
-__all__ = ["code_name", "complete_echo", "error_message", "is_final"]
+MOST_CHARACTERS = 500  # of what the other side says
+
+__all__ = ["cleaned", "code_name", "complete_echo", "error_message", "is_final"]
 
 # What a new stream to the same service cannot mend.
 _FINAL = frozenset({pb.ERROR_CODE_BUNDLE_MISMATCH, pb.ERROR_CODE_PROTOCOL})
@@ -37,3 +39,11 @@ def code_name(error: pb.Error) -> str:
 def is_final(error: pb.Error) -> bool:
     """Whether an error about the stream means that connecting again is of no use."""
     return error.code in _FINAL
+
+
+def cleaned(text: str, most_characters: int = MOST_CHARACTERS) -> str:
+    """What the other side says, as people can be shown it: not too long, on one line.
+
+    Whatever is not printable, such as what moves a terminal's cursor, becomes a question mark.
+    """
+    return "".join(each if each.isprintable() else "?" for each in text[:most_characters])

@@ -262,7 +262,7 @@ class ServiceSession:
             theirs = hello.bundle_fingerprint[:SHORT] or "none"
             text = (
                 f"the device holds bundle {theirs}, this service another bundle, {ours}: model, "
-                "plan or weights differ; copy the same bundle to both sides"
+                "plan or weights differ"
             )
             self.close()
             return [Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, text))]

@@ -8,8 +8,8 @@ connection to keep, and nothing to smuggle behind a proxy.
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -164,8 +164,8 @@ class WebServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._answer(reader, writer)
-        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError) as error:
-            log.debug("a client went away, or took nothing in: %r", error)
+        except (_GoneError, asyncio.IncompleteReadError) as error:
+            log.debug("a client went away, or took nothing in: %s", error)
         except Exception:
             log.exception("a request ended the hard way")
         finally:
@@ -189,7 +189,8 @@ class WebServer:
     async def _head(self, reader: asyncio.StreamReader) -> bytes:
         try:
             async with asyncio.timeout(self._patience.head_s):
-                return await reader.readuntil(b"\r\n\r\n")
+                with _of_the_client():
+                    return await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError as error:
             raise BadRequestError(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long"
@@ -229,9 +230,12 @@ class WebServer:
                 await self._send(writer, message)
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        writer.write(data)
-        async with asyncio.timeout(self._patience.write_s):
-            await writer.drain()
+        if writer.is_closing():  # uvloop would raise RuntimeError where asyncio drops the bytes
+            raise _GoneError("its connection has ended")
+        with _of_the_client():
+            writer.write(data)
+            async with asyncio.timeout(self._patience.write_s):
+                await writer.drain()
 
     async def _close(self, writer: asyncio.StreamWriter) -> None:
         """What is written goes out, if the client takes it in."""
@@ -255,6 +259,19 @@ def probe(is_well: Callable[[], bool], why: Callable[[], str] = lambda: "not rea
         return Reply.of(HTTPStatus.OK, "ok") if is_well() else _busy(why())
 
     return answer
+
+
+class _GoneError(Exception):
+    """The client went away, took nothing in, or says what no TLS does: nothing of ours."""
+
+
+@contextmanager
+def _of_the_client() -> Iterator[None]:
+    """What goes wrong with a connection; handlers and feeds may raise OSError for other reasons."""
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError and TimeoutError are such, too
+        raise _GoneError(repr(error)) from error
 
 
 def _this_task() -> "asyncio.Task[None]":

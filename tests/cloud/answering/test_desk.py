@@ -32,9 +32,11 @@ class Clients:
         self._memories: dict[str, StreamMemory] = {}
         self._sequence = 0
 
-    def send(self, client: str, deadline_ms: int = 0) -> "asyncio.Future[pb.Result]":
+    def send(
+        self, client: str, deadline_ms: int = 0, candidate: str = "cut-16"
+    ) -> "asyncio.Future[pb.Result]":
         self._sequence += 1
-        frame = self._head.frame("cut-16", self._sequence)
+        frame = self._head.frame(candidate, self._sequence)
         frame.deadline_ms = deadline_ms
         memory = self._memories.setdefault(client, StreamMemory())
         return self._answerer.begin(frame, time.monotonic_ns(), 0, memory, client)
@@ -52,12 +54,14 @@ async def desk() -> AsyncIterator[Desk]:
 def clients(bundle: Bundle, desk: Desk, gate: GatedTail, head: Head) -> Clients:
     """One frame runs at a time, as the gate says; a frame is thought to take 50 ms."""
     tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
-    slow = BatchTimes((1,), (50.0,))
-    timed = {
-        name: replace(tail, parts=tuple(replace(part, times=slow) for part in tail.parts))
-        for name, tail in tails.items()
-    }
-    return Clients(Answerer(bundle.manifest, timed, desk), head)
+    slow = {name: timed(tail, 50.0) for name, tail in tails.items()}
+    return Clients(Answerer(bundle.manifest, slow, desk), head)
+
+
+def timed(tail: Tail, took_ms: float) -> Tail:
+    """This one, of whose parts each is thought to take so long."""
+    times = BatchTimes((1,), (took_ms,))
+    return replace(tail, parts=tuple(replace(part, times=times) for part in tail.parts))
 
 
 async def answered(*futures: "asyncio.Future[pb.Result]") -> list[int]:
@@ -104,8 +108,10 @@ async def test_memory_is_made_by_the_latest_frames_of_whoever_has_most_waiting(
         running = clients.send("greedy")
         await gate.begun()
         greedy = [clients.send("greedy") for _ in range(7)]
-        with pytest.raises(OverloadedError, match="do not fit"):
+        desk._gauge.learn(1000.0)
+        with pytest.raises(OverloadedError, match="do not fit") as refused:
             clients.send("greedy")
+        assert refused.value.retry_after_ms == 8000
         modest = clients.send("modest")
         with pytest.raises(OverloadedError, match="needed for another client's"):
             await greedy[-1]
@@ -113,6 +119,23 @@ async def test_memory_is_made_by_the_latest_frames_of_whoever_has_most_waiting(
         gate.open_for_good()
         assert await answered(running, modest, *greedy[:-1]) == [1, 10, *range(2, 8)]
         assert desk.bytes_in_flight == 0
+
+
+async def test_memory_that_a_running_frame_has_is_free_when_it_is_done(
+    bundle: Bundle, gate: GatedTail, head: Head
+) -> None:
+    """There is room for one raw picture, not for two."""
+    with Desk(DeskLimits(max_bytes_in_flight=11_500), Batching()) as desk:
+        tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+        clients = Clients(Answerer(bundle.manifest, tails, desk), head)
+        desk._gauge.learn(1000.0)
+        running = clients.send("one", candidate="input-raw")
+        await gate.begun()
+        with pytest.raises(OverloadedError, match="do not fit") as refused:
+            clients.send("two", candidate="input-raw")
+        assert refused.value.retry_after_ms == 1000
+        gate.open_for_good()
+        assert await answered(running) == [1]
 
 
 async def test_a_client_that_crowds_is_refused_early_and_others_are_not(
@@ -132,6 +155,44 @@ async def test_a_client_that_crowds_is_refused_early_and_others_are_not(
         modest = clients.send("modest", deadline_ms=5000)
         gate.open_for_good()
         await answered(running, modest, *greedy)
+
+
+async def test_a_frame_of_a_long_tail_does_not_wait_long_behind_short_ones(
+    bundle: Bundle, desk: Desk, gate: GatedTail, head: Head
+) -> None:
+    """Three of 1 ms each, of which one runs, though the newcomer itself takes 5 s."""
+    tails = {
+        name: timed(fake_tail(bundle.manifest, name, gate), took_ms)
+        for name, took_ms in (("input", 5000.0), ("cut", 1.0))
+    }
+    clients = Clients(Answerer(bundle.manifest, tails, desk), head)
+    desk._gauge.learn(1e6)
+    running = clients.send("one")
+    await gate.begun()
+    short = [clients.send(name) for name in ("one", "two")]
+    long = clients.send("three", deadline_ms=10_000, candidate="input-raw")
+    gate.open_for_good()
+    assert await answered(running, *short, long) == [1, 2, 3, 4]
+
+
+async def test_what_waits_for_a_version_that_goes_ends_on_the_loop(
+    bundle: Bundle, desk: Desk, gate: GatedTail, head: Head
+) -> None:
+    """Versions are closed by another thread, which must not touch what the loop has."""
+    tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+    clients = Clients(Answerer(bundle.manifest, tails, desk), head)
+    running = clients.send("one")
+    await gate.begun()
+    waiting = clients.send("one")
+    threads = []
+    waiting.add_done_callback(lambda _: threads.append(threading.current_thread()))
+    asyncio.get_running_loop().set_debug(True)  # then asyncio refuses calls of other threads
+    await asyncio.to_thread(desk.forget, tails.values())
+    with pytest.raises(ModelError, match="is gone"):
+        await waiting
+    assert threads == [threading.main_thread()]
+    gate.open_for_good()
+    await answered(running)
 
 
 async def test_what_could_not_be_in_time_is_refused_at_once(
@@ -191,18 +252,12 @@ async def test_an_engine_that_hangs_does_not_keep_the_service(
     clients = Clients(Answerer(bundle.manifest, tails, desk), head)
     hung, waiting = clients.send("one"), clients.send("two")
     await gate.begun()
-    errand = asyncio.create_task(asyncio.to_thread(desk.in_turn, lambda: 1))
-    await until(lambda: bool(desk._workers._errands))
     with caplog.at_level(logging.ERROR):
         desk.close(within_s=0.01)
     assert "1 of 1 workers did not end within 0.01 s: their engine hangs" in caplog.text
     for frame in (hung, waiting):
         with pytest.raises(OverloadedError, match="the service ends"):
             await frame
-    with pytest.raises(ModelError, match="the service ends"):
-        await errand
-    with pytest.raises(ModelError, match="the service ends"):
-        desk.in_turn(lambda: 1)
     gate.open_for_good()
     await until(lambda: desk.bytes_in_flight == 0)
     await desk.quiet()
@@ -222,33 +277,6 @@ async def test_a_drain_that_is_over_tells_every_frame(
     assert desk.bytes_in_flight > 0  # of the one that runs
     gate.open_for_good()
     await desk.quiet()
-
-
-async def test_an_errand_is_done_by_a_worker_between_two_batches(
-    clients: Clients, gate: GatedTail, desk: Desk
-) -> None:
-    order: list[str] = []
-
-    def errand() -> str:
-        order.append("errand")
-        return threading.current_thread().name
-
-    frames = [clients.send("one") for _ in range(2)]
-    for frame in frames:
-        frame.add_done_callback(lambda _: order.append("frame"))
-    await gate.begun()
-    done = asyncio.create_task(asyncio.to_thread(desk.in_turn, errand))
-    await until(lambda: bool(desk._workers._errands))
-    assert order == []
-    gate.let_pass()
-    async with asyncio.timeout(GUARD_S):
-        assert await done == "tail-0"
-    await gate.begun()
-    gate.open_for_good()
-    await answered(*frames)
-    assert sorted(order[:2]) == ["errand", "frame"]
-    with pytest.raises(ZeroDivisionError):  # and an idle one does it at once
-        await asyncio.to_thread(desk.in_turn, lambda: 1 // 0)
 
 
 async def test_frames_that_joined_a_batch_end_when_an_error_escapes(

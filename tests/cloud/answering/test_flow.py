@@ -275,3 +275,10 @@ async def test_newcomers_that_cannot_be_divided_fail_and_the_batch_goes_on(
     assert [str(done[job]) for job in newcomers] == ["the device is lost"] * 2
     assert done[whole] is None
     assert jobs.is_right(whole, "input-raw", 0)
+
+
+async def test_a_deadline_that_was_over_as_it_came_is_none_of_minus_some_ms(jobs: Jobs) -> None:
+    late = jobs.job(received_ns=5_000_000, deadline_ns=4_600_000).lateness(6_000_000)
+    assert str(late) == (
+        "the frame waited 1 ms for a worker, its deadline was 0 ms; it was not run"
+    )

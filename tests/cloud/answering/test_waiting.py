@@ -8,6 +8,7 @@ from tests.cloud.answering.frames import Jobs, clients_of
 from tests.cloud.device import Head
 
 from isthmus import Bundle
+from isthmus_cloud.answering.crowd import MOST_OUT
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.waiting import Waiting
@@ -137,8 +138,19 @@ async def test_turns_are_remembered_between_batches(timed: Jobs) -> None:
 
 async def test_a_client_counts_those_that_go_before_it_by_turns(timed: Jobs) -> None:
     waiting = waiting_with(*(timed.job(client="greedy") for _ in range(300)))
-    assert waiting.ahead("modest") == 1
-    assert waiting.ahead("greedy") == 300
+    assert waiting.ahead("modest")[0] == 1
+    assert waiting.ahead("greedy")[0] == 300
+
+
+async def test_a_client_counts_what_the_frames_before_it_take(longer: Jobs) -> None:
+    """Four take 16 ms in each part; the whole network has three, what is behind the cut two."""
+    whole = [longer.job("input-raw", client="greedy") for _ in range(3)]
+    waiting = waiting_with(*whole, longer.job("cut-16", client="modest"))
+    assert waiting.ahead("new") == (2, 12 + 8)
+    assert waiting.ahead("modest") == (3, 12 + 12 + 8)
+    for job in whole:
+        waiting.remove(job)
+    assert waiting.ahead("new") == (1, 8)
 
 
 async def test_what_waits_for_a_tail_that_is_forgotten_is_handed_back(timed: Jobs) -> None:
@@ -180,6 +192,15 @@ async def test_room_for_bytes_is_made_by_as_many_as_it_takes_or_by_none(timed: J
     assert waiting.make_room("new", 0, 201) == []
     assert waiting.make_room("new", 0, 200) == [first[1], second[1]]
     assert len(waiting) == 2
+
+
+async def test_one_frame_never_puts_out_a_crowd(timed: Jobs) -> None:
+    jobs = [timed.job(client=number % 20, taken_bytes=100) for number in range(60)]
+    waiting = waiting_with(*jobs)
+    assert waiting.make_room("new", 0, MOST_OUT * 100 + 1) == []
+    assert len(waiting) == 60
+    assert waiting.make_room("new", 0, MOST_OUT * 100) == jobs[40 : 40 + MOST_OUT]
+    assert len(waiting) == 60 - MOST_OUT
 
 
 async def test_a_batch_is_held_back_until_it_is_full_or_the_first_has_waited(timed: Jobs) -> None:

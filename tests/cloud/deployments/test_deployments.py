@@ -1,26 +1,24 @@
 """Versions come and go; no session loses the one that it uses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cloud.device import GUARD_S, Device, Head, connected
-from tests.cloud.gated import GatedTail
-from tests.cloud.serving import fake_tail
+from tests.cloud.device import Device, Head, connected
 from tests.cloud.wire import Wire, hello, until
 from tests.tinybundle import build_tiny_bundle
 
 from isthmus import Bundle, BundleError, open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import (
-    Answerer,
     Core,
     RunningService,
     ServiceConfig,
-    StreamMemory,
     listening,
 )
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.deployments.deployment import Deployment, Loader
 from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.engines.ort import OrtEngine
@@ -79,6 +77,28 @@ async def service(
 ) -> AsyncIterator[RunningService]:
     async with listening(config, core) as service:
         yield service
+
+
+async def test_an_engine_closes_behind_what_uses_it(
+    core: Core, loader: Loader, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    forget = core.desk.forget
+
+    def forgets(tails: Iterable[Tail]) -> None:
+        closed.append("tails")
+        forget(tails)
+
+    class Noted(OrtEngine):
+        def close(self) -> None:
+            closed.append("engine")
+            super().close()
+
+    monkeypatch.setattr(core.desk, "forget", forgets)
+    noting = replace(loader, open_engine=lambda _: Noted(1))
+    deployment = await noting.load(tiny_bundle, version="1")
+    await asyncio.to_thread(deployment.close)
+    assert closed == ["tails", "engine"]
 
 
 async def retired(core: Core, deployment: Deployment) -> None:
@@ -170,7 +190,7 @@ async def test_a_service_without_a_bundle_says_so(
     async with listening(config, core) as service, connected(service.address) as device:
         error = (await device.hello(bundle.fingerprint)).error
         assert error.code == pb.ERROR_CODE_BUNDLE_MISMATCH
-        assert "holds no bundle yet" in error.message
+        assert "serves no model now" in error.message
 
 
 async def test_nobody_takes_over_the_session_of_another_identity(
@@ -209,21 +229,3 @@ async def test_a_device_whose_token_was_taken_back_is_put_out(
     assert (await wire.error()).code == pb.ERROR_CODE_DENIED
     await wire.ended()
     assert core.sessions.count == 0
-
-
-async def test_what_is_loaded_beside_frames_is_timed_between_their_batches(
-    core: Core, loader: Loader, second: Path, bundle: Bundle, gate: GatedTail, head: Head
-) -> None:
-    """Or its times would be those of a processor that others use, for as long as it serves."""
-    tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
-    busy = Answerer(bundle.manifest, tails, core.desk)
-    running = busy.begin(head.frame("cut-16"), 1, 0, StreamMemory())
-    await gate.begun()
-    loading = asyncio.create_task(loader.load(second, version="2"))
-    await until(lambda: bool(core.desk._workers._errands))
-    assert not loading.done()
-    gate.open_for_good()
-    async with asyncio.timeout(GUARD_S):
-        await running
-        deployment = await loading
-    await asyncio.to_thread(deployment.close)

@@ -117,6 +117,20 @@ async def test_a_pointer_that_cannot_be_moved_leaves_the_old_one(
     assert await stream(served, "1", asyncio.Event()) == FRAMES
 
 
+async def test_a_version_that_is_damaged_at_the_start_is_mended_by_a_push(tmp_path: Path) -> None:
+    build_tiny_bundle(tmp_path / "tiny" / "1")
+    Store(tmp_path).set_active("tiny", "1")
+    (tmp_path / "tiny" / "1" / "cloud" / "tail-1.onnx").write_bytes(b"no model")
+    config = ServiceConfig(store=tmp_path, threads=1)
+    lines: list[str] = []
+    with DiskThreads() as disk:
+        async with Core(config) as core:
+            await start_up(config, core, lines.append, disk)
+    assert "tiny 1 is NOT served" in lines[-1]
+    assert "push the same bundle again" in lines[-1]
+    assert "copy the bundle" not in lines[-1]
+
+
 async def test_what_needs_greater_messages_than_the_service_takes_is_not_activated(
     versions: Path,
 ) -> None:

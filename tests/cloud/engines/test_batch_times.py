@@ -4,6 +4,7 @@ import pytest
 
 from isthmus_cloud.engines.batch_times import (
     HANDOVER_MS,
+    SIZES,
     UNMEASURED,
     BatchTimes,
     measured,
@@ -72,6 +73,17 @@ def test_a_busy_moment_that_meets_one_run_is_forgotten() -> None:
     }
 
 
+def test_the_first_run_of_a_size_does_not_count() -> None:
+    seen: set[int] = set()
+
+    def run(size: int) -> dict[str, float]:
+        is_cold = size not in seen
+        seen.add(size)
+        return {"tail": 1000.0 if is_cold else 2.0}
+
+    assert measured(run)["tail"] == BatchTimes(SIZES, (2.0,) * len(SIZES))
+
+
 def test_sizes_take_turns_until_the_time_is_used_up() -> None:
     asked = []
 
@@ -80,7 +92,7 @@ def test_sizes_take_turns_until_the_time_is_used_up() -> None:
         return {"tail": 30.0}
 
     assert measured(run, sizes=(1, 2, 4, 8), budget_ms=300.0)["tail"].sizes == (1, 2, 4, 8)
-    assert asked == [1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4]
+    assert asked == [1, 1, 2, 2, 4, 4, 8, 8, 1, 2, 4, 8, 1, 2, 4]
 
 
 def test_of_long_runs_there_is_one_turn_of_three_sizes() -> None:
@@ -91,4 +103,4 @@ def test_of_long_runs_there_is_one_turn_of_three_sizes() -> None:
         return {"tail": 100.0 * size}
 
     assert measured(run, budget_ms=250.0)["tail"].sizes == (1, 2, 4)
-    assert asked == [1, 2, 4]
+    assert asked == [1, 1, 2, 2, 4, 4]

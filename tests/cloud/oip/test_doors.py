@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +17,7 @@ from tests.cloud.gated import GatedTail
 from tests.cloud.oip.test_triton import asked
 from tests.cloud.serving import Answers, answering, deployment_of
 from tests.cloud.wire import settled, until
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from isthmus import Bundle, ModelError
@@ -72,10 +75,8 @@ def guard() -> Counter:
 async def guarded(
     config: ServiceConfig, bundle: Bundle, answerer: Answers, guard: Counter
 ) -> AsyncIterator[RunningService]:
-    async with Core(config, desk=answerer.desk) as core:
-        core.deployments.activate(deployment_of(bundle, answerer))
-        async with listening(config, core, Door(guard=guard)) as service:
-            yield service
+    async with listening_for(config, bundle, answerer, guard) as service:
+        yield service
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ async def test_a_streams_requests_count_until_their_responses_are_written() -> N
     assert not held_back.done()
     await counting.write("answer to 1")
     assert await asyncio.wait_for(held_back, GUARD_S) == 3
-    counting.end()
+    await counting.end()
     assert (guard.frames, written) == (0, ["answer to 0", "answer to 1"])
 
 
@@ -172,6 +173,64 @@ async def test_a_stream_beyond_its_callers_limit_is_answered_to_its_end(
             got.append(result.get_response().id)
     assert got == ["0", "1", "2", "3", "4"]
     assert (guard.seen, guard.frames) == (5, 0)
+
+
+async def test_a_stream_that_says_nothing_is_ended(
+    config: ServiceConfig, bundle: Bundle, answerer: Answers
+) -> None:
+    async with (
+        listening_for(replace(config, idle_s=1.0), bundle, answerer, Counter()) as service,
+        grpc.aio.insecure_channel(service.address) as channel,
+    ):
+        call = stream(channel, "one")
+        async with asyncio.timeout(GUARD_S):
+            with pytest.raises(grpc.aio.AioRpcError, match="no request came"):
+                await call.read()
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_streams_of_one_identity_take_at_most_half_of_the_places(
+    config: ServiceConfig, bundle: Bundle, answerer: Answers, gate: GatedTail, head: Head
+) -> None:
+    request = service_pb2.ModelInferRequest(model_name="tiny")
+    picture = head.pictures[0]
+    request.inputs.add(name="picture", datatype="UINT8", shape=picture.shape)
+    request.raw_input_contents.append(picture.tobytes())
+    async with (
+        listening_for(replace(config, max_waiting=2), bundle, answerer, Counter()) as service,
+        grpc.aio.insecure_channel(service.address) as channel,
+        asyncio.timeout(GUARD_S),
+    ):
+        greedy = [stream(channel, "greedy") for _ in range(2)]
+        modest = stream(channel, "modest")
+        await greedy[0].write(request)
+        await gate.begun()
+        await greedy[1].write(request)
+        assert "on your streams, at most 1" in (await greedy[1].read()).error_message
+        await modest.write(request)
+        await until(lambda: service.core.desk.waiting == 1)
+        gate.open_for_good()
+        for call in (greedy[0], modest):
+            assert not (await call.read()).error_message
+        for call in (*greedy, modest):
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+
+
+@asynccontextmanager
+async def listening_for(
+    config: ServiceConfig, bundle: Bundle, answerer: Answers, guard: Counter
+) -> AsyncIterator[RunningService]:
+    async with Core(config, desk=answerer.desk) as core:
+        core.deployments.activate(deployment_of(bundle, answerer))
+        async with listening(config, core, Door(guard=guard)) as service:
+            yield service
+
+
+def stream(channel: grpc.aio.Channel, who: str) -> Any:
+    """An open stream of an identity."""
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+    return stub.ModelStreamInfer(metadata=tuple({**WORD, "who": who}.items()))
 
 
 async def test_turns_are_taken_between_identities_not_between_requests(

@@ -44,4 +44,7 @@ async def test_only_typed_contents_leave_the_loop(
     answer = triton.InferResult(response).as_numpy("probabilities")
     assert np.allclose(answer, head.unsplit(3), atol=1e-6)
     (reader,) = readers
-    assert (reader == threading.current_thread().name) is not typed
+    if typed:  # a thread that is there for nothing else
+        assert reader.startswith("isthmus-oip-read")
+    else:
+        assert reader == threading.current_thread().name

@@ -1,11 +1,14 @@
 """Which guard a service gets, and that changes of the tokens file reach it while it serves."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.cloud.device import GUARD_S
+from tests.cloud.wire import until
 
 from isthmus import ConfigError
 from isthmus_cloud import ServiceConfig
@@ -14,6 +17,7 @@ from isthmus_cloud.security import (
     CertificateGuard,
     DeniedError,
     DeviceDoor,
+    Guard,
     OpenDoor,
     TokenGuard,
     doors,
@@ -117,6 +121,32 @@ async def test_a_revoked_token_is_shut_out_while_the_service_runs(
             guard.admit(bearing(secret), "device")
         with pytest.raises(DeniedError):
             guard.frame(camera)
+
+
+async def test_a_revocation_is_seen_while_all_shared_threads_are_busy(
+    path: Path, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models are loaded on them."""
+    monkeypatch.setattr(doors, "REFRESH_S", 0.0)
+    loop, done = asyncio.get_running_loop(), threading.Event()
+    shared = ThreadPoolExecutor(1)
+    loop.set_default_executor(shared)
+    busy = loop.run_in_executor(None, done.wait, GUARD_S)
+    try:
+        async with guarded(told(path)) as guard:
+            change_tokens(path, lambda entries: revoked(entries, "camera"))
+            await until(lambda: not lets_in(guard, secret))
+    finally:
+        done.set()
+        assert await busy
+
+
+def lets_in(guard: Guard, secret: str) -> bool:
+    try:
+        guard.admit(bearing(secret), "device")
+    except DeniedError:
+        return False
+    return True
 
 
 async def test_nothing_is_left_running(path: Path, secret: str) -> None:

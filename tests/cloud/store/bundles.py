@@ -1,12 +1,27 @@
 """Bundles for the store's tests, and pushing them by hand."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from isthmus import FileEntry, decode_manifest
 from isthmus_cloud.store import Push, Store, StoredVersion
 
 PIECE_BYTES = 1000  # small, so that every file of the tiny bundle comes in several
+
+
+def shut_folder(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Nobody may read `folder`; not root either, whom rights do not hold back."""
+    real = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
 
 
 def manifest_of(bundle: Path) -> bytes:

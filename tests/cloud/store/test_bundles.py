@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.cloud.store.bundles import entries_of, manifest_of, pushed
+from tests.cloud.store.bundles import entries_of, manifest_of, pushed, shut_folder
 from tests.cloud.store.serving import Served, refused, serving
 
 from isthmus import open_bundle
@@ -177,3 +177,13 @@ async def test_more_fetches_than_may_run_are_told_to_come_back(
         request = pb.FetchRequest(fingerprint=fingerprint_of(tiny_bundle), path="labels.txt")
         error = await refused(served.devices.Fetch(request).read())
         assert error.code() == Code.RESOURCE_EXHAUSTED
+
+
+async def test_a_model_that_cannot_be_read_keeps_nobody_from_the_model_he_has(
+    served: Served, two: Store, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(two, other_bundle, "a-secret", "v9")
+    shut_folder(monkeypatch, two.root / "a-secret")
+    request = pb.CurrentRequest(fingerprint=fingerprint_of(other_bundle))
+    current = await served.devices.Current(request)
+    assert (current.name, current.version) == ("model", "v1")

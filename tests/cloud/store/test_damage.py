@@ -79,6 +79,19 @@ def test_the_same_bundle_once_more_mends_a_version(
     assert hidden(two.root) == set()
 
 
+def test_a_damaged_version_that_is_a_link_is_not_mended_and_what_it_leads_to_stays(
+    two: Store, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    elsewhere = shutil.copytree(tiny_bundle, tmp_path / "elsewhere")
+    (two.root / "model" / "linked").symlink_to(elsewhere)
+    assert two.begin_push("model", "linked", manifest_of(tiny_bundle)).was_there
+    (elsewhere / SOME).write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="model linked is damaged, and a link"):
+        two.begin_push("model", "linked", manifest_of(tiny_bundle))
+    assert (elsewhere / SOME).read_bytes() == b"damaged"
+    assert hidden(two.root) == set()
+
+
 def test_a_mending_that_breaks_off_is_gone_on_with(two: Store, tiny_bundle: Path) -> None:
     victim = two.path("model", "v1") / SOME
     flip(victim)

@@ -13,6 +13,7 @@ from isthmus_cloud.telemetry.happenings import (
     Retired,
     StreamClosed,
     StreamOpened,
+    Unloaded,
 )
 
 MODEL = {"model": "lite0", "version": "v1"}
@@ -95,6 +96,10 @@ def activated(version: str = "v1", previous: str = "") -> Activated:
     )
 
 
+def unloaded(identity: str = "anna") -> Unloaded:
+    return Unloaded(model="lite0", version="v1", identity=identity)
+
+
 def retired(version: str = "v1") -> Retired:
     return Retired(model="lite0", version=version)
 
@@ -103,4 +108,4 @@ def one_of_each() -> list[Happening]:
     """Every kind that there is, in an order in which they may come."""
     link = LinkReported(identity="camera-7", session="5ad0c3", bandwidth_bps=1e7, rtt_ms=20.0)
     usual = (activated(), opened(), link, ran(), done(), audited(), closed())
-    return [*usual, refused(), retired()]
+    return [*usual, refused(), unloaded(), retired()]

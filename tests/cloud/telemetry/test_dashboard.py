@@ -25,6 +25,7 @@ from isthmus.web.board import MOST_TEXT
 from isthmus.web.config import LEAST_TOKEN
 from isthmus.web.events import MOST_EVENTS
 from isthmus.web.messages import MOST_HEAD_BYTES, MOST_HEADERS
+from isthmus_cloud.telemetry import Unloaded
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
 from isthmus_cloud.telemetry.dashboard_devices import MOST_DEVICES
 from isthmus_cloud.telemetry.health import Health
@@ -160,8 +161,32 @@ def test_seconds_have_their_answers_and_errors(board: DashboardObserver, clock: 
 
 def test_a_defect_is_an_error_and_the_rest_is_a_warning(board: DashboardObserver) -> None:
     board.note(frame(outcome="internal"))
-    board.note(frame(outcome="cancelled"))
-    assert [event.level for event in board.snapshot().events] == ["error", "warning"]
+    board.note(frame(outcome="too_late"))
+    assert {event.level for event in board.snapshot().events} == {"error", "warning"}
+
+
+def test_a_frame_that_its_device_took_back_is_no_error(
+    board: DashboardObserver, clock: Clock
+) -> None:
+    board.note(opened())
+    for outcome in ("answered", "cancelled", "cancelled"):
+        board.note(frame(outcome=outcome))
+    told = totals(board.snapshot())
+    assert (told["frames ended"], told["taken back"], told["errors"]) == (3, 2, 0)
+    assert only_device(board).errors == 0
+    assert [event.level for event in board.snapshot().events] == ["info"]
+    clock.now_s += 1
+    (errors,) = (each.values for each in board.snapshot().trends if each.name == "errors")
+    assert errors[-1] == 0.0
+
+
+def test_a_model_that_was_unloaded_is_not_the_active_one_any_more(board: DashboardObserver) -> None:
+    board.note(activated())
+    assert [each.is_active for each in board.snapshot().models or []] == [True]
+    board.note(Unloaded(model="net", version="v1", identity="anna"))
+    assert board.snapshot().models == []
+    texts = [event.text for event in board.snapshot().events]
+    assert "net: no new device gets it any more, asked for by anna" in texts
 
 
 def test_a_frame_with_an_error_names_no_candidate(board: DashboardObserver) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from tests.cloud.telemetry.records import (
     ran,
     refused,
     retired,
+    unloaded,
 )
 
+from isthmus.log_lines import tell
 from isthmus_cloud.telemetry.logs import (
     LogObserver,
     _PlainLines,
@@ -72,6 +75,8 @@ def test_streams_refusals_and_activations_are_lines(log: Log) -> None:
         closed(),
         refused(),
         activated("v2", "v1"),
+        replace(activated("v3", "v2"), identity="anna"),
+        unloaded(),
         retired("v1"),
         audited(agrees=False, divergence=0.25),
     ):
@@ -87,6 +92,21 @@ def test_streams_refusals_and_activations_are_lines(log: Log) -> None:
             "model": "lite0",
             "version": "v2",
             "previous": "v1",
+        },
+        {
+            "level": "info",
+            "event": "activated",
+            "identity": "anna",
+            "model": "lite0",
+            "version": "v3",
+            "previous": "v2",
+        },
+        {
+            "level": "info",
+            "event": "unloaded",
+            "identity": "anna",
+            "model": "lite0",
+            "version": "v1",
         },
         {"level": "info", "event": "retired", "model": "lite0", "version": "v1"},
         {
@@ -211,6 +231,19 @@ def test_plain_lines_that_strangers_can_cause_are_limited(log: Log) -> None:
     assert [line["message"] for line in log.lines()] == [
         "10.0.0.8 was refused (after 47 like it that were left out)"
     ]
+
+
+def test_events_that_callers_can_cause_are_limited_as_well(log: Log) -> None:
+    faces = logging.getLogger("isthmus_cloud.faces.callers")
+    now_s = [100.0]
+    log.handler.filters[:] = [_PlainLines(lines_per_s=3, clock=lambda: now_s[0])]
+    for _ in range(50):
+        tell(faces, logging.WARNING, "refused", why="role")
+    tell(faces, logging.WARNING, "another")
+    assert [line["event"] for line in log.lines()] == [*["refused"] * 3, "another"]
+    now_s[0] += 1.0
+    tell(faces, logging.WARNING, "refused", why="role")
+    assert [line["left_out"] for line in log.lines()] == [47]
 
 
 def test_the_log_of_a_service_limits_them_from_the_start(log: Log) -> None:

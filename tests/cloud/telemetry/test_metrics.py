@@ -25,6 +25,7 @@ from isthmus_cloud.telemetry.metrics import Levels, PrometheusObserver
 from isthmus_cloud.telemetry.series import DeploymentSeries, Families
 
 V1 = {"model": "lite0", "version": "v1"}
+MOVES = {"Activated", "Retired", "Unloaded"}
 CUT = V1 | {"candidate": "cut-16"}
 Value = Callable[..., float | None]
 
@@ -220,7 +221,7 @@ def test_a_frame_that_is_one_of_many_looks_no_label_up(
         done(candidate="of a stranger"),
         done(version="of a stranger"),
     ]
-    busy = [each for each in everything if type(each).__name__ not in {"Activated", "Retired"}]
+    busy = [each for each in everything if type(each).__name__ not in MOVES]
     for happening in busy:
         observer.note(happening)
     assert looked_up

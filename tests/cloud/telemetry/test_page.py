@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_the_page_and_the_log_agree() -> None:
     for happening in [
         *one_of_each(),
         opened(resumed=True),
-        activated("v2", "v1"),
+        replace(activated("v2", "v1"), identity="anna"),
         done(outcome="internal"),
         audited(agrees=False),
         refused(identity="camera-7"),
@@ -99,8 +100,10 @@ def test_the_page_and_the_log_agree() -> None:
     for line in map(json.loads, stream.getvalue().splitlines()):
         told.setdefault(line["event"], set()).update(line)
     listed = logged()
-    for event in ("pushed", "removed", "reloaded"):
-        del listed[event]  # `tests/cloud/test_reloading.py` has a store
+    for event in ("pushed", "removed", "not_done", "reloaded"):
+        del listed[event]  # `tests/cloud/test_asked.py` and `test_reloading.py` have a store
+    for event in ("listening", "draining", "stopped"):
+        del listed[event]  # `tests/cli/test_cloud.py` has a process
     listed["frame"] = listed["frame_failed"]
     del listed["service, log"]
     always = {"time", "level", "event"}

@@ -143,6 +143,19 @@ def test_a_device_that_is_not_let_in_hears_what_it_lacks(
         assert fetch(mine, root, ONCE).received_bytes == device_bytes(tiny_bundle)
 
 
+def test_what_a_service_says_cannot_move_a_terminals_cursor(
+    store: Store, root: Path, tiny_bundle: Path
+) -> None:
+    class Evil:
+        def admit(self, caller: Caller, role: Role) -> Identity:
+            raise DeniedError("no\n\x1b[2J token", "token")
+
+    with real_service(store, {"v1": tiny_bundle}, Evil()) as served:  # type: ignore[arg-type]
+        source = Source(model="tiny", cloud=served.address)
+        with pytest.raises(PeerError, match=r"no\?\?\[2J token; give this device's token"):
+            fetch(source, root, ONCE)
+
+
 def test_a_service_that_goes_in_the_middle_is_gone_on_with(
     tmp_path: Path, root: Path, tiny_bundle: Path
 ) -> None:

@@ -88,6 +88,10 @@ class FakeCloud:
     def withdraw(self, sequence: int) -> bool:
         return False
 
+    def finish(self) -> None:
+        """The service ends the stream."""
+        self._on_end("the service ended the stream")
+
     def close(self) -> None:
         self.is_closed = True
 

@@ -146,6 +146,39 @@ def test_another_grpc_service_is_no_isthmus() -> None:
     assert "is the port right?" in end_text(end, "greeting")
 
 
+class _Refusing(SplitServicer):
+    """Ends every stream with these details."""
+
+    def __init__(self, details: str) -> None:
+        self._details = details
+
+    def Stream(self, _: object, context: grpc.ServicerContext) -> Iterator[pb.CloudMessage]:  # noqa: N802
+        context.abort(grpc.StatusCode.UNAVAILABLE, self._details)
+
+
+def refused_with(details: str) -> Break:
+    """How a stream ends that a service, or a proxy before it, ends with these details."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_SplitServicer_to_server(_Refusing(details), server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        return end_of(f"127.0.0.1:{port}", Credentials())
+    finally:
+        server.stop(0).wait(PATIENT)
+
+
+def test_a_refused_connection_that_a_service_tells_of_is_not_the_devices() -> None:
+    details = "upstream connect error: Connection refused"
+    end = refused_with(details)
+    assert (end.reason, end.way_out) == (f"UNAVAILABLE: {details}", "")
+
+
+def test_details_are_cut_and_cannot_move_a_terminals_cursor() -> None:
+    end = refused_with("one\n\x1b[2Jtwo" + "!" * 5000)
+    assert end.reason == "UNAVAILABLE: " + ("one??[2Jtwo" + "!" * 5000)[:500]
+
+
 class _Greeting(SplitServicer):
     """Welcomes every device."""
 
@@ -182,7 +215,7 @@ def test_a_server_that_is_stopped_closes_the_stream_and_nothing_breaks() -> None
         (Break("the peer hung up"), "open", "broke: the peer hung up"),
         (Break("UNAUTHENTICATED: no", "UNAUTHENTICATED"), "greeting", "token_file"),
         (Break("UNAVAILABLE: no route", "UNAVAILABLE"), "greeting", "isthmus cloud"),
-        (Break("RESOURCE_EXHAUSTED: full", "RESOURCE_EXHAUSTED"), "greeting", "not there: RES"),
+        (Break("RESOURCE_EXHAUSTED: full", "RESOURCE_EXHAUSTED"), "greeting", "takes no stream"),
     ],
 )
 def test_what_an_end_means_depends_on_where_the_session_stood(

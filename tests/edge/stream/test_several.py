@@ -15,7 +15,7 @@ from isthmus import LinkError, PeerError
 from isthmus.session import UpdateOffered
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge import Agent, AgentConfig, Pace, Service
-from isthmus_edge.contact import LinkNews
+from isthmus_edge.contact import MOST_REASONS, LinkNews
 from isthmus_edge.events import Events
 from isthmus_edge.stream import uplink
 from isthmus_edge.stream.ways import Way, Ways
@@ -158,7 +158,7 @@ def test_only_where_all_refuse_the_device_is_refused(tiny_bundle: Path, services
     assert [service.connects for service in services.values()] == [1, 1]
 
 
-@pytest.mark.parametrize("status", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
+@pytest.mark.parametrize("status", ["UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"])
 def test_a_device_that_is_not_let_in_says_so_once_and_answers_alone(
     tiny_bundle: Path,
     services: Services,
@@ -177,6 +177,31 @@ def test_a_device_that_is_not_let_in_says_so_once_and_answers_alone(
     assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [event]
     assert f"{status}: not you" in event
     assert "token" in event
+
+
+@pytest.mark.parametrize("refusing", [ONE, TWO])
+def test_that_one_refuses_is_told_at_once_where_the_other_is_not_there(
+    tiny_bundle: Path, services: Services, refusing: str
+) -> None:
+    """Whichever of them is asked first."""
+    events: list[str] = []
+    refuse(services[refusing], "UNAUTHENTICATED")
+    services[other(refusing)].reachable = False
+    with opened(tiny_bundle, events=events) as agent:
+        assert agent.infer(PICTURE).place == "device"
+    (refusal,) = [event for event in events if "refused by the cloud" in event]
+    assert f"{refusing}:50051: the cloud does not let this device in" in refusal
+
+
+@pytest.mark.parametrize("refusing", [ONE, TWO])
+def test_that_one_refuses_is_no_news_where_the_other_lets_the_device_in(
+    tiny_bundle: Path, services: Services, refusing: str
+) -> None:
+    events: list[str] = []
+    refuse(services[refusing], "UNAUTHENTICATED")
+    with opened(tiny_bundle, events=events) as agent:
+        assert agent.infer(PICTURE).place == "cloud"
+    assert events == []
 
 
 def test_who_is_not_let_in_asks_again_rarely(
@@ -208,6 +233,15 @@ def test_each_of_several_that_refuse_is_told_once_until_one_lets_the_device_in()
     news.state("up", "connected to a")
     news.state("refused", "a: UNAUTHENTICATED")
     assert len(texts) == 3
+
+
+def test_a_refusal_is_told_whatever_kept_the_link_down_before() -> None:
+    texts: list[str] = []
+    news = LinkNews(Events(texts.append), lambda: None)
+    for number in range(MOST_REASONS + 1):
+        news.state("down", f"10.0.0.{number}: the cloud is not there")
+    news.state("refused", "a: UNAUTHENTICATED")
+    assert len(texts) == 1
 
 
 def test_why_the_link_is_down_is_logged_once_for_each_reason_and_changes_nothing_more(

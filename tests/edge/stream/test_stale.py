@@ -53,6 +53,13 @@ def test_an_outbox_that_is_closed_ends_whoever_waits_for_a_message() -> None:
     assert found in ([], [frame(1)])
 
 
+def test_what_an_outbox_holds_when_it_is_finished_still_leaves_and_nothing_behind_it() -> None:
+    waiting = outbox(frame(1), frame(2))
+    waiting.finish()
+    waiting.put(frame(3))
+    assert list(waiting) == [frame(1), frame(2)]
+
+
 class Slow(FakeService):
     """A link on which frames wait; `withdrawn` are those that were taken back."""
 

@@ -13,9 +13,9 @@ from isthmus import Candidate, Cut, LinkError, WireError
 from isthmus.session import Answered, Failed, Lost, Missing
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.runtimes import AnyArray
+from isthmus_edge.stream.flight import Flight
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.underway import Ending, Underway
-from isthmus_edge.stream.uplink import Flight
 
 CUT = Cut(id="cut", chain="whole", depth=1, macs_share=0.5, tensors=(), tail=("tail.onnx",))
 FROM_CLOUD: Mapping[str, AnyArray] = {"out": np.zeros(1)}

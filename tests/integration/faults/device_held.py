@@ -10,9 +10,9 @@ from dataclasses import astuple, dataclass
 from typing import Self
 
 from isthmus_edge import Agent
+from isthmus_edge.stream.flight import Flight
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.underway import Underway
-from isthmus_edge.stream.uplink import Flight
 
 __all__ = ["DeviceHeld"]
 

@@ -90,6 +90,7 @@ class _CountingConnection:
         self._transport = transport
         self._connection = connection
         self.withdraw = connection.withdraw
+        self.finish = connection.finish
         self.close = connection.close
 
     def send(self, message: pb.EdgeMessage) -> None:

@@ -205,6 +205,25 @@ def test_a_service_that_can_never_take_the_device_ends_the_session(code: str) ->
     assert session.state == "refused"
 
 
+def test_what_a_service_says_is_cut_and_cannot_move_a_terminals_cursor() -> None:
+    evil = f"one\n\x1b[2J\u202etwo{'!' * 5000}"
+    clean = f"one??[2J?two{'!' * 5000}"[:500]
+    assert with_frames(1).received(error_message(1, pb.ERROR_CODE_BAD_FRAME, evil), 0.0) == [
+        Failed(1, "BAD_FRAME", clean)
+    ]
+    assert with_frames(1).received(error_message(0, pb.ERROR_CODE_IDLE, evil), 0.0) == [
+        Lost(f"the service ended the stream: {clean}", "IDLE")
+    ]
+    assert say.device("greeting").received(error_message(0, pb.ERROR_CODE_PROTOCOL, evil), 0.0) == [
+        Refused("PROTOCOL", clean)
+    ]
+    welcome = say.welcome()
+    welcome.welcome.provider = evil
+    (welcomed, *_) = say.device("greeting").received(welcome, 0.0)
+    assert isinstance(welcomed, Welcomed)
+    assert welcomed.provider == clean[:64]
+
+
 def test_a_service_of_another_protocol_or_bundle_is_refused() -> None:
     older, stranger = say.welcome(), say.welcome()
     older.welcome.protocol = PROTOCOL - 1
