@@ -165,7 +165,7 @@ def test_a_profile_shows_every_layer_that_takes_time(network: Network) -> None:
     assert lines[0].endswith("one item: fp32 2000.0 ms, mixed 1000.0 ms")
     assert lines[1] == "Cloud: a server; one item: fp32 10.0 ms"
     (inner,) = (line.split() for line in lines if line.startswith("inner "))
-    assert inner[1:4] == ["Conv", "2048x8x8", "9.4"]
+    assert inner[1:4] == ["Conv", "3072x8x8", "14.2"]
     small = made_up_costs(network, here_ms=1e-9)
     nothing = render_profile(profile_of(network, small, made_up(network), "a server", "mixed"))
     assert not any(line.startswith("inner ") for line in nothing.splitlines())
