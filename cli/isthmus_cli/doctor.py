@@ -9,9 +9,8 @@ import msgspec
 
 from isthmus import ConfigError
 from isthmus_cli.console import print_json
-from isthmus_cli.edge_flags import add_credentials
+from isthmus_cli.credentials import add_credentials, credentials_of
 from isthmus_cli.progress import ProgressLine
-from isthmus_edge import Credentials
 from isthmus_edge.doctor import (
     Check,
     DoctorConfig,
@@ -89,12 +88,7 @@ def _config(options: argparse.Namespace) -> DoctorConfig:
     return DoctorConfig(
         bundle=options.bundle,
         cloud=options.cloud,
-        credentials=Credentials(
-            tls_ca=options.tls_ca,
-            tls_certificate=options.tls_cert,
-            tls_key=options.tls_key,
-            token_file=options.token_file,
-        ),
+        credentials=credentials_of(options),
         insecure=options.insecure,
         only=tuple(name for names in options.only for name in names.split(",")),
         quick=options.quick,

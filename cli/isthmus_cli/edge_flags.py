@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from isthmus_cli.credentials import add_credentials
 from isthmus_cli.numbers import count, duration
 from isthmus_edge import AgentConfig
 from isthmus_edge.runtimes import RuntimeChoice
@@ -12,7 +13,7 @@ _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 # Flags that go with --config; all others are for BUNDLE PICTURE….
 _OF_DAEMON = {"config", "log_format"}
 
-__all__ = ["add_credentials", "add_flags", "agent_config", "check_usage", "size"]
+__all__ = ["add_flags", "agent_config", "check_usage", "size"]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -60,21 +61,6 @@ def _add_cloud(group: argparse._ArgumentGroup) -> None:
         help="end with an error if --cloud cannot be reached, or refuses this device, at the "
         "start (default: answer here, and go on trying)",
     )
-
-
-def add_credentials(group: argparse._ActionsContainer, address: str = "--cloud") -> None:
-    """Declare whom to trust for the service at the flag `address`, and what to show there."""
-    add = group.add_argument
-    add("--tls-ca", type=Path, metavar="PEM", help=f"certificate to trust for {address}")
-    add("--tls-cert", type=Path, metavar="PEM", help="certificate of this device, to show there")
-    add("--tls-key", type=Path, metavar="PEM", help="its key")
-    add(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help=f"this device's token for {address}; read anew for each connection",
-    )
-    add("--insecure", action="store_true", help="talk to another machine without TLS")
 
 
 def _add_wishes(group: argparse._ArgumentGroup) -> None:

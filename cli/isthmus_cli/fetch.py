@@ -11,10 +11,10 @@ from pathlib import Path
 from isthmus import ConfigError
 from isthmus.sizes import size_text
 from isthmus_cli.console import print_json, sigterm_as_ctrl_c
-from isthmus_cli.edge_flags import add_credentials
+from isthmus_cli.credentials import add_credentials, credentials_of
 from isthmus_cli.progress import ProgressLine
+from isthmus_cli.seals import add_keys
 from isthmus_edge.bundles import Fetched, Manner, Source, fetch
-from isthmus_edge.stream.credentials import Credentials
 
 SHORT = 12  # digits of a fingerprint that people compare
 
@@ -50,13 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where `isthmus cloud --store DIR` listens; of several the first that answers",
     )
     add("--into", type=Path, required=True, metavar="DIR", help="where this device keeps bundles")
-    add(
-        "--key",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PEM",
-        help="take only what this public key has signed (may be repeated: any of them will do)",
+    add_keys(
+        parser, "take only what this public key has signed (may be repeated: any of them will do)"
     )
     add_credentials(parser.add_argument_group("how to come in to --from"), "--from")
     group = parser.add_argument_group("what is printed")
@@ -74,12 +69,7 @@ def run(options: argparse.Namespace) -> int:
     source = Source(
         model=options.model,
         cloud=options.address,
-        credentials=Credentials(
-            tls_ca=options.tls_ca,
-            tls_certificate=options.tls_cert,
-            tls_key=options.tls_key,
-            token_file=options.token_file,
-        ),
+        credentials=credentials_of(options),
         insecure=options.insecure,
         keys=tuple(options.key),
     )

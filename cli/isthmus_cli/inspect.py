@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from isthmus import BundleError
-from isthmus_cli.seals import seal_of
+from isthmus_cli.seals import add_keys, seal_of
 from isthmus_partitioner.report.inspection import inspect_bundle, render_inspection
 
 DESCRIPTION = """\
@@ -30,13 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add = parser.add_argument
     add("bundle", type=Path, metavar="BUNDLE", help="directory that `isthmus build` wrote")
-    add(
-        "--key",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PEM",
-        help="require that this public key has signed it (may be repeated: any of them will do)",
+    add_keys(
+        parser, "require that this public key has signed it (may be repeated: any of them will do)"
     )
     add("--json", action="store_true", help="print manifest, files and signature as JSON")
 

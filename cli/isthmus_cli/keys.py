@@ -8,6 +8,7 @@ from isthmus import ConfigError
 from isthmus.bundle import read_manifest
 from isthmus.signing import key_id, make_keys, private_key_id, sign_bundle, verify_signature
 from isthmus_cli.console import print_json
+from isthmus_cli.seals import add_keys
 
 DESCRIPTION = """\
 Make a pair of keys, and sign bundles, so that a service or a device takes no others.
@@ -38,14 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("action", choices=_ACTIONS, metavar="ACTION", help="see above")
     add("path", type=Path, metavar="PATH", help="make: the folder for the keys; else the bundle")
-    add(
-        "--key",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PEM",
-        help="sign: the private key; verify: a public key (may be repeated)",
-    )
+    add_keys(parser, "sign: the private key; verify: a public key (may be repeated)")
     add("--json", action="store_true", help="print the result as JSON")
 
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isthmus import ConfigError, is_loopback
+from isthmus_cli.credentials import credentials_of
 from isthmus_cli.numbers import duration
 from isthmus_cli.store_places import StorePlace
 from isthmus_cli.store_remote import RemoteStore
-from isthmus_edge.stream.credentials import Credentials
 
 TIMEOUT_S = 600.0  # to load a large version takes its time
 
@@ -77,12 +77,7 @@ def opened_place(options: argparse.Namespace) -> Iterator[StorePlace]:
         yield _folder(options.store)
         return
     _check_address(options)
-    credentials = Credentials(
-        tls_ca=options.tls_ca,
-        tls_certificate=options.tls_cert,
-        tls_key=options.tls_key,
-        token_file=options.token_file,
-    )
+    credentials = credentials_of(options)
     with RemoteStore(options.address, credentials, options.timeout) as place:
         yield place
 

@@ -1,5 +1,6 @@
 """Whose signature a bundle has, as it is shown to people and to machines."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,14 @@ from isthmus.signing import read_signature, verify_signature
 
 State = Literal["none", "unverified", "verified", "wrong"]
 
-__all__ = ["Seal", "seal_of"]
+__all__ = ["Seal", "add_keys", "seal_of"]
+
+
+def add_keys(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Declare `--key`, which may be repeated."""
+    parser.add_argument(
+        "--key", type=Path, action="append", default=[], metavar="PEM", help=meaning
+    )
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):

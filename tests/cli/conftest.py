@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.cli.store_services import service
 from tests.cloud.store.serving import Served
+from tests.cloud.store.serving import serving_apart as service
 from tests.commands import Cloud, Ended
 from tests.tinybundle import tiny_pictures
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Isthmus
-from tests.cli.store_services import service
 from tests.cloud.store.bundles import shut_folder
 from tests.cloud.store.serving import Served
+from tests.cloud.store.serving import serving_apart as service
 from tests.commands import assert_explained
 
 from isthmus.signing import make_keys, sign_bundle, trusted_keys

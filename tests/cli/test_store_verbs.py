@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 import pytest
 from tests.cli.conftest import Isthmus
-from tests.cli.store_services import service
 from tests.cli.test_usage import _WITHOUT as WITHOUT
 from tests.cli.test_usage import in_fresh_python
 from tests.cloud.store.bundles import entries_of, hidden, seen
 from tests.cloud.store.serving import Served
+from tests.cloud.store.serving import serving_apart as service
 from tests.commands import PATIENCE_S, Command, assert_explained, until
 from tests.edge.doctor.certificates import make_certificate
 

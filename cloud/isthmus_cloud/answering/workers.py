@@ -66,11 +66,6 @@ class Workers:
             thread.start()
 
     @property
-    def count(self) -> int:
-        """How many there are."""
-        return self._batching.workers
-
-    @property
     def waiting(self) -> int:
         """Frames that no worker has begun."""
         return len(self._waiting)

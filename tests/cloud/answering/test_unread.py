@@ -116,12 +116,13 @@ async def test_a_device_that_has_left_too_much_is_told_when_it_reads(
     frames: list[pb.Frame],
 ) -> None:
     answerer.desk._unread.share_bytes = 50  # two answers are more
-    gate.open_for_good()
     async with wired(sessions) as wire:
         await begin(wire, bundle, [])
         wire.stall()
         for frame in frames[:3]:
             wire.say(frame=frame)
+        await until(lambda: answerer.load().frames_waiting == 2)  # all are let in
+        gate.open_for_good()
         await until(lambda: answered(wire) == 2)  # one is being written
         wire.say(frame=frames[3])
         await until(lambda: answered(wire) == 3)

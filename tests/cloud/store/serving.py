@@ -1,8 +1,9 @@
 """A store served over real gRPC on the loopback, with a deployer that loads nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,30 @@ async def serving(
                 yield Served(channel, deployer, address)
         finally:
             await server.stop(0)
+
+
+@contextmanager
+def serving_apart(
+    store: Store, guard: Guard | None = None, credentials: grpc.ServerCredentials | None = None
+) -> Iterator[Served]:
+    """A store's service in a thread of its own."""
+    started: list[Served] = []
+    ready, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with serving(store, guard, credentials) as served:
+            started.append(served)
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(GUARD_S)
+        yield started[0]
+    finally:
+        stop.set()
+        thread.join()
 
 
 class Pusher:

@@ -1,15 +1,12 @@
 """Services that hand out bundles: one of the tests' own, which fails on demand, and a real one."""
 
-import asyncio
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cloud.store.bundles import pushed
-from tests.cloud.store.serving import Served, serving
-from tests.commands import PATIENCE_S
+from tests.cloud.store.serving import Served, serving_apart
 
 from isthmus import BundleError, LinkError
 from isthmus.signing import read_signature
@@ -92,23 +89,8 @@ def real_service(
     for version, bundle in bundles.items():
         pushed(store, bundle, "tiny", version, read_signature(bundle))
     store.set_active("tiny", next(iter(bundles)))
-    started: list[Served] = []
-    ready, stop = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with serving(store, guard) as served:
-            started.append(served)
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        yield started[0]
-    finally:
-        stop.set()
-        thread.join()
+    with serving_apart(store, guard) as served:
+        yield served
 
 
 def files_in(folder: Path) -> set[str]:
