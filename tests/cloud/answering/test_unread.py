@@ -123,6 +123,7 @@ async def test_a_device_that_has_left_too_much_is_told_when_it_reads(
             wire.say(frame=frame)
         await until(lambda: answerer.load().frames_waiting == 2)  # all are let in
         gate.open_for_good()
+        await answerer.quiet()
         await until(lambda: answered(wire) == 2)  # one is being written
         wire.say(frame=frames[3])
         await until(lambda: answered(wire) == 3)
