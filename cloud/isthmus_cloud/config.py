@@ -17,6 +17,7 @@ MAX_STREAMS = 1024
 MAX_CONNECTIONS = 4096
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 MAX_S = 3600
+WORKERS = 2  # one begins or ends a batch while the other computes
 
 # From and to what each number may go. A device that has nothing to send beats about twice a second;
 # gRPC counts connections, streams and bytes of a message in 32 bits.
@@ -55,18 +56,18 @@ class ServiceConfig:
 
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
-    may have in flight, `workers` that of tails that run at once, `threads` what each of them uses.
-    With `client_ca`, every caller must have a certificate that one of these authorities signed.
-    `tokens` is the file of those who may come in (`isthmus tokens`); beyond the loopback it needs
-    TLS, unless `tokens_in_clear` says that something else keeps them secret on the way.
-    `max_bytes_in_flight` bounds the frames of all streams together: payloads, and the tensors that
-    they decode to, `max_message_bytes` a message (with a store; a bundle says itself),
-    `max_waiting` the frames that no worker has begun. Frames that wait together are run
-    together, up to `max_batch` and up to where a greater batch no longer pays; a batch that is not
-    full is held back for up to `linger_s`; `joins` says whether frames that were cut at different
-    depths may run together. `decoders` threads help to decode a batch. `max_streams` is the number
-    of devices that are served at once; others are refused and may come back. `max_connections`
-    bounds those that are open, whoever it is.
+    may have in flight, `workers` that of batches that run at once, `threads` what one uses that
+    runs alone on the processor; those that run at once share them. With `client_ca`, every caller
+    must have a certificate that one of these authorities signed. `tokens` is the file of those who
+    may come in (`isthmus tokens`); beyond the loopback it needs TLS, unless `tokens_in_clear` says
+    that something else keeps them secret on the way. `max_bytes_in_flight` bounds the frames of all
+    streams together: payloads, and the tensors that they decode to, `max_message_bytes` a message
+    (with a store; a bundle says itself), `max_waiting` the frames that no worker has begun. Frames
+    that wait together are run together, up to `max_batch` and up to where a greater batch no longer
+    pays; a batch that is not full is held back for up to `linger_s`; `joins` says whether frames
+    that were cut at different depths may run together. `decoders` threads help to decode a batch.
+    `max_streams` is the number of devices that are served at once; others are refused and may come
+    back. `max_connections` bounds those that are open, whoever it is.
 
     A stream ends on which no Hello comes for `hello_s`, or nothing at all for `idle_s`. A session
     whose stream broke is kept for `resume_s` (0: not at all), and at most `max_parked` of them.
@@ -84,7 +85,7 @@ class ServiceConfig:
     tokens_in_clear: bool = False
     window: int = 8
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
-    workers: int = 1
+    workers: int = field(default_factory=lambda: min(WORKERS, os.cpu_count() or 1))
     decoders: int = 1
     max_batch: int = 32
     linger_s: float = 0.0

@@ -13,6 +13,7 @@ from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployer import StoreDeployer
 from isthmus_cloud.deployments.deployment import Loader
 from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.serving import StoreRoom
@@ -109,12 +110,15 @@ def _own(root: Path) -> str:
 
 
 def _loader(config: ServiceConfig, core: Core, announce: Announce) -> Loader:
+    cores = Cores(config.threads, config.workers)
+
     def engine_for(bundle: Bundle) -> Engine:
-        return open_engine(config.engine, config.provider, config.threads, bundle)
+        return open_engine(config.engine, config.provider, cores, bundle)
 
     return Loader(
         desk=core.desk,
         open_engine=engine_for,
+        cores=cores,
         window=config.window,
         max_batch=config.max_batch,
         announce=announce,

@@ -16,6 +16,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core, RunningService, ServiceConfig, load_tails
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.engines.batch_times import UNMEASURED
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.sessions.sessions import Sessions
 
@@ -37,7 +38,7 @@ def config(tiny_bundle: Path) -> ServiceConfig:
 @pytest.fixture(scope="session")
 def tails(bundle: Bundle) -> Mapping[str, Tail]:
     """Those of the bundle, in batches of up to eight, whatever was measured meanwhile."""
-    loaded = load_tails(bundle, OrtEngine(1), 8, ignore)
+    loaded = load_tails(bundle, OrtEngine(Cores(1)), 8, ignore)
     parts = {
         part: replace(part, times=UNMEASURED) for each in loaded.values() for part in each.parts
     }

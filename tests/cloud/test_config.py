@@ -21,6 +21,7 @@ def test_the_defaults_are_safe() -> None:
     assert plain.listen == "127.0.0.1:0"
     assert plain.insecure is False
     assert plain.threads == (os.cpu_count() or 1)
+    assert plain.workers == min(2, plain.threads)
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.9.9.9:0", "localhost:50051", "[::1]:0"])

@@ -21,6 +21,7 @@ from isthmus import (
 from isthmus_cloud import load_tails
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.ort_session import CPU
 from isthmus_cloud.engines.seam import Value
@@ -45,7 +46,8 @@ def bundle_with(source: Path, target: Path, name: str, content: bytes) -> Path:
 def load(path: Path, max_batch: int = 1) -> tuple[Mapping[str, Tail], list[str]]:
     """The tails, and what was announced meanwhile."""
     lines: list[str] = []
-    return load_tails(open_bundle(path, "cloud"), OrtEngine(1), max_batch, lines.append), lines
+    engine = OrtEngine(Cores(1))
+    return load_tails(open_bundle(path, "cloud"), engine, max_batch, lines.append), lines
 
 
 def feeds(

@@ -14,6 +14,7 @@ from tests.cloud.twotensors import MEANS, RUNGS, build_two_tensor_bundle, map_an
 from isthmus import Bundle, BundleError, FrameEncoder, decode_answer, open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import ServiceConfig, load_tails
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 
 
@@ -25,7 +26,7 @@ def encoded(bundle: Bundle, encoder: FrameEncoder, rung: int, seed: int) -> pb.F
 
 def tails_of(path: Path) -> AbstractContextManager[Answers]:
     bundle = open_bundle(path, "cloud")
-    return answering(bundle.manifest, load_tails(bundle, OrtEngine(1), 1, lambda _: None))
+    return answering(bundle.manifest, load_tails(bundle, OrtEngine(Cores(1)), 1, lambda _: None))
 
 
 @pytest.fixture(scope="module")

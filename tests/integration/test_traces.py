@@ -12,6 +12,7 @@ from tests.tinybundle import tiny_pictures
 
 from isthmus_cloud import Core, RunningService, ServiceConfig, listening
 from isthmus_cloud.deployments.deployment import Loader
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.telemetry import Observer, Observers
 from isthmus_cloud.telemetry.metrics import Levels, PrometheusObserver
@@ -36,7 +37,8 @@ async def serving(bundle: Path, observer: Observer) -> AsyncIterator[RunningServ
     async with Core(config, observer) as core:
         loader = Loader(
             desk=core.desk,
-            open_engine=lambda _: OrtEngine(1),
+            open_engine=lambda _: OrtEngine(Cores(1)),
+            cores=Cores(1),
             window=config.window,
             max_batch=config.max_batch,
             announce=lambda _: None,

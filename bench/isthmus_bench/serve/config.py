@@ -20,7 +20,8 @@ class ServeBenchConfig:
     `bundle` is served, or where it is None one that is made of `model`, with `frames` recorded
     frames a cut. `devices` keep a window of 1 and of `many` frames full for `seconds`, after
     `warm_s` that do not count; then the most devices that send `fps` frames/s are looked for, of
-    which 95 % of the frames are answered within `slo_ms`, in at most `trials` loads. For what a
+    which 95 % of the frames are answered within `slo_ms`, in at most `trials` loads, each of at
+    least `trial_frames` frames or three times `seconds`. For what a
     frame costs beyond the engine, ours, the bare loop and the engine take `pairs` more turns of
     `pair_s`. `idle_devices` are connected and send nothing (0: not measured). `peers` are installed
     and served beside. `gpu`: measure with a GPU, too. `awake`: keep the processors from sleeping.
@@ -37,6 +38,7 @@ class ServeBenchConfig:
     seconds: float = 2.0
     warm_s: float = 0.5
     trials: int = 5
+    trial_frames: int = 300
     pairs: int = 8
     pair_s: float = 0.7
     frames: int = 24
@@ -57,7 +59,7 @@ class ServeBenchConfig:
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise ConfigError(f"{name} is {value:g}; allowed: above 0")
-        for name in ("devices", "many", "rounds", "trials", "pairs", "frames"):
+        for name in ("devices", "many", "rounds", "trials", "trial_frames", "pairs", "frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
         if self.idle_devices < 0:
@@ -72,6 +74,7 @@ def quick_serve(work: Path) -> ServeBenchConfig:
         seconds=1.0,
         warm_s=0.3,
         trials=3,
+        trial_frames=60,
         pairs=3,
         frames=8,
         idle_devices=200,

@@ -17,9 +17,9 @@ from isthmus_bench.serve.services import (
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject
 from isthmus_bench.serve.variants import (
     BATCHED,
-    BATCHED_TWO,
+    BATCHED_ONE,
     NO_JOINS,
-    TWO_WORKERS,
+    ONE_WORKER,
     UNBATCHED,
     VARIANTS,
     Variant,
@@ -116,7 +116,7 @@ def _asks(variant: Variant, subject: Subject) -> tuple[Ask, ...]:
     sent: tuple[str, ...] = (DEEPEST, FORTIETH, INPUT, MIXED)
     if variant.name == NO_JOINS:
         sent = (MIXED,)
-    elif variant.name in {TWO_WORKERS, BATCHED_TWO}:
+    elif variant.name in {ONE_WORKER, BATCHED_ONE}:
         sent = (DEEPEST, FORTIETH, INPUT)
     asks = tuple(Ask(sends, "split") for sends in sent)
     if variant.name in {UNBATCHED, BATCHED}:

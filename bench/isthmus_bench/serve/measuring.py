@@ -21,6 +21,7 @@ from isthmus_bench.starvation import STARVED, StolenTime
 
 LOADER = "isthmus_bench.serve.load"
 _NEAR = 0.8  # of what a closed loop gets: where the search for the greatest load begins
+_LONGEST = 3  # times the usual length of a load: what a trial may take for its frames
 _WARM_UP = 20  # devices that come and go first: what a service sets up once is no device's
 _GENERATORS = 2  # processes with idle devices
 
@@ -60,7 +61,13 @@ class Measurer:
 
         def bears(devices: int) -> bool:
             seed = base.seed + devices
-            order = msgspec.structs.replace(base, devices=devices, fps=config.fps, seed=seed)
+            order = msgspec.structs.replace(
+                base,
+                devices=devices,
+                fps=config.fps,
+                seed=seed,
+                seconds=config.warm_s + self._trial_s(devices),
+            )
             stolen = self.stolen()
             load = self._put(row, order)
             if not self._is_in_time(load) and stolen.share() > STARVED:
@@ -73,6 +80,12 @@ class Measurer:
         row.devices_at_slo.append(most)
         if most:
             row.loads[AT_SLO].append(borne[most])
+
+    def _trial_s(self, devices: int) -> float:
+        """A percentile of few frames says little; but a bench is to end."""
+        config = self.config
+        wanted_s = config.trial_frames / (devices * config.fps)
+        return min(max(config.seconds, wanted_s), _LONGEST * config.seconds)
 
     def _is_in_time(self, load: Load) -> bool:
         return load.p95_ms is not None and load.p95_ms <= self.config.slo_ms

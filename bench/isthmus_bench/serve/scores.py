@@ -12,7 +12,7 @@ from isthmus_bench.serve.variants import (
     GPU_BATCHED,
     GPU_UNBATCHED,
     NO_JOINS,
-    TWO_WORKERS,
+    ONE_WORKER,
     UNBATCHED,
 )
 
@@ -47,7 +47,7 @@ class Scores:
     """Ratios of medians within one run; None where one side was not measured.
 
     `batch_speedup`: answers/s at the SLO, smallest tail, batched over unbatched; likewise at other
-    cuts by name in `batch_speedups`, against two workers of one thread, and `joins_speedup` of
+    cuts by name in `batch_speedups`, against one worker, and `joins_speedup` of
     devices at different cuts over the same without batches across cuts. `overhead_ms_p50`: median
     latency of one device with one frame at a time, smallest tail, less what the engine takes for
     it, all three of the turns that follow each other; `overhead_vs_bare_p50` that over the bare
@@ -59,7 +59,7 @@ class Scores:
 
     batch_speedup: float | None
     batch_speedups: dict[str, float | None]
-    batch_speedup_vs_two_workers: float | None
+    batch_speedup_vs_one_worker: float | None
     joins_speedup: float | None
     gpu_batch_speedup: float | None
     overhead_ms_p50: float | None
@@ -87,7 +87,7 @@ def scores_of(result: ServeBenchResult) -> Scores:
             sends: _speedup(result, (BATCHED, UNBATCHED), sends)
             for sends in (DEEPEST, FORTIETH, INPUT, MIXED)
         },
-        batch_speedup_vs_two_workers=_speedup(result, (BATCHED, TWO_WORKERS), DEEPEST),
+        batch_speedup_vs_one_worker=_speedup(result, (BATCHED, ONE_WORKER), DEEPEST),
         joins_speedup=_speedup(result, (BATCHED, NO_JOINS), MIXED),
         gpu_batch_speedup=_speedup(result, (GPU_BATCHED, GPU_UNBATCHED), DEEPEST),
         overhead_ms_p50=_over(result.pairs, "ours_ms"),

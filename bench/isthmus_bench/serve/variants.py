@@ -11,11 +11,11 @@ from isthmus import ConfigError
 
 __all__ = [
     "BATCHED",
-    "BATCHED_TWO",
+    "BATCHED_ONE",
     "GPU_BATCHED",
     "GPU_UNBATCHED",
     "NO_JOINS",
-    "TWO_WORKERS",
+    "ONE_WORKER",
     "UNBATCHED",
     "VARIANTS",
     "Variant",
@@ -23,8 +23,8 @@ __all__ = [
     "why_no_gpu",
 ]
 
-UNBATCHED, TWO_WORKERS = "unbatched", "unbatched, 2 workers"
-BATCHED, BATCHED_TWO = "batched", "batched, 2 workers"
+UNBATCHED, ONE_WORKER = "unbatched", "unbatched, 1 worker"
+BATCHED, BATCHED_ONE = "batched", "batched, 1 worker"
 NO_JOINS = "batched, no joins"
 GPU_UNBATCHED, GPU_BATCHED = "GPU, unbatched", "GPU, batched"
 
@@ -59,16 +59,16 @@ class Variant:
 # Adapt here when the flags of `isthmus cloud` change.
 _CPU, _GPU = ("--provider", "cpu"), ("--provider", "cuda")
 _ONE_BY_ONE = ("--max-batch", "1")
-_TWO = ("--workers", "2", "--threads", "1")
+_ONE = ("--workers", "1")
 VARIANTS = (
     Variant(name=UNBATCHED, flags=(*_CPU, *_ONE_BY_ONE), otherwise=_CPU),
     Variant(
-        name=TWO_WORKERS,
-        flags=(*_CPU, *_ONE_BY_ONE, *_TWO),
-        otherwise=(*_CPU, *_TWO),
+        name=ONE_WORKER,
+        flags=(*_CPU, *_ONE_BY_ONE, *_ONE),
+        otherwise=(*_CPU, *_ONE),
     ),
     Variant(name=BATCHED, flags=_CPU, needs=("--max-batch",)),
-    Variant(name=BATCHED_TWO, flags=(*_CPU, *_TWO), needs=("--max-batch",)),
+    Variant(name=BATCHED_ONE, flags=(*_CPU, *_ONE), needs=("--max-batch",)),
     Variant(name=NO_JOINS, flags=(*_CPU, "--no-joins"), needs=("--max-batch",)),
     Variant(name=GPU_UNBATCHED, flags=(*_GPU, *_ONE_BY_ONE), otherwise=_GPU, gpu=True),
     Variant(name=GPU_BATCHED, flags=_GPU, needs=("--max-batch",), gpu=True),

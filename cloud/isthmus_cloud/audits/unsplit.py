@@ -18,6 +18,7 @@ from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.parts import Part, tails_of
 from isthmus_cloud.answering.routes import Route, routes_of
 from isthmus_cloud.audits.comparing import NotComparedError
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.seam import Value
 
@@ -41,7 +42,7 @@ class Unsplit:
         if not exact:
             return None
         cuts = {cut.id: cut for cut in map(manifest.cut_of, exact.values())}
-        engine = OrtEngine(1)
+        engine = OrtEngine(Cores(1))
         files = {part for cut in cuts.values() for part in cut.tail}
         parts = {name: Part(name, _LateProgram(engine, bundle.file(name))) for name in files}
         only = msgspec.structs.replace(

@@ -14,6 +14,7 @@ from isthmus_cloud.answering.desk import Desk
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.audits.auditing import Auditor, auditing
 from isthmus_cloud.deployments.loading import load_tails
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.store.shelf import PUSH_AGAIN
 
@@ -84,10 +85,12 @@ def deployed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """Makes deployments of bundles, all on one desk; `open_engine` gives each its engine."""
+    """Makes deployments of bundles, all on one desk; `open_engine` gives each its engine, which
+    shares `cores` with the others."""
 
     desk: Desk
     open_engine: Callable[[Bundle], Engine]
+    cores: Cores
     window: int
     max_batch: int
     announce: Callable[[str], None]
@@ -106,7 +109,13 @@ class Loader:
             engine = await asyncio.to_thread(self.open_engine, bundle)
             undo.callback(engine.close)
             tails = await asyncio.to_thread(
-                load_tails, bundle, engine, self.max_batch, self.announce, (name, version)
+                load_tails,
+                bundle,
+                engine,
+                self.max_batch,
+                self.announce,
+                (name, version),
+                self.cores,
             )
             deployment = deployed(
                 bundle, tails, self.desk, name=name, version=version, window=self.window

@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
 from isthmus import Bundle, BundleError, ConfigError, ModelError
 from isthmus_cloud.answering.feeds import blank_feeds
 from isthmus_cloud.answering.parts import Part, Tail, tails_of
 from isthmus_cloud.engines.batch_times import SIZES, UNMEASURED, BatchTimes, measured
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.seam import AnyArray, Engine, Value, type_name
 
 __all__ = ["load_tails"]
@@ -22,10 +24,12 @@ def load_tails(
     max_batch: int,
     announce: Callable[[str], None],
     version: tuple[str, str] = ("", ""),
+    cores: Cores | None = None,
 ) -> Mapping[str, Tail]:
     """Ready, warm tails by cut id; one line of progress for each. Takes seconds: not on a loop.
 
-    `version` is the deployment's model and version.
+    `version` is the deployment's model and version. Batches grow while all workers are busy, so
+    they are measured as they run then: on their share of `cores`.
 
     A part that several tails share is loaded once. Raises ModelError or BundleError.
     """
@@ -45,7 +49,8 @@ def load_tails(
             f"tail {number}/{len(cuts)} ready: {cut.id} on {engine.provider}, {took_ms:.0f} ms"
         )
     if manifest.batched and max_batch > 1:
-        parts = _measured(plain, max_batch)
+        with nullcontext() if cores is None else cores.run():
+            parts = _measured(plain, max_batch)
     return tails_of(manifest, engine, parts, max_batch, *version)
 
 

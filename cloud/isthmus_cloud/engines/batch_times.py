@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-KNEE_GAIN = 0.05  # a doubling that saves less of an item's time is not worth its wait
-HANDOVER_MS = 0.2  # what a batch of any size costs beside its run: threads that wake each other
+KNEE_GAIN = 0.1  # a doubling that saves less of an item's time is not worth its wait
+HANDOVER_MS = 0.5  # what a batch of any size costs beside its run: threads that wake each other
 SIZES = (1, 2, 4, 8, 16, 32)
 
 _LEAST_SIZES = 3  # one may be disturbed

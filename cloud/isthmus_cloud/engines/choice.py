@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from isthmus import Bundle, ConfigError, IsthmusError
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.ort_session import CPU_PLACEMENT, Placement
 from isthmus_cloud.engines.providers import PROVIDERS, NotOfferedError, Provider, placements_for
@@ -47,53 +48,52 @@ def check_choice(choice: str, provider: str) -> None:
         )
 
 
-def open_engine(choice: str, provider: str, threads: int, bundle: Bundle) -> Engine:
+def open_engine(choice: str, provider: str, cores: Cores, bundle: Bundle) -> Engine:
     """The engine for one bundle; its answers agree with those of ONNX Runtime on the CPU.
 
     `choice` is "onnxruntime", "torch" or "triton://HOST:PORT". With ONNX Runtime and "auto" the
     provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU and OpenVINO if they
-    are faster than the CPU, the CPU; any other is honoured or refused. `threads` are those of one
-    graph. Takes seconds, with TensorRT minutes: not on a loop. Raises ConfigError with the way out;
-    with Triton LinkError where it does not answer, ModelError where it answers otherwise.
+    are faster than the CPU, the CPU; any other is honoured or refused. What computes on the
+    processor shares `cores`. Takes seconds, with TensorRT minutes: not on a loop. Raises
+    ConfigError with the way out; with Triton LinkError where it does not answer, ModelError where
+    it answers otherwise.
     """
     check_choice(choice, provider)
-    if threads < 1:
-        raise ConfigError(f"threads is {threads}; it must be at least 1")
     if choice == TORCH:
-        return _agreeing_torch(provider, threads, bundle)
+        return _agreeing_torch(provider, cores, bundle)
     if choice != ONNX_RUNTIME:
-        return _triton(TritonAddress.parse(choice), threads, bundle)
+        return _triton(TritonAddress.parse(choice), cores, bundle)
     if provider == AUTO:
-        return _automatic(threads, bundle)
-    return _insisted(next(each for each in PROVIDERS if each == provider), threads, bundle)
+        return _automatic(cores, bundle)
+    return _insisted(next(each for each in PROVIDERS if each == provider), cores, bundle)
 
 
-def _triton(address: TritonAddress, threads: int, bundle: Bundle) -> Engine:
+def _triton(address: TritonAddress, cores: Cores, bundle: Bundle) -> Engine:
     engine = TritonEngine(address, bundle)
     try:
-        _compare(engine, threads, bundle)
+        _compare(engine, cores, bundle)
     except IsthmusError:
         engine.close()
         raise
     return engine
 
 
-def _automatic(threads: int, bundle: Bundle) -> Engine:
+def _automatic(cores: Cores, bundle: Bundle) -> Engine:
     for provider in PROVIDERS:
         try:
-            placements = placements_for(provider, threads)
+            placements = placements_for(provider, cores.alone)
         except NotOfferedError as error:
             _logger.debug("%s is not used: %s", provider, error)
             continue
         except ConfigError as error:
             _logger.warning("%s is not used: %s", provider, error)
             continue
-        engine, reasons = _agreeing(placements, threads, bundle)
+        engine, reasons = _agreeing(placements, cores, bundle)
         if engine is None:
             # ONNX Runtime's wheel for GPUs lists TensorRT, and hardly anybody has its libraries.
             level = logging.INFO if provider == "tensorrt" else logging.WARNING
             _logger.log(level, "%s is not used: %s", provider, "; ".join(reasons))
-        elif provider in _TO_BE_FASTER and not _is_faster(engine, threads, bundle):
+        elif provider in _TO_BE_FASTER and not _is_faster(engine, cores, bundle):
             _logger.info("%s is not used: the CPU provider is faster here", provider)
             engine.close()
         else:
@@ -101,46 +101,46 @@ def _automatic(threads: int, bundle: Bundle) -> Engine:
     raise AssertionError("the CPU is always there")
 
 
-def _insisted(provider: Provider, threads: int, bundle: Bundle) -> Engine:
+def _insisted(provider: Provider, cores: Cores, bundle: Bundle) -> Engine:
     try:
-        placements = placements_for(provider, threads)
+        placements = placements_for(provider, cores.alone)
     except ConfigError as error:
         raise ConfigError(f"provider is {provider!r}, but {error}") from error
-    engine, reasons = _agreeing(placements, threads, bundle)
+    engine, reasons = _agreeing(placements, cores, bundle)
     if engine is None:
         raise _refused(f"provider is {provider!r}", reasons)
     return engine
 
 
 def _agreeing(
-    placements: Sequence[Placement], threads: int, bundle: Bundle
+    placements: Sequence[Placement], cores: Cores, bundle: Bundle
 ) -> tuple[Engine | None, list[str]]:
     """On the first of them that gives the network's answers; why not on the others."""
     if placements[0] == CPU_PLACEMENT:
-        return OrtEngine(threads), []
+        return OrtEngine(cores), []
     return _first(
-        {each.precision: partial(OrtEngine, threads, each) for each in placements}, threads, bundle
+        {each.precision: partial(OrtEngine, cores, each) for each in placements}, cores, bundle
     )
 
 
-def _agreeing_torch(provider: str, threads: int, bundle: Bundle) -> Engine:
+def _agreeing_torch(provider: str, cores: Cores, bundle: Bundle) -> Engine:
     placements = torch_placements(provider)
-    engines = {each.precision: partial(TorchEngine, threads, each) for each in placements}
-    engine, reasons = _first(engines, threads, bundle)
+    engines = {each.precision: partial(TorchEngine, cores.alone, each) for each in placements}
+    engine, reasons = _first(engines, cores, bundle)
     if engine is None:
         raise _refused(f"engine is {TORCH!r}", reasons)
     return engine
 
 
 def _first(
-    engines: Mapping[str, Callable[[], Engine]], threads: int, bundle: Bundle
+    engines: Mapping[str, Callable[[], Engine]], cores: Cores, bundle: Bundle
 ) -> tuple[Engine | None, list[str]]:
     """`engines` by precision: less than fp32 is used only if every tail could be compared."""
     reasons: list[str] = []
     for precision, make in engines.items():
         engine = make()
         try:
-            error = _compare(engine, threads, bundle, of_all=bool(precision))
+            error = _compare(engine, cores, bundle, of_all=bool(precision))
         except IsthmusError as problem:
             engine.close()
             reasons.append(str(problem))
@@ -157,16 +157,16 @@ def _refused(what: str, reasons: Iterable[str]) -> ConfigError:
     )
 
 
-def _compare(engine: Engine, threads: int, bundle: Bundle, *, of_all: bool = False) -> float:
-    reference = OrtEngine(threads)
+def _compare(engine: Engine, cores: Cores, bundle: Bundle, *, of_all: bool = False) -> float:
+    reference = OrtEngine(Cores(cores.alone))
     try:
         return require_agreement(engine, reference, bundle, of_all=of_all)
     finally:
         reference.close()
 
 
-def _is_faster(engine: Engine, threads: int, bundle: Bundle) -> bool:
-    reference = OrtEngine(threads)
+def _is_faster(engine: Engine, cores: Cores, bundle: Bundle) -> bool:
+    reference = OrtEngine(Cores(cores.alone))
     try:
         return is_faster(engine, reference, bundle)
     finally:

@@ -10,8 +10,10 @@ import onnxruntime as ort
 
 from isthmus import ModelError
 from isthmus_cloud.engines.concat_graph import concat_graph
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.half import half_of
 from isthmus_cloud.engines.ort_session import (
+    CPU,
     CPU_PLACEMENT,
     ORT_FAILURES,
     Placement,
@@ -27,20 +29,25 @@ _REBUILD = "build the bundle again with the version that runs here"
 
 
 class OrtProgram:
-    """One graph in an ONNX Runtime session; see `seam.Program`.
+    """One graph in ONNX Runtime; see `seam.Program`.
 
-    Its batch sizes are any where the graph leaves a dimension open, one where it does not, and up
-    to what the placement is prepared for.
+    `sessions` by the number of threads that each uses; `cores` says which one runs, where there are
+    several. Its batch sizes are any where the graph leaves a dimension open, one where it does not,
+    and up to what the placement is prepared for.
     """
 
-    def __init__(self, path: Path, session: Any, placement: Placement) -> None:
+    def __init__(
+        self, path: Path, sessions: Mapping[int, Any], placement: Placement, cores: Cores
+    ) -> None:
         self._path = path
-        self._session = session
+        self._sessions = sessions
+        self._first = next(iter(sessions.values()))
+        self._cores = cores
         self._memory = placement.memory
         self._turn = placement.turn
-        nodes = session.get_inputs()
+        nodes = self._first.get_inputs()
         self._inputs = {node.name: str(node.type) for node in nodes}
-        self._outputs = tuple(node.name for node in session.get_outputs())
+        self._outputs = tuple(node.name for node in self._first.get_outputs())
         is_open = any(isinstance(size, str | None) for node in nodes for size in node.shape)
         most = placement.largest_batch or 0
         self._sizes = tuple(range(1, most + 1)) if is_open else (1,)
@@ -70,28 +77,30 @@ class OrtProgram:
                 "before it; build the bundle again"
             ) from missing
         try:
-            with self._turn:
-                return self._bound(read) if self._memory else self._on_host(read)
+            with self._turn, self._cores.run() as threads:
+                session = self._sessions.get(threads, self._first)
+                return self._bound(session, read) if self._memory else self._on_host(session, read)
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{self._path}: ONNX Runtime failed on a batch: {on_one_line(error)}"
             ) from error
 
-    def _on_host(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
-        outputs: Sequence[Value] = self._session.run(None, feeds)
+    def _on_host(self, session: Any, feeds: Mapping[str, Value]) -> Sequence[Value]:
+        outputs: Sequence[Value] = session.run(None, feeds)
         return outputs
 
-    def _bound(self, feeds: Mapping[str, Value]) -> Sequence[Value]:
+    def _bound(self, session: Any, feeds: Mapping[str, Value]) -> Sequence[Value]:
         """Run on the device's memory, where the outputs stay."""
-        return bound_run(self._session, feeds, self._outputs, self._memory)
+        return bound_run(session, feeds, self._outputs, self._memory)
 
 
 class OrtEngine:
     """Loads graphs into ONNX Runtime; see `seam.Engine`. A file that is loaded again is the same
-    program."""
+    program. On the CPU it has a session for each number of threads that `cores` may say."""
 
-    def __init__(self, threads: int, placement: Placement = CPU_PLACEMENT) -> None:
-        self._threads = threads
+    def __init__(self, cores: Cores, placement: Placement = CPU_PLACEMENT) -> None:
+        self._cores = cores
+        self._threads = cores.alone
         self._placement = placement
         self._lock = threading.Lock()
         self._programs: dict[Path, OrtProgram] = {}
@@ -149,13 +158,20 @@ class OrtEngine:
         try:
             options = self._options_for(path)
             model = half_of(path) if self._placement.halves else path
-            session = open_session(model, self._placement, self._threads, options)
+            sessions = {
+                threads: open_session(model, self._placement, threads, options)
+                for threads in self._thread_counts()
+            }
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this part of a tail on "
                 f"{self.provider}: {on_one_line(error)}; {_REBUILD}"
             ) from error
-        return OrtProgram(path, session, self._placement)
+        return OrtProgram(path, sessions, self._placement, self._cores)
+
+    def _thread_counts(self) -> set[int]:
+        on_cpu = self._placement.provider == CPU
+        return {self._cores.alone, self._cores.beside} if on_cpu else {self._threads}
 
     def _options_for(self, path: Path) -> Mapping[str, str]:
         if self._placement.largest_batch is None:

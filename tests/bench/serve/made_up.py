@@ -23,7 +23,7 @@ from isthmus_bench.serve.figures import (
 )
 from isthmus_bench.serve.orders import Load, Times
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED
-from isthmus_bench.serve.variants import BATCHED, NO_JOINS, TWO_WORKERS, UNBATCHED
+from isthmus_bench.serve.variants import BATCHED, NO_JOINS, ONE_WORKER, UNBATCHED
 
 MB = 1_000_000
 
@@ -73,7 +73,7 @@ def usual_rows() -> list[Row]:
     return [
         row(BARE, DEEPEST, protocol="bare"),
         row(UNBATCHED, DEEPEST, (290.0, 300.0, 320.0)),
-        row(TWO_WORKERS, DEEPEST, (350.0,)),
+        row(ONE_WORKER, DEEPEST, (350.0,)),
         row(BATCHED, DEEPEST, (390.0, 450.0, 420.0)),
         row(BATCHED, FORTIETH, server_cpu_ms=5.0, devices=(20, 24, 22)),
         row(BATCHED, INPUT, server_cpu_ms=10.0, p95_ms=40.0),

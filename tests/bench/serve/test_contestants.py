@@ -14,11 +14,11 @@ from isthmus_bench.serve.peers.environment import MODEL_NAME, Peer, PeerError
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject
 from isthmus_bench.serve.variants import (
     BATCHED,
-    BATCHED_TWO,
+    BATCHED_ONE,
     GPU_BATCHED,
     GPU_UNBATCHED,
     NO_JOINS,
-    TWO_WORKERS,
+    ONE_WORKER,
     UNBATCHED,
 )
 
@@ -57,7 +57,7 @@ def test_every_variant_is_asked_for_every_cut_and_the_default_stands_for_us(find
     cuts = [(sends, "split") for sends in (DEEPEST, FORTIETH, INPUT, MIXED)]
     assert field.ours == BATCHED
     assert sent_to(field, BATCHED) == sent_to(field, UNBATCHED) == [*cuts, (INPUT, "oip")]
-    assert sent_to(field, TWO_WORKERS) == sent_to(field, BATCHED_TWO) == cuts[:3]
+    assert sent_to(field, ONE_WORKER) == sent_to(field, BATCHED_ONE) == cuts[:3]
     assert sent_to(field, NO_JOINS) == [(MIXED, "split")]
     assert field.not_run == {}
     bare = [each for each in field.contestants if each.name == BARE]

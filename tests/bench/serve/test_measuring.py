@@ -114,3 +114,17 @@ def test_what_neighbours_starved_is_tried_once_more(
     assert starved.open_loads[:2] == [begin, begin]
     assert lucky.devices_at_slo[0] >= 36
     assert unlucky.devices_at_slo[0] < begin
+
+
+def test_few_devices_send_for_longer_so_that_a_percentile_means_something(
+    config: ServeBenchConfig, subject: Subject, cloud: Server
+) -> None:
+    generator = Generator()
+    config = replace(config, seconds=2.0, warm_s=0.5, fps=5.0, trial_frames=150)
+    measured(config, subject, cloud, generator)
+    took = {each["devices"]: each["seconds"] for each in generator.asked if each["fps"]}
+    assert took[7] == pytest.approx(0.5 + 150 / 35)
+    assert min(took.values()) == took[max(took)] == 2.5
+    generator.asked.clear()
+    measured(replace(config, trial_frames=10_000), subject, cloud, generator)
+    assert {each["seconds"] for each in generator.asked if each["fps"]} == {0.5 + 6.0}

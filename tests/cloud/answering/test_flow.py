@@ -17,6 +17,7 @@ from isthmus_cloud.answering.flow import Flow
 from isthmus_cloud.answering.jobs import Job, TooLateError
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.engines.batch_times import BatchTimes
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.seam import Program, Value
 
@@ -265,7 +266,7 @@ async def test_newcomers_that_cannot_be_divided_fail_and_the_batch_goes_on(
     entry, last = tails["cut"].parts
     lost = replace(
         tails["cut"],
-        engine=Unreadable(1),
+        engine=Unreadable(Cores(1)),
         parts=(replace(entry, program=Fails(entry.program)), last),
     )
     jobs = Jobs(bundle, {**tails, "cut": lost}, head)

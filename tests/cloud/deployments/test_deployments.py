@@ -21,6 +21,7 @@ from isthmus_cloud import (
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.deployments.deployment import Deployment, Loader
 from isthmus_cloud.deployments.deployments import Deployments
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.security import Identity, OpenDoor
 from isthmus_cloud.sessions.visitor import Visitor
@@ -57,7 +58,8 @@ async def core(config: ServiceConfig) -> AsyncIterator[Core]:
 def loader(core: Core) -> Loader:
     return Loader(
         desk=core.desk,
-        open_engine=lambda _: OrtEngine(1),
+        open_engine=lambda _: OrtEngine(Cores(1)),
+        cores=Cores(1),
         window=4,
         max_batch=4,
         announce=lambda _: None,
@@ -95,7 +97,7 @@ async def test_an_engine_closes_behind_what_uses_it(
             super().close()
 
     monkeypatch.setattr(core.desk, "forget", forgets)
-    noting = replace(loader, open_engine=lambda _: Noted(1))
+    noting = replace(loader, open_engine=lambda _: Noted(Cores(1)))
     deployment = await noting.load(tiny_bundle, version="1")
     await asyncio.to_thread(deployment.close)
     assert closed == ["tails", "engine"]

@@ -12,6 +12,7 @@ from isthmus import Bundle, ConfigError, ModelError
 from isthmus_cloud.engines import choice as choosing
 from isthmus_cloud.engines.choice import PROVIDER_CHOICES, check_choice, open_engine
 from isthmus_cloud.engines.concat_graph import concat_graph
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort_session import CPU, CPU_PLACEMENT, Placement, open_session
 from isthmus_cloud.engines.providers import NotOfferedError, Provider, placements_for
 from isthmus_cloud.engines.seam import Engine
@@ -51,14 +52,14 @@ def offer(monkeypatch: pytest.MonkeyPatch, *placements: Placement) -> None:
 
 
 def test_the_cpu_is_always_there(bundle: Bundle) -> None:
-    assert open_engine("onnxruntime", "cpu", 1, bundle).provider == CPU
+    assert open_engine("onnxruntime", "cpu", Cores(1), bundle).provider == CPU
 
 
 def test_without_more_the_cpu_is_found(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
     require_absent("CUDAExecutionProvider")
     require_absent("OpenVINOExecutionProvider")
     with caplog.at_level(logging.INFO):
-        assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+        assert open_engine("onnxruntime", "auto", Cores(1), bundle).provider == CPU
     assert caplog.text == ""
 
 
@@ -76,7 +77,7 @@ def test_a_provider_that_is_not_there_is_refused_with_the_way_out(
 ) -> None:
     require_absent(name)
     with pytest.raises(ConfigError, match=f"provider is '{provider}', but .*{way_out}.*or choose"):
-        open_engine("onnxruntime", provider, 1, bundle)
+        open_engine("onnxruntime", provider, Cores(1), bundle)
 
 
 def test_a_provider_that_is_listed_and_does_not_work_is_refused(
@@ -93,7 +94,7 @@ def test_a_provider_that_does_not_work_is_passed_over_with_a_warning(
 ) -> None:
     require_absent("OpenVINOExecutionProvider")
     pretend(monkeypatch, "OpenVINOExecutionProvider")
-    assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+    assert open_engine("onnxruntime", "auto", Cores(1), bundle).provider == CPU
     assert "openvino is not used: OpenVINOExecutionProvider is installed and does" in caplog.text
 
 
@@ -104,10 +105,10 @@ def test_the_first_placement_that_agrees_is_taken(
     wrong = Placement(word="cuda", provider="NoExecutionProvider", precision="fp16")
     right = Placement(word="cuda", provider=CPU, memory="cpu")
     offer(monkeypatch, wrong, right)
-    engine = open_engine("onnxruntime", "cuda", 1, bundle)
+    engine = open_engine("onnxruntime", "cuda", Cores(1), bundle)
     assert engine.provider == CPU
     with caplog.at_level(logging.INFO):
-        assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+        assert open_engine("onnxruntime", "auto", Cores(1), bundle).provider == CPU
     assert "CPUExecutionProvider agrees with the CPU within" in caplog.text
 
 
@@ -118,8 +119,8 @@ def test_where_none_agrees_a_wish_is_refused_and_auto_goes_on(
     offer(monkeypatch, half, replace(half, precision=""))
     monkeypatch.setattr("isthmus_cloud.engines.trial.MOST_ERROR", -1.0)
     with pytest.raises(ConfigError, match=r"'cuda', but this bundle .*\(fp16\).*'auto' or 'cpu'"):
-        open_engine("onnxruntime", "cuda", 1, bundle)
-    assert open_engine("onnxruntime", "auto", 1, bundle).provider == CPU
+        open_engine("onnxruntime", "cuda", Cores(1), bundle)
+    assert open_engine("onnxruntime", "auto", Cores(1), bundle).provider == CPU
     assert "cuda is not used: the tail of 'input' answers otherwise" in caplog.text
 
 
@@ -137,7 +138,7 @@ def test_less_than_fp32_is_used_only_if_every_tail_was_compared(
         return 0.0
 
     monkeypatch.setattr(choosing, "require_agreement", compare)
-    assert open_engine("onnxruntime", "cuda", 1, bundle).provider == CPU
+    assert open_engine("onnxruntime", "cuda", Cores(1), bundle).provider == CPU
     assert asked == [True, False]
 
 
@@ -155,11 +156,11 @@ def test_what_is_no_gpu_of_a_server_has_to_be_faster(
     monkeypatch.setattr(choosing, "placements_for", placements)
     monkeypatch.setattr(choosing, "is_faster", lambda *_: False)
     with caplog.at_level(logging.INFO):
-        open_engine("onnxruntime", "auto", 1, bundle)
-        open_engine("onnxruntime", "openvino", 1, bundle)
+        open_engine("onnxruntime", "auto", Cores(1), bundle)
+        open_engine("onnxruntime", "openvino", Cores(1), bundle)
         assert caplog.text.count("openvino is not used: the CPU provider is faster here") == 1
         monkeypatch.setattr(choosing, "is_faster", lambda *_: True)
-        open_engine("onnxruntime", "auto", 1, bundle)
+        open_engine("onnxruntime", "auto", Cores(1), bundle)
     assert caplog.text.count("is not used") == 1
 
 
@@ -173,7 +174,7 @@ def test_a_session_without_its_provider_is_none() -> None:
 @pytest.mark.skipif(find_spec("onnx2pytorch") is not None, reason="PyTorch is installed here")
 def test_pytorch_where_there_is_none_is_refused_with_the_way_out(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match=r"'torch' needs .* install isthmus\[cloud-torch\], or"):
-        open_engine("torch", "auto", 1, bundle)
+        open_engine("torch", "auto", Cores(1), bundle)
 
 
 @pytest.mark.parametrize(
@@ -226,8 +227,3 @@ def test_an_address_says_where_the_server_is_and_how_it_is_reached(tmp_path: Pat
     assert secured == TritonAddress(target="here:8001", tls=True, authorities=b"an authority")
     by_system = TritonAddress.parse("triton://here:8001?tls=system")
     assert by_system == TritonAddress(target="here:8001", tls=True)
-
-
-def test_a_number_of_threads_that_is_none_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match="threads is 0; it must be at least 1"):
-        open_engine("onnxruntime", "cpu", 0, bundle)

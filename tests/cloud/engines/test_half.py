@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from isthmus import Bundle, ModelError
 from isthmus_cloud.engines import choice as choosing
 from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.half import half_of
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.ort_session import CPU, Placement
@@ -23,14 +24,14 @@ LATE = "cloud/tail-1.onnx"
 
 def test_inside_it_is_fp16_and_outside_as_before(bundle: Bundle) -> None:
     for part in ("cloud/entry-cut.onnx", "cloud/tail-0.onnx", LATE):
-        half, full = (OrtEngine(1, each).load(bundle.file(part)) for each in (HALF, FULL))
+        half, full = (OrtEngine(Cores(1), each).load(bundle.file(part)) for each in (HALF, FULL))
         assert (half.inputs, half.outputs, half.sizes) == (full.inputs, full.outputs, full.sizes)
     weights = onnx.load_from_string(half_of(bundle.file(LATE))).graph.initializer
     assert {each.data_type for each in weights} == {onnx.TensorProto.FLOAT16}
 
 
 def test_its_answers_are_close_and_not_the_same(bundle: Bundle) -> None:
-    error = require_agreement(OrtEngine(1, HALF), OrtEngine(1), bundle, of_all=True)
+    error = require_agreement(OrtEngine(Cores(1), HALF), OrtEngine(Cores(1)), bundle, of_all=True)
     assert 0 < error < MOST_ERROR
 
 
@@ -51,9 +52,9 @@ def test_where_it_overflows_fp32_is_used(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choosing, "placements_for", lambda *_: (HALF, FULL))
-    assert open_engine("onnxruntime", "cuda", 1, bundle).provider == f"{CPU} (fp16)"
+    assert open_engine("onnxruntime", "cuda", Cores(1), bundle).provider == f"{CPU} (fp16)"
     wild = overflowing(bundle, tmp_path / "wild")
-    assert open_engine("onnxruntime", "cuda", 1, wild).provider == CPU
+    assert open_engine("onnxruntime", "cuda", Cores(1), wild).provider == CPU
 
 
 def test_what_is_no_model_is_refused_by_name(tmp_path: Path) -> None:

@@ -4,18 +4,19 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from tests.cloud.engines.tail_of_the_cut import EARLY, ENTRY, LATE, answers, symbols
 
 from isthmus import Bundle, ModelError
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.ort_session import CPU, CPU_PLACEMENT, Placement, open_session
 from isthmus_cloud.engines.seam import Value
 from isthmus_cloud.engines.trial import trial_feeds
-
-ENTRY, LATE, EARLY = "cloud/entry-cut.onnx", "cloud/tail-1.onnx", "cloud/tail-0.onnx"
 
 # The way of tensors that stay on a device, on the one device that is everywhere.
 ON_DEVICE = Placement(word="cpu", provider=CPU, memory="cpu")
@@ -30,25 +31,7 @@ PLACEMENTS = {
 
 @pytest.fixture(params=PLACEMENTS)
 def engine(request: pytest.FixtureRequest) -> OrtEngine:
-    return OrtEngine(1, PLACEMENTS[request.param])
-
-
-def symbols(count: int, seed: int = 3) -> dict[str, Value]:
-    """Feeds of the entry for `count` frames."""
-    values = np.random.default_rng(seed).integers(0, 16, (count, 8, 16, 16), dtype=np.uint8)
-    steps = np.linspace(0.1, 0.3, count, dtype=np.float32)
-    return {
-        "boundary": values,
-        "boundary/step": steps,
-        "boundary/zero_point": np.ones(count, np.uint8),
-    }
-
-
-def answers(engine: OrtEngine, bundle: Bundle, feeds: dict[str, Value]) -> np.ndarray:
-    """Of the tail behind the cut."""
-    real = engine.load(bundle.file(ENTRY)).run(feeds)[0]
-    made = engine.load(bundle.file(LATE)).run({"relu_0": real})
-    return engine.to_host(made[0])
+    return OrtEngine(Cores(1), PLACEMENTS[request.param])
 
 
 def test_a_program_says_what_it_reads_and_makes(engine: OrtEngine, bundle: Bundle) -> None:
@@ -73,7 +56,9 @@ def test_a_graph_for_one_item_says_so(engine: OrtEngine, bundle: Bundle, tmp_pat
 
 def test_a_provider_that_is_prepared_for_some_sizes_says_which(bundle: Bundle) -> None:
     prepared = Placement(word="cpu", provider=CPU, memory="cpu", behind=(CPU,), largest_batch=3)
-    program = OrtProgram(bundle.file(LATE), open_session(bundle.file(LATE), prepared, 1), prepared)
+    program = OrtProgram(
+        bundle.file(LATE), {1: open_session(bundle.file(LATE), prepared, 1)}, prepared, Cores(1)
+    )
     assert program.sizes == (1, 2, 3)
     assert prepared.for_joins == Placement(word="cpu", provider=CPU, memory="cpu")
 
@@ -138,7 +123,7 @@ def test_a_failure_is_a_model_error_and_the_next_batch_runs(
 
 
 def test_batches_that_do_not_fit_together_are_a_model_error(bundle: Bundle) -> None:
-    engine = OrtEngine(1, ON_DEVICE)
+    engine = OrtEngine(Cores(1), ON_DEVICE)
     real = engine.load(bundle.file(ENTRY)).run(symbols(1))[0]
     with pytest.raises(ModelError, match="2 batches cannot be put together"):
         engine.join([real, np.zeros((1, 8, 4, 4), np.float32)], axis=0)
@@ -164,14 +149,14 @@ def test_several_threads_run_one_program(engine: OrtEngine, bundle: Bundle) -> N
 def test_where_two_runs_would_spoil_each_other_the_second_waits(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = OrtEngine(1, PLACEMENTS["one at a time"])
+    engine = OrtEngine(Cores(1), PLACEMENTS["one at a time"])
     late = engine.load(bundle.file(LATE))
     inside, overlaps = threading.Semaphore(1), []
     run = OrtProgram._on_host
 
-    def watched(program: OrtProgram, feeds: dict[str, Value]) -> Sequence[Value]:
+    def watched(program: OrtProgram, session: Any, feeds: dict[str, Value]) -> Sequence[Value]:
         overlaps.append(not inside.acquire(blocking=False))
-        made = [run(program, feeds) for _ in range(20)][-1]
+        made = [run(program, session, feeds) for _ in range(20)][-1]
         inside.release()
         return made
 

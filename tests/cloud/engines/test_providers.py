@@ -6,15 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 import onnxruntime as ort
 import pytest
+from tests.cloud.engines.tail_of_the_cut import ENTRY, LATE, answers, symbols
 
 from isthmus import Bundle, ConfigError
 from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.providers import PROVIDERS, Provider, placements_for
-from isthmus_cloud.engines.seam import Engine, Value
+from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.engines.trial import MOST_ERROR, require_agreement
 
-ENTRY, LATE = "cloud/entry-cut.onnx", "cloud/tail-1.onnx"
 ON_A_GPU = {"tensorrt", "cuda", "webgpu"}
 KEEP_TENSORS = {"tensorrt", "cuda"}
 
@@ -50,24 +51,9 @@ def test_a_provider_can_be_used_here(word: Provider) -> None:
 
 @pytest.fixture
 def engine(provider: Provider, bundle: Bundle) -> Iterator[Engine]:
-    engine = open_engine("onnxruntime", provider, 1, bundle)
+    engine = open_engine("onnxruntime", provider, Cores(1), bundle)
     yield engine
     engine.close()
-
-
-def symbols(count: int, seed: int = 3) -> dict[str, Value]:
-    values = np.random.default_rng(seed).integers(0, 16, (count, 8, 16, 16), dtype=np.uint8)
-    steps = np.linspace(0.1, 0.3, count, dtype=np.float32)
-    return {
-        "boundary": values,
-        "boundary/step": steps,
-        "boundary/zero_point": np.ones(count, np.uint8),
-    }
-
-
-def answers(engine: Engine, bundle: Bundle, feeds: dict[str, Value]) -> np.ndarray:
-    real = engine.load(bundle.file(ENTRY)).run(feeds)[0]
-    return engine.to_host(engine.load(bundle.file(LATE)).run({"relu_0": real})[0])
 
 
 def close(got: np.ndarray, wanted: np.ndarray) -> bool:
@@ -77,12 +63,12 @@ def close(got: np.ndarray, wanted: np.ndarray) -> bool:
 def test_it_agrees_with_the_cpu(engine: Engine, provider: Provider, bundle: Bundle) -> None:
     names = {each.provider for each in placements_for(provider, 1)}
     assert engine.provider.split()[0] in names
-    assert require_agreement(engine, OrtEngine(1), bundle) <= MOST_ERROR
+    assert require_agreement(engine, OrtEngine(Cores(1)), bundle) <= MOST_ERROR
 
 
 @pytest.mark.parametrize("count", [1, 3, 32])
 def test_batches_of_any_size_agree(engine: Engine, bundle: Bundle, count: int) -> None:
-    wanted = answers(OrtEngine(1), bundle, symbols(count))
+    wanted = answers(OrtEngine(Cores(1)), bundle, symbols(count))
     assert close(answers(engine, bundle, symbols(count)), wanted)
     sizes = engine.load(bundle.file(LATE)).sizes
     assert not sizes or count in sizes
@@ -106,7 +92,7 @@ def test_tensors_stay_on_the_device_until_they_are_wanted(
 
 
 def test_several_workers_run_it_at_once(engine: Engine, bundle: Bundle) -> None:
-    wanted = [answers(OrtEngine(1), bundle, symbols(2, seed)) for seed in range(4)]
+    wanted = [answers(OrtEngine(Cores(1)), bundle, symbols(2, seed)) for seed in range(4)]
     right: list[bool] = []
 
     def work(seed: int) -> None:

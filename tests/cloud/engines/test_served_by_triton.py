@@ -19,6 +19,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import StreamMemory, load_tails
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.triton_repository import write_repository
 
 FRAMES = 12
@@ -38,7 +39,7 @@ def server(repository: Path) -> Iterator[StandIn]:
 
 @pytest.fixture
 async def answers(bundle: Bundle, server: StandIn) -> AsyncIterator[Answers]:
-    engine = open_engine(f"triton://127.0.0.1:{server.port}", "auto", 1, bundle)
+    engine = open_engine(f"triton://127.0.0.1:{server.port}", "auto", Cores(1), bundle)
     with answering(bundle.manifest, load_tails(bundle, engine, 8, ignore), workers=2) as answers:
         yield answers
     engine.close()

@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.cloud.engines.tail_of_the_cut import EARLY, ENTRY, LATE
 
 from isthmus import Bundle, ModelError
 from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.torch_engine import TorchEngine, TorchPlacement
 from isthmus_cloud.engines.trial import MOST_ERROR, require_agreement, trial_feeds
@@ -30,7 +32,6 @@ DEVICES = [
         ],
     ),
 ]
-ENTRY, LATE, EARLY = "cloud/entry-cut.onnx", "cloud/tail-1.onnx", "cloud/tail-0.onnx"
 
 
 @pytest.fixture(params=DEVICES)
@@ -41,24 +42,24 @@ def engine(request: pytest.FixtureRequest) -> Iterator[TorchEngine]:
 
 
 def test_it_agrees_with_onnx_runtime(engine: TorchEngine, bundle: Bundle) -> None:
-    assert require_agreement(engine, OrtEngine(1), bundle) < MOST_ERROR / 10
+    assert require_agreement(engine, OrtEngine(Cores(1)), bundle) < MOST_ERROR / 10
     for part in (ENTRY, LATE, EARLY):
-        mine, theirs = engine.load(bundle.file(part)), OrtEngine(1).load(bundle.file(part))
+        mine, theirs = engine.load(bundle.file(part)), OrtEngine(Cores(1)).load(bundle.file(part))
         assert list(mine.inputs.items()) == list(theirs.inputs.items())
         assert (mine.outputs, mine.sizes) == (theirs.outputs, theirs.sizes)
 
 
 def test_in_fp16_it_is_close_and_its_tensors_have_the_graphs_types(bundle: Bundle) -> None:
     half = TorchEngine(1, TorchPlacement(device="cpu", precision="fp16"))
-    assert 1e-5 < require_agreement(half, OrtEngine(1), bundle, of_all=True) < MOST_ERROR
+    assert 1e-5 < require_agreement(half, OrtEngine(Cores(1)), bundle, of_all=True) < MOST_ERROR
     feeds = trial_feeds(bundle.manifest, bundle.manifest.cuts[0], 2)
     (real,) = half.load(bundle.file(EARLY)).run(feeds)
     assert half.to_host(real).dtype == np.float32
 
 
 def test_it_is_chosen(bundle: Bundle) -> None:
-    assert open_engine("torch", "cpu", 1, bundle).provider == "PyTorch on cpu"
-    automatic = open_engine("torch", "auto", 1, bundle).provider
+    assert open_engine("torch", "cpu", Cores(1), bundle).provider == "PyTorch on cpu"
+    automatic = open_engine("torch", "auto", Cores(1), bundle).provider
     assert automatic.startswith("PyTorch on " + ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

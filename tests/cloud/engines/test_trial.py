@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from isthmus import Bundle, ModelError, open_bundle
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.seam import AnyArray, Value
 from isthmus_cloud.engines.trial import (
@@ -31,7 +32,7 @@ class BentEngine(OrtEngine):
     """ONNX Runtime on the CPU, seen through `bend`."""
 
     def __init__(self, bend: Callable[[AnyArray], AnyArray]) -> None:
-        super().__init__(1)
+        super().__init__(Cores(1))
         self._bend = bend
 
     def load(self, path: Path) -> OrtProgram:
@@ -47,7 +48,7 @@ def scaled(factor: float) -> Callable[[AnyArray], AnyArray]:
 
 
 def agreement(bend: Callable[[AnyArray], AnyArray], bundle: Bundle) -> float:
-    return require_agreement(BentEngine(bend), OrtEngine(1), bundle)
+    return require_agreement(BentEngine(bend), OrtEngine(Cores(1)), bundle)
 
 
 def test_a_little_error_is_allowed_and_told(bundle: Bundle) -> None:
@@ -78,11 +79,11 @@ def test_what_neither_can_run_is_left_out(
         raise ModelError("no branch for this")
 
     monkeypatch.setattr(OrtProgram, "run", refuse)
-    assert require_agreement(OrtEngine(1), OrtEngine(1), bundle) == 0.0
+    assert require_agreement(OrtEngine(Cores(1)), OrtEngine(Cores(1)), bundle) == 0.0
     assert "the tail of input is not compared: no branch for this" in caplog.text
     with pytest.raises(ModelError, match="no branch for this"):
-        require_agreement(OrtEngine(1), OrtEngine(1), bundle, of_all=True)
-    assert is_faster(OrtEngine(1), OrtEngine(1), bundle)
+        require_agreement(OrtEngine(Cores(1)), OrtEngine(Cores(1)), bundle, of_all=True)
+    assert is_faster(OrtEngine(Cores(1)), OrtEngine(Cores(1)), bundle)
 
 
 @pytest.mark.parametrize("which", ["tiny", "wide"])

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from tests.cloud.engines.tail_of_the_cut import ENTRY, LATE, symbols
 from tests.cloud.engines.triton_server import StandIn
 from tests.commands import until
 from tests.edge.doctor.certificates import make_certificate
@@ -14,14 +15,13 @@ from tests.edge.doctor.certificates import make_certificate
 from isthmus import Bundle, LinkError, ModelError, open_bundle
 from isthmus.oip.messages import pb
 from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.seam import Engine, Value
 from isthmus_cloud.engines.triton import TritonEngine, TritonProgram
 from isthmus_cloud.engines.triton_address import TritonAddress
 from isthmus_cloud.engines.triton_client import TritonClient
 from isthmus_cloud.engines.triton_repository import write_repository
-
-ENTRY, LATE = "cloud/entry-cut.onnx", "cloud/tail-1.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +44,15 @@ def engine(server: StandIn, bundle: Bundle) -> Iterator[TritonEngine]:
     engine.close()
 
 
-def symbols(count: int) -> dict[str, Value]:
-    values = np.random.default_rng(5).integers(0, 16, (count, 8, 16, 16), dtype=np.uint8)
-    steps = np.linspace(0.1, 0.3, count, dtype=np.float32)
-    return {
-        "boundary": values,
-        "boundary/step": steps,
-        "boundary/zero_point": np.ones(count, np.uint8),
-    }
-
-
 def answers(engine: Engine, bundle: Bundle, feeds: Mapping[str, Value]) -> np.ndarray:
+    """Of the tail behind the cut, for two batches that are joined on the way."""
     real = engine.load(bundle.file(ENTRY)).run(feeds)[0]
     joined = engine.join([real, real], 0)
     return engine.to_host(engine.load(bundle.file(LATE)).run({"relu_0": joined})[0])
 
 
 def test_its_answers_are_those_of_onnx_runtime(engine: TritonEngine, bundle: Bundle) -> None:
-    mine = OrtEngine(1)
+    mine = OrtEngine(Cores(1))
     assert answers(engine, bundle, symbols(3)).shape == (6, 10)
     assert np.allclose(
         answers(engine, bundle, symbols(3)), answers(mine, bundle, symbols(3)), atol=1e-6
@@ -80,7 +71,7 @@ def test_it_says_how_many_items_it_takes(engine: TritonEngine, bundle: Bundle) -
 
 
 def test_it_is_chosen_and_compared(server: StandIn, bundle: Bundle) -> None:
-    engine = open_engine(f"triton://127.0.0.1:{server.port}", "auto", 1, bundle)
+    engine = open_engine(f"triton://127.0.0.1:{server.port}", "auto", Cores(1), bundle)
     assert engine.provider == "Triton"
     engine.close()
 
@@ -90,7 +81,7 @@ def test_a_bundle_that_it_does_not_hold_is_refused_with_the_way_out(
 ) -> None:
     other = open_bundle(other_bundle, "cloud")
     with pytest.raises(ModelError, match=r"has no model tiny-\w{12}-tail-0 ready; .*export triton"):
-        open_engine(f"triton://127.0.0.1:{server.port}", "auto", 1, other)
+        open_engine(f"triton://127.0.0.1:{server.port}", "auto", Cores(1), other)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +140,11 @@ def test_by_tls_only_a_server_with_the_right_certificate_is_asked(
     right, other = (make_certificate(tmp_path / name) for name in ("right", "other"))
     with StandIn(repository, 0, right.pem, right.key) as secured:
         address = f"triton://127.0.0.1:{secured.port}"
-        engine = open_engine(f"{address}?tls={right.pem}", "auto", 1, bundle)
+        engine = open_engine(f"{address}?tls={right.pem}", "auto", Cores(1), bundle)
         engine.close()
         for words in ("", f"?tls={other.pem}"):
             with pytest.raises(LinkError, match="did not answer ModelReady: UNAVAILABLE"):
-                open_engine(address + words, "auto", 1, bundle)
+                open_engine(address + words, "auto", Cores(1), bundle)
 
 
 class Answering:
