@@ -359,7 +359,7 @@ async def test_more_devices_than_the_service_serves_are_told_to_come_back_later(
         await stream(second)
         error = (await second.written.get()).error
         assert (error.sequence, error.code) == (0, pb.ERROR_CODE_OVERLOADED)
-        assert "1 devices are here already" in error.message
+        assert "no more devices than 1 are served at once" in error.message
         await stream(third)
         gone.set()
         await serving

@@ -9,6 +9,7 @@ import grpc
 
 from isthmus.oip import Service
 from isthmus.oip.handlers import SERVICE_NAME, inference_handler
+from isthmus.tracing import parse_traceparent
 from isthmus_cloud.faces.callers import aborting, caller_of
 from isthmus_cloud.oip.counted import Asker
 from isthmus_cloud.oip.models import CALLER
@@ -58,11 +59,18 @@ class _Guarded(grpc.GenericRpcHandler):
             response_serializer=handler.response_serializer,
         )
 
+    def _admitted(self, context: Context, role: Role) -> Identity:
+        caller = caller_of(context)
+        identity = self._guard.admit(caller, role)
+        traceparent = caller.metadata.get("traceparent", "")
+        known = traceparent if parse_traceparent(traceparent) else ""
+        CALLER.set(Asker(identity.name, caller.peer, known))
+        return identity
+
     def _unary(self, inner: Behaviour, role: Role, *, counts: bool) -> Behaviour:
         async def guarded(request: Any, context: Context) -> Any:
             async with aborting(context):
-                identity = self._guard.admit(caller_of(context), role)
-                CALLER.set(Asker(identity.name, context.peer()))
+                identity = self._admitted(context, role)
                 if not counts:
                     return await inner(request, context)
                 self._guard.frame(identity)
@@ -76,8 +84,7 @@ class _Guarded(grpc.GenericRpcHandler):
     def _stream(self, inner: Behaviour) -> Behaviour:
         async def guarded(requests: Any, context: Context) -> None:
             async with aborting(context):
-                identity = self._guard.admit(caller_of(context), "device")
-                CALLER.set(Asker(identity.name, context.peer()))
+                identity = self._admitted(context, "device")
                 self._guard.stream(identity)
                 counting = _Counting(context, self._guard, identity)
                 try:

@@ -71,7 +71,7 @@ class SplitService(SplitServicer):
             _logger.info("%s: %s", visitor.peer, broken.exceptions[0])
 
     async def _refuse(self, context: Context, visitor: Visitor) -> None:
-        text = f"{self._max_streams} devices are here already, which is the most; come back later"
+        text = f"no more devices than {self._max_streams} are served at once; come back later"
         self._core.refused(visitor.identity.name, "streams", visitor.peer)
         try:
             async with asyncio.timeout(REFUSAL_S):

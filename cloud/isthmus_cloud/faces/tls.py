@@ -5,7 +5,7 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class ServedCertificate:
         self._clock = clock
         self._now = now
         self._ends = self._told = now()
+        self._authorities: Sequence[x509.Certificate] = ()
         self._looking = threading.Lock()
         self._looked_s = clock()
         self._seen = self._stamps()
@@ -93,7 +94,10 @@ class ServedCertificate:
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         pair = self._pair()
-        return grpc.ssl_server_certificate_configuration([pair], self._authorities())
+        authorities = self._read_authorities()
+        self._told = self._now() - DAY
+        self._warn_of_end()
+        return grpc.ssl_server_certificate_configuration([pair], authorities)
 
     def _pair(self) -> tuple[bytes, bytes]:
         try:
@@ -129,27 +133,42 @@ class ServedCertificate:
                 _day(begins),
                 _day(now),
             )
-        self._ends, self._told = ends, now - DAY
-        self._warn_of_end()
+        self._ends = ends
 
     def _warn_of_end(self) -> None:
         now = self._now()
-        if now < self._ends - SOON or now < self._told + DAY:
+        due = [text for ends, text in self._endings() if now >= ends - SOON]
+        if not due or now < self._told + DAY:
             return
         self._told = now
-        _logger.warning(
-            "the TLS certificate %s is valid until %s, and no device takes it from then on; put a "
-            "new one in its place: it is taken up without a restart",
-            self._certificate,
-            _day(self._ends),
-        )
+        for text in due:
+            _logger.warning("%s", text)
 
-    def _authorities(self) -> bytes | None:
+    def _endings(self) -> Iterator[tuple[datetime, str]]:
+        """When something in use is over, and what to do about it."""
+        yield (
+            self._ends,
+            f"the TLS certificate {self._certificate} is valid until {_day(self._ends)}, and no "
+            "device takes it from then on; put a new one in its place: it is taken up without a "
+            "restart",
+        )
+        for authority in self._authorities:
+            ends = authority.not_valid_after_utc
+            yield (
+                ends,
+                f"{self._client_ca}: the authority {authority.subject.rfc4514_string()} is valid "
+                f"until {_day(ends)}, and no caller comes in with a certificate of it from then "
+                "on; put the next authority beside it: it is taken up without a restart",
+            )
+
+    def _read_authorities(self) -> bytes | None:
         if self._client_ca is None:
             return None
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._client_ca)
-            return self._client_ca.read_bytes()
+            pem = self._client_ca.read_bytes()
+            self._authorities = x509.load_pem_x509_certificates(pem)
+            return pem
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{self._client_ca} cannot be used to check the certificates of callers: {error}; "

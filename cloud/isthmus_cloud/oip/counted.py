@@ -26,10 +26,12 @@ _WORDS: Mapping[type[BaseException], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Whose request it is: an identity, "" where nobody asks for one, and gRPC's peer."""
+    """Whose request it is: an identity, "" where nobody asks for one, gRPC's peer, and the W3C's
+    trace context that it came with, "" without one."""
 
     identity: str
     peer: str
+    traceparent: str = ""
 
     @property
     def client(self) -> str:
@@ -62,6 +64,7 @@ def item_done(
         decode_ms=0.0,
         run_ms=0.0,
         total_ms=(time.monotonic_ns() - received_ns) / 1e6,
+        traceparent="" if asker is None else asker.traceparent,
     )
     if not isinstance(ended, Job):
         return done

@@ -35,6 +35,7 @@ from isthmus_cloud.oip.counted import Asker, item_done
 from isthmus_cloud.security import Caller, DeniedError, Identity, OpenDoor
 from isthmus_cloud.security.identity import Role
 from isthmus_cloud.serving import Door
+from isthmus_cloud.telemetry import FrameDone, Happening, Observer
 from isthmus_cloud.telemetry.observed import observed
 
 
@@ -258,6 +259,27 @@ async def test_turns_are_taken_between_identities_not_between_requests(
         gate.let_pass()
         await until(lambda done=done: len(order) == done)  # type: ignore[misc]
     assert order == ["greedy", "modest", "greedy", "greedy", "greedy"]
+
+
+async def test_an_item_is_of_the_trace_that_its_call_says(
+    config: ServiceConfig, bundle: Bundle, answerer: Answers, gate: GatedTail, head: Head
+) -> None:
+    """Of each call by itself; what is no trace context is none."""
+    gate.open_for_good()
+    heard: list[Happening] = []
+    notes = cast("Observer", SimpleNamespace(note=heard.append))
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with Core(config, notes, answerer.desk) as core:
+        core.deployments.activate(deployment_of(bundle, answerer))
+        async with (
+            listening(config, core, Door(guard=Counter())) as service,
+            triton.InferenceServerClient(service.address) as client,
+        ):
+            for text in (trace, "00-no-trace-01"):
+                headers = {**WORD, "traceparent": text}
+                await client.infer("tiny", asked(head.pictures[0]), headers=headers)
+            await client.infer("tiny", asked(head.pictures[0]), headers=WORD)
+    assert [each.traceparent for each in heard if isinstance(each, FrameDone)] == [trace, "", ""]
 
 
 async def test_items_are_counted_as_frames_are(

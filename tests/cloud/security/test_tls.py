@@ -211,6 +211,19 @@ def test_the_end_is_told_once_a_day_to_a_service_that_runs(
     assert told == [0, 1, 1, 1, 2, 3]
 
 
+def test_the_end_of_an_authority_is_told_too(
+    files: tuple[Path, Path], authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client_ca = tmp_path / "clients.pem"
+    client_ca.write_bytes(authority.pem + Authority("another").pem)
+    ServedCertificate(*files, client_ca, now=Calendar(VALID_DAYS - 20))
+    assert caplog.messages == []
+    ServedCertificate(*files, client_ca, now=Calendar(VALID_DAYS - 10))
+    _, *lines = caplog.messages
+    starts = [f"{client_ca}: the authority CN={name} is valid" for name in ("authority", "another")]
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+
+
 def test_a_certificate_that_is_not_valid_yet_is_told_and_used(
     files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
