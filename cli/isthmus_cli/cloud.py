@@ -177,8 +177,8 @@ def _add_engine(add: Add, defaults: ServiceConfig) -> None:
         type=int,
         default=defaults.threads,
         metavar="N",
-        help="threads of a batch that runs alone; those that run at once share them (default: all "
-        "cores)",
+        help="threads of a batch that runs alone; those that run at once share them, at least one "
+        "each (default: all cores)",
     )
 
 

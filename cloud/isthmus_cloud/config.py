@@ -61,13 +61,14 @@ class ServiceConfig:
     must have a certificate that one of these authorities signed. `tokens` is the file of those who
     may come in (`isthmus tokens`); beyond the loopback it needs TLS, unless `tokens_in_clear` says
     that something else keeps them secret on the way. `max_bytes_in_flight` bounds the frames of all
-    streams together: payloads, and the tensors that they decode to, `max_message_bytes` a message
-    (with a store; a bundle says itself), `max_waiting` the frames that no worker has begun. Frames
-    that wait together are run together, up to `max_batch` and up to where a greater batch no longer
-    pays; a batch that is not full is held back for up to `linger_s`; `joins` says whether frames
-    that were cut at different depths may run together. `decoders` threads help to decode a batch.
-    `max_streams` is the number of devices that are served at once; others are refused and may come
-    back. `max_connections` bounds those that are open, whoever it is.
+    streams together: payloads, the tensors that they decode to, and answers until they are read,
+    `max_message_bytes` a message (with a store; a bundle says itself), `max_waiting` the frames
+    that no worker has begun. Frames that wait together are run together, up to `max_batch` and up
+    to where a greater batch no longer pays; a batch that is not full is held back for up to
+    `linger_s`; `joins` says whether frames that were cut at different depths may run together.
+    `decoders` threads help to decode a batch. `max_streams` is the number of devices that are
+    served at once; others are refused and may come back. `max_connections` bounds those that are
+    open, whoever it is.
 
     A stream ends on which no Hello comes for `hello_s`, or nothing at all for `idle_s`. A session
     whose stream broke is kept for `resume_s` (0: not at all), and at most `max_parked` of them.

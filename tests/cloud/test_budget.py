@@ -15,7 +15,9 @@ from isthmus_cloud import OverloadedError, RunningService, ServiceConfig, Stream
 from isthmus_cloud.answering.budget import ByteBudget
 from isthmus_cloud.answering.parts import Tail
 
-RAW_BYTES = 2 * 32 * 32 * 3  # a frame of "input-raw": its payload, and the picture that it becomes
+ANSWER_BYTES = 10 * 4
+# A frame of "input-raw": its payload, the picture that it becomes, and its answer.
+RAW_BYTES = 2 * 32 * 32 * 3 + ANSWER_BYTES
 LIMIT_BYTES = 3 * RAW_BYTES - 1  # room for two
 
 
@@ -49,13 +51,13 @@ async def small_service(
         yield running
 
 
-async def test_a_frame_counts_its_payload_and_what_it_decodes_to(
+async def test_a_frame_counts_its_payload_what_it_decodes_to_and_its_answer(
     answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
     frame = head.frame("cut-16")
     answering = asyncio.create_task(answerer.answer(frame, 1, 0, StreamMemory()))
     await gate.begun()
-    assert answerer.bytes_in_flight == len(frame.payloads[0].data) + 8 * 16 * 16
+    assert answerer.bytes_in_flight == (len(frame.payloads[0].data) + 8 * 16 * 16 + ANSWER_BYTES)
     gate.let_pass()
     await answering
     assert answerer.bytes_in_flight == 0
@@ -204,7 +206,7 @@ async def test_differences_that_are_given_up_count_no_more(
         task.cancel()
     await asyncio.wait(tasks[1:])
     assert answerer.bytes_in_flight == first - sum(
-        len(frame.payloads[0].data) + 8 * 16 * 16 for frame in film[1:]
+        len(frame.payloads[0].data) + 8 * 16 * 16 + ANSWER_BYTES for frame in film[1:]
     )
     gate.let_pass()
     await tasks[0]
@@ -269,7 +271,7 @@ async def test_a_bound_below_a_single_frame_is_refused_with_what_it_takes(
     bundle: Bundle, tails: Mapping[str, Tail]
 ) -> None:
     with (
-        pytest.raises(ConfigError, match=r"is 6143, .* 'input-raw' takes up to 6144; allow"),
+        pytest.raises(ConfigError, match=r"is 6183, .* 'input-raw' takes up to 6184; allow"),
         answering(bundle.manifest, tails, max_bytes_in_flight=RAW_BYTES - 1),
     ):
         pytest.fail("it takes what it cannot hold")
@@ -277,6 +279,6 @@ async def test_a_bound_below_a_single_frame_is_refused_with_what_it_takes(
 
 async def test_the_configured_bound_is_the_services(config: ServiceConfig) -> None:
     small = replace(config, max_bytes_in_flight=RAW_BYTES - 1)
-    with pytest.raises(ConfigError, match="max_bytes_in_flight is 6143"):
+    with pytest.raises(ConfigError, match="max_bytes_in_flight is 6183"):
         async with asyncio.timeout(GUARD_S):
             await serve(small, lambda _: None)

@@ -293,5 +293,5 @@ def test_the_overlay_of_the_guide_renders(tmp_path: Path) -> None:
     documents = beside_the_base(text.replace("…/docker/kubernetes", ".."), tmp_path)
     assert container(documents)["image"] == "registry.example/isthmus-cloud:0.1.0"
     options = cloud_options(flags(documents))
-    assert (options.workers, options.max_streams, options.max_batch) == (4, 200, 32)
+    assert (options.workers, options.max_streams, options.max_batch) == (1, 200, 32)
     assert the("Service", documents, "isthmus-public")["spec"]["type"] == "LoadBalancer"

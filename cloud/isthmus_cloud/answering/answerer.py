@@ -12,7 +12,7 @@ from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.items import Item
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.memory import StreamMemory
-from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.answering.parts import Tail, tensor_bytes
 from isthmus_cloud.answering.routes import Route, routes_of
 
 MAX_ECHO = 60  # characters of a stranger's text that a message repeats
@@ -114,7 +114,8 @@ class Answerer:
         the item is its own.
 
         `tensors` are the model's inputs [*graph_shape] by name, or encoded pictures, which are
-        decoded first: beside the queue, so that no frame waits for that. Raises
+        decoded first: beside the queue, so that no frame waits for that, and only if the queue
+        has room for it now. Raises
         WireError where the whole network is not here, PictureError, OverloadedError, TooLateError
         and ModelError as for frames. Cancelling it gives the item up.
         """
@@ -122,9 +123,10 @@ class Answerer:
         if tail is None:
             raise WireError("this service does not hold the whole network of this model")
         client = object() if client is None else client
+        self._desk.check(client, deadline_ns)
         room = self._desk.picture_room
         item = Item(tail.cut, await room.decoded(tail.cut, tensors, deadline_ns, client))
-        taken_bytes = item.payload_bytes + sum(t.wire.nbytes for t in tail.cut.tensors)
+        taken_bytes = item.payload_bytes + tensor_bytes(tail)
         self._desk.admit(client, taken_bytes, deadline_ns)
         job = Job(
             turn=item,

@@ -127,6 +127,40 @@ class Desk:
         Where the queue or the memory is full, the latest frames of whoever has most waiting make
         room; answers that nobody reads do for what they take beyond their share.
         """
+        wait_ms = self._wait_in_time_ms(client, deadline_ns)
+        places = self._places_lacking
+        lacking_bytes = taken_bytes - self._budget.free_bytes
+        if places > 0 or lacking_bytes > 0:
+            wait_ms = wait_ms or self._gauge.queue_ms
+            self._make_room(client, places, lacking_bytes, wait_ms)
+        self._budget.take(taken_bytes, wait_ms)
+
+    def check(self, client: object, deadline_ns: int) -> None:
+        """OverloadedError, as from `admit`, if a frame of this client would not get into the queue
+        now; for what is still to be prepared for it."""
+        wait_ms = self._wait_in_time_ms(client, deadline_ns)
+        places = self._places_lacking
+        if places > 0 and not self._workers.room(client, places, 0):
+            raise OverloadedError(self._full, retry_after_ms=wait_ms)
+
+    def begin(self, job: Job) -> None:
+        """A frame that was admitted goes into the queue."""
+        self._gauge.came()
+        self._here.add(job)
+        job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
+        self._workers.put(job)
+
+    @property
+    def _places_lacking(self) -> int:
+        """How many frames too many wait if one more comes."""
+        return self._workers.waiting + 1 - self.limits.max_waiting
+
+    @property
+    def _full(self) -> str:
+        return f"{self.limits.max_waiting} frames wait, which is the most"
+
+    def _wait_in_time_ms(self, client: object, deadline_ns: int) -> float:
+        """See `_wait_ms`; OverloadedError if a frame with this deadline has not so long."""
         wait_ms = self._wait_ms(client) if self._workers.waiting else 0.0
         left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
         if 0 < wait_ms > left_ms:
@@ -135,19 +169,7 @@ class Desk:
                 "left; it was not run",
                 retry_after_ms=wait_ms,
             )
-        places = self._workers.waiting + 1 - self.limits.max_waiting
-        lacking_bytes = taken_bytes - self._budget.free_bytes
-        if places > 0 or lacking_bytes > 0:
-            wait_ms = wait_ms or self._gauge.queue_ms
-            self._make_room(client, places, lacking_bytes, wait_ms)
-        self._budget.take(taken_bytes, wait_ms)
-
-    def begin(self, job: Job) -> None:
-        """A frame that was admitted goes into the queue."""
-        self._gauge.came()
-        self._here.add(job)
-        job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
-        self._workers.put(job)
+        return wait_ms
 
     def _wait_ms(self, client: object) -> float:
         """Until a frame that came now would be begun: those that go before it, in batches as they
@@ -167,7 +189,7 @@ class Desk:
             return
         if places > 0 or lacking_bytes > due_bytes:
             crowding = self._workers.make_room(client, places, lacking_bytes - due_bytes)
-            text = f"{self.limits.max_waiting} frames wait, which is the most"
+            text = self._full
             if not crowding and places > 0:
                 raise OverloadedError(text, retry_after_ms=wait_ms)
             if not crowding:

@@ -13,7 +13,7 @@ from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.engines.batch_times import UNMEASURED, BatchTimes, summed
 from isthmus_cloud.engines.seam import Engine, Program, Value
 
-__all__ = ["Part", "Tail", "outputs_of", "tails_of"]
+__all__ = ["Part", "Tail", "outputs_of", "tails_of", "tensor_bytes"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +76,12 @@ class Tail:
     def _mosts(self) -> tuple[int, ...]:
         times = [part.times for part in self.parts]
         return tuple(min(self.most, summed(times[index:]).knee) for index in range(len(times)))
+
+
+def tensor_bytes(tail: Tail) -> int:
+    """The memory of one frame's tensors at a tail: those that it decodes to, and its answer's."""
+    decoded = (tensor.wire for tensor in tail.cut.tensors)
+    return sum(spec.nbytes for spec in (*decoded, *tail.outputs))
 
 
 def outputs_of(manifest: Manifest, cut: Cut) -> tuple[TensorSpec, ...]:

@@ -17,7 +17,7 @@ from isthmus import (
 )
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.feeds import Scalars, Tensors, scalars_of
-from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.answering.parts import Tail, tensor_bytes
 
 __all__ = ["Route", "routes_of"]
 
@@ -26,7 +26,7 @@ __all__ = ["Route", "routes_of"]
 class Route:
     """How the frames of one candidate are answered.
 
-    `scalars` and the `most_bytes` of a payload by rung, then by cut tensor; `decoded_bytes` is what
+    `scalars` and the `most_bytes` of a payload by rung, then by cut tensor; `tensor_bytes` is what
     a frame's tensors take.
     """
 
@@ -34,7 +34,7 @@ class Route:
     tail: Tail
     scalars: tuple[tuple[Scalars, ...], ...]
     most_bytes: tuple[tuple[int, ...], ...]
-    decoded_bytes: int
+    tensor_bytes: int
 
     @property
     def cut(self) -> Cut:
@@ -44,10 +44,10 @@ class Route:
     @property
     def max_bytes(self) -> int:
         """The most that a right frame takes; see `frame_bytes`."""
-        return max_candidate_bytes(self.candidate, self.cut) + self.decoded_bytes
+        return max_candidate_bytes(self.candidate, self.cut) + self.tensor_bytes
 
     def frame_bytes(self, frame: pb.Frame) -> int:
-        """The memory of a frame: its payloads, and the tensors that they decode to.
+        """The memory of a frame: its payloads, the tensors that they decode to, and its answer.
 
         WireError if it has another number of payloads than the cut has tensors, or names a rung
         that the candidate has not.
@@ -64,7 +64,7 @@ class Route:
                 f"candidate {self.candidate.id!r} takes one payload for each of {names}; "
                 f"the frame has {len(frame.payloads)}"
             )
-        taken_bytes = self.decoded_bytes
+        taken_bytes = self.tensor_bytes
         for index, (payload, most_bytes) in enumerate(zip(frame.payloads, allowed, strict=True)):
             size_bytes = len(payload.data)
             if size_bytes > most_bytes:
@@ -97,7 +97,7 @@ def routes_of(manifest: Manifest, tails: Mapping[str, Tail]) -> dict[str, Route]
                 tail=tails[cut.id],
                 scalars=_scalars_by_rung(candidate, cut),
                 most_bytes=_most_bytes_by_rung(candidate, cut),
-                decoded_bytes=sum(tensor.wire.nbytes for tensor in cut.tensors),
+                tensor_bytes=tensor_bytes(tails[cut.id]),
             )
     return routes
 

@@ -119,10 +119,14 @@ class Waiting:
         self._gone((job,))
         return True
 
+    def room(self, client: object, places: int, size_bytes: int) -> list[Job]:
+        """See `Crowd.room`."""
+        return self._crowd.room(client, places, size_bytes)
+
     def make_room(self, client: object, places: int, size_bytes: int) -> list[Job]:
         """Frames that are out now, so that so many places and bytes are free for a frame of
-        `client`, as `Crowd.room` finds them. [], and all stay, where it finds none."""
-        out = self._crowd.room(client, places, size_bytes)
+        `client`, as `room` finds them. [], and all stay, where it finds none."""
+        out = self.room(client, places, size_bytes)
         for job in out:
             self.remove(job)
         return out

@@ -81,6 +81,11 @@ class Workers:
         with self._changed:
             return self._waiting.remove(job)
 
+    def room(self, client: object, places: int, size_bytes: int) -> list[Job]:
+        """See `Waiting.room`."""
+        with self._changed:
+            return self._waiting.room(client, places, size_bytes)
+
     def make_room(self, client: object, places: int, size_bytes: int) -> list[Job]:
         """See `Waiting.make_room`."""
         with self._changed:

@@ -85,8 +85,8 @@ def deployed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """Makes deployments of bundles, all on one desk; `open_engine` gives each its engine, which
-    shares `cores` with the others."""
+    """Makes deployments of bundles, all on one desk; `open_engine` gives each its engine;
+    those that share `cores` are measured on their share."""
 
     desk: Desk
     open_engine: Callable[[Bundle], Engine]

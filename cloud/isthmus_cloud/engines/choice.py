@@ -53,10 +53,10 @@ def open_engine(choice: str, provider: str, cores: Cores, bundle: Bundle) -> Eng
 
     `choice` is "onnxruntime", "torch" or "triton://HOST:PORT". With ONNX Runtime and "auto" the
     provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU and OpenVINO if they
-    are faster than the CPU, the CPU; any other is honoured or refused. What computes on the
-    processor shares `cores`. Takes seconds, with TensorRT minutes: not on a loop. Raises
-    ConfigError with the way out; with Triton LinkError where it does not answer, ModelError where
-    it answers otherwise.
+    are faster than the CPU, the CPU; any other is honoured or refused. ONNX Runtime on the
+    CPU shares `cores`; what else computes there uses all of them for every run. Takes seconds, with
+    TensorRT minutes: not on a loop. Raises ConfigError with the way out; with Triton LinkError
+    where it does not answer, ModelError where it answers otherwise.
     """
     check_choice(choice, provider)
     if choice == TORCH:

@@ -16,14 +16,14 @@ __all__ = ["Cores"]
 
 class Cores:
     """How many threads a run should use: `alone` if it is the only one that computes now, `beside`
-    if others do: its share where `at_once` compute. For several threads, and several engines."""
+    if others do: its share where `at_once` compute, rounded up. For several threads and engines."""
 
     def __init__(self, threads: int, at_once: int = 1) -> None:
         for name, value in (("threads", threads), ("at_once", at_once)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
         self.alone = threads
-        self.beside = max(1, threads // at_once)
+        self.beside = -(-threads // at_once)  # a thread too many costs less than a core that idles
         self._lock = threading.Lock()
         self._running = 0
 

@@ -101,7 +101,7 @@ async def test_memory_is_made_by_the_latest_frames_of_whoever_has_most_waiting(
 ) -> None:
     """As a full queue is: a client that has less is not turned away."""
     each = head.frame("cut-16")
-    each_bytes = len(each.payloads[0].data) + 8 * 16 * 16
+    each_bytes = len(each.payloads[0].data) + 8 * 16 * 16 + 10 * 4
     with Desk(DeskLimits(max_bytes_in_flight=8 * each_bytes), Batching()) as desk:
         tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
         clients = Clients(Answerer(bundle.manifest, tails, desk), head)

@@ -4,18 +4,28 @@ import asyncio
 import io
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
 from PIL import Image
 from tests.cloud.device import GUARD_S, Head
-from tests.cloud.serving import answering, listening
+from tests.cloud.gated import GatedTail
+from tests.cloud.serving import answering, fake_tail, listening
 from tests.cloud.wire import settled, until
 from tritonclient.utils import InferenceServerException
 
 from isthmus import Bundle, PictureError
-from isthmus_cloud import ServiceConfig, TooLateError
+from isthmus_cloud import (
+    Answerer,
+    Batching,
+    Desk,
+    DeskLimits,
+    OverloadedError,
+    ServiceConfig,
+    TooLateError,
+)
 from isthmus_cloud.answering import picture_room
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.jobs import NEVER_NS
@@ -123,6 +133,35 @@ async def test_no_frame_waits_while_photographs_are_decoded(
         assert not any(photo.done() for photo in photos)
         slow.places.release(16)
         await asyncio.wait_for(asyncio.gather(*photos), GUARD_S)
+
+
+async def test_no_photograph_is_decoded_for_a_queue_that_is_full(
+    bundle: Bundle, gate: GatedTail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, decodings = picture_room.read_picture, []
+
+    def counted(*given: Any) -> AnyArray:
+        decodings.append(given)
+        return read(*given)
+
+    monkeypatch.setattr(picture_room, "read_picture", counted)
+    photo = {"picture": photograph(40, 40)}
+    with Desk(DeskLimits(max_waiting=1), Batching()) as desk:
+        tails = {name: fake_tail(bundle.manifest, name, gate) for name in ("input", "cut")}
+        answerer = Answerer(bundle.manifest, tails, desk)
+        running = asyncio.create_task(answerer.item(photo, NEVER_NS, "one"))
+        await gate.begun()
+        waiting = asyncio.create_task(answerer.item(photo, NEVER_NS, "two"))
+        await until(lambda: desk.waiting == 1)
+        with pytest.raises(OverloadedError, match="1 frames wait, which is the most"):
+            await answerer.item(photo, NEVER_NS, "three")
+        desk._gauge.learn(1000.0)
+        late_ns = time.monotonic_ns() + 1_000_000
+        with pytest.raises(OverloadedError, match="at present, this one has"):
+            await answerer.item(photo, late_ns, "four")
+        assert len(decodings) == 2
+        gate.open_for_good()
+        await asyncio.wait_for(asyncio.gather(running, waiting), GUARD_S)
 
 
 async def test_clients_are_told_which_photographs_are_too_large(

@@ -1,19 +1,44 @@
 """What a device does not read takes memory that frames do not get."""
 
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
 import pytest
+from tests.cloud.device import Head
 from tests.cloud.gated import GatedTail
-from tests.cloud.serving import Answers
+from tests.cloud.serving import Answers, fake_tail
 from tests.cloud.wire import Wire, begin, until, wired
 
 from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Desk, DeskLimits, OverloadedError, StreamMemory
+from isthmus_cloud import (
+    Answerer,
+    Batching,
+    Desk,
+    DeskLimits,
+    OverloadedError,
+    StreamMemory,
+)
 from isthmus_cloud.answering.budget import ByteBudget
+from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.jobs import NEVER_NS
 from isthmus_cloud.answering.unread import SHARE, UnreadRoom
 from isthmus_cloud.sessions.sessions import Sessions
 
 BIG_BYTES = 8 * 1024
+
+
+class GreatAnswer:
+    """A tail that always answers this."""
+
+    provider = "fake"
+
+    def __init__(self, answer: AnyArray) -> None:
+        self._answer = answer
+
+    def run(self, _: Mapping[str, AnyArray]) -> list[AnyArray]:
+        return [self._answer]
 
 
 def result(sequence: int, size_bytes: int = 0) -> pb.CloudMessage:
@@ -88,6 +113,37 @@ async def test_a_device_that_does_not_read_closes_the_service_for_nobody() -> No
         kinds = [message.WhichOneof("kind") for message in iter(hoard.take, None)]
         assert kinds == ["result"] * 7 + ["error"]
         assert desk.bytes_in_flight == 200
+
+
+async def test_answers_that_a_crowd_does_not_read_fit_and_make_room(
+    bundle: Bundle, head: Head
+) -> None:
+    """A frame's answer has its memory from the start: it takes the place of the frame."""
+    (probabilities,) = bundle.manifest.outputs
+    great = msgspec.structs.replace(probabilities, shape=(1, 25_000), batch_axis=0)
+    manifest = msgspec.structs.replace(bundle.manifest, outputs=(great,))
+    answer = GreatAnswer(np.zeros((1, 25_000), np.float32))
+    tails = {name: fake_tail(manifest, name, answer) for name in ("input", "cut")}
+    limit_bytes, memory, refused = 2_500_000, StreamMemory(), 0
+    with Desk(DeskLimits(max_bytes_in_flight=limit_bytes), Batching()) as desk:
+        answerer = Answerer(manifest, tails, desk)
+        crowd = [desk.unread() for _ in range(20)]
+        for unread in crowd:
+            for sequence in (1, 2):
+                try:
+                    frame = head.frame("cut-16", sequence)
+                    ended = await answerer.begin(frame, 1, 0, memory, unread)
+                    unread.put(sequence, pb.CloudMessage(result=ended))
+                except OverloadedError:
+                    refused += 1
+        assert refused == 0  # the first made room for the last
+        assert desk.bytes_in_flight <= limit_bytes
+        for _ in range(5):
+            desk.admit("other", 500, NEVER_NS)
+        assert desk.bytes_in_flight <= limit_bytes
+        told = [[each.WhichOneof("kind") for each in iter(unread.take, None)] for unread in crowd]
+        assert all(kinds in (["result", "result"], ["result", "error"]) for kinds in told)
+        assert sum(kinds.count("error") for kinds in told) > 1
 
 
 async def test_no_frame_that_waits_pays_for_answers_that_nobody_reads(

@@ -39,11 +39,16 @@ def test_only_the_first_of_several_has_all_and_the_next_that_is_alone_again() ->
         raise ValueError("it failed")
     with cores.run() as alone:
         pass
-    assert (first, second, third, fourth, failing, alone) == (8, 2, 2, 2, 8, 8)
+    assert (first, second, third, fourth, failing, alone) == (8, 3, 3, 3, 8, 8)
 
 
-def test_nobody_is_left_without_a_thread() -> None:
-    assert Cores(2, at_once=16).beside == 1
+@pytest.mark.parametrize(
+    ("threads", "at_once", "each"), [(2, 1, 2), (2, 2, 1), (3, 2, 2), (12, 8, 2), (2, 16, 1)]
+)
+def test_no_core_idles_and_nobody_is_left_without_a_thread(
+    threads: int, at_once: int, each: int
+) -> None:
+    assert Cores(threads, at_once).beside == each
 
 
 @pytest.mark.parametrize(("threads", "at_once", "name"), [(0, 1, "threads"), (1, 0, "at_once")])
