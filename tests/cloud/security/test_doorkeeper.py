@@ -185,6 +185,19 @@ async def call(address: str, method: str, token: str = SECRET, message: bytes = 
             return error.code(), error.details()
 
 
+async def called_until(
+    address: str, kind: str = "unary", token: str = SECRET, *, let_in: bool
+) -> Any:
+    """What the first call was told that was let in, or was not. They come a moment apart, or the
+    service, which is in this process, accepts nobody else."""
+    async with asyncio.timeout(GUARD_S):
+        while True:
+            told = await call(address, kind, token)
+            if (told == b"x") is let_in:
+                return told
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_kind_of_call_works_as_before(
     guard: TokenGuard, plain: ServiceConfig, kind: str
@@ -247,18 +260,14 @@ async def test_an_identity_that_stalls_leaves_places_for_others(
     """Calls whose message never comes, of whatever kind, are counted together."""
     async with serving(guard, plain) as served, AsyncExitStack() as left:
         stalling = await _stalling(served.address, f"/f/{kind}", few, left)
-        async with asyncio.timeout(GUARD_S):
-            while (told := await call(served.address, "unary")) == b"x":
-                await asyncio.sleep(0.01)  # the service is to accept others, too
+        told = await called_until(served.address, let_in=False)
         assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert told[1] == f"camera has {few} calls under way, which is the most it may have"
         assert served.refused[-1] == ("camera", "calls")
         assert await call(served.address, "unary", OTHER) == b"x"
         for each in stalling:
             each.leave()
-        async with asyncio.timeout(GUARD_S):
-            while await call(served.address, "unary") != b"x":
-                await asyncio.sleep(0.01)  # the service is to accept others, too
+        await called_until(served.address, let_in=True)
 
 
 async def test_who_asks_for_answers_may_have_more_calls(
@@ -279,16 +288,12 @@ async def test_streams_of_frames_are_counted_only_when_nobody_takes_their_end(
         await served.face.stuck(few)
         assert await call(served.address, "unary") == b"x"
         served.face.gives_up.set()
-        async with asyncio.timeout(GUARD_S):
-            while (told := await call(served.address, "unary")) == b"x":
-                await asyncio.sleep(0.01)  # the service is to accept others, too
+        told = await called_until(served.address, let_in=False)
         assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await call(served.address, STREAM, message=b""))[0] is told[0]
         for each in deaf:
             each.leave()
-        async with asyncio.timeout(GUARD_S):
-            while await call(served.address, "unary") != b"x":
-                await asyncio.sleep(0.01)  # the service is to accept others, too
+        await called_until(served.address, let_in=True)
 
 
 async def test_callers_without_a_name_are_not_told_apart(plain: ServiceConfig, few: int) -> None:
@@ -310,8 +315,7 @@ async def test_probes_need_no_token_and_cannot_be_stopped_up(
             for each in stoppers:
                 left.callback(each.leave)
             dripping = [tasks.create_task(each.drip(10_000)) for each in stoppers]
-            while (told := await call(served.address, PROBE, "")) == b"x":
-                await asyncio.sleep(0.01)  # the service is to accept others, too
+            told = await called_until(served.address, PROBE, "", let_in=False)
             assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert [task.result()[0] for task in dripping] == ["4", "4"]
         assert await call(served.address, PROBE, "") == b"x"
