@@ -129,7 +129,12 @@ class ServiceConfig:
                 "certificates of callers (--client-ca) are checked by TLS: give this service a "
                 "certificate and key, too (--tls-cert, --tls-key)"
             )
-        host, _ = split_address(self.listen)
+        host, port = split_address(self.listen)
+        if self.web is not None and port and split_address(self.web.listen) == (host, port):
+            raise ConfigError(
+                f"the page (--http) cannot be on {self.listen}, where devices come in (--listen); "
+                "give it a port of its own"
+            )
         if is_loopback(host) or self.tls_certificate:
             return
         if not self.insecure:

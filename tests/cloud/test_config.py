@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from isthmus import ConfigError
+from isthmus.web import WebConfig
 from isthmus_cloud import ServiceConfig
 
 PEM = Path("some.pem")
@@ -46,6 +47,13 @@ def test_off_the_loopback_tls_or_a_clear_word_is_required(listen: str) -> None:
 def test_what_is_no_address_is_refused(listen: str) -> None:
     with pytest.raises(ConfigError, match="is not HOST:PORT"):
         config(listen=listen)
+
+
+def test_the_page_has_an_address_of_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"page \(--http\) cannot be on 127.0.0.1:50051"):
+        config(listen="127.0.0.1:50051", web=WebConfig(listen="127.0.0.1:50051"))
+    assert config(listen="127.0.0.1:0", web=WebConfig(listen="127.0.0.1:0"))
+    assert config(listen="127.0.0.1:50051", web=WebConfig(listen="127.0.0.1:50052"))
 
 
 def test_a_time_out_of_its_range_is_named_with_the_range() -> None:

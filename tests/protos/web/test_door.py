@@ -62,6 +62,16 @@ def test_pages_of_others_may_send_here_and_load_nothing(site: str) -> None:
     assert own.refusal(asked(sec_fetch_site="same-origin", sec_fetch_mode="cors")) is None
 
 
+def test_a_browser_that_names_no_site_is_known_by_the_origin() -> None:
+    own = door()
+    assert status(own.refusal(asked(origin="http://evil.example"))) == 403
+    assert status(own.refusal(asked(origin="null"))) == 403
+    assert own.refusal(asked(origin="http://127.0.0.1:8080")) is None
+    # Behind a proxy the host is another one; the browser's own word counts.
+    proxied = asked(origin="https://dash.example", sec_fetch_site="same-origin")
+    assert own.refusal(proxied) is None
+
+
 @pytest.mark.parametrize(
     "shown",
     ["", TOKEN, "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer ü"],
