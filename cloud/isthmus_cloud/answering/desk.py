@@ -15,7 +15,7 @@ from isthmus import ConfigError, ModelError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.budget import ByteBudget, OverloadedError
 from isthmus_cloud.answering.flow import Ran
-from isthmus_cloud.answering.jobs import Job
+from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.load import LoadGauge
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.picture_room import PictureRoom
@@ -127,21 +127,21 @@ class Desk:
         Where the queue or the memory is full, the latest frames of whoever has most waiting make
         room; answers that nobody reads do for what they take beyond their share.
         """
-        wait_ms = self._wait_in_time_ms(client, deadline_ns)
-        places = self._places_lacking
+        self._check_in_time(client, deadline_ns)
+        places, wait_ms = self._places_lacking, 0.0
         lacking_bytes = taken_bytes - self._budget.free_bytes
         if places > 0 or lacking_bytes > 0:
-            wait_ms = wait_ms or self._gauge.queue_ms
+            wait_ms = self._wait_ms(client) or self._gauge.queue_ms
             self._make_room(client, places, lacking_bytes, wait_ms)
         self._budget.take(taken_bytes, wait_ms)
 
     def check(self, client: object, deadline_ns: int) -> None:
         """OverloadedError, as from `admit`, if a frame of this client would not get into the queue
         now; for what is still to be prepared for it."""
-        wait_ms = self._wait_in_time_ms(client, deadline_ns)
+        self._check_in_time(client, deadline_ns)
         places = self._places_lacking
         if places > 0 and not self._workers.room(client, places, 0):
-            raise OverloadedError(self._full, retry_after_ms=wait_ms)
+            raise OverloadedError(self._full, retry_after_ms=self._wait_ms(client))
 
     def begin(self, job: Job) -> None:
         """A frame that was admitted goes into the queue."""
@@ -159,17 +159,20 @@ class Desk:
     def _full(self) -> str:
         return f"{self.limits.max_waiting} frames wait, which is the most"
 
-    def _wait_in_time_ms(self, client: object, deadline_ns: int) -> float:
-        """See `_wait_ms`; OverloadedError if a frame with this deadline has not so long."""
-        wait_ms = self._wait_ms(client) if self._workers.waiting else 0.0
+    def _check_in_time(self, client: object, deadline_ns: int) -> None:
+        """OverloadedError if a frame of this client would wait for longer than it has."""
+        if not self._workers.waiting or deadline_ns == NEVER_NS:
+            return
         left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+        if 0 < self._gauge.queue_ms <= left_ms:  # behind all; the turns need not be looked at
+            return
+        wait_ms = self._wait_ms(client)
         if 0 < wait_ms > left_ms:
             raise OverloadedError(
                 f"a frame waits {wait_ms:.0f} ms at present, this one has {left_ms:.0f} ms "
                 "left; it was not run",
                 retry_after_ms=wait_ms,
             )
-        return wait_ms
 
     def _wait_ms(self, client: object) -> float:
         """Until a frame that came now would be begun: those that go before it, in batches as they
