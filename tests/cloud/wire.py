@@ -1,7 +1,7 @@
 """A stream without a network: the test says what the device sends and when it reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -145,6 +145,22 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def moment() -> None:
+    """Let the threads of gRPC go on, for which `settled` is too short."""
+    await asyncio.sleep(0.01)
+
+
+async def asked_until(ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
+    """The first answer for which it holds. Each is asked for a moment after the one before, or a
+    service in this process would accept nobody else."""
+    async with asyncio.timeout(GUARD_S):
+        while True:
+            answer = await ask()
+            if holds(answer):
+                return answer
+            await asyncio.sleep(0.01)
+
+
 async def settled() -> None:
     """Let every task go as far as it can."""
     for _ in range(100):
@@ -171,8 +187,8 @@ async def broken(
 
 
 def bytes_of(frame: pb.Frame) -> int:
-    """What a frame of the cut takes: its payload, and the symbols that it decodes to."""
-    return len(frame.payloads[0].data) + 8 * 16 * 16
+    """What a frame of the cut takes: its payload, the symbols that it decodes to, its answer."""
+    return len(frame.payloads[0].data) + 8 * 16 * 16 + 10 * 4
 
 
 class Call:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from tests.cloud.device import GUARD_S
 from tests.cloud.security.loris import Loris
 from tests.cloud.security.probe import bearer
+from tests.cloud.wire import asked_until, moment
 
 from isthmus_cloud import ServiceConfig
 from isthmus_cloud.faces import doorkeeper
@@ -188,14 +189,10 @@ async def call(address: str, method: str, token: str = SECRET, message: bytes = 
 async def called_until(
     address: str, kind: str = "unary", token: str = SECRET, *, let_in: bool
 ) -> Any:
-    """What the first call was told that was let in, or was not. They come a moment apart, or the
-    service, which is in this process, accepts nobody else."""
-    async with asyncio.timeout(GUARD_S):
-        while True:
-            told = await call(address, kind, token)
-            if (told == b"x") is let_in:
-                return told
-            await asyncio.sleep(0.01)
+    """What the first call was told that was let in, or was not."""
+    return await asked_until(
+        lambda: call(address, kind, token), lambda told: (told == b"x") is let_in
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
