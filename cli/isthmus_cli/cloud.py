@@ -8,6 +8,7 @@ from pathlib import Path
 from isthmus import ConfigError
 from isthmus_cli.cloud_web import add_web_flags, web_settings
 from isthmus_cli.console import drop_output
+from isthmus_cli.folders import named_folder
 from isthmus_cli.telemetry_flags import add_telemetry_flags, trace_settings
 from isthmus_cloud import ServiceConfig, run_service
 from isthmus_cloud.config import RANGES
@@ -65,7 +66,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--store",
-        type=Path,
+        type=named_folder,
         metavar="DIR",
         help="serve all models of this directory, each in its active version; `isthmus push` fills "
         "it and `isthmus activate` moves versions while devices are served",

@@ -32,8 +32,7 @@ measures a kit. (A bundle of one of these names goes by ./status.)
 EXAMPLES = """\
   isthmus edge lite0.bundle cat.jpg --cloud 127.0.0.1:50051
   isthmus edge lite0.bundle --cloud 127.0.0.1:50051 --objective throughput --repeat 10 photos/
-  isthmus edge lite0.bundle cat.jpg --cloud dns:cloud.example:50051 --tls-ca ca.pem \\
-      --token-file token                             # all that the name stands for
+  isthmus edge lite0.bundle cat.jpg --cloud dns:cloud:50051 --tls-ca ca.pem --token-file token
   isthmus edge lite0.bundle cat.jpg --stats          # the whole network on this device
   isthmus edge speech.bundle --inputs sounds.npz --cloud 127.0.0.1:50051
   isthmus edge check --config edge.toml

@@ -17,7 +17,8 @@ List the versions of a model store, the oldest of each model first: which one is
 (new devices get it), how many devices are on each, fingerprint, size, whether a
 signature is there, and whether the version can be used: "yes" if the manifest can be
 read and every file is there in its size, "verified" with --verify, which reads all of
-them for their sha256, and "no" with the reason. With --verify it ends with status 1 if
+them for their sha256, and "no" with the reason. A model of which nobody can read which
+versions there are has one line, without a version. With --verify it ends with status 1 if
 one cannot be used. `isthmus push` of the same bundle mends a damaged version.
 """
 EXAMPLES = """\
@@ -52,9 +53,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"no version of {options.name} is there" if options.name else "the store is empty")
     unusable = [row for row in rows if not row.usable]
     if options.verify and unusable:
+        first = unusable[0]
+        title = f"{first.name} {first.version}".rstrip()
         raise BundleError(
-            f"{len(unusable)} of {len(rows)} versions cannot be used, the first is "
-            f"{unusable[0].name} {unusable[0].version}: {unusable[0].fault}"
+            f"{len(unusable)} of {len(rows)} versions cannot be used, the first is {title}: "
+            f"{first.fault}"
         )
     return 0
 
@@ -72,7 +75,7 @@ def _print_table(rows: Sequence[Row]) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.name,
-        row.version,
+        row.version or "-",
         "active" if row.active else "served" if row.loaded else "-",
         "-" if not row.loaded else str(row.streams),
         row.fingerprint[:SHORT] or "-",

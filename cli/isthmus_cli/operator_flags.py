@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isthmus import ConfigError, is_loopback
 from isthmus_cli.credentials import credentials_of
+from isthmus_cli.folders import named_folder
 from isthmus_cli.numbers import duration
 from isthmus_cli.store_places import StorePlace
 from isthmus_cli.store_remote import RemoteStore
@@ -41,7 +42,7 @@ def add_place(parser: argparse.ArgumentParser, *addresses: str) -> None:
     )
     one.add_argument(
         "--store",
-        type=Path,
+        type=named_folder,
         metavar="DIR",
         help="the store in this folder, without a service; one that runs on it sees changes of "
         "what is active when it starts again, or at SIGHUP",

@@ -54,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     """Check, send, and activate if that is wanted."""
     sigterm_as_ctrl_c()
     bundle, model = outgoing(options.bundle)
-    name, version = options.name or model, options.version or bundle.fingerprint[:SHORT]
+    name = model if options.name is None else options.name
+    version = bundle.fingerprint[:SHORT] if options.version is None else options.version
     with opened_place(options) as place:
         with ProgressLine(quiet=options.quiet) as progress, _resumable():
             pushed = place.push(bundle, name, version, progress)

@@ -8,7 +8,8 @@ from isthmus_cli.operator_flags import add_place, add_version, opened_place
 DESCRIPTION = """\
 Remove a version from a model store, with all its files. The active version stays, and so
 does one that devices are still on: activate another one first, and wait until they have
-moved (`isthmus list` shows how many have not).
+moved (`isthmus list` shows how many have not). So does a folder with files that no push
+wrote: it is no version, and the path perhaps not the store's.
 """
 EXAMPLES = """\
   isthmus remove lite0 2026-10-01 --at 127.0.0.1:50051

@@ -21,7 +21,7 @@ class Row:
     """A version in a store. `loaded` and `streams` are None where nothing serves it: in a folder.
 
     `fault` says why it cannot be used, "" if nothing of that was found; `verified` that every file
-    was read for that.
+    was read for that. A model whose versions cannot be read is one row, with the version "".
     """
 
     name: str

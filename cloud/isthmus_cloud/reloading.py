@@ -17,6 +17,7 @@ from isthmus import IsthmusError
 from isthmus.log_lines import tell
 from isthmus_cloud.deployments.deployments import Deployments
 from isthmus_cloud.serving import StoreRoom
+from isthmus_cloud.signals import heeding
 from isthmus_cloud.store import Store, StoreError
 from isthmus_cloud.telemetry.health import Health
 
@@ -40,12 +41,8 @@ def hung_up() -> Iterator[asyncio.Event]:
     if hangs_up() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         yield event
         return
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, event.set)
-    try:
+    with heeding([signal.SIGHUP], event.set):
         yield event
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 
@@ -13,12 +14,13 @@ from isthmus.log_lines import tell
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployment import SHORT
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.faces.binding import allow_open_files, bind, checked_credentials
 from isthmus_cloud.reloading import hangs_up, hung_up, reloading
 from isthmus_cloud.security.doors import guarded
 from isthmus_cloud.serving import Door, server_with_faces
+from isthmus_cloud.signals import heeding
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import DiskThreads
 from isthmus_cloud.telemetry.health import Health
 from isthmus_cloud.watching import page, watched
 
@@ -54,7 +56,7 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
         told = stack.enter_context(hung_up())
         credentials = await asyncio.to_thread(checked_credentials, config)
         guard = await stack.enter_async_context(guarded(config))
-        disk = stack.enter_context(DiskThreads())
+        disk = stack.enter_context(DiskThreads("isthmus-activations"))
         looked_at = await stack.enter_async_context(watched(config))
         core, health = looked_at.core, Health()
         await stack.enter_async_context(page(config, looked_at, health, announce))
@@ -139,18 +141,12 @@ async def listening(
 @contextmanager
 def _signals() -> Iterator[asyncio.Queue[None]]:
     """Those that end the service, as items of a queue; SIGHUP never where it is ignored."""
-    loop = asyncio.get_running_loop()
     queue: asyncio.Queue[None] = asyncio.Queue()
     kinds = [signal.SIGTERM, signal.SIGINT]
     if hangs_up() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         kinds.append(signal.SIGHUP)
-    for kind in kinds:
-        loop.add_signal_handler(kind, queue.put_nowait, None)
-    try:
+    with heeding(kinds, partial(queue.put_nowait, None)):
         yield queue
-    finally:
-        for kind in kinds:
-            loop.remove_signal_handler(kind)
 
 
 async def _drain_or_force(

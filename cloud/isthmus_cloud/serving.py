@@ -81,13 +81,14 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
     core.deployments.changed = changed
     core.on_drain(service.drain)
     core.on_drain(door.health.drain)
-    server.add_generic_rpc_handlers((oip_face(service, door.guard), door.health.handler()))
+    server.add_generic_rpc_handlers(
+        (oip_face(service, door.guard, core.refused), door.health.handler())
+    )
     if door.store is None:
         yield server
         return
-    with store_faces(
-        server, door.store.store, door.store.deployer, door.guard, door.store.activations
-    ):
+    room = door.store
+    with store_faces(server, room.store, room.deployer, door.guard, core.refused, room.activations):
         yield server
 
 

@@ -12,12 +12,13 @@ from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployer import StoreDeployer
 from isthmus_cloud.deployments.deployment import Loader
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.engines.choice import open_engine
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.serving import StoreRoom
-from isthmus_cloud.store import Activations, DiskThreads, Store
+from isthmus_cloud.store import Activations, Store
 from isthmus_cloud.store.disk import explained
 from isthmus_cloud.telemetry.health import Health
 

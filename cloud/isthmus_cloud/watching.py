@@ -79,16 +79,15 @@ class Page:
         stamps, before = await asyncio.to_thread(self._stamps), self._seen
         if stamps == before:
             return
-        self._seen = stamps
         try:
             config = await asyncio.to_thread(self._renewed)
             await self._server.renew(config)
         except ConfigError as error:
             _logger.warning("%s; the page keeps the certificate and the token before", error)
         else:
-            if before is None and config == self._config:
-                return  # the first look, and all is as at the start
-            _logger.info("the page has its certificate and its token from their files again")
+            if before is not None or config != self._config:  # else all is as at the start
+                _logger.info("the page has its certificate and its token from their files again")
+        self._seen = stamps  # not where it failed in another way: that is looked at again
 
     async def keep_looking(self) -> None:
         """Every `LOOK_S`, until it is cancelled; what fails is logged, and looked at again."""

@@ -41,7 +41,7 @@ class Entrance:
         except BaseException:  # such as a KeyboardInterrupt
             self._leave(place)
             raise
-        self._go_in(hand_over)
+        self._go_in(place, hand_over)
 
     async def enter_async(self, hand_over: Callable[[], None]) -> None:
         """Like `enter`, from any event loop, which goes on meanwhile."""
@@ -51,7 +51,7 @@ class Entrance:
         except BaseException:  # such as a cancellation
             self._leave(place)
             raise
-        self._go_in(hand_over)
+        self._go_in(place, hand_over)
 
     def give_back(self) -> None:
         """A frame has begun, or will not: who waits longest has its place."""
@@ -96,11 +96,15 @@ class Entrance:
         if self._is_bounded and not place.cancel():
             self.give_back()
 
-    def _go_in(self, hand_over: Callable[[], None]) -> None:
+    def _go_in(self, place: Place, hand_over: Callable[[], None]) -> None:
         with self._lock:
             if self._is_closed:
                 raise AgentClosedError("the agent is closed; open another one")
-            hand_over()
+            try:
+                hand_over()
+            except AgentClosedError:  # in a forked process nobody takes it
+                self._leave(place)
+                raise
 
     def _why_full(self) -> str:
         if self._waits:

@@ -1,11 +1,13 @@
 """An event loop in a thread of its own, which other threads ask, and which ends once.
 
 No lock is held while anybody waits, so that a signal handler may end what the main thread is just
-ending, or asking.
+ending, or asking. A process that was forked has no such thread: there nothing runs, and nobody
+waits.
 """
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -42,6 +44,7 @@ class OwnLoop:
         self._is_over = False
         self._has_ended = False
         self._is_joined = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -55,19 +58,28 @@ class OwnLoop:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def post(self, work: Callable[[], None]) -> None:
-        """Have something done, behind what was posted before; AgentClosedError after the end."""
+        """Have something done, behind what was posted before; AgentClosedError after the end, and
+        in a forked process."""
+        if self._is_a_copy:
+            raise AgentClosedError(
+                "the agent runs in the process that opened it, and this one was forked from that; "
+                "open another agent here"
+            )
         try:
             self._loop.call_soon_threadsafe(work)
         except RuntimeError as error:  # the loop is closed: asyncio has no other reason
             raise AgentClosedError("the agent is closed; open another one") from error
 
     def ask(self, question: Callable[[], Result]) -> Result:
-        """What a question gives, put on the loop's thread; after the end, on the caller's.
+        """What a question gives, put on the loop's thread; on the caller's after the end, and in a
+        forked process.
 
         It may come at any time: what the loop has not come to when it ends is answered behind it.
         Raises ConfigError on the loop's own thread.
         """
         self.must_be_elsewhere()
+        if self._is_a_copy:
+            return question()
         answer: Future[Result] = Future()
         self._questions.append(partial(_answer, question, answer))
         with suppress(AgentClosedError):
@@ -80,9 +92,12 @@ class OwnLoop:
         """Run a last coroutine, stop, and return when all is over, `afterwards` included.
 
         Whoever calls this waits, from several threads too; the coroutine of the first one counts.
-        Raises ConfigError on the loop's own thread.
+        In a forked process nothing is done: the end is the other one's. Raises ConfigError on the
+        loop's own thread.
         """
         self.must_be_elsewhere()
+        if self._is_a_copy:
+            return
         with suppress(AgentClosedError):
             self.post(partial(self._begin_last, last))
         # Who waits by a lock, as `join` does, may hold it when a signal's handler comes to wait.
@@ -99,6 +114,14 @@ class OwnLoop:
                 "callbacks of answers and events run on the agent's own thread, which must not "
                 "wait for itself: hand the answer to another thread and go on there"
             )
+
+    @property
+    def _is_a_copy(self) -> bool:
+        """Whether this process was forked from the one that the thread runs in.
+
+        It takes no lock, unlike `Thread.is_alive`: a signal's handler may come amid any of this.
+        """
+        return os.getpid() != self._process
 
     def _begin_last(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self._last is None:

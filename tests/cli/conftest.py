@@ -1,6 +1,7 @@
 """Commands run in this process, photos to run them on, and a cloud to talk to."""
 
 import logging
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,12 @@ def isthmus(capfd: pytest.CaptureFixture[str]) -> Iterator[Isthmus]:
     loggers[0].handlers[:] = handlers
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that may be damaged."""
+    return shutil.copytree(tiny_bundle, tmp_path / "copied.bundle")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 from pathlib import Path
@@ -13,17 +12,12 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Isthmus
 from tests.cli.models import flip_byte, teach_unknown_op
+from tests.cloud.telemetry.observability import ALWAYS, logged
 from tests.commands import Cloud, Command, assert_explained
 
 from isthmus import open_bundle
 from isthmus_cli.cloud import _announce, add_arguments
 from isthmus_cli.cloud_web import web_settings
-
-
-@pytest.fixture
-def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle that may be damaged."""
-    return shutil.copytree(tiny_bundle, tmp_path / "copied.bundle")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -33,6 +27,7 @@ def test_ctrl_c_and_sigterm_drain_it(tiny_bundle: Path, signum: signal.Signals) 
     assert ended.status == 0
     lines = list(map(json.loads, ended.err.splitlines()))
     assert [line["event"] for line in lines] == ["activated", "listening", "draining", "stopped"]
+    assert all(line.keys() - ALWAYS <= logged()[line["event"]] for line in lines)
     assert f"listening on {lines[1]['address']} " in cloud.announcement
     assert ended.out.splitlines()[-1] == "stopped"
     assert "draining" in ended.out

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,12 +26,6 @@ from isthmus_edge import Stats
 NOBODY = "127.0.0.1:1"  # a port that no test and no service listens on
 FOREVER = 1_000_000
 ROWS = 6
-
-
-@pytest.fixture
-def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle that may be damaged."""
-    return shutil.copytree(tiny_bundle, tmp_path / "copied.bundle")
 
 
 @pytest.fixture

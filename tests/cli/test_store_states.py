@@ -190,12 +190,31 @@ def test_a_model_that_cannot_be_read_does_not_spoil_the_list_of_the_others(
     tiny_bundle: Path,
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for name in ("net", "secret"):
         isthmus("push", tiny_bundle, *push(place), "--name", name, "--quiet", "--version", "v1")
     shut_folder(monkeypatch, store.root / "secret")
-    rows = json.loads(isthmus("list", *place, "--json").out)
-    assert [row["name"] for row in rows] == ["net"]
-    assert "the list is without secret" in caplog.text
+    ended = isthmus("list", *place, "--json")
+    net, secret = json.loads(ended.out)
+    assert (ended.status, net["name"], net["usable"]) == (0, "net", True)
+    assert (secret["name"], secret["version"], secret["usable"]) == ("secret", "", False)
+    assert "Permission denied" in secret["fault"]
     assert_explained(isthmus("list", "secret", *place), "Permission denied", "secret")
+    ended = isthmus("list", *place, "--verify")
+    assert_explained(ended, "1 of 2 versions cannot be used, the first is secret: ", "let the user")
+    assert ended.out.splitlines()[2].split()[:2] == ["secret", "-"]
+
+
+def test_a_store_of_which_nothing_can_be_read_is_not_called_empty(
+    isthmus: Isthmus,
+    place: Place,
+    tiny_bundle: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    isthmus("push", tiny_bundle, *push(place), *QUIET, "v1")
+    shut_folder(monkeypatch, store.root / "net")
+    ended = isthmus("list", *place)
+    assert (ended.status, "empty" in ended.out) == (0, False)
+    assert "Permission denied" in ended.out
+    assert_explained(isthmus("list", *place, "--verify"), "1 of 1", "net", "Permission denied")

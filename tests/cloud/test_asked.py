@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.cloud.store.serving import GUARD_S, Pusher, Served, push, serving
+from tests.cloud.telemetry.observability import logged
 from tests.tinybundle import build_tiny_bundle
 
 from isthmus import ModelError
@@ -17,6 +18,7 @@ from isthmus.oip import RefusalError
 from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import StoreStub
 from isthmus_cloud import Core, ServiceConfig
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.oip.counted import Asker
 from isthmus_cloud.oip.models import CALLER
 from isthmus_cloud.security.asked import ASKED_BY
@@ -24,7 +26,7 @@ from isthmus_cloud.security.identity import Caller, DeniedError, Identity, OpenD
 from isthmus_cloud.server import listening
 from isthmus_cloud.serving import Door, StoreRoom
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import DiskThreads, Store
+from isthmus_cloud.store import Store
 from isthmus_cloud.telemetry import Activated, Happening, Refused, Unloaded
 
 
@@ -104,12 +106,19 @@ def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, object
     ]
 
 
+def assert_listed(caplog: pytest.LogCaptureFixture) -> None:
+    """Each line has fields that the page on observability lists, and no other."""
+    for event, fields in events(caplog):
+        assert fields.keys() <= logged()[event]
+
+
 async def test_what_an_operator_did_has_a_name(
     served: Served, tiny_bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "isthmus_cloud")
     await push(served, tiny_bundle, "model", "v1")
     await served.operators.Remove(pb.RemoveRequest(name="model", version="v1"))
+    assert_listed(caplog)
     told = [(event, fields["identity"], fields["version"]) for event, fields in events(caplog)]
     assert told == [("pushed", "anna", "v1"), ("removed", "anna", "v1")]
 
@@ -136,17 +145,35 @@ async def test_what_could_not_be_done_is_one_line_with_a_name(
     assert (event, fields["call"], fields["identity"]) == ("not_done", call, "anna")
     assert fields["why"]
     assert fields["peer"]
+    assert_listed(caplog)
 
 
-async def test_who_may_not_is_one_line_with_a_name(
+async def test_a_call_that_stalls_is_one_line_too(
+    served: Served,
+    tiny_bundle: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("isthmus_cloud.faces.store.IDLE_S", 0.01)
+    caplog.set_level(logging.INFO, "isthmus_cloud")
+    error = await Pusher(served, tiny_bundle).refused()
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    ((event, fields),) = events(caplog)
+    assert (event, fields["call"], fields["identity"]) == ("not_done", "push", "anna")
+    assert fields["why"] == error.details()
+    assert fields["peer"]
+    assert_listed(caplog)
+
+
+async def test_who_may_not_is_told_once_with_a_name(
     served: Served, guard: Anna, caplog: pytest.LogCaptureFixture
 ) -> None:
     guard.role = "device"
     caplog.set_level(logging.INFO, "isthmus_cloud")
     with pytest.raises(grpc.aio.AioRpcError):
         await served.operators.Rollback(pb.RollbackRequest(name="no"))
-    ((event, fields),) = events(caplog)
-    assert (event, fields["why"], fields["identity"]) == ("refused", "role", "anna")
+    assert served.refused == [("anna", "role")]
+    assert events(caplog) == []  # who observes the service writes the line
 
 
 async def test_what_fails_when_nobody_listens_any_more_is_a_line_all_the_same(
@@ -217,3 +244,5 @@ async def test_loading_and_unloading_tell_by_whom(
     assert seen.told()[1:] == [("Unloaded", "1", "anna"), ("Activated", "1", "anna")]
     ((event, fields),) = events(caplog)
     assert (event, fields["call"], fields["identity"]) == ("not_done", "load", "anna")
+    assert fields["peer"] == "ipv4:10.0.0.1:1"
+    assert_listed(caplog)

@@ -16,16 +16,17 @@ from pathlib import Path
 import pytest
 from tests.cloud.announcements import whole
 from tests.cloud.device import GUARD_S, Head, connected
-from tests.cloud.telemetry.test_page import logged
+from tests.cloud.telemetry.observability import ALWAYS, logged
 from tests.commands import PATIENCE_S, Command, until
 from tests.tinybundle import build_tiny_bundle
 
 from isthmus import Bundle
 from isthmus_cli import main
 from isthmus_cloud import Core, ServiceConfig
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.reloading import hung_up, reloading
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import Activations, Deployed, DiskThreads, Store, StoreError
+from isthmus_cloud.store import Activations, Deployed, Store, StoreError
 from isthmus_cloud.telemetry.health import Health
 
 FREE = "127.0.0.1:0"
@@ -80,7 +81,7 @@ def test_a_process_that_is_told_to_reload_serves_what_is_active_now_and_logs_wha
     assert "tiny bad" in told["service"]["message"]
     pages = {name: fields for name, fields in logged().items() if name in told}
     for name in ("reloaded", "pushed", "removed"):
-        assert told[name].keys() - {"time", "level", "event"} <= pages[name]
+        assert told[name].keys() - ALWAYS <= pages[name]
     assert (ended.status, ended.out.splitlines()[-1]) == (0, "stopped")
     assert store.active("tiny") == "2"
 

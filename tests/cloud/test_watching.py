@@ -71,19 +71,20 @@ async def test_the_first_look_says_nothing_where_nothing_has_changed(
     assert caplog.records == []
 
 
-async def test_a_look_that_fails_is_logged_and_the_next_one_comes(
+async def test_a_look_that_fails_is_logged_and_the_same_files_are_looked_at_again(
     renewing: Renewing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("isthmus_cloud.watching.LOOK_S", 0.01)
     looked, faults = asyncio.Event(), [RuntimeError("a bug")]
 
-    async def renew(_: WebConfig) -> None:
+    async def renew(config: WebConfig) -> None:
         if faults:
-            renewing.file.write_text(SECOND, encoding="ascii")
             raise faults.pop()
+        assert config.token == SECOND
         looked.set()
 
     monkeypatch.setattr(renewing.server, "renew", renew)
+    renewing.file.write_text(SECOND, encoding="ascii")
     looking = asyncio.create_task(renewing.page.keep_looking())
     async with asyncio.timeout(GUARD_S):
         await looked.wait()

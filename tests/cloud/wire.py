@@ -145,11 +145,6 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def moment() -> None:
-    """Let the threads of gRPC go on, for which `settled` is too short."""
-    await asyncio.sleep(0.01)
-
-
 async def asked_until(ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
     """The first answer for which it holds. Each is asked for a moment after the one before, or a
     service in this process would accept nobody else."""

@@ -19,12 +19,6 @@ PICTURES = tiny_pictures(7)  # coprime to the candidates: every one meets every 
 
 
 @pytest.fixture(scope="module")
-def cloud(tiny_bundle: Path) -> Iterator[Cloud]:
-    with Cloud(tiny_bundle) as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
 def config(tiny_bundle: Path, cloud: Cloud) -> AgentConfig:
     """A busy machine is no reason to take the cloud for dead."""
     return AgentConfig(

@@ -14,8 +14,8 @@ from tests.tinybundle import tiny_pictures
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cli import main
 from isthmus_cloud import Core, ServiceConfig, listening
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import DiskThreads
 from isthmus_cloud.telemetry import Happening, StreamClosed
 from isthmus_edge import Agent, AgentConfig, Connection, OnEnd, OnMessage
 from isthmus_edge.doctor import DoctorConfig, conversation, diagnose
@@ -114,11 +114,12 @@ async def test_a_service_that_says_nothing_more_is_left_all_the_same(
 ) -> None:
     monkeypatch.setattr(uplink, "GOODBYE_S", 0.05)
     transport = Deaf(served.address)
-    settings = replace(config, silence_s=60.0)
+    settings = replace(config, silence_s=3600.0)  # or that would end it, too
     agent = await asyncio.to_thread(Agent.open, settings, transport=transport)
     assert (await agent.infer_async(PICTURES[0])).place == "cloud"
     transport.is_dead.set()
-    await asyncio.to_thread(agent.close)
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.to_thread(agent.close)
     assert agent.stats().link_state == "down"
 
 

@@ -19,9 +19,10 @@ from tests.tinybundle import build_tiny_bundle
 from isthmus import BundleError, LinkError, sha256_of
 from isthmus.signing import make_keys, sign_bundle
 from isthmus_cloud import Core, ServiceConfig, listening
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.serving import Door
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import Activations, DiskThreads, Halves, Store
+from isthmus_cloud.store import Activations, Halves, Store
 from isthmus_edge.bundles import fetching
 from isthmus_edge.daemon import Daemon, Status, ask_status, daemon, supply
 

@@ -16,9 +16,9 @@ PICTURES = tiny_pictures(4)
 
 
 @pytest.fixture
-def cloud(tiny_bundle: Path) -> Iterator[Cloud]:
-    with Cloud(tiny_bundle) as cloud:
-        yield cloud
+def cloud(own_cloud: Cloud) -> Cloud:
+    """It is killed in most of these tests."""
+    return own_cloud
 
 
 @pytest.fixture

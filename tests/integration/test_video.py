@@ -1,6 +1,5 @@
 """A video through the real cloud command: fewer bytes, the same answers."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -18,12 +17,6 @@ from isthmus_edge.stream import pipeline
 FRAMES = 30
 KNOWN = 20  # frames in which a scene is known to stand still
 Pictures = list[NDArray[np.uint8]]
-
-
-@pytest.fixture(scope="module")
-def cloud(tiny_bundle: Path) -> Iterator[Cloud]:
-    with Cloud(tiny_bundle) as cloud:
-        yield cloud
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import grpc
 
 from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import BundlesServicer
-from isthmus_cloud.faces.callers import caller_of
+from isthmus_cloud.disk_threads import DiskThreads
+from isthmus_cloud.faces.callers import Refused, caller_of
 from isthmus_cloud.faces.refusals import Places, refusing
 from isthmus_cloud.security.asked import ASKED_BY
 from isthmus_cloud.security.identity import Guard
-from isthmus_cloud.store import Deployer, DiskThreads, Halves, Shelves
+from isthmus_cloud.store import Deployer, Halves, Shelves
 
 PIECE_BYTES = 256 * 1024
 MOST_FETCHES = 64  # over all devices: one that is sent away comes back
@@ -26,20 +27,26 @@ class BundleService(BundlesServicer):
     """Tells devices which version is the active one, and hands them their half of it."""
 
     def __init__(
-        self, shelves: Shelves, deployer: Deployer, guard: Guard, disk: DiskThreads
+        self,
+        shelves: Shelves,
+        deployer: Deployer,
+        guard: Guard,
+        disk: DiskThreads,
+        refused: Refused,
     ) -> None:
         self._root = shelves.root
         self._halves = Halves(shelves)
         self._deployer = deployer
         self._guard = guard
         self._disk = disk
+        self._refused = refused
         self._places = Places(MOST_FETCHES, "calls of devices that fetch a bundle")
 
     async def Current(  # noqa: N802 - the names that the contract gives the calls
         self, request: pb.CurrentRequest, context: Context
     ) -> pb.CurrentReply:
         """The active version; with its manifest, unless the device holds that bundle."""
-        async with refusing(context, self._root, "current"):
+        async with refusing(context, self._root, "current", self._refused):
             ASKED_BY.set(self._guard.admit(caller_of(context), "device").name)
             with self._places.one():
                 reply = await self._current(request.model, request.fingerprint)
@@ -47,7 +54,7 @@ class BundleService(BundlesServicer):
 
     async def Fetch(self, request: pb.FetchRequest, context: Context) -> None:  # noqa: N802
         """One file from an offset on, a piece at a time."""
-        async with refusing(context, self._root, "fetch"):
+        async with refusing(context, self._root, "fetch", self._refused):
             ASKED_BY.set(self._guard.admit(caller_of(context), "device").name)
             with self._places.one():
                 await self._fetch(request, context)

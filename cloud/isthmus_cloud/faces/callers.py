@@ -1,14 +1,12 @@
 """Who calls, as gRPC tells it; and how it is told that it may not come in."""
 
-import logging
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 
-from isthmus.log_lines import tell
 from isthmus_cloud.security.identity import Caller, DeniedError
 
 RETRY_AFTER_MS = "retry-after-ms"
@@ -22,11 +20,10 @@ _STATUS_OF = {
     "in_flight": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
-__all__ = ["RETRY_AFTER_MS", "aborting", "caller_of"]
-
-_logger = logging.getLogger(__name__)
+__all__ = ["RETRY_AFTER_MS", "Refused", "aborting", "caller_of"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Refused = Callable[[str, str, str], None]  # hears of who was turned away: identity, why, peer
 
 
 def caller_of(context: Context) -> Caller:
@@ -44,14 +41,13 @@ def caller_of(context: Context) -> Caller:
 
 
 @asynccontextmanager
-async def aborting(context: Context) -> AsyncIterator[None]:
+async def aborting(context: Context, refused: Refused) -> AsyncIterator[None]:
     """Ends the call with a status if a guard denies something within, be it in one of its tasks:
-    UNAUTHENTICATED (token, certificate), RESOURCE_EXHAUSTED (rate, streams, calls, in_flight)
-    or
+    UNAUTHENTICATED (token, certificate), RESOURCE_EXHAUSTED (rate, streams, calls, in_flight) or
     PERMISSION_DENIED (role, …).
 
-    Where coming back helps, the trailing metadata `retry-after-ms` say when. One line is logged,
-    with the peer, the identity where it is known, and why, unless the refusal was told before.
+    Where coming back helps, the trailing metadata `retry-after-ms` say when. `refused` hears of it
+    once, with the identity ("" where it is not known), why, and the peer; nothing is logged here.
     """
     try:
         yield
@@ -59,9 +55,7 @@ async def aborting(context: Context) -> AsyncIterator[None]:
         denied = _denied(error)
         if denied is None:
             raise
-        if not denied.is_told:
-            who = {"identity": denied.identity or None, "peer": context.peer()}
-            tell(_logger, logging.WARNING, "refused", why=denied.why, **who)
+        refused(denied.identity, denied.why, context.peer())
         code = _STATUS_OF.get(denied.why, grpc.StatusCode.PERMISSION_DENIED)
         await context.abort(code, str(denied), _hint(denied))
 

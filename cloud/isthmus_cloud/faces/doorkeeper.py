@@ -23,9 +23,9 @@ import grpc
 
 from isthmus import WireError
 from isthmus_cloud.config import ServiceConfig
-from isthmus_cloud.faces.callers import aborting, caller_of
+from isthmus_cloud.faces.callers import Refused, aborting, caller_of
 from isthmus_cloud.faces.reading import reader_of
-from isthmus_cloud.security import DeniedError, Guard, Identity
+from isthmus_cloud.security import Guard, Identity
 from isthmus_cloud.security.calls import CallKind, CallsEach
 
 # Probes have no token. They are answered by one short message, to so many at once.
@@ -52,7 +52,6 @@ _logger = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc.RpcMethodHandler, which is generic for type checkers only
 Requests = AsyncIterator[Any]
-Refused = Callable[[str, str, str], None]
 Door = Callable[[Context], Any]
 Take = Callable[[Requests, Context], Awaitable[Any]]
 
@@ -100,14 +99,14 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _calling(self, kind: CallKind, context: Context) -> AsyncIterator[None]:
-        async with aborting(context):
+        async with aborting(context, self._refused):
             identity = self._admitted(context, kind)
             self._count(identity, kind, context)
             yield
 
     @asynccontextmanager
     async def _streaming(self, context: Context) -> AsyncIterator[None]:
-        async with aborting(context):
+        async with aborting(context, self._refused):
             identity = self._admitted(context, "calls")
             try:
                 yield
@@ -115,13 +114,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
                 self._count(identity, "calls", context)
 
     def _admitted(self, context: Context, kind: CallKind) -> Identity:
-        try:
-            identity = self._guard.admit(caller_of(context), "device")
-            self._calls.check(identity.name, kind)
-        except DeniedError as denied:
-            self._refused(denied.identity, denied.why, context.peer())
-            denied.is_told = True
-            raise
+        identity = self._guard.admit(caller_of(context), "device")
+        self._calls.check(identity.name, kind)
         return identity
 
     def _count(self, identity: Identity, kind: CallKind, context: Context) -> None:

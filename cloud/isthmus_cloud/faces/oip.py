@@ -10,7 +10,7 @@ import grpc
 from isthmus.oip import Service
 from isthmus.oip.handlers import SERVICE_NAME, inference_handler
 from isthmus.tracing import parse_traceparent
-from isthmus_cloud.faces.callers import aborting, caller_of
+from isthmus_cloud.faces.callers import Refused, aborting, caller_of
 from isthmus_cloud.oip.counted import Asker
 from isthmus_cloud.oip.models import CALLER
 from isthmus_cloud.security import DeniedError, Guard, Identity
@@ -29,17 +29,19 @@ _ITEMS = {"ModelInfer"}
 __all__ = ["oip_face"]
 
 
-def oip_face(service: Service, guard: Guard) -> grpc.GenericRpcHandler:
+def oip_face(service: Service, guard: Guard, refused: Refused) -> grpc.GenericRpcHandler:
     """What `grpc.aio.Server.add_generic_rpc_handlers` takes. Who may come in is asked first: a
     device may ask for answers, an operator may also load and unload; each request for an answer
-    counts as a frame, each stream as a stream."""
-    return _Guarded(inference_handler(service), guard)
+    counts as a frame, each stream as a stream. `refused` hears of who is turned away: identity,
+    why, peer."""
+    return _Guarded(inference_handler(service), guard, refused)
 
 
 class _Guarded(grpc.GenericRpcHandler):
-    def __init__(self, inner: grpc.GenericRpcHandler, guard: Guard) -> None:
+    def __init__(self, inner: grpc.GenericRpcHandler, guard: Guard, refused: Refused) -> None:
         self._inner = inner
         self._guard = guard
+        self._refused = refused
 
     def service(self, details: grpc.HandlerCallDetails) -> Handler:
         handler: Handler = self._inner.service(details)
@@ -69,7 +71,7 @@ class _Guarded(grpc.GenericRpcHandler):
 
     def _unary(self, inner: Behaviour, role: Role, *, counts: bool) -> Behaviour:
         async def guarded(request: Any, context: Context) -> Any:
-            async with aborting(context):
+            async with aborting(context, self._refused):
                 identity = self._admitted(context, role)
                 if not counts:
                     return await inner(request, context)
@@ -83,15 +85,18 @@ class _Guarded(grpc.GenericRpcHandler):
 
     def _stream(self, inner: Behaviour) -> Behaviour:
         async def guarded(requests: Any, context: Context) -> None:
-            async with aborting(context):
+            async with aborting(context, self._refused):
                 identity = self._admitted(context, "device")
                 self._guard.stream(identity)
                 counting = _Counting(context, self._guard, identity)
                 try:
                     await inner(counting.requests(requests), cast("Context", counting))
                 finally:
-                    await counting.end()
-                    self._guard.stream_ended(identity)
+                    try:
+                        await counting.end()
+                    finally:  # who hangs up meanwhile ends this at the await
+                        counting.release()
+                        self._guard.stream_ended(identity)
 
         return guarded
 
@@ -137,6 +142,7 @@ class _Counting:
     async def write(self, response: Any) -> None:
         """The response to one of them."""
         self._writing = asyncio.ensure_future(self._context.write(response))
+        self._writing.add_done_callback(_heard)
         await asyncio.shield(self._writing)
         if self._under_way:
             self._under_way -= 1
@@ -144,11 +150,21 @@ class _Counting:
             self._ended.set()
 
     async def end(self) -> None:
-        """No other response will be written. One that is being written is waited for, for a while:
-        until then gRPC takes no status."""
+        """Wait, for a while, for a response that is being written: until then gRPC takes no status.
+        `release` is to follow, even if whoever waits here is cancelled."""
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=LAST_WRITE_S)
+
+    def release(self) -> None:
+        """No other response will be written, and nothing counts as a frame any more."""
+        if self._writing is not None:
             self._writing.cancel()
         while self._under_way:
             self._under_way -= 1
             self._guard.frame_ended(self._identity)
+
+
+def _heard(writing: asyncio.Future[None]) -> None:
+    """A write that fails when nobody waits for it any more is no fault of the service."""
+    if not writing.cancelled():
+        writing.exception()

@@ -10,11 +10,12 @@ import grpc
 
 from isthmus import BundleError, ConfigError, IsthmusError, WireError
 from isthmus.log_lines import tell
-from isthmus_cloud.faces.callers import aborting
+from isthmus_cloud.faces.callers import Refused, aborting
 from isthmus_cloud.security.asked import ASKED_BY
 from isthmus_cloud.store import StoreFullError, UnknownVersionError, told
 
 CHANGES = frozenset({"push", "activate", "rollback", "remove"})  # that did not come about
+STALLED = "nothing moved on this call for too long"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -59,22 +60,23 @@ class Places:
 
 
 @asynccontextmanager
-async def refusing(context: Context, root: Path, call: str) -> AsyncIterator[None]:
+async def refusing(
+    context: Context, root: Path, call: str, refused: Refused
+) -> AsyncIterator[None]:
     """Ends the call with the status that belongs to an error within, if it is one of ours.
 
     Others are logged, and the caller hears nothing of them. `root` is where the store lies, `call`
-    names what was asked for, for the log.
+    names what was asked for, for the log; `refused` hears of who is turned away, see `aborting`.
     """
     try:
-        async with aborting(context):
+        async with aborting(context, refused):
             yield
     except TimeoutError:
-        await context.abort(
-            grpc.StatusCode.DEADLINE_EXCEEDED, "nothing moved on this call for too long"
-        )
+        _tell(call, context.peer(), STALLED)
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, STALLED)
     except IsthmusError as error:
         code = next(code for kind, code in _STATUSES if isinstance(error, kind))
-        _tell(call, context.peer(), error)
+        _tell(call, context.peer(), str(error))
         await context.abort(code, told(str(error), root))
     except (grpc.aio.AbortError, grpc.aio.BaseError):
         raise
@@ -83,7 +85,7 @@ async def refusing(context: Context, root: Path, call: str) -> AsyncIterator[Non
         await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
 
 
-def _tell(call: str, peer: str, error: IsthmusError) -> None:
+def _tell(call: str, peer: str, why: str) -> None:
     level = logging.WARNING if call in CHANGES else logging.INFO
     identity = ASKED_BY.get() or None
-    tell(_logger, level, "not_done", call=call, identity=identity, peer=peer, why=str(error))
+    tell(_logger, level, "not_done", call=call, identity=identity, peer=peer, why=why)

@@ -14,7 +14,7 @@ from isthmus.v1.split_pb2_grpc import SplitServicer
 from isthmus_cloud.config import MAX_STREAMS
 from isthmus_cloud.core import Core
 from isthmus_cloud.faces.callers import aborting, caller_of
-from isthmus_cloud.security import DeniedError, Guard, OpenDoor
+from isthmus_cloud.security import Guard, OpenDoor
 from isthmus_cloud.sessions.visitor import Visitor
 
 Context = grpc.aio.ServicerContext[pb.EdgeMessage, pb.CloudMessage]
@@ -40,7 +40,7 @@ class SplitService(SplitServicer):
         self, request_iterator: AsyncIterator[pb.EdgeMessage], context: Context
     ) -> None:
         """One device, from its Hello to the end of the call."""
-        async with aborting(context):
+        async with aborting(context, self._core.refused):
             visitor = self._admitted(context)
             try:
                 await self._serve(request_iterator, context, visitor)
@@ -49,13 +49,8 @@ class SplitService(SplitServicer):
 
     def _admitted(self, context: Context) -> Visitor:
         """Who it is; DeniedError if it may not come in."""
-        try:
-            identity = self._guard.admit(caller_of(context), "device")
-            self._guard.stream(identity)
-        except DeniedError as denied:
-            self._core.refused(denied.identity, denied.why, context.peer())
-            denied.is_told = True
-            raise
+        identity = self._guard.admit(caller_of(context), "device")
+        self._guard.stream(identity)
         return Visitor(identity, context.peer(), self._guard)
 
     async def _serve(

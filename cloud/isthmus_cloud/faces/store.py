@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -17,8 +17,9 @@ from isthmus.v1.store_pb2_grpc import (
     add_BundlesServicer_to_server,
     add_StoreServicer_to_server,
 )
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.faces.bundles import PIECE_BYTES, BundleService
-from isthmus_cloud.faces.callers import caller_of
+from isthmus_cloud.faces.callers import Refused, caller_of
 from isthmus_cloud.faces.refusals import Places, refusing
 from isthmus_cloud.security.asked import ASKED_BY
 from isthmus_cloud.security.identity import Guard
@@ -26,7 +27,6 @@ from isthmus_cloud.store import (
     Activation,
     Activations,
     Deployer,
-    DiskThreads,
     Push,
     Store,
     StoredVersion,
@@ -52,6 +52,7 @@ def store_faces(
     store: Store,
     deployer: Deployer,
     guard: Guard,
+    refused: Refused,
     activations: Activations | None = None,
 ) -> Iterator[None]:
     """Add both services of a store to a server that has not started; their threads end with the
@@ -59,11 +60,12 @@ def store_faces(
 
     The server must allow messages of `STORE_MESSAGE_BYTES` both ways. Whoever else changes what is
     active does it through the same `activations`, so that two changes of one model do not mix.
+    `refused` hears of who is turned away: identity, why, peer.
     """
-    with DiskThreads() as disk:
+    with DiskThreads("isthmus-store") as disk:
         activations = activations or Activations(store, deployer, disk)
-        operators = StoreService(store, activations, guard, disk)
-        devices = BundleService(store, deployer, guard, disk)
+        operators = StoreService(store, activations, guard, disk, refused)
+        devices = BundleService(store, deployer, guard, disk, refused)
         add_StoreServicer_to_server(operators, server)  # type: ignore[no-untyped-call]
         add_BundlesServicer_to_server(devices, server)  # type: ignore[no-untyped-call]
         yield
@@ -73,11 +75,17 @@ class StoreService(StoreServicer):
     """Lists, takes, activates and removes versions, for operators."""
 
     def __init__(
-        self, store: Store, activations: Activations, guard: Guard, disk: DiskThreads
+        self,
+        store: Store,
+        activations: Activations,
+        guard: Guard,
+        disk: DiskThreads,
+        refused: Refused,
     ) -> None:
         self._store = store
         self._guard = guard
         self._disk = disk
+        self._refused = refused
         self._activations = activations
         self._places = Places(MOST_PUSHES, "pushes")
         self._verifying = Places(1, "list with verify")  # it reads all files; devices want to, too
@@ -86,7 +94,7 @@ class StoreService(StoreServicer):
         self, request: pb.ListRequest, context: Context
     ) -> pb.ListReply:
         """All versions of one model or of all, with the devices that are on them."""
-        async with refusing(context, self._store.root, "list"):
+        async with self._refusing(context, "list"):
             self._admit(context)
             with self._verifying.one() if request.verify else nullcontext():
                 versions = await self._disk(self._listed, request.name, request.verify)
@@ -96,7 +104,7 @@ class StoreService(StoreServicer):
         self, request_iterator: AsyncIterator[pb.PushMessage], context: Context
     ) -> None:
         """Take a bundle in: its manifest, what lacks of it, and then its place."""
-        async with refusing(context, self._store.root, "push"):
+        async with self._refusing(context, "push"):
             self._admit(context)
             with self._places.one():
                 async with aclosing(self._received(request_iterator)) as messages:
@@ -104,26 +112,29 @@ class StoreService(StoreServicer):
 
     async def Activate(self, request: pb.ActivateRequest, context: Context) -> pb.Activation:  # noqa: N802
         """Load a version and make it the active one, or leave all as it was."""
-        async with refusing(context, self._store.root, "activate"):
+        async with self._refusing(context, "activate"):
             self._admit(context)
             activation = await self._activations.activate(request.name, request.version)
         return _moved(activation)
 
     async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.Activation:  # noqa: N802
         """Back to what was active before, loaded first like any other."""
-        async with refusing(context, self._store.root, "rollback"):
+        async with self._refusing(context, "rollback"):
             self._admit(context)
             activation = await self._activations.rollback(request.name)
         return _moved(activation)
 
     async def Remove(self, request: pb.RemoveRequest, context: Context) -> pb.RemoveReply:  # noqa: N802
         """Remove a version that is neither active nor served."""
-        async with refusing(context, self._store.root, "remove"):
+        async with self._refusing(context, "remove"):
             self._admit(context)
             await self._activations.remove(request.name, request.version)
         removed = {"model": request.name, "version": request.version}
         tell(_logger, logging.INFO, "removed", identity=ASKED_BY.get() or None, **removed)
         return pb.RemoveReply()
+
+    def _refusing(self, context: Context, call: str) -> AbstractAsyncContextManager[None]:
+        return refusing(context, self._store.root, call, self._refused)
 
     def _admit(self, context: Context) -> None:
         ASKED_BY.set(self._guard.admit(caller_of(context), "operator").name)

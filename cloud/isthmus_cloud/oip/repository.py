@@ -53,8 +53,9 @@ class StoreRepository:
             raise RefusalError("UNAVAILABLE", self._told(error)) from error
 
     def _not_loaded(self, status: Status, name: str, error: IsthmusError) -> RefusalError:
-        identity = ASKED_BY.get() or None
-        tell(_logger, logging.WARNING, "not_done", call="load", identity=identity, why=str(error))
+        asker = CALLER.get()
+        who = {} if asker is None else {"identity": asker.identity or None, "peer": asker.peer}
+        tell(_logger, logging.WARNING, "not_done", call="load", why=str(error), **who)
         return RefusalError(status, f"failed to load {name!r}: {self._told(error)}")
 
     def _told(self, error: IsthmusError) -> str:
@@ -63,8 +64,8 @@ class StoreRepository:
     def _unloaded(self) -> list[Unloaded]:
         rows = []
         for name, of_one in groupby(self._store.versions_of_all(), attrgetter("name")):
-            if self._deployments.named(name) is None:
-                versions = list(of_one)
+            versions = [each for each in of_one if each.version]  # none if they cannot be read
+            if versions and self._deployments.named(name) is None:
                 newest = next((v.version for v in versions if v.active), versions[-1].version)
                 rows.append(Unloaded(name=name, version=newest, reason="unloaded"))
         return rows

@@ -1,20 +1,23 @@
 """Which guard stands at the door, by what the service was told; the tokens file is looked after."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from isthmus import is_loopback
 from isthmus.addresses import split_address
 from isthmus_cloud.config import ServiceConfig
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.security.guards import CertificateGuard, DeviceDoor, TokenGuard
 from isthmus_cloud.security.identity import Guard, OpenDoor
 from isthmus_cloud.security.tokens_file import TokensFile
-from isthmus_cloud.store.threads import DiskThreads
 
 REFRESH_S = 1.0
 
 __all__ = ["guarded"]
+
+_logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -31,7 +34,7 @@ async def guarded(config: ServiceConfig) -> AsyncIterator[Guard]:
         return
     guard = TokenGuard(certificates=has_certificates, clock=asyncio.get_running_loop().time)
     # A thread of its own: a revocation does not wait for models that are loaded.
-    with DiskThreads(1) as thread:
+    with DiskThreads("isthmus-tokens", 1) as thread:
         file = await thread(TokensFile, config.tokens, guard.use)
         refreshing = asyncio.create_task(_refresh(file, thread))
         try:
@@ -50,4 +53,7 @@ def _unasked(config: ServiceConfig) -> Guard:
 async def _refresh(file: TokensFile, thread: DiskThreads) -> None:
     while True:
         await asyncio.sleep(REFRESH_S)
-        await thread(file.refresh)
+        try:
+            await thread(file.refresh)
+        except Exception:
+            _logger.exception("the tokens file could not be looked at; all stays as it was")

@@ -16,8 +16,7 @@ class DeniedError(IsthmusError):
 
     `why` is a word for logs and metrics ("token", "role", "rate", "streams", …);
     `retry_after_s` is None where coming back does not help. `identity` names who it is, for logs
-    and metrics alone; "" where that is not known. `is_told`: who observes the service has heard of
-    it, and no other line is to be logged.
+    and metrics alone; "" where that is not known.
     """
 
     def __init__(
@@ -27,7 +26,6 @@ class DeniedError(IsthmusError):
         self.why = why
         self.retry_after_s = retry_after_s
         self.identity = identity
-        self.is_told = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

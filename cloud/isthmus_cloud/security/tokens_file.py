@@ -40,14 +40,14 @@ class TokensFile:
         stamp = stamp_of(self._path)
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
             entries = read_tokens(self._path)
         except ConfigError as error:
             _logger.warning("%s; those who could come in before still can", error)
-            return
-        self._changed(entries)
-        _logger.info("%s was read again: %d identities", self._path, len(entries))
+        else:
+            self._changed(entries)
+            _logger.info("%s was read again: %d identities", self._path, len(entries))
+        self._seen = stamp  # not where it failed in another way: that is looked at again
 
 
 def read_tokens(path: Path) -> tuple[Entry, ...]:

@@ -9,7 +9,6 @@ from isthmus_cloud.store.reading import Shelves, Verifier
 from isthmus_cloud.store.shelf import Shelved, StoredVersion
 from isthmus_cloud.store.store import Store, StoreLimits
 from isthmus_cloud.store.telling import told
-from isthmus_cloud.store.threads import DiskThreads
 
 __all__ = [
     "Activation",
@@ -17,7 +16,6 @@ __all__ = [
     "Current",
     "Deployed",
     "Deployer",
-    "DiskThreads",
     "Halves",
     "Lacking",
     "Push",

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from isthmus import IsthmusError
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.store.deployer import Deployed, Deployer
 from isthmus_cloud.store.errors import StoreError
 from isthmus_cloud.store.store import Store
-from isthmus_cloud.store.threads import DiskThreads
 
 T = TypeVar("T")
 
@@ -84,7 +84,8 @@ class Activations:
             async def moved() -> None:
                 await move()
 
-            with stays_active(name, version, previous):
+            served = any(each.name == name for each in self._deployer.deployed())
+            with stays_active(name, version, previous, is_served=served):
                 await self._disk(self._store.check, name, version)
                 await self._deployer.activate(name, version, moved)
         return Activation(name, version, previous)
@@ -135,15 +136,24 @@ class Activations:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._left_alone.add(task)
+            if task.done():
+                _tell_failure(task)
+            else:
+                self._left_alone.add(task)
             raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        failed = not task.cancelled() and task.exception()
-        if failed and task in self._left_alone:  # else whoever asked hears it, and logs it
-            _logger.warning("%s (whoever asked for it has gone)", failed)
-        self._left_alone.discard(task)
+        if task in self._left_alone:  # else whoever asked hears how it ended, and logs it
+            self._left_alone.discard(task)
+            _tell_failure(task)
+
+
+def _tell_failure(task: asyncio.Task[Any]) -> None:
+    """Of one whose end nobody hears."""
+    failed = not task.cancelled() and task.exception()
+    if failed:
+        _logger.warning("%s (whoever asked for it has gone)", failed)
 
 
 def _still_served(deployed: Deployed) -> str:
@@ -158,10 +168,17 @@ def _on_it(streams: int) -> str:
 
 
 @contextmanager
-def stays_active(name: str, version: str, previous: str | None) -> Iterator[None]:
-    """Whatever of a version cannot be used, the StoreError says what stays: `previous`, or none."""
+def stays_active(
+    name: str, version: str, previous: str | None, *, is_served: bool = True
+) -> Iterator[None]:
+    """Whatever of a version cannot be used, the StoreError says what stays: `previous`, or none.
+
+    Where nothing of the model `is_served` it says what helps: to stay the active one is no use.
+    """
     try:
         yield
     except IsthmusError as error:
         stays = f"{previous} stays active" if previous else "no version is active"
+        if previous and not is_served:
+            stays = f"none is served; `isthmus rollback {name}`, or push it again"
         raise StoreError(f"{name} {version} cannot be activated ({stays}): {error}") from error

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from isthmus.durable_files import (
     append,
@@ -25,6 +26,7 @@ __all__ = [
     "sync_file",
     "sync_folder",
     "write_whole",
+    "written_ns",
 ]
 
 
@@ -42,6 +44,14 @@ def explained(what: str) -> Iterator[None]:
         raise StoreError(
             f"{what}: the store's disk does not do it ({error.strerror}); {_way_out(error)}"
         ) from error
+
+
+def written_ns(path: Path) -> int:
+    """When a file was last written; 0 for one that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _way_out(error: OSError) -> str:

@@ -5,6 +5,7 @@ Both are below the store's root, on the same file system, so that moving a folde
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from isthmus_cloud.store.disk import held_lock, locked, sync_folder
 from isthmus_cloud.store.errors import StoreError
+from isthmus_cloud.store.names import is_fingerprint
 
 __all__ = ["Arriving", "Backyard"]
 
@@ -21,6 +23,8 @@ _logger = logging.getLogger(__name__)
 
 _LOCK = "lock"
 _BUNDLE = "bundle"
+_HIDDEN_BYTES = 8
+_HIDDEN = re.compile(rf"[0-9a-f]{{{2 * _HIDDEN_BYTES}}}")
 
 
 class Arriving:
@@ -70,7 +74,8 @@ class Backyard:
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._trash.mkdir(exist_ok=True)
         for each in self._trash.iterdir():
-            self.shred(each)  # somebody else may be at it, too
+            if _HIDDEN.fullmatch(each.name):  # the folder may be one that others use, too
+                self.shred(each)  # somebody else may be at it, too
 
     def arriving(self, fingerprint: str, title: str) -> Arriving:
         """The folder for a bundle, with what has arrived before; StoreError if it is in use."""
@@ -87,7 +92,7 @@ class Backyard:
 
     def sweep(self, older_than_s: float) -> None:
         """Throw away pushes that nobody has gone on with for so long."""
-        for folder in self._incoming.iterdir():
+        for folder in filter(_is_push, self._incoming.iterdir()):
             with locked(self.lock):  # somebody else may sweep, or begin with it, just now
                 is_old = folder.is_dir() and time.time() - _touched_s(folder) > older_than_s
                 handle = held_lock(folder / _LOCK) if is_old else None
@@ -120,7 +125,11 @@ class Backyard:
             shutil.rmtree(hidden, ignore_errors=True)
 
     def _place(self) -> Path:
-        return self._trash / secrets.token_hex(8)
+        return self._trash / secrets.token_hex(_HIDDEN_BYTES)
+
+
+def _is_push(folder: Path) -> bool:
+    return is_fingerprint(folder.name)
 
 
 def _touched_s(folder: Path) -> float:

@@ -1,11 +1,13 @@
 """Which version of a model is active: a tiny file that only ever changes as a whole."""
 
 import logging
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
-from isthmus_cloud.store.disk import write_whole
+from isthmus.durable_files import is_full
+from isthmus_cloud.store.disk import write_whole, written_ns
 from isthmus_cloud.store.errors import StoreError
 from isthmus_cloud.store.names import is_name
 
@@ -13,7 +15,14 @@ POINTER_NAME = ".active.json"  # hidden: no version can have this name
 MAX_POINTER_BYTES = 64 * 1024
 MOST_REMEMBERED = 32
 
-__all__ = ["POINTER_NAME", "Pointer", "read_pointer", "repaired_pointer", "write_pointer"]
+__all__ = [
+    "POINTER_NAME",
+    "Pointer",
+    "forget",
+    "read_pointer",
+    "repaired_pointer",
+    "write_pointer",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -67,17 +76,41 @@ def read_pointer(folder: Path) -> Pointer:
 
 
 def repaired_pointer(folder: Path) -> Pointer:
-    """The same; an empty one in the place of a damaged one, which is logged."""
+    """The same; an empty one in the place of a damaged one, which is logged, once."""
     try:
         return read_pointer(folder)
     except StoreError as error:
-        _logger.warning("%s; until then none is", error)
+        _tell_once(folder, written_ns(folder / POINTER_NAME), str(error))
         return Pointer()
+
+
+@lru_cache(maxsize=64)  # models
+def _tell_once(_folder: Path, _written_ns: int, text: str) -> None:
+    """It is read again and again, as for each version in a list."""
+    _logger.warning("%s; until then none is", text)
 
 
 def write_pointer(folder: Path, pointer: Pointer) -> None:
     """Replace it; under the store's lock."""
     write_whole(folder / POINTER_NAME, msgspec.json.encode(pointer))
+
+
+def forget(folder: Path, version: str) -> bool:
+    """Nobody goes back to a version that is removed; under the store's lock.
+
+    False where the disk is full: that must not keep anybody from making room. One who would go back
+    passes over versions that are gone.
+    """
+    pointer = read_pointer(folder)
+    if version in pointer.previous:
+        try:
+            write_pointer(folder, pointer.without(version))
+        except OSError as error:
+            if not is_full(error):
+                raise
+            _logger.info("%s %s is still remembered: %s", folder.name, version, error.strerror)
+            return False
+    return True
 
 
 def _damaged(name: str, why: str) -> StoreError:

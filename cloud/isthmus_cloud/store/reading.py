@@ -9,7 +9,7 @@ from typing import Protocol
 from isthmus import IsthmusError
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import SIGNATURE_NAME
-from isthmus_cloud.store.disk import explained
+from isthmus_cloud.store.disk import explained, written_ns
 from isthmus_cloud.store.errors import StoreError, UnknownVersionError
 from isthmus_cloud.store.names import check_name, is_name
 from isthmus_cloud.store.pointer import read_pointer, repaired_pointer
@@ -19,6 +19,7 @@ from isthmus_cloud.store.shelf import (
     check_shelved,
     check_sizes,
     shelved,
+    unreadable,
 )
 
 MOST_NAMED = 20  # in one message
@@ -60,12 +61,13 @@ class Shelves:
         return tuple(sorted(found, key=lambda each: (each.written_ns, each.version)))
 
     def versions_of_all(self, *, verify: bool = False) -> Iterator[StoredVersion]:
-        """`versions` of each model in turn; none of one that cannot be read, which is logged."""
+        """`versions` of each model in turn; of one that cannot be read a row without a version,
+        whose `fault` says why."""
         for name in self.models():
             try:
                 yield from self.versions(name, verify=verify)
             except StoreError as error:
-                _logger.warning("the list is without %s: %s", name, error)
+                yield unreadable(name, str(error))
 
     def version(self, name: str, version: str) -> StoredVersion:
         """One of them; UnknownVersionError if it is not here."""
@@ -146,7 +148,7 @@ class Shelves:
             size_bytes=size_bytes,
             signed=os.path.exists(folder / SIGNATURE_NAME),  # noqa: PTH110 - False for whatever fails
             active=self.active_or_none(name) == version,
-            written_ns=_written_ns(folder / MANIFEST_NAME),
+            written_ns=written_ns(folder / MANIFEST_NAME),
             fault=fault,
             verified=verify and fault is None,
         )
@@ -197,12 +199,11 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _is_shelf(folder: Path) -> bool:
-    return is_name(folder.name) and folder.is_dir()
-
-
-def _written_ns(path: Path) -> int:
-    """When a file was last written; 0 for one that is not there."""
+    """What cannot be looked at may be one, and whoever opens it is told why."""
+    if not is_name(folder.name):
+        return False
     try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+        return folder.is_dir()
+    except OSError as error:
+        _logger.info("%s: %s", folder, error.strerror)
+        return True

@@ -11,6 +11,7 @@ from isthmus.bundle import MAX_MANIFEST_BYTES
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.regular_files import open_regular
 from isthmus.signing import SIGNATURE_NAME, read_signature
+from isthmus_cloud.store.strangers import LOOK, stranger_in
 
 PUSH_AGAIN = "push the same bundle again, and it is mended"
 
@@ -22,6 +23,8 @@ __all__ = [
     "check_sizes",
     "damaged_files",
     "shelved",
+    "stranger",
+    "unreadable",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -32,8 +35,9 @@ class StoredVersion:
     """A version in the store, as it is listed.
 
     `fault` says why it cannot be used; fingerprint and size (of all files) are "" and 0 where the
-    manifest may not be used. Files are looked at for their sizes; `verified` says that the sha256
-    of each was compared, too. `signed` says that a signature is there, not that it is right.
+    manifest may not be used, and `version` is "" where nobody can tell which versions there are.
+    Files are looked at for their sizes; `verified` says that the sha256 of each was compared, too.
+    `signed` says that a signature is there, not that it is right.
     """
 
     name: str
@@ -71,6 +75,20 @@ class Shelved:
         return read_signature(self.path)
 
 
+def unreadable(name: str, fault: str) -> StoredVersion:
+    """What stands in a list for a model whose versions cannot be read."""
+    return StoredVersion(
+        name=name,
+        version="",
+        fingerprint="",
+        size_bytes=0,
+        signed=False,
+        active=False,
+        written_ns=0,
+        fault=fault,
+    )
+
+
 def shelved(path: Path, where: str) -> Shelved:
     """Read the manifest in a folder; BundleError calls it `where`."""
     file = path / MANIFEST_NAME
@@ -78,12 +96,35 @@ def shelved(path: Path, where: str) -> Shelved:
         state = file.stat()
         return _read(path, state.st_mtime_ns, state.st_size, state.st_ino, where)
     except OSError as error:
-        help_ = "remove it, and push it again"
+        help_ = _way_out(path)
         if isinstance(error, PermissionError):
             help_ = "let the user that works on the store read it"
         raise BundleError(
             f"{where}: its manifest cannot be read ({error.strerror}); {help_}"
         ) from error
+
+
+def _way_out(path: Path) -> str:
+    """What helps where no manifest can be read; nobody is told to remove what is no version."""
+    try:
+        is_version = stranger_in(path, None) is None
+    except OSError as error:
+        return f"see that the store's disk is sound ({error.strerror})"
+    if is_version:
+        return "remove it, and push it again"
+    return f"it holds other files and is no version of a store: {LOOK}"
+
+
+def stranger(path: Path, where: str) -> str | None:
+    """A file in a folder that would be lost with it, though no push has written it; None without.
+
+    OSError if the folder cannot be looked into.
+    """
+    try:
+        paths = {entry.path for entry in shelved(path, where).manifest.files}
+    except BundleError:
+        return stranger_in(path, None)
+    return None if path.is_symlink() else stranger_in(path, paths)  # a link loses no file
 
 
 def check_shelved(bundle: Shelved, where: str) -> None:

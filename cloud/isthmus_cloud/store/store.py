@@ -20,7 +20,7 @@ from pathlib import Path
 from isthmus import BundleError, ConfigError, FileEntry, decode_manifest
 from isthmus.bundle import MAX_MANIFEST_BYTES
 from isthmus.manifest import MANIFEST_NAME
-from isthmus.signing import SIGNATURE_BYTES, SIGNATURE_NAME
+from isthmus.signing import SIGNATURE_BYTES, SIGNATURE_NAME, read_signature
 from isthmus.sizes import size_text
 from isthmus_cloud.store.disk import explained, free_bytes, locked, sync_folder, write_whole
 from isthmus_cloud.store.errors import StoreError, StoreFullError, UnknownVersionError
@@ -29,13 +29,15 @@ from isthmus_cloud.store.names import check_files, check_name
 from isthmus_cloud.store.pointer import (
     POINTER_NAME,
     Pointer,
+    forget,
     read_pointer,
     repaired_pointer,
     write_pointer,
 )
 from isthmus_cloud.store.push import Push
 from isthmus_cloud.store.reading import Shelves, Verifier, names_in
-from isthmus_cloud.store.shelf import StoredVersion, damaged_files, shelved
+from isthmus_cloud.store.shelf import StoredVersion, damaged_files, shelved, stranger
+from isthmus_cloud.store.strangers import LOOK
 
 SHORT = 12  # digits of a fingerprint that people compare
 
@@ -92,13 +94,13 @@ class Store(Shelves):
         fingerprint = hashlib.sha256(manifest).hexdigest()
         publish = partial(self._publish, name, version, fingerprint)
         with explained(title):
-            self._yard.prepare()
-            self._yard.sweep(self._limits.keep_partial_s)
             if (self.root / name / version).exists():
                 entries = self._damaged(name, version, fingerprint, signature)
-                if not entries:
+                if not entries:  # before anything is written: the disk may be full
                     return Push(title, entries, None, publish)
                 publish = partial(self._mend, name, version, fingerprint, tuple(entries))
+            self._yard.prepare()
+            self._yard.sweep(self._limits.keep_partial_s)
             arriving = self._yard.arriving(fingerprint, title)
         try:
             with explained(title):
@@ -117,6 +119,8 @@ class Store(Shelves):
         """Move the pointer; what was active before. The files are not looked at: see `check`."""
         self.open(name, version)
         folder = self.root / name
+        if repaired_pointer(folder).active == version:
+            return version  # nothing is written: the disk may be full
         with explained(f"{name} {version}"), locked(self._yard.lock):
             self._require(name, version)  # nobody has removed it meanwhile
             before = repaired_pointer(folder)
@@ -146,21 +150,24 @@ class Store(Shelves):
         return pointer.previous[-1]
 
     def remove(self, name: str, version: str) -> None:
-        """Remove a version, and give its room back. StoreError for the active one."""
-        self._require(name, version)
-        folder = self.root / name
+        """Remove a version, and give its room back. StoreError for the active one, and for a folder
+        that is no version: what no push has written stays."""
+        folder = self._require(name, version).parent
         with explained(f"{name} {version}"):
+            self._require_no_stranger(name, version)
             self._yard.prepare()
             with locked(self._yard.lock):
                 pointer = read_pointer(folder)
                 if pointer.active == version:
                     raise StoreError(self._stays(name, version))
                 self._require(name, version)
-                if version in pointer.previous:  # said before it goes: a crash leaves no dead end
-                    write_pointer(folder, pointer.without(version))
+                forgotten = forget(folder, version)  # before it goes: a crash leaves no dead end
                 hidden = self._yard.hide(folder / version)
                 _remove_if_empty(folder)
             self._yard.shred(hidden)
+            if not forgotten:  # there was no room: now there is
+                with locked(self._yard.lock):
+                    forget(folder, version)
 
     def _inspected(
         self, where: str, manifest: bytes, signature: bytes | None
@@ -185,17 +192,21 @@ class Store(Shelves):
     ) -> Mapping[str, FileEntry]:
         """The version is there: it must be the same bundle, and may get another signature. What
         of its files is not right, by path."""
-        with locked(self._yard.lock):
-            folder = self._require_same(name, version, fingerprint)
-            if signature is not None:
-                write_whole(folder / SIGNATURE_NAME, signature)
-        bundle = self.open(name, version)
-        damaged = {entry.path: entry for entry in damaged_files(bundle, f"{name}/{version}")}
-        if damaged and folder.is_symlink():
+        folder, where = self._require_same(name, version, fingerprint), f"{name}/{version}"
+        damaged = {entry.path: entry for entry in damaged_files(shelved(folder, where), where)}
+        if signature == _signature_in(folder):
+            signature = None
+        if folder.is_symlink() and (damaged or signature is not None):
+            what = "is damaged" if damaged else "lacks this signature"
             raise StoreError(
-                f"{name} {version} is damaged, and a link to a folder outside the store, in which "
+                f"{name} {version} {what}, and is a link to a folder outside the store, in which "
                 "nothing is changed; mend what it leads to, or take the link away and push again"
             )
+        if signature is not None:
+            with locked(self._yard.lock):
+                self._require_same(name, version, fingerprint)
+                write_whole(folder / SIGNATURE_NAME, signature)
+        self.open(name, version)
         return damaged
 
     def _require_room(self, title: str, push: Push) -> None:
@@ -213,8 +224,11 @@ class Store(Shelves):
     ) -> StoredVersion:
         """The step by which a version is there; None where it should be already."""
         folder = self.root / name
+        if bundle is None:
+            self._require_same(name, version, fingerprint)
+            return self.version(name, version)
         with explained(f"{name} {version}"), locked(self._yard.lock):
-            if (folder / version).exists() or bundle is None:
+            if (folder / version).exists():
                 self._require_same(name, version, fingerprint)
             else:
                 folder.mkdir(exist_ok=True)
@@ -243,6 +257,8 @@ class Store(Shelves):
         try:
             found = shelved(folder, f"{name}/{version}").fingerprint
         except BundleError as error:
+            with explained(f"{name} {version}"):
+                self._require_no_stranger(name, version)
             raise StoreError(
                 f"{name} {version} is there already, and no bundle that can be read ({error}); "
                 "remove it first, or push this one as another version"
@@ -253,6 +269,16 @@ class Store(Shelves):
                 f"never changes; push this one ({fingerprint[:SHORT]}) as another version"
             )
         return folder
+
+    def _require_no_stranger(self, name: str, version: str) -> None:
+        """StoreError if files would go with a version that are none of its own."""
+        found = stranger(self.root / name / version, f"{name}/{version}")
+        if found is not None:
+            raise StoreError(
+                f"{name} {version} is no version, or not only that: it holds {found}, which is "
+                f"none of a version's files, and stays; {LOOK}; if it is, take out what does not "
+                f"belong there, or delete the folder {name}/{version} yourself"
+            )
 
     def _one_before(self, name: str) -> Pointer:
         """The pointer, without versions that are gone; StoreError if there is no way back."""
@@ -290,6 +316,14 @@ def _write_manifest(bundle: Path, manifest: bytes, signature: bytes | None) -> N
         (bundle / SIGNATURE_NAME).unlink(missing_ok=True)
     else:
         write_whole(bundle / SIGNATURE_NAME, signature)
+
+
+def _signature_in(folder: Path) -> bytes | None:
+    """None also for one that cannot be read: another takes its place."""
+    try:
+        return read_signature(folder)
+    except BundleError:
+        return None
 
 
 def _remove_if_empty(folder: Path) -> None:

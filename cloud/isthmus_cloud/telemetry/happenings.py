@@ -98,7 +98,7 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Somebody was turned away before a session; `why` is one of few words ("token", "rate", …)."""
+    """A call was turned away, by whichever face; `why` is one of few words ("token", "rate", …)."""
 
     identity: str
     why: str

@@ -200,7 +200,7 @@ class _PlainLines(logging.Filter):
             may = quota.take(self._clock())
             left_out = quota.settle() if may else 0
         if left_out and event:
-            record.__dict__["fields"] = {**record.__dict__["fields"], "left_out": left_out}
+            record.__dict__["fields"] = {**getattr(record, "fields", {}), "left_out": left_out}
         elif left_out:
             record.msg = f"{record.getMessage()} (after {left_out} like it that were left out)"
             record.args = ()

@@ -72,7 +72,7 @@ class Families:
         self.closed = counter("streams_closed", "Streams that ended.", _DEPLOYMENT)
         self.activations = counter("activations", "Versions made the active one.", _DEPLOYMENT)
         self.active = gauge("active", "1 for the version that new devices get.", _DEPLOYMENT)
-        self.refusals = counter("refusals", "Callers turned away before a session.", ("why",))
+        self.refusals = counter("refusals", "Calls that were turned away.", ("why",))
         self.streams = gauge("streams", "Streams that are open.")
         self.sessions_parked = gauge("sessions_parked", "Sessions whose stream broke, kept.")
         self.frames_waiting = gauge("frames_waiting", "Frames that no worker has begun.")

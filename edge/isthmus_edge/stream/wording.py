@@ -8,7 +8,15 @@ MISMATCH_WAY_OUT = (
     "have an operator activate this device's version there (`isthmus push`, `isthmus activate`), "
     'or fetch the service\'s (`isthmus fetch`; for a daemon: [bundle] from = "cloud")'
 )
-_LIMITS = "end another one, or have an operator allow more there (`isthmus tokens`)"
+# What the service's guard says of one identity; every other refusal is of the whole service.
+_OF_STREAMS = "open, which is the most it may have"
+_OF_CALLS = "under way, which is the most it may have"
+_MORE_STREAMS = "end another one, or have an operator allow more there (`isthmus tokens`)"
+_FEWER_CALLS = "end others of the same identity"
+_MORE_PLACES = (
+    "the service is full: have an operator give it more places (`isthmus cloud --max-streams`), or "
+    "start another one"
+)
 # By gRPC's status, where nothing more is known.
 _NOT_THERE = {
     "": START_IT,
@@ -25,7 +33,7 @@ def end_text(end: Break, state: DeviceState) -> str:
     if end.status in DENIED:
         return f"the cloud does not let this device in ({end.reason}); {_TOKEN}"
     if state == "greeting" and end.status in BUSY:
-        return f"the cloud takes no stream of this device now ({end.reason}); {_LIMITS}"
+        return f"the cloud takes no stream of this device now ({end.reason}); {_room(end.reason)}"
     if state == "greeting":
         way_out = end.way_out or _NOT_THERE.get(end.status, "")
         return f"the cloud is not there: {end.reason}" + (f"; {way_out}" if way_out else "")
@@ -39,3 +47,10 @@ def end_text(end: Break, state: DeviceState) -> str:
 def refusal_text(code: str, text: str) -> str:
     """Why the service does not take this device as it is."""
     return f"{text}: {MISMATCH_WAY_OUT}" if code == "BUNDLE_MISMATCH" else text
+
+
+def _room(reason: str) -> str:
+    """How there comes to be a place for a stream that was refused for want of one."""
+    if _OF_STREAMS in reason:
+        return _MORE_STREAMS
+    return _FEWER_CALLS if _OF_CALLS in reason else _MORE_PLACES

@@ -12,9 +12,10 @@ from tests.tinybundle import build_tiny_bundle
 from isthmus import open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core, RunningService, ServiceConfig, listening
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.serving import Door, StoreRoom
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import Activations, DiskThreads, Store, StoreError
+from isthmus_cloud.store import Activations, Store, StoreError
 
 FRAMES = 40
 

@@ -45,6 +45,7 @@ class Counter(OpenDoor):
     def __init__(self, most: int = 100) -> None:
         self.most = most
         self.frames = 0
+        self.streams = 0
         self.seen = 0
 
     def admit(self, caller: Caller, role: Role) -> Identity:
@@ -62,6 +63,12 @@ class Counter(OpenDoor):
 
     def frame_ended(self, identity: Identity) -> None:
         self.frames -= 1
+
+    def stream(self, identity: Identity) -> None:
+        self.streams += 1
+
+    def stream_ended(self, identity: Identity) -> None:
+        self.streams -= 1
 
 
 WORD = {"authorization": "Bearer word"}
@@ -140,6 +147,7 @@ async def test_a_streams_requests_count_until_their_responses_are_written() -> N
     await counting.write("answer to 1")
     assert await asyncio.wait_for(held_back, GUARD_S) == 3
     await counting.end()
+    counting.release()
     assert (guard.frames, written) == (0, ["answer to 0", "answer to 1"])
 
 

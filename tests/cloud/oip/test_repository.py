@@ -9,9 +9,10 @@ from tests.tinybundle import build_tiny_bundle
 
 from isthmus.oip import RefusalError
 from isthmus_cloud import Core, ServiceConfig
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.serving import StoreRoom
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import DiskThreads, Store, StoreError, UnknownVersionError
+from isthmus_cloud.store import Store, StoreError, UnknownVersionError
 
 
 @pytest.fixture

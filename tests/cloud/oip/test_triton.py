@@ -18,9 +18,10 @@ from tritonclient.utils import InferenceServerException
 from isthmus import Bundle
 from isthmus_cloud import Core, RunningService, ServiceConfig
 from isthmus_cloud import listening as listening_core
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.serving import Door
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import DiskThreads, Store
+from isthmus_cloud.store import Store
 
 
 def asked(picture: np.ndarray) -> list[triton.InferInput]:

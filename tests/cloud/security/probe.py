@@ -14,27 +14,34 @@ from isthmus_cloud.faces.binding import bind, connection_options
 from isthmus_cloud.faces.callers import aborting, caller_of
 from isthmus_cloud.security import Caller, Guard
 from isthmus_cloud.security.identity import Role
+from isthmus_cloud.telemetry import Refused
+from isthmus_cloud.telemetry.logs import LogObserver
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Probe:
-    """Admits as the guard says, in the role that the request names; the callers are kept."""
+    """Admits as the guard says, in the role that the request names; the callers are kept, and
+    refusals logged as a service does."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self.callers: list[Caller] = []
+        self._log = LogObserver()
 
     async def who(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """The identity's name."""
         role: Role = "operator" if request == b"operator" else "device"
-        async with aborting(context):
+        async with aborting(context, self._refused):
             caller = caller_of(context)
             self.callers.append(caller)
             identity = self._guard.admit(caller, role)
             self._guard.stream(identity)
             return identity.name.encode()
         raise AssertionError("gRPC ends the call within")
+
+    def _refused(self, identity: str, why: str, peer: str) -> None:
+        self._log.note(Refused(identity=identity, why=why, peer=peer))
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from tests.cloud.device import GUARD_S
 from tests.cloud.security.loris import Loris
 from tests.cloud.security.probe import bearer
-from tests.cloud.wire import asked_until, moment
+from tests.cloud.wire import asked_until
 
 from isthmus_cloud import ServiceConfig
 from isthmus_cloud.faces import doorkeeper

@@ -141,6 +141,30 @@ async def test_a_revocation_is_seen_while_all_shared_threads_are_busy(
         assert await busy
 
 
+async def test_a_file_that_could_not_be_taken_up_is_logged_and_read_again(
+    path: Path, secret: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults, use = [RuntimeError("a bug")], TokenGuard.use
+
+    def used(guard: TokenGuard, entries: Sequence[Entry]) -> None:
+        if faults and not entries[0].tokens:
+            raise faults.pop()
+        use(guard, entries)
+
+    monkeypatch.setattr(doors, "REFRESH_S", 0.0)
+    monkeypatch.setattr(TokenGuard, "use", used)
+    async with guarded(told(path)) as guard:
+        change_tokens(path, lambda entries: revoked(entries, "camera"))
+        await until(lambda: not lets_in(guard, secret))
+    assert "a bug" in caplog.text
+
+
+async def test_its_thread_has_a_name_of_its_own(path: Path, secret: str) -> None:
+    before = {each.name for each in threading.enumerate()}
+    async with guarded(told(path)):
+        assert {each.name for each in threading.enumerate()} - before == {"isthmus-tokens_0"}
+
+
 def lets_in(guard: Guard, secret: str) -> bool:
     try:
         guard.admit(bearing(secret), "device")

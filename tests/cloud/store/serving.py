@@ -64,7 +64,14 @@ class FakeDeployer:
 class Served:
     """A running server, and clients of both its services."""
 
-    def __init__(self, channel: grpc.aio.Channel, deployer: FakeDeployer, address: str) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        deployer: FakeDeployer,
+        address: str,
+        refused: list[tuple[str, str]],
+    ) -> None:
+        self.refused = refused  # who was turned away, and why
         self.operators: Any = StoreStub(channel)  # type: ignore[no-untyped-call]
         self.devices: Any = BundlesStub(channel)  # type: ignore[no-untyped-call]
         self.deployer = deployer
@@ -78,7 +85,12 @@ async def serving(
     """The clients speak without TLS: with `credentials` only the address is of use."""
     deployer = FakeDeployer(store)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", STORE_MESSAGE_BYTES)])
-    with store_faces(server, store, deployer, guard or OpenDoor()):
+    refused: list[tuple[str, str]] = []
+
+    def note(identity: str, why: str, _peer: str) -> None:
+        refused.append((identity, why))
+
+    with store_faces(server, store, deployer, guard or OpenDoor(), note):
         listen = "127.0.0.1:0"
         if credentials is None:
             port = server.add_insecure_port(listen)
@@ -88,7 +100,7 @@ async def serving(
         await server.start()
         try:
             async with grpc.aio.insecure_channel(address) as channel:
-                yield Served(channel, deployer, address)
+                yield Served(channel, deployer, address, refused)
         finally:
             await server.stop(0)
 

@@ -19,15 +19,6 @@ Code = grpc.StatusCode
 
 
 @pytest.fixture
-def two(store: Store, tiny_bundle: Path, other_bundle: Path) -> Store:
-    """v1 is active, v2 is not."""
-    pushed(store, tiny_bundle, "model", "v1")
-    pushed(store, other_bundle, "model", "v2")
-    store.set_active("model", "v1")
-    return store
-
-
-@pytest.fixture
 async def served(two: Store) -> AsyncIterator[Served]:
     async with serving(two) as served:
         yield served

@@ -10,20 +10,12 @@ from tests.cloud.store.bundles import entries_of, hidden, manifest_of, pieces, p
 from tests.cloud.store.serving import Served, refused, serving
 
 from isthmus import BundleError
+from isthmus.signing import SIGNATURE_BYTES, SIGNATURE_NAME
 from isthmus.v1 import store_pb2 as pb
 from isthmus.v1.store_pb2_grpc import StoreStub
 from isthmus_cloud.store import Store, StoreError
 
 SOME = "device/segment-0.onnx"
-
-
-@pytest.fixture
-def two(store: Store, tiny_bundle: Path, other_bundle: Path) -> Store:
-    """v1 is active, v2 is not."""
-    pushed(store, tiny_bundle, "model", "v1")
-    pushed(store, other_bundle, "model", "v2")
-    store.set_active("model", "v1")
-    return store
 
 
 def shorten(path: Path) -> None:
@@ -86,10 +78,25 @@ def test_a_damaged_version_that_is_a_link_is_not_mended_and_what_it_leads_to_sta
     (two.root / "model" / "linked").symlink_to(elsewhere)
     assert two.begin_push("model", "linked", manifest_of(tiny_bundle)).was_there
     (elsewhere / SOME).write_bytes(b"damaged")
-    with pytest.raises(StoreError, match="model linked is damaged, and a link"):
-        two.begin_push("model", "linked", manifest_of(tiny_bundle))
+    for signature in (None, bytes(SIGNATURE_BYTES)):
+        with pytest.raises(StoreError, match="model linked is damaged, and is a link"):
+            two.begin_push("model", "linked", manifest_of(tiny_bundle), signature)
     assert (elsewhere / SOME).read_bytes() == b"damaged"
+    assert not (elsewhere / SIGNATURE_NAME).exists()
     assert hidden(two.root) == set()
+
+
+def test_a_whole_version_that_is_a_link_gets_no_other_signature(
+    two: Store, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    elsewhere = shutil.copytree(tiny_bundle, tmp_path / "elsewhere")
+    (two.root / "model" / "linked").symlink_to(elsewhere)
+    manifest, signature = manifest_of(tiny_bundle), bytes(SIGNATURE_BYTES)
+    with pytest.raises(StoreError, match="model linked lacks this signature, and is a link"):
+        two.begin_push("model", "linked", manifest, signature)
+    assert not (elsewhere / SIGNATURE_NAME).exists()
+    (elsewhere / SIGNATURE_NAME).write_bytes(signature)
+    assert two.begin_push("model", "linked", manifest, signature).was_there
 
 
 def test_a_mending_that_breaks_off_is_gone_on_with(two: Store, tiny_bundle: Path) -> None:
@@ -172,6 +179,7 @@ async def test_a_damaged_version_is_not_activated_and_the_way_out_is_said(two: S
     flip(two.path("model", "v2") / SOME)
     request = pb.ActivateRequest(name="model", version="v2")
     async with serving(two) as served:
+        served.deployer.serve("model", "v1", streams=0)
         error = await refused(served.operators.Activate(request))
     assert "model v2 cannot be activated (v1 stays active)" in str(error.details())
     assert "push the same bundle again" in str(error.details())

@@ -324,7 +324,7 @@ def test_what_nobody_goes_on_with_is_swept_after_its_time(
     folders = list((root / ".incoming").iterdir())
     for folder in folders:
         os.utime(folder / "lock", (long_ago_s, long_ago_s))
-    (root / ".trash" / "left").mkdir()
+    (root / ".trash" / ("0" * 16)).mkdir()
     store.begin_push("tiny", "v2", manifest_of(tiny_bundle)).close()
     left = {folder.name for folder in (root / ".incoming").iterdir()}
     assert hashlib.sha256(manifest_of(other_bundle)).hexdigest() in left

@@ -1,5 +1,6 @@
 """Several that push, activate, roll back and remove at once; links; what crashes left."""
 
+import errno
 import os
 import random
 import shutil
@@ -101,10 +102,11 @@ def test_a_version_that_is_a_link_goes_and_what_it_leads_to_stays(
 def test_a_push_that_a_crash_ended_at_its_very_beginning_is_swept_too(
     store: Store, root: Path, tiny_bundle: Path
 ) -> None:
-    (root / ".incoming" / "begun" / "bundle").mkdir(parents=True)
+    begun = root / ".incoming" / ("b" * 64)
+    (begun / "bundle").mkdir(parents=True)
     (root / ".incoming" / "stray").touch()
     long_ago_s = time.time() - StoreLimits().keep_partial_s - 1
-    os.utime(root / ".incoming" / "begun", (long_ago_s, long_ago_s))
+    os.utime(begun, (long_ago_s, long_ago_s))
     pushed(store, tiny_bundle, "model", "v1")
     assert [path.name for path in (root / ".incoming").iterdir()] == ["stray"]
 
@@ -126,3 +128,31 @@ def test_a_model_that_cannot_be_read_hides_no_other(
     assert store.versions("open")[0].fault is None
     with pytest.raises(IsthmusError, match=r"shut.*Permission denied.*let the user"):
         store.versions("shut")
+    readable, shut = store.versions_of_all(verify=True)
+    assert (readable.name, readable.verified) == ("open", True)
+    assert (shut.name, shut.version, shut.verified) == ("shut", "", False)
+    assert "Permission denied" in str(shut.fault)
+
+
+def test_a_folder_that_has_gone_stale_is_named_and_hides_no_other(
+    store: Store, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network file system that another machine has changed nobody may even look at it."""
+    for name, version in (("model", "v1"), ("model", "v2"), ("other", "v1")):
+        pushed(store, tiny_bundle, name, version)
+    stale = (store.root / "model" / "v2", store.root / "other")
+
+    def failing(real: Callable[..., object]) -> Callable[..., object]:
+        def call(path: object, *args: object, **how: object) -> object:
+            if isinstance(path, Path) and any(path.is_relative_to(each) for each in stale):
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return real(path, *args, **how)
+
+        return call
+
+    monkeypatch.setattr(os, "stat", failing(os.stat))
+    monkeypatch.setattr(os, "listdir", failing(os.listdir))
+    faults = {(each.name, each.version): each.fault for each in store.versions_of_all()}
+    assert faults.keys() == {("model", "v1"), ("model", "v2"), ("other", "")}
+    assert faults.pop(("model", "v1")) is None
+    assert all("Stale file handle" in str(fault) for fault in faults.values())

@@ -13,9 +13,9 @@ from tests.tinybundle import tiny_pictures
 from isthmus import Bundle
 from isthmus.web import Board
 from isthmus_cloud import Core, ServiceConfig
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.server import listening
 from isthmus_cloud.startup import start_up
-from isthmus_cloud.store import DiskThreads
 from isthmus_cloud.telemetry.dashboard import DashboardObserver
 from isthmus_edge import Agent, AgentConfig
 

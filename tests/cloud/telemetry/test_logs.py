@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +27,8 @@ from isthmus_cloud.telemetry.logs import (
     start_logging,
 )
 
+pytestmark = pytest.mark.usefixtures("loggers")
+
 WHO = {"session": "5ad0c3", "identity": "camera-7", "model": "lite0", "version": "v1"}
 
 
@@ -49,17 +50,6 @@ class Log:
         for line in found:
             line.pop("time")
         return found
-
-
-@pytest.fixture(autouse=True)
-def loggers() -> Iterator[None]:
-    """They are put back afterwards."""
-    found = [logging.getLogger(name) for name in ("root", "isthmus", "isthmus_cloud")]
-    handlers, levels = list(found[0].handlers), [each.level for each in found]
-    yield
-    found[0].handlers[:] = handlers
-    for logger, level in zip(found, levels, strict=True):
-        logger.setLevel(level)
 
 
 @pytest.fixture
@@ -244,6 +234,20 @@ def test_events_that_callers_can_cause_are_limited_as_well(log: Log) -> None:
     now_s[0] += 1.0
     tell(faces, logging.WARNING, "refused", why="role")
     assert [line["left_out"] for line in log.lines()] == [47]
+
+
+def test_events_of_libraries_that_have_no_fields_are_limited_as_well(log: Log) -> None:
+    library = logging.getLogger("a.library")
+    now_s = [100.0]
+    log.handler.filters[:] = [_PlainLines(lines_per_s=1, clock=lambda: now_s[0])]
+    for step_s in (0.0, 0.0, 1.0):
+        now_s[0] += step_s
+        library.warning("again", extra={"event": "tried"})
+    first, second = log.lines()
+    assert (first, second) == (
+        {"level": "warning", "event": "tried"},
+        {"level": "warning", "event": "tried", "left_out": 1},
+    )
 
 
 def test_the_log_of_a_service_limits_them_from_the_start(log: Log) -> None:

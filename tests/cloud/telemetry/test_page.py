@@ -4,11 +4,10 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from tests.cloud.telemetry.observability import ALWAYS, PAGE, logged, rows, words
 from tests.cloud.telemetry.records import (
     activated,
     audited,
@@ -25,33 +24,7 @@ from isthmus_cloud.telemetry.logs import LogObserver, start_logging
 from isthmus_cloud.telemetry.metrics import PrometheusObserver
 from isthmus_cloud.telemetry.spans import SpanObserver
 
-PAGE = (Path(__file__).parents[3] / "docs" / "observability.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\|(.+)\|$", re.MULTILINE)
-
-
-def rows(heading: str) -> list[list[str]]:
-    """The cells of the tables in one section of the page, without their backquotes."""
-    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    cells = [
-        [cell.strip().replace("`", "") for cell in row.split("|")] for row in ROW.findall(section)
-    ]
-    return [row for row in cells if set(row[0]) - set("-")]
-
-
-def words(cell: str) -> list[str]:
-    """Those of a list; what stands in brackets explains one."""
-    return [word for word in re.sub(r" \([^)]*\)", "", cell).split(", ") if word]
-
-
-@pytest.fixture(autouse=True)
-def loggers() -> Iterator[None]:
-    """They are put back afterwards."""
-    found = [logging.getLogger(name) for name in ("root", "isthmus", "isthmus_cloud")]
-    handlers, levels = list(found[0].handlers), [each.level for each in found]
-    yield
-    found[0].handlers[:] = handlers
-    for logger, level in zip(found, levels, strict=True):
-        logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("loggers")
 
 
 def test_the_page_and_the_registry_agree() -> None:
@@ -106,17 +79,7 @@ def test_the_page_and_the_log_agree() -> None:
         del listed[event]  # `tests/cli/test_cloud.py` has a process
     listed["frame"] = listed["frame_failed"]
     del listed["service, log"]
-    always = {"time", "level", "event"}
-    assert {event: fields - always for event, fields in told.items()} == listed
-
-
-def logged() -> dict[str, set[str]]:
-    """The fields of each event that the page lists."""
-    return {
-        event.partition(" (")[0]: set(words(fields))
-        for event, _, fields in rows("Logs")
-        if event != "event"
-    }
+    assert {event: fields - ALWAYS for event, fields in told.items()} == listed
 
 
 def attributes(kept: Kept) -> dict[str, set[str]]:

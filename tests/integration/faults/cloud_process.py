@@ -2,7 +2,9 @@
 
     python -m tests.integration.faults.cloud_process cloud BUNDLE [flags of isthmus cloud]
 
-SIGUSR1: one line of JSON, `Counts`; so does its end. The clock jumps as `clock.py` says.
+SIGUSR1: one line of JSON, `Counts`; so does its end. With the flag JUMPS its clock jumps as
+`clock.py` says, and its event loop is asyncio's own, whose clock jumps too; without it, it has the
+loop that services have.
 """
 
 import os
@@ -16,15 +18,16 @@ import psutil
 from tests.integration.faults.clock import Clock
 
 from isthmus_cli.main import main
-from isthmus_cloud import Core
+from isthmus_cloud import Core, server
 from isthmus_cloud.answering.desk import Desk
 from isthmus_cloud.answering.flow import Flow
 from isthmus_cloud.sessions.sessions import Sessions
 from isthmus_cloud.telemetry import BatchRun, FrameDone, Happening, Observers
 
-__all__ = ["WORD", "Counts", "serve", "watch"]
+__all__ = ["JUMPS", "WORD", "Counts", "serve", "watch"]
 
 WORD = "counts "
+JUMPS = "--clock-jumps"
 
 
 class Counts(msgspec.Struct):
@@ -116,8 +119,10 @@ def watch(kind: type, method: str, seen: Callable[..., None]) -> None:
 
 
 def serve(arguments: list[str]) -> int:
-    """`isthmus` with these arguments; its exit status."""
-    Clock()
+    """`isthmus` with these arguments, JUMPS aside; its exit status."""
+    if JUMPS in arguments:
+        Clock()
+        server._loop_factory = lambda: None
     watched = _Watch()
 
     def tell(*_: object) -> None:
@@ -125,7 +130,7 @@ def serve(arguments: list[str]) -> int:
         os.write(1, WORD.encode() + msgspec.json.encode(watched.counts()) + b"\n")
 
     signal.signal(signal.SIGUSR1, tell)
-    status = main(arguments)
+    status = main([each for each in arguments if each != JUMPS])
     tell()
     return status
 

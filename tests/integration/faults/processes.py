@@ -7,13 +7,14 @@ import msgspec
 import psutil
 from tests.commands import Cloud, Command, until
 from tests.integration.faults import cloud_process, device_process
+from tests.integration.faults.clock import JUMPED
 from tests.integration.faults.cloud_process import Counts
 from tests.integration.faults.tally import Tally
 
 MARGIN_BYTES = 16 * 1024 * 1024  # what an allocator may keep without being a leak
 SLACK_BYTES, SLACK_SHARE = 32 * 1024 * 1024, 0.25  # the same from the first frames to the last
 
-__all__ = ["MARGIN_BYTES", "CountedCloud", "FilmingDevice", "assert_near"]
+__all__ = ["MARGIN_BYTES", "CountedCloud", "FilmingDevice", "assert_near", "jump"]
 
 
 def assert_near(rss_bytes: int, level_bytes: int) -> None:
@@ -22,8 +23,17 @@ def assert_near(rss_bytes: int, level_bytes: int) -> None:
     assert rss_bytes <= level_bytes + slack_bytes, (rss_bytes, level_bytes)
 
 
+def jump(process: Command, way: int) -> None:
+    """Let its clock jump, AHEAD or BACK; it has when this returns.
+
+    Lines that it says until then are read, and lost.
+    """
+    process.process.send_signal(way)
+    until(lambda: JUMPED in process.line(""), "the clock has jumped")
+
+
 class CountedCloud(Cloud):
-    """`isthmus cloud` that can be asked what it holds; its clock jumps as `clock.py` says."""
+    """`isthmus cloud` that can be asked what it holds; its clock may `jump` with the flag JUMPS."""
 
     module = cloud_process.__name__
     _level_bytes: int | None = None

@@ -12,6 +12,7 @@ from tests.integration.faults.processes import (
     CountedCloud,
     FilmingDevice,
     assert_near,
+    jump,
 )
 from tests.integration.faults.raw_device import RawDevice, tally_of
 from tests.integration.faults.settling import Settle
@@ -128,13 +129,15 @@ def test_the_devices_clock_may_jump(tiny_bundle: Path, count: Count) -> None:
         device.answered_by("cloud", 2 * WINDOW)
         cloud.note_level()
         level_bytes = device.rss_bytes()
-        for jump in (AHEAD, BACK):
-            device.process.send_signal(jump)
+        for way in (AHEAD, BACK):
+            jump(device, way)
             device.answered_by("cloud", 2 * WINDOW)
         assert_near(device.rss_bytes(), level_bytes)
         tally = device.tally()
         count(tally)
         cloud.assert_at_level(sessions=0)
+        streams = cloud.complaints().count("stream_opened")
+    assert streams >= 2  # ahead: the link counts as silent
     assert tally.balances, tally
 
 

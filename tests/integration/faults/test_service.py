@@ -10,7 +10,8 @@ import grpc
 import pytest
 from tests.commands import PATIENCE_S
 from tests.integration.faults.clock import AHEAD, BACK
-from tests.integration.faults.cloud_process import Counts
+from tests.integration.faults.cloud_process import JUMPS, Counts
+from tests.integration.faults.processes import jump
 from tests.integration.faults.service_clouds import ObedientCloud
 from tests.integration.faults.service_devices import Fleet, Habits, fleet
 from tests.integration.faults.service_frames import Frames
@@ -127,19 +128,20 @@ async def test_a_clock_that_is_set_back_keeps_no_batch_waiting(
     tiny_bundle: Path, frames: Frames, count: Count
 ) -> None:
     """Frames that wait seem to have come hours later than now."""
-    flags = ("--linger-ms", 20)
+    flags = (JUMPS, "--linger-ms", 20)
     urgent = Habits(deadline_ms=int(PATIENCE_S * 1e3))
     with ObedientCloud(tiny_bundle, "127.0.0.1:0", *flags) as cloud:
-        cloud.process.send_signal(AHEAD)  # no clock ever shows less than nothing
+        await asyncio.to_thread(jump, cloud, AHEAD)  # no clock ever shows less than nothing
         async with fleet(cloud.address, frames, [PLAIN] * 2 + [urgent] * 2) as ships:
             await in_a_batch(cloud, ships)
             await ships.answered(5 * WINDOW)
             cloud.note_level()
             await asyncio.to_thread(cloud.hold_frames, WINDOW * len(ships.devices))
-            cloud.process.send_signal(BACK)
+            await asyncio.to_thread(jump, cloud, BACK)
             cloud.go()
             await ships.answered(10 * WINDOW)
         tally = ships.tally()
         count(tally)
         assert_nothing_is_left(cloud, None, tally)
+        assert "reloaded" not in cloud.complaints()
     assert tally.errors == 0

@@ -1,7 +1,6 @@
 """Several services: one dies or drains, and its device goes on at another one."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -29,19 +28,17 @@ class Listed(Random):
         return b
 
 
-@pytest.fixture(scope="module")
-def staying(tiny_bundle: Path) -> Iterator[Cloud]:
+@pytest.fixture
+def staying(cloud: Cloud) -> Cloud:
     """The service to go to."""
-    with Cloud(tiny_bundle) as cloud:
-        yield cloud
+    return cloud
 
 
 @pytest.fixture
-def leaving(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def leaving(own_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """The one where the device is at first, if it is named first."""
     monkeypatch.setattr(ways, "SystemRandom", Listed)
-    with Cloud(tiny_bundle) as cloud:
-        yield cloud
+    return own_cloud
 
 
 @pytest.mark.fault("replica killed")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import ParamSpec, Protocol, Self, TypeVar
 
+NAME = "isthmus-disk"
 WORKERS = 4
 
 P = ParamSpec("P")
@@ -25,8 +26,9 @@ C = TypeVar("C", bound=_Closing)
 class DiskThreads:
     """Threads of their own: a slow disk must not take those that decode frames."""
 
-    def __init__(self, workers: int = WORKERS) -> None:
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="isthmus-store")
+    def __init__(self, name: str = NAME, workers: int = WORKERS) -> None:
+        """`name` is how they are called in dumps, with a number behind it."""
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
 
     def __enter__(self) -> Self:
         return self

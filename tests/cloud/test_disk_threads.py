@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from isthmus_cloud.store import DiskThreads
+from isthmus_cloud.disk_threads import DiskThreads
 
 PATIENCE_S = 30.0
 
