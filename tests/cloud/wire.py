@@ -1,7 +1,7 @@
 """A stream without a network: the test says what the device sends and when it reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -143,17 +143,6 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(GUARD_S):
         while not holds():  # noqa: ASYNC110 - what it asks has no event
             await asyncio.sleep(0)
-
-
-async def asked_until(ask: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
-    """The first answer for which it holds. Each is asked for a moment after the one before, or a
-    service in this process would accept nobody else."""
-    async with asyncio.timeout(GUARD_S):
-        while True:
-            answer = await ask()
-            if holds(answer):
-                return answer
-            await asyncio.sleep(0.01)
 
 
 async def settled() -> None:

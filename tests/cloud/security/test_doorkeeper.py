@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from tests.cloud.device import GUARD_S
 from tests.cloud.security.loris import Loris
 from tests.cloud.security.probe import bearer
-from tests.cloud.wire import asked_until
+from tests.cloud.wire import until
 
 from isthmus_cloud import ServiceConfig
 from isthmus_cloud.faces import doorkeeper
@@ -107,21 +107,25 @@ def _read(data: bytes) -> bytes:
 class Served:
     """The face behind a doorkeeper; `refused` holds who was sent away, and why."""
 
-    def __init__(self, address: str, face: Face) -> None:
-        self.address = address
+    def __init__(self, face: Face, guard: Guard, config: ServiceConfig) -> None:
+        self.address = ""
         self.face = face
         self.refused: list[tuple[str, str]] = []
+        self.keeper = Doorkeeper(guard, config, self._refused)
+
+    @property
+    def under_way(self) -> int:
+        """Calls that are counted now, of all identities."""
+        return sum(self.keeper._calls._under_way.values())
+
+    def _refused(self, identity: str, why: str, _peer: str) -> None:
+        self.refused.append((identity, why))
 
 
 @asynccontextmanager
 async def serving(guard: Guard, config: ServiceConfig) -> AsyncIterator[Served]:
-    served = Served("", Face())
-
-    def refused(identity: str, why: str, _peer: str) -> None:
-        served.refused.append((identity, why))
-
-    keeper = Doorkeeper(guard, config, refused)
-    server = grpc.aio.server(options=connection_options(config), interceptors=(keeper,))
+    served = Served(Face(), guard, config)
+    server = grpc.aio.server(options=connection_options(config), interceptors=(served.keeper,))
     server.add_generic_rpc_handlers((served.face.handler(), *_elsewhere(served.face)))
     served.address = bind(server, config)
     await server.start()
@@ -186,15 +190,6 @@ async def call(address: str, method: str, token: str = SECRET, message: bytes = 
             return error.code(), error.details()
 
 
-async def called_until(
-    address: str, kind: str = "unary", token: str = SECRET, *, let_in: bool
-) -> Any:
-    """What the first call was told that was let in, or was not."""
-    return await asked_until(
-        lambda: call(address, kind, token), lambda told: (told == b"x") is let_in
-    )
-
-
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_kind_of_call_works_as_before(
     guard: TokenGuard, plain: ServiceConfig, kind: str
@@ -257,14 +252,16 @@ async def test_an_identity_that_stalls_leaves_places_for_others(
     """Calls whose message never comes, of whatever kind, are counted together."""
     async with serving(guard, plain) as served, AsyncExitStack() as left:
         stalling = await _stalling(served.address, f"/f/{kind}", few, left)
-        told = await called_until(served.address, let_in=False)
+        await until(lambda: served.under_way == few)
+        told = await call(served.address, "unary")
         assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert told[1] == f"camera has {few} calls under way, which is the most it may have"
         assert served.refused[-1] == ("camera", "calls")
         assert await call(served.address, "unary", OTHER) == b"x"
         for each in stalling:
             each.leave()
-        await called_until(served.address, let_in=True)
+        await until(lambda: served.under_way == 0)
+        assert await call(served.address, "unary") == b"x"
 
 
 async def test_who_asks_for_answers_may_have_more_calls(
@@ -285,12 +282,14 @@ async def test_streams_of_frames_are_counted_only_when_nobody_takes_their_end(
         await served.face.stuck(few)
         assert await call(served.address, "unary") == b"x"
         served.face.gives_up.set()
-        told = await called_until(served.address, let_in=False)
+        await until(lambda: served.under_way == few)
+        told = await call(served.address, "unary")
         assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await call(served.address, STREAM, message=b""))[0] is told[0]
         for each in deaf:
             each.leave()
-        await called_until(served.address, let_in=True)
+        await until(lambda: served.under_way == 0)
+        assert await call(served.address, "unary") == b"x"
 
 
 async def test_callers_without_a_name_are_not_told_apart(plain: ServiceConfig, few: int) -> None:
@@ -312,7 +311,8 @@ async def test_probes_need_no_token_and_cannot_be_stopped_up(
             for each in stoppers:
                 left.callback(each.leave)
             dripping = [tasks.create_task(each.drip(10_000)) for each in stoppers]
-            told = await called_until(served.address, PROBE, "", let_in=False)
+            await until(lambda: served.keeper._open_calls == 2)
+            told = await call(served.address, PROBE, "")
             assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert [task.result()[0] for task in dripping] == ["4", "4"]
         assert await call(served.address, PROBE, "") == b"x"
