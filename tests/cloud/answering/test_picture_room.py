@@ -17,6 +17,7 @@ from tests.cloud.wire import settled, until
 from tritonclient.utils import InferenceServerException
 
 from isthmus import Bundle, PictureError
+from isthmus.picture_files import read_picture
 from isthmus_cloud import (
     Answerer,
     Batching,
@@ -138,11 +139,11 @@ async def test_no_frame_waits_while_photographs_are_decoded(
 async def test_no_photograph_is_decoded_for_a_queue_that_is_full(
     bundle: Bundle, gate: GatedTail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, decodings = picture_room.read_picture, []
+    decodings = []
 
     def counted(*given: Any) -> AnyArray:
         decodings.append(given)
-        return read(*given)
+        return read_picture(*given)
 
     monkeypatch.setattr(picture_room, "read_picture", counted)
     photo = {"picture": photograph(40, 40)}

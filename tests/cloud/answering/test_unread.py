@@ -1,6 +1,6 @@
 """What a device does not read takes memory that frames do not get."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -37,7 +37,7 @@ class GreatAnswer:
     def __init__(self, answer: AnyArray) -> None:
         self._answer = answer
 
-    def run(self, _: Mapping[str, AnyArray]) -> list[AnyArray]:
+    def run(self, feeds: Sequence[AnyArray]) -> Sequence[AnyArray]:
         return [self._answer]
 
 
