@@ -142,11 +142,13 @@ class Waiting:
             line, size = self._earlier(line, lines, now_ns)
         return self._taken(line, size)
 
-    def joining(self, rest: Sequence[Part], most: int) -> list[Job]:
-        """Frames, all of one tail, that can join a batch which has `rest` still to run."""
+    def joining(self, rest: Sequence[Part], most: int, full: Tail | None = None) -> list[Job]:
+        """Frames, all of one tail, that can join a batch which has `rest` still to run; none of
+        `full`, of which the batch has as many as pay for that one's whole way."""
         if not self._joins or most < 1 or not self._crowd:
             return []
-        lines = (line for line in self._lines.values() if line and line.tail.most > 1)
+        joinable = (tail for tail in self._lines if tail.most > 1 and tail is not full)
+        lines = (line for line in map(self._lines.__getitem__, joinable) if line)
         can = [line for line in lines if line.tail.entry_to(rest) is not None]
         if not can:
             return []

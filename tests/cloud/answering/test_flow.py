@@ -28,12 +28,14 @@ class Runs:
     def __init__(self) -> None:
         self.sizes: list[tuple[str, int]] = []
         self.joiners: list[Job] = []
+        self.full: list[Tail | None] = []  # of which none was to join, each time
 
     def ran(self, part: Part, jobs: Sequence[Job], took_ms: float) -> None:
         assert took_ms > 0
         self.sizes.append((part.name, len(jobs)))
 
-    def joining(self, rest: Sequence[Part], most: int) -> list[Job]:
+    def joining(self, rest: Sequence[Part], most: int, full: Tail | None) -> list[Job]:
+        self.full.append(full)
         able = [job for job in self.joiners if job.tail.entry_to(rest) is not None][:most]
         self.joiners = [job for job in self.joiners if job not in able]
         return able
@@ -131,6 +133,19 @@ async def test_frames_join_one_that_came_alone(flow: Flow, runs: Runs, jobs: Job
 
 
 @pytest.mark.usefixtures("both_ways")
+async def test_frames_of_its_own_tail_join_until_it_has_as_many_as_pay(
+    flow: Flow, runs: Runs, jobs: Jobs
+) -> None:
+    one = jobs.job("input-raw", 0)
+    most = one.tail.most_from(0)
+    ends(flow, [one])
+    assert set(runs.full) == {None}
+    assert most > 1
+    runs.full.clear()
+    ends(flow, [jobs.job("input-raw", number, client=number) for number in range(most)])
+    assert set(runs.full) == {one.tail}
+
+
 async def test_a_frame_that_cannot_be_decoded_fails_alone(
     flow: Flow, runs: Runs, jobs: Jobs, head: Head
 ) -> None:

@@ -112,6 +112,15 @@ async def test_no_more_join_than_there_is_room_for(timed: Jobs) -> None:
     assert len(waiting) == 1
 
 
+async def test_none_joins_of_a_tail_of_which_a_batch_has_all_that_pay(timed: Jobs) -> None:
+    deep, whole = timed.job("cut-16"), timed.job("input-raw")
+    waiting = waiting_with(whole, deep)
+    rest = whole.tail.parts[1:]
+    assert waiting.joining(rest, most=3, full=whole.tail) == [deep]
+    assert waiting.joining(rest, most=3, full=whole.tail) == []
+    assert waiting.joining(rest, most=3) == [whole]
+
+
 async def test_nothing_joins_where_joins_are_off(timed: Jobs) -> None:
     deep, whole = timed.job("cut-16"), timed.job("input-raw")
     waiting = waiting_with(deep, whole, joins=False)
