@@ -118,7 +118,8 @@ def assert_linked(
         for batch in batches
         if any(link.context.span_id == frame.context.span_id for link in batch.links)
     ]
-    assert [link.context for tail in tails for link in tail.links] == [b.context for b in own]
+    links = [link.context.span_id for tail in tails for link in tail.links]
+    assert sorted(links) == sorted(batch.context.span_id for batch in own)  # of several workers
     assert own
 
 
