@@ -147,9 +147,9 @@ class Waiting:
         `full`, of which the batch has as many as pay for that one's whole way."""
         if not self._joins or most < 1 or not self._crowd:
             return []
-        joinable = (tail for tail in self._lines if tail.most > 1 and tail is not full)
-        lines = (line for line in map(self._lines.__getitem__, joinable) if line)
-        can = [line for line in lines if line.tail.entry_to(rest) is not None]
+        lines = (line for line in self._lines.values() if line and line.tail.most > 1)
+        others = (line for line in lines if line.tail is not full)
+        can = [line for line in others if line.tail.entry_to(rest) is not None]
         if not can:
             return []
         line = min(can, key=lambda line: self._turns.of(line.first(self._turns)))

@@ -39,6 +39,12 @@ class Stuck:
         raise grpc.aio.UsageError("the call is over")
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last answer of a stream is waited for as long as it takes."""
+    monkeypatch.setattr(oip, "LAST_WRITE_S", GUARD_S)
+
+
 async def given_up(stuck: Stuck, guard: Counter) -> asyncio.Task[None]:
     """A stream whose handler has left a response half written, and now waits for it."""
     left = asyncio.Event()
@@ -68,11 +74,9 @@ async def given_up(stuck: Stuck, guard: Counter) -> asyncio.Task[None]:
 
 
 async def test_a_client_that_hangs_up_while_its_last_answer_is_written_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    guard = Counter()
-    monkeypatch.setattr(oip, "LAST_WRITE_S", GUARD_S)
-    stuck = Stuck()
+    guard, stuck = Counter(), Stuck()
     call = await given_up(stuck, guard)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -86,11 +90,9 @@ async def test_a_client_that_hangs_up_while_its_last_answer_is_written_leaves_no
 
 
 async def test_a_last_answer_that_cannot_be_written_is_no_line_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    guard = Counter()
-    monkeypatch.setattr(oip, "LAST_WRITE_S", GUARD_S)
-    stuck = Stuck()
+    guard, stuck = Counter(), Stuck()
     call = await given_up(stuck, guard)
     stuck.broken.set()
     async with asyncio.timeout(GUARD_S):
