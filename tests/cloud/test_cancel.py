@@ -88,7 +88,8 @@ async def test_a_frame_that_is_cancelled_before_its_answer_was_told_is_answered_
         wire.stall()
         wire.say(heartbeat=pb.Heartbeat(id=1))  # it stands before the answer
         wire.say(frame=head.frame("cut-16", 1))
-        await until(lambda: gate.runs == 1 and answerer.bytes_in_flight == 0)
+        await until(lambda: gate.runs == 1)
+        await answerer.desk.quiet()
         await settled()
         wire.say(cancel=pb.Cancel(sequences=[1]))
         await settled()

@@ -142,7 +142,7 @@ async def until(holds: Callable[[], bool]) -> None:
     """Let every task go on until it holds."""
     async with asyncio.timeout(GUARD_S):
         while not holds():  # noqa: ASYNC110 - what it asks has no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 async def settled() -> None:
