@@ -18,9 +18,9 @@ from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.engines.seam import Value
 
-# Asks for frames that can join a batch which has these parts still to run, at most so many, and
-# none of this tail.
-Joining = Callable[[Sequence[Part], int, Tail | None], list[Job]]
+# Asks for frames that can join a batch which has these parts still to run, at most so many; of this
+# tail, at most the second number.
+Joining = Callable[[Sequence[Part], int, Tail, int], list[Job]]
 # Told of each run: the part, its frames, and how long it took in ms.
 Ran = Callable[[Part, Sequence[Job], float], None]
 
@@ -74,10 +74,11 @@ class Flow:
     ) -> Iterator[tuple[Job, Exception | None]]:
         """Take in frames that can go on from here; those that cannot join are yielded."""
         rest = tail.parts[index:]
-        room = tail.most_from(index) - len(batch.jobs)
-        full = tail if len(batch.jobs) >= tail.most_from(0) else None
-        while jobs := self._joining(rest, room, full):
-            room -= len(jobs)
+        taken = len(batch.jobs)
+        while jobs := self._joining(
+            rest, tail.most_from(index) - taken, tail, tail.most_from(0) - taken
+        ):
+            taken += len(jobs)
             (whole, feeds), failed = self._decoder.batch(jobs)
             yield from failed
             if whole:

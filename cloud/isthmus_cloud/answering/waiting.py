@@ -142,18 +142,18 @@ class Waiting:
             line, size = self._earlier(line, lines, now_ns)
         return self._taken(line, size)
 
-    def joining(self, rest: Sequence[Part], most: int, full: Tail | None = None) -> list[Job]:
-        """Frames, all of one tail, that can join a batch which has `rest` still to run; none of
-        `full`, of which the batch has as many as pay for that one's whole way."""
+    def joining(self, rest: Sequence[Part], most: int, own: Tail, most_own: int) -> list[Job]:
+        """Up to `most` frames, all of one tail, that can join a batch of the tail `own` which has
+        `rest` still to run; of its own, up to `most_own`."""
         if not self._joins or most < 1 or not self._crowd:
             return []
         lines = (line for line in self._lines.values() if line and line.tail.most > 1)
-        others = (line for line in lines if line.tail is not full)
-        can = [line for line in others if line.tail.entry_to(rest) is not None]
+        wanted = (line for line in lines if line.tail is not own or most_own > 0)
+        can = [line for line in wanted if line.tail.entry_to(rest) is not None]
         if not can:
             return []
         line = min(can, key=lambda line: self._turns.of(line.first(self._turns)))
-        return self._taken(line, most)
+        return self._taken(line, min(most, most_own) if line.tail is own else most)
 
     def ahead(self, client: object) -> tuple[int, float]:
         """See `Crowd.ahead`."""

@@ -125,8 +125,8 @@ class Workers:
         def ran(part: Part, jobs: Sequence[Job], took_ms: float) -> None:
             runs.append((part, tuple(jobs), took_ms))
 
-        def joining(rest: Sequence[Part], most: int, full: Tail | None) -> list[Job]:
-            joined = self._joining(rest, most, full)
+        def joining(rest: Sequence[Part], most: int, own: Tail, most_own: int) -> list[Job]:
+            joined = self._joining(rest, most, own, most_own)
             taken.extend(joined)
             return joined
 
@@ -165,9 +165,9 @@ class Workers:
         # More than ever is held only by frames that came before the clock was set back.
         return hold_ms / 1e3 if 0 < hold_ms <= linger_ms else None
 
-    def _joining(self, rest: Sequence[Part], most: int, full: Tail | None) -> list[Job]:
+    def _joining(self, rest: Sequence[Part], most: int, own: Tail, most_own: int) -> list[Job]:
         with self._changed:
-            return self._waiting.joining(rest, most, full)
+            return self._waiting.joining(rest, most, own, most_own)
 
     def _tell(self, done: Sequence[tuple[Job, Exception | None]], runs: Sequence[Run]) -> None:
         try:

@@ -28,14 +28,14 @@ class Runs:
     def __init__(self) -> None:
         self.sizes: list[tuple[str, int]] = []
         self.joiners: list[Job] = []
-        self.full: list[Tail | None] = []  # of which none was to join, each time
+        self.own: list[tuple[Tail, int]] = []  # and how many of it were to join, each time
 
     def ran(self, part: Part, jobs: Sequence[Job], took_ms: float) -> None:
         assert took_ms > 0
         self.sizes.append((part.name, len(jobs)))
 
-    def joining(self, rest: Sequence[Part], most: int, full: Tail | None) -> list[Job]:
-        self.full.append(full)
+    def joining(self, rest: Sequence[Part], most: int, own: Tail, most_own: int) -> list[Job]:
+        self.own.append((own, most_own))
         able = [job for job in self.joiners if job.tail.entry_to(rest) is not None][:most]
         self.joiners = [job for job in self.joiners if job not in able]
         return able
@@ -136,14 +136,16 @@ async def test_frames_join_one_that_came_alone(flow: Flow, runs: Runs, jobs: Job
 async def test_frames_of_its_own_tail_join_until_it_has_as_many_as_pay(
     flow: Flow, runs: Runs, jobs: Jobs
 ) -> None:
-    one = jobs.job("input-raw", 0)
-    most = one.tail.most_from(0)
-    ends(flow, [one])
-    assert set(runs.full) == {None}
-    assert most > 1
-    runs.full.clear()
-    ends(flow, [jobs.job("input-raw", number, client=number) for number in range(most)])
-    assert set(runs.full) == {one.tail}
+    first, own, deep = jobs.job("input-raw", 0), jobs.job("input-raw", 1), jobs.job("cut-16", 2)
+    runs.joiners = [own]
+    most = first.tail.most_from(0)
+    assert most > 2
+    assert ends(flow, [first]) == {first: None, own: None}
+    assert runs.own == [(first.tail, most - 1), (first.tail, most - 2)]
+    runs.joiners, runs.own = [deep], []
+    full = [jobs.job("input-raw", number, client=number) for number in range(most)]
+    ends(flow, full)
+    assert {least <= 0 for _, least in runs.own} == {True}
 
 
 async def test_a_frame_that_cannot_be_decoded_fails_alone(

@@ -90,10 +90,10 @@ async def test_a_batch_begins_where_others_can_join_it_on_its_way(longer: Jobs) 
     deep, whole = longer.job("cut-16"), longer.job("input-raw")
     waiting = waiting_with(deep, whole)
     assert waiting.take(0) == [whole]
-    assert waiting.joining(whole.tail.parts[1:], most=3) == []  # that is too early
-    rest = whole.tail.parts[2:]
-    assert waiting.joining(rest, most=3) == [deep]
-    assert waiting.joining(rest, most=3) == []
+    own = whole.tail
+    assert waiting.joining(own.parts[1:], 3, own, 3) == []  # that is too early
+    assert waiting.joining(own.parts[2:], 3, own, 3) == [deep]
+    assert waiting.joining(own.parts[2:], 3, own, 3) == []
 
 
 async def test_an_urgent_frame_does_not_wait_for_a_batch_that_it_could_join(longer: Jobs) -> None:
@@ -106,26 +106,28 @@ async def test_an_urgent_frame_does_not_wait_for_a_batch_that_it_could_join(long
 async def test_no_more_join_than_there_is_room_for(timed: Jobs) -> None:
     deep = [timed.job("cut-16", client=number) for number in range(3)]
     waiting = waiting_with(*deep)
-    rest = timed.job("input-raw").tail.parts[1:]
-    assert waiting.joining(rest, most=0) == []
-    assert waiting.joining(rest, most=2) == deep[:2]
+    own = timed.job("input-raw").tail
+    assert waiting.joining(own.parts[1:], 0, own, 0) == []
+    assert waiting.joining(own.parts[1:], 2, own, 0) == deep[:2]
     assert len(waiting) == 1
 
 
-async def test_none_joins_of_a_tail_of_which_a_batch_has_all_that_pay(timed: Jobs) -> None:
-    deep, whole = timed.job("cut-16"), timed.job("input-raw")
-    waiting = waiting_with(whole, deep)
-    rest = whole.tail.parts[1:]
-    assert waiting.joining(rest, most=3, full=whole.tail) == [deep]
-    assert waiting.joining(rest, most=3, full=whole.tail) == []
-    assert waiting.joining(rest, most=3) == [whole]
+async def test_no_more_of_a_batchs_own_tail_join_than_pay_for_the_whole_of_it(timed: Jobs) -> None:
+    deep = timed.job("cut-16")
+    whole = [timed.job("input-raw", client=number) for number in range(3)]
+    own = whole[0].tail
+    waiting = waiting_with(*whole, deep)
+    assert waiting.joining(own.parts[1:], 3, own, 0) == [deep]
+    assert waiting.joining(own.parts[1:], 3, own, 0) == []
+    assert waiting.joining(own.parts[1:], 3, own, 2) == whole[:2]
+    assert waiting.joining(own.parts[1:], 1, own, 2) == whole[2:]
 
 
 async def test_nothing_joins_where_joins_are_off(timed: Jobs) -> None:
     deep, whole = timed.job("cut-16"), timed.job("input-raw")
     waiting = waiting_with(deep, whole, joins=False)
     assert waiting.take(0) == [deep]
-    assert waiting.joining(deep.tail.parts[1:], most=3) == []
+    assert waiting.joining(deep.tail.parts[1:], 3, whole.tail, 3) == []
 
 
 async def test_a_batch_under_pressure_stays_as_great_as_it_pays(timed: Jobs) -> None:
@@ -236,5 +238,6 @@ async def test_a_tail_that_takes_single_items_is_never_joined(
     jobs = Jobs(bundle, own, head)
     deep = [jobs.job("cut-16", client=number) for number in range(2)]
     waiting = waiting_with(*deep)
-    assert waiting.joining(jobs.job("input-raw").tail.parts[1:], most=3) == []
+    own = jobs.job("input-raw").tail
+    assert waiting.joining(own.parts[1:], 3, own, 3) == []
     assert waiting.take(0) == deep[:1]
