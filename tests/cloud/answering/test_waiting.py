@@ -238,6 +238,6 @@ async def test_a_tail_that_takes_single_items_is_never_joined(
     jobs = Jobs(bundle, own, head)
     deep = [jobs.job("cut-16", client=number) for number in range(2)]
     waiting = waiting_with(*deep)
-    own = jobs.job("input-raw").tail
-    assert waiting.joining(own.parts[1:], 3, own, 3) == []
+    other = jobs.job("input-raw").tail
+    assert waiting.joining(other.parts[1:], 3, other, 3) == []
     assert waiting.take(0) == deep[:1]
