@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from isthmus_cloud.security.tokens import (
     added,
     digest_of,
     entry_of,
+    limited,
     new_token,
     revoked,
     rotated,
@@ -32,6 +33,8 @@ Say who may come in to a service that was started with `--tokens FILE`.
   add NAME     a new identity; prints its token, once: only its sha256 is kept. One that was
                revoked comes in with --again alone, and only what this command says of it holds
   rotate NAME  a new token for it; those that it had stay valid for --grace-h hours
+  limit NAME   its limits are those of this command from now on, also on streams that are open;
+               what it does not name has no limit any more
   revoke NAME  shut it out: within a second no call of it is let in, and no frame more
   list         who is in the file, with what limits; never a token
 
@@ -43,6 +46,7 @@ EXAMPLES = """\
   isthmus tokens add camera-7 --file tokens.jsonl --max-streams 2 --out camera-7.token
   isthmus tokens add anna --file tokens.jsonl --role operator --valid-days 90
   isthmus tokens rotate camera-7 --file tokens.jsonl --grace-h 48
+  isthmus tokens limit camera-7 --file tokens.jsonl --max-streams 2 --max-frames-per-s 10
   isthmus tokens revoke camera-7 --file tokens.jsonl
   isthmus tokens add camera-7 --file tokens.jsonl --again --out camera-7-new.token
   isthmus tokens list --file tokens.jsonl --json
@@ -52,7 +56,7 @@ GRACE_H = 24.0
 MOST_FRAMES_PER_S = 1_000_000
 _LIMITS = ("max_streams", "max_in_flight", "max_frames_per_s")
 _ALSO = {"add": {*_LIMITS, "role", "certificate", "again", "valid_days", "out", "json"},
-         "rotate": {"valid_days", "grace_h", "out", "json"},
+         "rotate": {"valid_days", "grace_h", "out", "json"}, "limit": set(_LIMITS),
          "revoke": set(), "list": {"json"}}  # fmt: skip
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
@@ -61,15 +65,15 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     add = parser.add_argument
-    add("action", choices=_ACTIONS, metavar="ACTION", help="add, rotate, revoke or list, see above")
+    add("action", choices=_ACTIONS, metavar="ACTION", help="one of those above")
     add("name", nargs="?", metavar="NAME", help="the identity, for instance the device's name")
     add("--file", type=Path, required=True, metavar="FILE", help="the tokens file")
     add("--role", choices=["device", "operator"], help="add: what it may do (default: device)")
     add("--certificate", action="store_true", help="add: a client certificate in place of a token")
     add("--again", action="store_true", help="add: an identity that was revoked may come in again")
-    add("--max-streams", type=int, metavar="N", help="add: streams that it may have at once")
-    add("--max-in-flight", type=int, metavar="N", help="add: frames in flight over all of them")
-    add("--max-frames-per-s", type=float, metavar="RATE", help="add: frames a second")
+    add("--max-streams", type=int, metavar="N", help="add, limit: streams that it may have")
+    add("--max-in-flight", type=int, metavar="N", help="add, limit: frames in flight of all")
+    add("--max-frames-per-s", type=float, metavar="RATE", help="add, limit: frames a second")
     add("--valid-days", type=float, metavar="DAYS", help="add, rotate: until then (default: ever)")
     add("--grace-h", type=float, metavar="HOURS", help="rotate: old tokens still hold so long"
         f" (default {GRACE_H:g}; 0: they end now)")  # fmt: skip
@@ -120,6 +124,13 @@ def _rotate(options: argparse.Namespace) -> None:
         change_tokens(options.file, lambda entries: rotated(entries, options.name, token, end, now))
 
 
+def _limit(options: argparse.Namespace) -> None:
+    _check_limits(options)
+    limits = {name: getattr(options, name) for name in _LIMITS}
+    change_tokens(options.file, lambda entries: limited(entries, options.name, limits))
+    _tell(f"{options.name} has {_limits_text(limits) or 'no limit'} from now on")
+
+
 def _revoke(options: argparse.Namespace) -> None:
     change_tokens(options.file, lambda entries: revoked(entries, options.name))
     _tell(f"{options.name} is shut out, and its tokens are forgotten")
@@ -136,7 +147,13 @@ def _list(options: argparse.Namespace) -> None:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
-_ACTIONS = {"add": _add, "rotate": _rotate, "revoke": _revoke, "list": _list}
+_ACTIONS = {
+    "add": _add,
+    "rotate": _rotate,
+    "limit": _limit,
+    "revoke": _revoke,
+    "list": _list,
+}
 
 
 def _refuse_what_does_not_belong(options: argparse.Namespace) -> None:
@@ -200,8 +217,12 @@ def _span(flag: str, value: float, unit: timedelta) -> timedelta:
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str, str]:
-    limits = [f"{name[4:]} {value:g}" for name in _LIMITS if (value := getattr(entry, name))]
-    return entry.name, entry.role, _state(entry), ", ".join(limits) or "-", _credentials(entry)
+    limits = _limits_text({name: getattr(entry, name) for name in _LIMITS})
+    return entry.name, entry.role, _state(entry), limits or "-", _credentials(entry)
+
+
+def _limits_text(limits: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name[4:]} {value:g}" for name, value in limits.items() if value is not None)
 
 
 def _state(entry: Entry) -> str:

@@ -79,14 +79,15 @@ class Page:
         stamps, before = await asyncio.to_thread(self._stamps), self._seen
         if stamps == before:
             return
+        token = self._config.token
+        is_whole = await asyncio.to_thread(self._read_token)
         try:
-            config = await asyncio.to_thread(self._renewed)
-            await self._server.renew(config)
+            await self._server.renew(self._config)
         except ConfigError as error:
             _logger.warning("%s; the page keeps the certificate and the token before", error)
-        else:
-            if before is not None or config != self._config:  # else all is as at the start
-                _logger.info("the page has its certificate and its token from their files again")
+            is_whole = False
+        if is_whole and (before is not None or self._config.token != token):  # else as at the start
+            _logger.info("the page has its certificate and its token from their files again")
         self._seen = stamps  # not where it failed in another way: that is looked at again
 
     async def keep_looking(self) -> None:
@@ -98,10 +99,16 @@ class Page:
             except Exception:
                 _logger.exception("the page's files could not be looked at; it stays as it was")
 
-    def _renewed(self) -> WebConfig:
+    def _read_token(self) -> bool:
+        """False where it stays because there is none to be read; a new certificate holds still."""
         if self._token_file is None:
-            return self._config
-        return replace(self._config, token=read_token(self._token_file))
+            return True
+        try:
+            self._config = replace(self._config, token=read_token(self._token_file))
+        except ConfigError as error:
+            _logger.warning("%s; the page keeps the token before", error)
+            return False
+        return True
 
     def _stamps(self) -> tuple[FileStamp | None, ...]:
         config = self._config

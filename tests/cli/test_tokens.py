@@ -10,6 +10,7 @@ from tests.cli.conftest import Isthmus
 from tests.commands import assert_explained
 
 from isthmus_cloud.security import Caller, DeniedError, TokenGuard
+from isthmus_cloud.security.tokens import digest_of
 from isthmus_cloud.security.tokens_file import read_tokens
 
 
@@ -150,10 +151,24 @@ def test_the_list_says_who_may_what(isthmus: Isthmus, file: Path) -> None:
     assert table[3].endswith("certificate")
 
 
+def test_other_limits_leave_token_and_role_as_they_are(isthmus: Isthmus, file: Path) -> None:
+    token = isthmus("tokens", "add", "camera", "--file", file, "--max-streams", 2).out.strip()
+    ended = isthmus("tokens", "limit", "camera", "--file", file, "--max-in-flight", 4)
+    assert ended.status == 0
+    assert "camera has in_flight 4 from now on" in ended.err
+    (entry,) = read_tokens(file)
+    assert (entry.max_streams, entry.max_in_flight, entry.max_frames_per_s) == (None, 4, None)
+    assert [each.sha256 for each in entry.tokens] == [digest_of(token)]
+    assert "no limit" in isthmus("tokens", "limit", "camera", "--file", file).err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("add",), ("add needs a NAME",)),
+        (("limit", "camera", "--max-streams", "0"), ("--max-streams is 0",)),
+        (("limit", "camera", "--role", "operator"), ("limit has no --role",)),
+        (("limit", "nobody"), ("nobody is not in the file",)),
         (("list", "camera"), ("list takes no NAME",)),
         (("add", "camera"), ("camera is there already", "rotate")),
         (("add", "two words"), ("'two words' cannot be a name", "letters, digits")),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cloud.announcements import whole
 from tests.cloud.device import GUARD_S
+from tests.edge.doctor.certificates import make_certificate
 from tests.protos.web.asking import ask, connected, serving
 
 from isthmus.web import WebConfig, WebServer
@@ -107,6 +109,19 @@ async def test_a_token_file_that_is_none_is_told_once_and_changes_nothing(
     (line,) = [each for each in caplog.records if each.name == "isthmus_cloud.watching"]
     assert str(renewing.file) in line.getMessage()
     assert "keeps" in line.getMessage()
+
+
+async def test_a_new_certificate_holds_though_the_token_file_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    old, new = make_certificate(tmp_path / "old"), make_certificate(tmp_path / "new")
+    config = WebConfig(listen=FREE, token=FIRST, tls_certificate=old.pem, tls_key=old.key)
+    async with serving(config) as server:
+        old.pem.write_bytes(new.pem.read_bytes())
+        old.key.write_bytes(new.key.read_bytes())
+        await Page(server, config, file).look()
+        trusting = ssl.create_default_context(cafile=new.pem)
+        answer = await ask(server, "/", authorization=f"Bearer {FIRST}", context=trusting)
+    assert answer.status == 200
 
 
 async def test_a_service_looks_at_its_pages_files_by_itself(

@@ -56,7 +56,7 @@ class TokenGuard:
         self._now = now
         self._allowances = Allowances(clock)
         self._by_digest: Mapping[str, tuple[Entry, Token]] = {}
-        self._by_credential: Mapping[str, Token | None] = {}
+        self._by_credential: Mapping[str, tuple[Entry, Token | None]] = {}
         self._by_name: Mapping[str, Entry] = {}
 
     def use(self, entries: Sequence[Entry]) -> None:
@@ -76,7 +76,7 @@ class TokenGuard:
 
     def holds(self, identity: Identity) -> bool:
         """See `Guard.holds`."""
-        return self._holds(identity.credential)
+        return self._entry(identity.credential) is not None
 
     def stream(self, identity: Identity) -> None:
         """See `Guard.stream`."""
@@ -87,10 +87,11 @@ class TokenGuard:
         self._allowances.stream_ended(identity)
 
     def frame(self, identity: Identity) -> None:
-        """See `Guard.frame`."""
-        if not self._holds(identity.credential):
+        """See `Guard.frame`; its limits are those of today, not of when its stream began."""
+        entry = self._entry(identity.credential)
+        if entry is None:
             raise DeniedError(NOT_VALID, "token", identity=identity.name)
-        self._allowances.frame(identity)
+        self._allowances.frame(entry.identity(identity.credential))
 
     def frame_ended(self, identity: Identity) -> None:
         """See `Guard.frame_ended`."""
@@ -121,11 +122,12 @@ class TokenGuard:
                 return entry.identity(_certificate_of(entry))
         raise DeniedError(NOTHING_SHOWN, "token")
 
-    def _holds(self, credential: str) -> bool:
-        if credential not in self._by_credential:
-            return False
-        token = self._by_credential[credential]
-        return token is None or token.not_after is None or not token.expired(self._now())
+    def _entry(self, credential: str) -> Entry | None:
+        """Whose it is; None where it does not hold, or not any more."""
+        entry, token = self._by_credential.get(credential, (None, None))
+        if token is not None and token.not_after is not None and token.expired(self._now()):
+            return None
+        return entry
 
 
 class CertificateGuard(OpenDoor):
@@ -167,12 +169,12 @@ def _bearer(metadata: Mapping[str, str]) -> str | None:
     return token
 
 
-def _credentials(entries: Sequence[Entry]) -> Iterator[tuple[str, Token | None]]:
+def _credentials(entries: Sequence[Entry]) -> Iterator[tuple[str, tuple[Entry, Token | None]]]:
     for entry in entries:
         if entry.certificate:
-            yield _certificate_of(entry), None
+            yield _certificate_of(entry), (entry, None)
         for token in entry.tokens:
-            yield token.id, token
+            yield token.id, (entry, token)
 
 
 def _certificate_of(entry: Entry) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "digest_of",
     "encode_tokens",
     "entry_of",
+    "limited",
     "new_token",
     "revoked",
     "rotated",
@@ -143,7 +144,8 @@ def added(entries: Sequence[Entry], entry: Entry, *, again: bool = False) -> tup
     if known is not None and not known.revoked:
         raise ConfigError(
             f"{name} is there already; `isthmus tokens rotate {name}` gives it a new token, "
-            f"`isthmus tokens revoke {name}` shuts it out"
+            f"`isthmus tokens limit {name}` other limits, `isthmus tokens revoke {name}` shuts it "
+            "out"
         )
     if known is not None and not again:
         raise ConfigError(
@@ -164,10 +166,7 @@ def rotated(
     """With one more token of `name`: those that it had end at `old_not_after`, or earlier if they
     would anyway, and those that have ended are dropped. ConfigError if it is unknown or revoked."""
     entry = _named(entries, name)
-    if entry.revoked:
-        raise ConfigError(
-            f"{name} is revoked; `isthmus tokens add {name} --again` lets it in, with a new token"
-        )
+    _require_valid(entry)
     ending = (_ending(each, old_not_after) for each in entry.tokens)
     still = tuple(each for each in ending if not each.expired(now))
     if len(still) >= TOKENS_EACH:
@@ -178,10 +177,26 @@ def rotated(
     return _replaced(entries, msgspec.structs.replace(entry, tokens=(*still, token)))
 
 
+def limited(entries: Sequence[Entry], name: str, limits: Mapping[str, Any]) -> tuple[Entry, ...]:
+    """With these limits of `name`, by their fields of `Entry`. ConfigError if it is unknown or
+    revoked, or a limit cannot be."""
+    entry = _named(entries, name)
+    _require_valid(entry)
+    return _replaced(entries, entry_of(msgspec.to_builtins(entry) | limits))
+
+
 def revoked(entries: Sequence[Entry], name: str) -> tuple[Entry, ...]:
     """With `name` shut out, without its tokens; ConfigError if there is none of this name."""
     entry = _named(entries, name)
     return _replaced(entries, msgspec.structs.replace(entry, revoked=True, tokens=()))
+
+
+def _require_valid(entry: Entry) -> None:
+    if entry.revoked:
+        raise ConfigError(
+            f"{entry.name} is revoked; `isthmus tokens add {entry.name} --again` lets it in, with "
+            "a new token"
+        )
 
 
 def _keys(entry: Entry) -> Iterator[str]:

@@ -122,7 +122,9 @@ class Activations:
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         if name in self._busy:
-            raise StoreError(f"{name}: somebody else is changing it right now; try again then")
+            raise StoreError(
+                f"{name}: somebody else is changing it right now; try again when that is done"
+            )
         self._busy.add(name)
         try:
             yield

@@ -19,10 +19,11 @@ from isthmus_cloud.store.shelf import (
     check_shelved,
     check_sizes,
     shelved,
-    unreadable,
+    without_files,
 )
 
 MOST_NAMED = 20  # in one message
+LOST = "it is called active, but is not in the store; activate another one, or push it again"
 
 __all__ = ["Shelves", "Verifier", "names_in", "names_or_none"]
 
@@ -51,14 +52,16 @@ class Shelves:
         return tuple(name for name in names_in(self.root) if _is_model(self.root / name))
 
     def versions(self, name: str, *, verify: bool = False) -> tuple[StoredVersion, ...]:
-        """All versions of a model, the oldest first; none of a model that is not here.
+        """All versions of a model, the oldest first; none of a model that is not here. Last, with
+        a `fault`, stands the active one if somebody has taken it away.
 
         With `verify` every file is read and compared with its sha256.
         """
         check_name("model name", name)
         looked = (self._looked_at(name, version, verify) for version in names_in(self.root / name))
         found = [each for each in looked if each is not None]
-        return tuple(sorted(found, key=lambda each: (each.written_ns, each.version)))
+        found.sort(key=lambda each: (each.written_ns, each.version))
+        return (*found, *self._lost(name))
 
     def versions_of_all(self, *, verify: bool = False) -> Iterator[StoredVersion]:
         """`versions` of each model in turn; of one that cannot be read a row without a version,
@@ -67,7 +70,7 @@ class Shelves:
             try:
                 yield from self.versions(name, verify=verify)
             except StoreError as error:
-                yield unreadable(name, str(error))
+                yield without_files(name, "", str(error))
 
     def version(self, name: str, version: str) -> StoredVersion:
         """One of them; UnknownVersionError if it is not here."""
@@ -122,6 +125,12 @@ class Shelves:
         if versions := names_in(self.root / name):
             return f"versions of {name}: {_some(versions)}"
         return f"models: {_some(self.models()) or 'none'}"
+
+    def _lost(self, name: str) -> Iterator[StoredVersion]:
+        """The version that is called active and is not here."""
+        version = self.active_or_none(name)
+        if version is not None and _identity(self.root / name / version) is None:
+            yield without_files(name, version, LOST)
 
     def _looked_at(self, name: str, version: str, verify: bool) -> StoredVersion | None:
         """A version; None if somebody has removed it. One that changes places is no damaged one."""

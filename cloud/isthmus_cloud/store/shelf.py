@@ -24,7 +24,7 @@ __all__ = [
     "damaged_files",
     "shelved",
     "stranger",
-    "unreadable",
+    "without_files",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -75,15 +75,16 @@ class Shelved:
         return read_signature(self.path)
 
 
-def unreadable(name: str, fault: str) -> StoredVersion:
-    """What stands in a list for a model whose versions cannot be read."""
+def without_files(name: str, version: str, fault: str) -> StoredVersion:
+    """What stands in a list for an active version that is lost; with "" as the version for a model
+    whose versions cannot be read."""
     return StoredVersion(
         name=name,
-        version="",
+        version=version,
         fingerprint="",
         size_bytes=0,
         signed=False,
-        active=False,
+        active=bool(version),
         written_ns=0,
         fault=fault,
     )

@@ -16,7 +16,7 @@ from isthmus_cloud.security import (
     OpenDoor,
     TokenGuard,
 )
-from isthmus_cloud.security.tokens import Entry, Token, digest_of, new_token
+from isthmus_cloud.security.tokens import Entry, Token, digest_of, limited, new_token
 
 SECRET = {name: new_token() for name in ("camera", "anna", "spare", "old", "gone")}
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -162,6 +162,16 @@ def test_limits_are_those_of_the_identity(guard: TokenGuard) -> None:
     assert denied(lambda: guard.stream(camera)).why == "streams"
     guard.stream_ended(camera)
     guard.stream(camera)
+
+
+def test_other_limits_hold_for_the_next_frame_of_an_open_stream(guard: TokenGuard) -> None:
+    camera = guard.admit(bearing(SECRET["camera"]), "device")
+    guard.stream(camera)
+    guard.frame(camera)
+    guard.use(limited(ENTRIES, "camera", {"max_in_flight": 1}))
+    assert denied(lambda: guard.frame(camera)).why == "in_flight"
+    guard.use(ENTRIES)
+    guard.frame(camera)
 
 
 def test_with_certificates_the_token_must_be_of_the_same_name(strict: TokenGuard) -> None:

@@ -98,6 +98,18 @@ def test_what_somebody_took_away_by_hand_is_no_way_back(three: Store) -> None:
     assert three.rollback("model") == "v1"
 
 
+def test_an_active_version_that_somebody_took_away_is_listed_as_lost(three: Store) -> None:
+    three.set_active("model", "v2")
+    shutil.rmtree(three.root / "model" / "v2")
+    *others, lost = three.versions("model")
+    assert [each.version for each in others] == ["v1", "v3"]
+    assert (lost.version, lost.active) == ("v2", True)
+    assert lost.fault is not None
+    assert "activate another one" in lost.fault
+    three.set_active("model", "v1")
+    assert [each.version for each in three.versions("model")] == ["v1", "v3"]
+
+
 def test_the_active_version_is_never_removed(three: Store) -> None:
     three.set_active("model", "v1")
     with pytest.raises(StoreError, match="active version and stays"):
