@@ -1,14 +1,15 @@
 """`isthmus bench serve`: rate, latency, processor time and memory of a service of many devices.
 
 The service, the bare loop and other servers are processes of their own, and so are the devices: one
-generator with all of them, over the loopback. All take turns, round after round; figures are
-medians over rounds.
+generator with all of them, over the loopback. All take turns, round after round: each server by
+itself in closed loops, then all that are sent the same side by side, for the greatest load that
+each bears. Figures are medians over rounds.
 """
 
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -30,8 +31,9 @@ from isthmus_bench.serve.figures import (
 from isthmus_bench.serve.measuring import LOADER, Hand, Measurer, idle_of
 from isthmus_bench.serve.open_files import allow_open_files, open_files_limit
 from isthmus_bench.serve.orders import Times, TimesOrder
+from isthmus_bench.serve.races import Runner, race
 from isthmus_bench.serve.services import Server, is_model_ready
-from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, Subject, make_subject
+from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject, make_subject
 from isthmus_bench.starvation import StolenTime
 
 Say = Callable[[str], None]
@@ -100,6 +102,8 @@ class _Run:
             self._time_engine(engine, number)
             for each in _rotated(self.taking_part.contestants, number, self.config.rounds):
                 self._contest(each, measurer, number)
+            for sends in (DEEPEST, FORTIETH, INPUT, MIXED):
+                self._race(sends, measurer, number)
             self._pair(engine, measurer, number)
             self._measure_idle(number, open_files)
 
@@ -162,19 +166,42 @@ class _Run:
                     self.pairs.append(Pair(ours_ms, bare_ms, engine_ms))
 
     def _contest(self, contestant: Contestant, measurer: Measurer, number: int) -> None:
-        """One server under all its loads; a peer that fails takes no part from then on."""
+        """One server in all its closed loops."""
         if contestant.name in self.not_run:
             return
+        with self._forgiven(contestant), contestant.start() as server:
+            for ask in self._answered(contestant, server):
+                key = (contestant.name, ask)
+                self._tell(number, f"{contestant.name}: {ask.sends} by {ask.protocol}")
+                if key not in self.rows:
+                    self.rows[key] = Row(
+                        contestant.name, ask.sends, ask.protocol, contestant.is_ours
+                    )
+                measurer.measure(self.rows[key], ask, server, number)
+
+    def _race(self, sends: str, measurer: Measurer, number: int) -> None:
+        """The greatest loads of all who are sent this; all of them are up."""
+        with ExitStack() as stack:
+            runners = []
+            for each in self.taking_part.contestants:
+                asks = [ask for ask in each.asks if (each.name, ask) in self.rows]
+                asks = [ask for ask in asks if ask.sends == sends]
+                if not asks:
+                    continue
+                with self._forgiven(each):
+                    server = stack.enter_context(each.start())
+                    runners += [
+                        Runner.of(self.rows[each.name, ask], ask, server, self.config)
+                        for ask in asks
+                    ]
+            title = f"{sends}, the most devices"
+            race(measurer, runners, number, lambda what: self._tell(number, f"{title}: {what}"))
+
+    @contextmanager
+    def _forgiven(self, contestant: Contestant) -> Iterator[None]:
+        """A peer that fails takes no part from then on; LinkError if it is our own service."""
         try:
-            with contestant.start() as server:
-                for ask in self._answered(contestant, server):
-                    key = (contestant.name, ask)
-                    self._tell(number, f"{contestant.name}: {ask.sends} by {ask.protocol}")
-                    if key not in self.rows:
-                        self.rows[key] = Row(
-                            contestant.name, ask.sends, ask.protocol, contestant.is_ours
-                        )
-                    measurer.measure(self.rows[key], ask, server, number)
+            yield
         except LinkError as error:
             if contestant.name not in {peer.name for peer in self.taking_part.peers}:
                 raise

@@ -20,11 +20,11 @@ class ServeBenchConfig:
     `bundle` is served, or where it is None one that is made of `model`, with `frames` recorded
     frames a cut. `devices` keep a window of 1 and of `many` frames full for `seconds`, after
     `warm_s` that do not count; then the most devices that send `fps` frames/s are looked for, of
-    which 95 % of the frames are answered within `slo_ms`, in at most `trials` loads, each of at
-    least `trial_frames` frames or three times `seconds`. For what a
-    frame costs beyond the engine, ours, the bare loop and the engine take `pairs` more turns of
-    `pair_s`. `idle_devices` are connected and send nothing (0: not measured). `peers` are installed
-    and served beside. `gpu`: measure with a GPU, too. `awake`: keep the processors from sleeping.
+    which 95 % of the frames are answered within `slo_ms`, in at most `trials` loads of two or
+    three turns, each of at least `trial_frames` frames or three times `seconds`. For what a frame
+    costs beyond the engine, ours, the bare loop and the engine take `pairs` more turns of `pair_s`.
+    `idle_devices` are connected and send nothing (0: not measured). `peers` are installed and
+    served beside. `gpu`: measure with a GPU, too. `awake`: keep the processors from sleeping.
     """
 
     work: Path
@@ -37,7 +37,7 @@ class ServeBenchConfig:
     rounds: int = 3
     seconds: float = 2.0
     warm_s: float = 0.5
-    trials: int = 5
+    trials: int = 6
     trial_frames: int = 300
     pairs: int = 8
     pair_s: float = 0.7

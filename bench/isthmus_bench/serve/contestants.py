@@ -1,7 +1,7 @@
 """Who takes part: our service in its variants, the bare loop, peers; and who does not, and why."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from isthmus_bench.serve.variants import (
     ONE_WORKER,
     UNBATCHED,
     VARIANTS,
-    Variant,
     known_flags,
     why_no_gpu,
 )
 
 Say = Callable[[str], None]
 BARE = "bare grpc.aio loop"
+_ALL = (DEEPEST, FORTIETH, INPUT, MIXED)
+_SENT = {NO_JOINS: (MIXED,), ONE_WORKER: (DEEPEST,), BATCHED_ONE: (FORTIETH, INPUT)}  # else all
 
 __all__ = ["BARE", "Ask", "Contestant", "Field", "contestants"]
 
@@ -83,8 +84,7 @@ def contestants(config: ServeBenchConfig, subject: Subject, threads: int, say: S
         model = subject.served[INPUT][0].whole
         start = partial(peer.serve, model, threads, logs / f"{name}.log")
         found.append(Contestant(name, start, (Ask(INPUT, "oip", MODEL_NAME),)))
-    names = {each.name for each in found}
-    return Field(tuple(found), tuple(peers), not_run, BATCHED if BATCHED in names else UNBATCHED)
+    return Field(tuple(found), tuple(peers), not_run, _standing_for_us(found))
 
 
 def _bare(subject: Subject, sends: str, threads: int, logs: Path) -> Server:
@@ -108,17 +108,14 @@ def _ours(
         else:
             command = cloud_command(subject.bundle.path, flags)
             start = partial(Announced, command, logs / f"{variant.name}.log")
-            found.append(Contestant(variant.name, start, _asks(variant, subject), is_ours=True))
-    return found
+            asks = tuple(Ask(sends, "split") for sends in _SENT.get(variant.name, _ALL))
+            found.append(Contestant(variant.name, start, asks, is_ours=True))
+    ours = _standing_for_us(found)
+    by_oip = Ask(INPUT, "oip", subject.manifest.model_name)
+    return [
+        replace(each, asks=(*each.asks, by_oip)) if each.name == ours else each for each in found
+    ]
 
 
-def _asks(variant: Variant, subject: Subject) -> tuple[Ask, ...]:
-    sent: tuple[str, ...] = (DEEPEST, FORTIETH, INPUT, MIXED)
-    if variant.name == NO_JOINS:
-        sent = (MIXED,)
-    elif variant.name in {ONE_WORKER, BATCHED_ONE}:
-        sent = (DEEPEST, FORTIETH, INPUT)
-    asks = tuple(Ask(sends, "split") for sends in sent)
-    if variant.name in {UNBATCHED, BATCHED}:
-        asks += (Ask(INPUT, "oip", subject.manifest.model_name),)
-    return asks
+def _standing_for_us(found: Sequence[Contestant]) -> str:
+    return BATCHED if BATCHED in {each.name for each in found} else UNBATCHED

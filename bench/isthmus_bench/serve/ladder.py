@@ -1,30 +1,44 @@
 """The greatest load that a service bears: a search with few trials."""
 
-from collections.abc import Callable
+__all__ = ["Ladder"]
 
-__all__ = ["greatest"]
-
-_CLOSE = 0.08  # what was borne and what was not are within this share: that is near enough
+_CLOSE = 0.05  # what was borne and what was not are within this share: that is near enough
 _STRIDE = 1.5
 
 
-def greatest(bears: Callable[[int], bool], begin: int, trials: int) -> int:
-    """The largest number of devices found that `bears` says yes to, 0 if none.
+class Ladder:
+    """Which load to try next, and the greatest that was borne so far.
 
-    Begins at `begin` (at least 1), goes up in strides until one is not borne, or down by halves
-    until one is, then halves what lies between, until the two are close or `trials` are spent.
+    Begins at `begin` devices (at least 1), goes up in strides until one load is not borne, or down
+    by halves until one is, then halves what lies between, until the two are close or `trials` are
+    spent.
     """
-    borne, not_borne = 0, None
-    devices = max(1, begin)
-    for _ in range(trials):
-        if bears(devices):
-            borne = devices
+
+    def __init__(self, begin: int, trials: int) -> None:
+        self.devices: int = max(1, begin)  # to be tried next
+        self.borne: int = 0
+        self._not_borne: int | None = None
+        self._trials = trials
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `borne` is what there is to be found."""
+        return self._trials < 1 or self._is_close
+
+    def tried(self, *, is_borne: bool) -> None:
+        """What became of `devices`."""
+        self._trials -= 1
+        if is_borne:
+            self.borne = self.devices
         else:
-            not_borne = devices
-        if not_borne is None:
-            devices = max(borne + 1, round(borne * _STRIDE))
-        elif not_borne - borne <= max(1, _CLOSE * not_borne):
-            break
+            self._not_borne = self.devices
+        if self._not_borne is None:
+            self.devices = max(self.borne + 1, round(self.borne * _STRIDE))
         else:
-            devices = (borne + not_borne) // 2
-    return borne
+            self.devices = (self.borne + self._not_borne) // 2
+
+    @property
+    def _is_close(self) -> bool:
+        if self._not_borne is None:
+            return False
+        return self._not_borne - self.borne <= max(1, _CLOSE * self._not_borne)

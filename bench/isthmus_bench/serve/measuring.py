@@ -1,9 +1,8 @@
 """One server under all its loads, once; and how much its memory grows with idle devices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, Protocol
 
 import msgspec
@@ -11,16 +10,13 @@ import msgspec
 from isthmus_bench.processes import EdgeProcess
 from isthmus_bench.serve.config import ServeBenchConfig
 from isthmus_bench.serve.contestants import Ask
-from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Idle, Row
-from isthmus_bench.serve.ladder import greatest
+from isthmus_bench.serve.figures import FULL, MANY, ONE, Idle, Row
 from isthmus_bench.serve.orders import Load, Order
 from isthmus_bench.serve.server_cpu import ServerCpu, rss_bytes
 from isthmus_bench.serve.services import Server
 from isthmus_bench.serve.subject import MIXED, Subject
-from isthmus_bench.starvation import STARVED, StolenTime
 
 LOADER = "isthmus_bench.serve.load"
-_NEAR = 0.8  # of what a closed loop gets: where the search for the greatest load begins
 _LONGEST = 3  # times the usual length of a load: what a trial may take for its frames
 _WARM_UP = 20  # devices that come and go first: what a service sets up once is no device's
 _GENERATORS = 2  # processes with idle devices
@@ -37,58 +33,39 @@ class Hand(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measurer:
-    """Has a generator put loads on servers; `stolen` begins to measure stolen time."""
+    """Has a generator put loads on servers."""
 
     config: ServeBenchConfig
     subject: Subject
     generator: Hand
-    stolen: Callable[[], StolenTime] = StolenTime
 
     def measure(self, row: Row, ask: Ask, server: Server, round_number: int) -> None:
-        """All loads of one row, added to it."""
+        """All closed loops of one row, added to it."""
         config, base = self.config, self._order(ask, server, round_number)
         if ask.sends != MIXED:
             self._closed(row, ONE, base, (1, 1))
         self._closed(row, FULL, base, (config.devices, 1))
-        many = self._closed(row, MANY, base, (config.devices, config.many))
-        known = row.devices_at_slo[-1] if row.devices_at_slo else 0
-        self._greatest(row, base, known or ceil(_NEAR * many.answers_per_s / config.fps))
+        self._closed(row, MANY, base, (config.devices, config.many))
 
-    def _greatest(self, row: Row, base: Order, begin: int) -> None:
-        """The most devices that are borne; what other machines starved is tried once more."""
-        config = self.config
-        borne: dict[int, Load] = {}
-
-        def bears(devices: int) -> bool:
-            seed = base.seed + devices
-            order = msgspec.structs.replace(
-                base,
-                devices=devices,
-                fps=config.fps,
-                seed=seed,
-                seconds=config.warm_s + self._trial_s(devices),
-            )
-            stolen = self.stolen()
-            load = self._put(row, order)
-            if not self._is_in_time(load) and stolen.share() > STARVED:
-                load = self._put(row, order)
-            if self._is_in_time(load):
-                borne[devices] = load
-            return devices in borne
-
-        most = greatest(bears, begin, config.trials)
-        row.devices_at_slo.append(most)
-        if most:
-            row.loads[AT_SLO].append(borne[most])
+    def open_load(
+        self, row: Row, ask: Ask, server: Server, devices: int, round_number: int
+    ) -> Load:
+        """So many devices, whose cameras do not wait for answers."""
+        config, base = self.config, self._order(ask, server, round_number)
+        order = msgspec.structs.replace(
+            base,
+            devices=devices,
+            fps=config.fps,
+            seed=base.seed + devices,
+            seconds=config.warm_s + self._trial_s(devices),
+        )
+        return self._put(row, order)
 
     def _trial_s(self, devices: int) -> float:
         """A percentile of few frames says little; but a bench is to end."""
         config = self.config
         wanted_s = config.trial_frames / (devices * config.fps)
         return min(max(config.seconds, wanted_s), _LONGEST * config.seconds)
-
-    def _is_in_time(self, load: Load) -> bool:
-        return load.p95_ms is not None and load.p95_ms <= self.config.slo_ms
 
     def one_ms(self, row: Row, ask: Ask, server: Server) -> float | None:
         """The median latency of one device with one frame at a time, in a short turn."""
@@ -98,11 +75,10 @@ class Measurer:
             row, msgspec.structs.replace(base, seconds=seconds, warm_s=seconds / 5)
         ).p50_ms
 
-    def _closed(self, row: Row, kind: str, base: Order, size: tuple[int, int]) -> Load:
+    def _closed(self, row: Row, kind: str, base: Order, size: tuple[int, int]) -> None:
         devices, window = size
         load = self._put(row, msgspec.structs.replace(base, devices=devices, window=window))
         row.loads[kind].append(load)
-        return load
 
     def _put(self, row: Row, order: Order) -> Load:
         fields = msgspec.to_builtins(order)

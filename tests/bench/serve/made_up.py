@@ -1,8 +1,10 @@
 """Results of the serving bench with figures that a test chooses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 
@@ -41,6 +43,25 @@ LOAD = Load(
     server_cpu_ms=4.0,
     client_cpu_ms=0.5,
 )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A server that was there before its context, and goes on after it."""
+
+    address: str
+    pid: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
 
 
 def load(**changes: Any) -> Load:

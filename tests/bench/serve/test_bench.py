@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import pytest
+from tests.bench.serve.made_up import Standing
 
 from isthmus import LinkError
 from isthmus_bench.serve import bench
@@ -23,24 +23,6 @@ from isthmus_bench.serve.report import serve_lines
 from isthmus_bench.serve.services import Server
 from isthmus_bench.serve.subject import DEEPEST, INPUT, Subject
 from isthmus_bench.serve.variants import UNBATCHED
-
-
-class Lent:
-    """A server that goes on after its context."""
-
-    def __init__(self, server: Server) -> None:
-        self.address, self.pid = server.address, server.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
 
 
 class Here:
@@ -61,6 +43,10 @@ def here(_module: str) -> Iterator[Here]:
     yield Here()
 
 
+def standing(server: Server) -> Server:
+    return Standing(server.address, server.pid)
+
+
 def no_server() -> Server:
     raise LinkError("the server ended with status 1: no such wheel")
 
@@ -74,8 +60,8 @@ def field_of(
     def found(*_: object) -> Field:
         return Field(
             contestants=(
-                Contestant(BARE, lambda: Lent(bare), (Ask(DEEPEST, "bare"),)),
-                Contestant(UNBATCHED, lambda: Lent(cloud), asks, is_ours=True),
+                Contestant(BARE, lambda: standing(bare), (Ask(DEEPEST, "bare"),)),
+                Contestant(UNBATCHED, lambda: standing(cloud), asks, is_ours=True),
                 Contestant("kserve", no_server, (Ask(INPUT, "oip", "whole"),)),
             ),
             peers=(Peer("kserve", "0.21.0", serve_config.work),),
@@ -100,6 +86,8 @@ def test_a_run_measures_everybody_who_answers_and_says_who_does_not(
         (UNBATCHED, INPUT, "split"),
     ]
     assert "round 1/1: unbatched: deepest by split" in said
+    assert "round 1/1: deepest, the most devices: turn 1, 2 of 2 go on" in said
+    assert [len(row.devices_at_slo) for row in result.rows] == [1, 1, 1]
     figures = serve_json(result)
     assert (figures["lost"], figures["wrong"], figures["errors"]) == (0, 0, 0)
     assert figures["accepted"] == figures["answered"] > 0

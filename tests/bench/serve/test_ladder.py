@@ -2,47 +2,39 @@
 
 import pytest
 
-from isthmus_bench.serve.ladder import greatest
+from isthmus_bench.serve.ladder import Ladder
 
 
-class Service:
-    """Bears so many devices, and remembers what it was asked to."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.asked: list[int] = []
-
-    def bears(self, devices: int) -> bool:
-        self.asked.append(devices)
-        return devices <= self._most
+def climbed(most: int, begin: int, trials: int = 20) -> tuple[int, list[int]]:
+    """What is found of a service that bears so many, and what it was asked to bear."""
+    ladder, asked = Ladder(begin, trials), []
+    while not ladder.is_done:
+        asked.append(ladder.devices)
+        ladder.tried(is_borne=ladder.devices <= most)
+    return ladder.borne, asked
 
 
 @pytest.mark.parametrize("begin", [1, 20, 90, 100, 101, 400])
 def test_what_is_found_is_borne_and_nearly_the_most(begin: int) -> None:
-    service = Service(100)
-    found = greatest(service.bears, begin, trials=20)
-    assert 92 <= found <= 100
-    assert found in service.asked
+    found, asked = climbed(100, begin)
+    assert 95 <= found <= 100
+    assert found in asked
 
 
 def test_no_more_trials_are_made_than_allowed() -> None:
-    service = Service(1000)
-    assert greatest(service.bears, 10, trials=3) == max(service.asked)
-    assert len(service.asked) == 3
+    found, asked = climbed(1000, 10, trials=3)
+    assert found == max(asked)
+    assert len(asked) == 3
 
 
 def test_no_load_is_tried_twice() -> None:
-    service = Service(7)
-    greatest(service.bears, 3, trials=20)
-    assert len(service.asked) == len(set(service.asked))
+    _, asked = climbed(7, 3)
+    assert len(asked) == len(set(asked))
 
 
 def test_a_service_that_bears_not_even_one_device_has_0() -> None:
-    service = Service(0)
-    assert greatest(service.bears, 8, trials=20) == 0
-    assert service.asked == [8, 4, 2, 1]
+    assert climbed(0, 8) == (0, [8, 4, 2, 1])
 
 
 def test_a_begin_of_0_is_one_device() -> None:
-    service = Service(1)
-    assert greatest(service.bears, 0, trials=5) == 1
+    assert climbed(1, 0, trials=5)[0] == 1
