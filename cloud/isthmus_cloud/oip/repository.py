@@ -34,7 +34,7 @@ class StoreRepository:
         _note_caller()
         try:
             if await self._activations.follow(name) is None:
-                raise UnknownVersionError(f"{name}: no version is active")
+                raise UnknownVersionError("no version of it is active")
         except UnknownVersionError as error:
             raise self._not_loaded("NOT_FOUND", name, error) from error
         except IsthmusError as error:
