@@ -1,7 +1,7 @@
 """A model that answers at once, or when it is told to, and requests for it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ TOTAL = TensorSpec(name="total", data_type="int64", shape=())
 LABELS = ("ant", "bee", "cat")
 
 InputTensor = pb.ModelInferRequest.InferInputTensor
+RequestedOutput = pb.ModelInferRequest.InferRequestedOutputTensor
 
 
 @dataclass
@@ -100,6 +101,16 @@ def raw_request(**arrays: NDArray[np.generic]) -> pb.ModelInferRequest:
     return request
 
 
+def without(name: str) -> Callable[[pb.ModelInferRequest], None]:
+    """Takes this input out of a request with raw contents."""
+
+    def change(request: pb.ModelInferRequest) -> None:
+        index = [tensor.name for tensor in request.inputs].index(name)
+        del request.inputs[index], request.raw_input_contents[index]
+
+    return change
+
+
 def pictures_request(files: list[bytes]) -> pb.ModelInferRequest:
     """Encoded pictures as BYTES [n]."""
     request = raw_request()
@@ -107,3 +118,12 @@ def pictures_request(files: list[bytes]) -> pb.ModelInferRequest:
     content = b"".join(len(file).to_bytes(4, "little") + file for file in files)
     request.raw_input_contents.append(content)
     return request
+
+
+def scores_in(response: pb.ModelInferResponse) -> list[list[float]]:
+    """Of the output `scores`, a row for each item."""
+    names = [output.name for output in response.outputs]
+    index = names.index("scores")
+    values = np.frombuffer(response.raw_output_contents[index], np.float32)
+    rows: list[list[float]] = values.reshape(response.outputs[index].shape).tolist()
+    return rows
