@@ -84,7 +84,7 @@ class Page:
         try:
             await self._server.renew(self._config)
         except ConfigError as error:
-            _logger.warning("%s; the page keeps the certificate and the token before", error)
+            _logger.warning("%s; the page keeps the certificate before", error)
             is_whole = False
         if is_whole and (before is not None or self._config.token != token):  # else as at the start
             _logger.info("the page has its certificate and its token from their files again")

@@ -195,18 +195,27 @@ class _Run:
                         for ask in asks
                     ]
             title = f"{sends}, the most devices"
-            race(measurer, runners, number, lambda what: self._tell(number, f"{title}: {what}"))
+            race(
+                measurer,
+                runners,
+                number,
+                lambda what: self._tell(number, f"{title}: {what}"),
+                lambda runner, error: self._failed(runner.row.server, error),
+            )
 
     @contextmanager
     def _forgiven(self, contestant: Contestant) -> Iterator[None]:
-        """A peer that fails takes no part from then on; LinkError if it is our own service."""
         try:
             yield
         except LinkError as error:
-            if contestant.name not in {peer.name for peer in self.taking_part.peers}:
-                raise
-            self.not_run[contestant.name] = str(error)
-            self.rows = {key: row for key, row in self.rows.items() if key[0] != contestant.name}
+            self._failed(contestant.name, error)
+
+    def _failed(self, name: str, error: LinkError) -> None:
+        """A peer that fails takes no part from then on; our own service ends the run."""
+        if name not in {peer.name for peer in self.taking_part.peers}:
+            raise error
+        self.not_run[name] = str(error)
+        self.rows = {key: row for key, row in self.rows.items() if key[0] != name}
 
     def _answered(self, contestant: Contestant, server: Server) -> Iterator[Ask]:
         """What the server has a face for."""

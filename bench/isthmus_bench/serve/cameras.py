@@ -68,14 +68,14 @@ class Camera:
         if self._is_closed_loop and now < self._tally.stop:
             self._show(now)
         else:
-            self._send()
+            self._send(now)
 
     def noticed(self) -> None:
         """See `Listener`."""
         if self._talker.is_over:
             self._tally.given_up()
         else:
-            self._send()
+            self._send(self._loop.time())
 
     def _film(self, at: float, period_s: float) -> None:
         self._show(at)
@@ -84,10 +84,11 @@ class Camera:
     def _show(self, at: float) -> None:
         self._tally.due(at)
         self._waiting.append(at)
-        self._send()
+        self._send(at)
 
-    def _send(self) -> None:
-        while self._waiting and self._talker.credits > 0 and self._loop.time() < self._tally.stop:
+    def _send(self, now: float) -> None:
+        """What is due, as far as there is room; at the end nothing more is begun."""
+        while self._waiting and self._talker.credits > 0 and now < self._tally.stop:
             self._number += 1
             self._due_at[self._number] = self._waiting.popleft()
             self._tally.accepted()

@@ -1,4 +1,4 @@
-"""One server under all its loads, once; and how much its memory grows with idle devices."""
+"""One server under one load or several; and how much its memory grows with idle devices."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from isthmus import LinkError
 from isthmus_bench.serve.config import ServeBenchConfig
 from isthmus_bench.serve.contestants import Ask
 from isthmus_bench.serve.figures import AT_SLO, MANY, Row
@@ -23,7 +24,7 @@ _NEAR = 0.8  # of what a closed loop gets: where the search begins
 __all__ = ["Runner", "race"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Runner:
     """A server in a race: where its search is, and how the load that is tried now is borne."""
 
@@ -42,8 +43,14 @@ class Runner:
         begin = begin or ceil(_NEAR * row.loads[MANY][-1].answers_per_s / config.fps)
         return cls(row, ask, server, Ladder(begin, config.trials))
 
+    def load(self, measurer: Measurer, round_number: int) -> Load:
+        """One turn at `ladder.devices`."""
+        return measurer.open_load(
+            self.row, self.ask, self.server, self.ladder.devices, round_number
+        )
+
     def took(self, load: Load, slo_ms: float) -> None:
-        """One more turn at `ladder.devices`."""
+        """How that was borne."""
         if load.p95_ms is not None and load.p95_ms <= slo_ms:
             self.in_time.append(load)
         else:
@@ -63,19 +70,25 @@ class Runner:
 
 
 def race(
-    measurer: Measurer, runners: Sequence[Runner], round_number: int, say: Callable[[str], None]
+    measurer: Measurer,
+    runners: Sequence[Runner],
+    round_number: int,
+    say: Callable[[str], None],
+    failed: Callable[[Runner, LinkError], None],
 ) -> None:
     """Turns of all, until the greatest load of each is known, which their rows get; `say` hears of
-    every turn."""
-    turn = 0
-    while left := [runner for runner in runners if not runner.ladder.is_done]:
+    every turn. `failed` hears of a server that fails, which leaves the race unless this raises."""
+    turn, gone = 0, list[Runner]()
+    while left := [each for each in runners if not each.ladder.is_done and each not in gone]:
         say(f"turn {turn + 1}, {len(left)} of {len(runners)} go on")
         for index in range(len(left)):
             runner = left[(index + turn) % len(left)]
-            load = measurer.open_load(
-                runner.row, runner.ask, runner.server, runner.ladder.devices, round_number
-            )
-            runner.took(load, measurer.config.slo_ms)
+            try:
+                runner.took(runner.load(measurer, round_number), measurer.config.slo_ms)
+            except LinkError as error:
+                failed(runner, error)
+                gone.append(runner)
         turn += 1
     for runner in runners:
-        runner.end()
+        if runner not in gone:
+            runner.end()

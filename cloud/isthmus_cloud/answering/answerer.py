@@ -114,10 +114,9 @@ class Answerer:
         the item is its own.
 
         `tensors` are the model's inputs [*graph_shape] by name, or encoded pictures, which are
-        decoded first: beside the queue, so that no frame waits for that, and only if the queue
-        has room for it now. Raises
-        WireError where the whole network is not here, PictureError, OverloadedError, TooLateError
-        and ModelError as for frames. Cancelling it gives the item up.
+        decoded first: beside the queue, so that no frame waits for that, and only if the queue has
+        room for it now. Raises WireError where the whole network is not here, PictureError,
+        OverloadedError, TooLateError and ModelError as for frames. Cancelling it gives the item up.
         """
         tail = self._whole
         if tail is None:

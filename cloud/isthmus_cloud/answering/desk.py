@@ -29,8 +29,8 @@ __all__ = ["Desk", "DeskLimits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskLimits:
-    """What is taken in at the same time: frames that wait, and bytes of all that are here (payloads
-    and the tensors that they decode to)."""
+    """What is taken in at the same time: frames that wait, and bytes of all that are here: of
+    payloads, the tensors that they decode to, and answers."""
 
     max_waiting: int = 1024
     max_bytes_in_flight: int = 256 * 1024 * 1024

@@ -1,7 +1,8 @@
 """ONNX Runtime as the engine: on the CPU, or wherever a placement says."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnxruntime as ort
 
 from isthmus import ModelError
 from isthmus_cloud.engines.concat_graph import concat_graph
-from isthmus_cloud.engines.cores import Cores
+from isthmus_cloud.engines.cores import Cores, Share
 from isthmus_cloud.engines.half import half_of
 from isthmus_cloud.engines.ort_session import (
     CPU,
@@ -31,13 +32,13 @@ _REBUILD = "build the bundle again with the version that runs here"
 class OrtProgram:
     """One graph in ONNX Runtime; see `seam.Program`.
 
-    `sessions` by the number of threads that each uses; `cores` says which one runs, where there are
-    several. Its batch sizes are any where the graph leaves a dimension open, one where it does not,
-    and up to what the placement is prepared for.
+    `sessions` by what each uses; `cores` says which one runs, where there are several. Its batch
+    sizes are any where the graph leaves a dimension open, one where it does not, and up to what the
+    placement is prepared for.
     """
 
     def __init__(
-        self, path: Path, sessions: Mapping[int, Any], placement: Placement, cores: Cores
+        self, path: Path, sessions: Mapping[Share, Any], placement: Placement, cores: Cores
     ) -> None:
         self._path = path
         self._sessions = sessions
@@ -77,13 +78,21 @@ class OrtProgram:
                 "before it; build the bundle again"
             ) from missing
         try:
-            with self._turn, self._cores.run() as threads:
-                session = self._sessions.get(threads, self._first)
+            with self._turn, self._session() as session:
                 return self._bound(session, read) if self._memory else self._on_host(session, read)
         except ORT_FAILURES as error:
             raise ModelError(
                 f"{self._path}: ONNX Runtime failed on a batch: {on_one_line(error)}"
             ) from error
+
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
+        """For this run: the only one, or that of its share of the processor."""
+        if len(self._sessions) == 1:
+            yield self._first
+            return
+        with self._cores.run() as share:
+            yield self._sessions[share]
 
     def _on_host(self, session: Any, feeds: Mapping[str, Value]) -> Sequence[Value]:
         outputs: Sequence[Value] = session.run(None, feeds)
@@ -96,7 +105,7 @@ class OrtProgram:
 
 class OrtEngine:
     """Loads graphs into ONNX Runtime; see `seam.Engine`. A file that is loaded again is the same
-    program. On the CPU it has a session for each number of threads that `cores` may say."""
+    program. On the CPU it has a session for everything that `cores` may say."""
 
     def __init__(self, cores: Cores, placement: Placement = CPU_PLACEMENT) -> None:
         self._cores = cores
@@ -159,8 +168,8 @@ class OrtEngine:
             options = self._options_for(path)
             model = half_of(path) if self._placement.halves else path
             sessions = {
-                threads: open_session(model, self._placement, threads, options)
-                for threads in self._thread_counts()
+                share: open_session(model, self._placement, share.threads, options)
+                for share in self._shares()
             }
         except ORT_FAILURES as error:
             raise ModelError(
@@ -169,9 +178,8 @@ class OrtEngine:
             ) from error
         return OrtProgram(path, sessions, self._placement, self._cores)
 
-    def _thread_counts(self) -> set[int]:
-        on_cpu = self._placement.provider == CPU
-        return {self._cores.alone, self._cores.beside} if on_cpu else {self._threads}
+    def _shares(self) -> tuple[Share, ...]:
+        return self._cores.shares if self._placement.provider == CPU else (Share(self._threads),)
 
     def _options_for(self, path: Path) -> Mapping[str, str]:
         if self._placement.largest_batch is None:

@@ -34,7 +34,7 @@ class StoreRepository:
         _note_caller()
         try:
             if await self._activations.follow(name) is None:
-                raise UnknownVersionError("no version of it is active")
+                raise UnknownVersionError(f"{name}: no version is active")
         except UnknownVersionError as error:
             raise self._not_loaded("NOT_FOUND", name, error) from error
         except IsthmusError as error:
@@ -56,7 +56,8 @@ class StoreRepository:
         asker = CALLER.get()
         who = {} if asker is None else {"identity": asker.identity or None, "peer": asker.peer}
         tell(_logger, logging.WARNING, "not_done", call="load", why=str(error), **who)
-        return RefusalError(status, f"failed to load {name!r}: {self._told(error)}")
+        reason = self._told(error).removeprefix(f"{name}: ")
+        return RefusalError(status, f"failed to load {name!r}: {reason}")
 
     def _told(self, error: IsthmusError) -> str:
         return told(str(error), self._store.root)

@@ -76,7 +76,7 @@ class TokenGuard:
 
     def holds(self, identity: Identity) -> bool:
         """See `Guard.holds`."""
-        return self._entry(identity.credential) is not None
+        return self._entry(identity) is not None
 
     def stream(self, identity: Identity) -> None:
         """See `Guard.stream`."""
@@ -88,7 +88,7 @@ class TokenGuard:
 
     def frame(self, identity: Identity) -> None:
         """See `Guard.frame`; its limits are those of today, not of when its stream began."""
-        entry = self._entry(identity.credential)
+        entry = self._entry(identity)
         if entry is None:
             raise DeniedError(NOT_VALID, "token", identity=identity.name)
         self._allowances.frame(entry.identity(identity.credential))
@@ -122,12 +122,12 @@ class TokenGuard:
                 return entry.identity(_certificate_of(entry))
         raise DeniedError(NOTHING_SHOWN, "token")
 
-    def _entry(self, credential: str) -> Entry | None:
-        """Whose it is; None where it does not hold, or not any more."""
-        entry, token = self._by_credential.get(credential, (None, None))
+    def _entry(self, identity: Identity) -> Entry | None:
+        """Its own today; None where its credential does not hold any more, or is another's."""
+        entry, token = self._by_credential.get(identity.credential, (None, None))
         if token is not None and token.not_after is not None and token.expired(self._now()):
             return None
-        return entry
+        return entry if entry is not None and entry.name == identity.name else None
 
 
 class CertificateGuard(OpenDoor):

@@ -102,16 +102,17 @@ class WebServer:
     async def renew(self, config: WebConfig) -> None:
         """From now on the certificate and the token are those of `config`; the address stays.
 
-        ConfigError if its TLS files cannot be used: then all stays as it was. With another token
-        old cookies end, and so do the streams that were opened with them.
+        ConfigError if its TLS files cannot be used: then the certificate stays as it was, and the
+        token is taken still. With another token old cookies end, and so do the streams that were
+        opened with them.
         """
-        context = await asyncio.to_thread(tls_context, config)
         has_new_token = config.token != self._config.token
-        config = replace(config, listen=self._config.listen)
-        self._config, self._context, self._door = config, context, Door(config, sign_in_page())
+        self._config = replace(config, listen=self._config.listen)
+        self._door = Door(self._config, sign_in_page())
         if has_new_token:
             for task in self._streams:
                 task.cancel()
+        self._context = await asyncio.to_thread(tls_context, config)
 
     def _certified(self, connection: ssl.SSLObject, *_: object) -> None:
         """Called in each handshake, whether or not the client names a host."""

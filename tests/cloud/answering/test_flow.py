@@ -29,6 +29,7 @@ class Runs:
         self.sizes: list[tuple[str, int]] = []
         self.joiners: list[Job] = []
         self.own: list[tuple[Tail, int]] = []  # and how many of it were to join, each time
+        self.most: list[int] = []  # how many were to join at all
 
     def ran(self, part: Part, jobs: Sequence[Job], took_ms: float) -> None:
         assert took_ms > 0
@@ -36,6 +37,7 @@ class Runs:
 
     def joining(self, rest: Sequence[Part], most: int, own: Tail, most_own: int) -> list[Job]:
         self.own.append((own, most_own))
+        self.most.append(most)
         able = [job for job in self.joiners if job.tail.entry_to(rest) is not None][:most]
         self.joiners = [job for job in self.joiners if job not in able]
         return able
@@ -44,6 +46,23 @@ class Runs:
 @pytest.fixture
 def runs() -> Runs:
     return Runs()
+
+
+@pytest.fixture
+def timed(bundle: Bundle, tails: Mapping[str, Tail], head: Head) -> Jobs:
+    """Jobs of up to four in a batch; in the first part of the whole way no more than two pay."""
+    whole = tails["input"]
+    ms = {whole.parts[0].name: (10.0, 15.0, 40.0)}
+    timed = {
+        part: replace(part, times=BatchTimes((1, 2, 4), ms.get(part.name, (1.0, 1.0, 1.0))))
+        for tail in tails.values()
+        for part in tail.parts
+    }
+    own = {
+        name: replace(tail, parts=tuple(timed[part] for part in tail.parts), most=4)
+        for name, tail in tails.items()
+    }
+    return Jobs(bundle, own, head)
 
 
 @pytest.fixture
@@ -132,22 +151,24 @@ async def test_frames_join_one_that_came_alone(flow: Flow, runs: Runs, jobs: Job
     assert jobs.is_right(deep, "cut-256", 1)
 
 
-@pytest.mark.usefixtures("both_ways")
 async def test_frames_of_its_own_tail_join_until_it_has_as_many_as_pay(
-    flow: Flow, runs: Runs, jobs: Jobs
+    flow: Flow, runs: Runs, timed: Jobs
 ) -> None:
-    first, own, deep = jobs.job("input-raw", 0), jobs.job("input-raw", 1), jobs.job("cut-16", 2)
+    """Of the whole way fewer pay than of what is left of it."""
+    first, own, deep = timed.job("input-raw", 0), timed.job("input-raw", 1), timed.job("cut-16", 2)
+    pay, fit = first.tail.most_from(0), first.tail.most_from(1)
+    assert 2 <= pay < fit
     runs.joiners = [own]
-    most = first.tail.most_from(0)
-    assert most > 2
     assert ends(flow, [first]) == {first: None, own: None}
-    assert runs.own == [(first.tail, most - 1), (first.tail, most - 2)]
-    runs.joiners, runs.own = [deep], []
-    full = [jobs.job("input-raw", number, client=number) for number in range(most)]
-    ends(flow, full)
-    assert {least <= 0 for _, least in runs.own} == {True}
+    assert runs.own == [(first.tail, pay - 1), (first.tail, pay - 2)]
+    assert runs.most == [fit - 1, fit - 2]
+    runs.joiners, runs.own, runs.most = [deep], [], []
+    full = [timed.job("input-raw", number, client=number) for number in range(pay)]
+    assert set(ends(flow, full)) == {*full, deep}
+    assert (runs.own[0], runs.most[0]) == ((first.tail, 0), fit - pay)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_frame_that_cannot_be_decoded_fails_alone(
     flow: Flow, runs: Runs, jobs: Jobs, head: Head
 ) -> None:

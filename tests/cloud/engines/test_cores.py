@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -9,19 +10,19 @@ from tests.cloud.engines.tail_of_the_cut import ENTRY, symbols
 
 from isthmus import Bundle, ConfigError
 from isthmus_cloud.deployments.loading import load_tails
-from isthmus_cloud.engines.cores import Cores
+from isthmus_cloud.engines.cores import Cores, Share
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.seam import Value
 
 
 @pytest.fixture
-def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The threads of the session of every run, in turn."""
-    found: list[int] = []
+def used(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The session of every run, in turn."""
+    found: list[Any] = []
     on_host = OrtProgram._on_host
 
     def watched(program: OrtProgram, session: Any, feeds: dict[str, Value]) -> Sequence[Value]:
-        found.append(session.get_session_options().intra_op_num_threads)
+        found.append(session)
         return on_host(program, session, feeds)
 
     monkeypatch.setattr(OrtProgram, "_on_host", watched)
@@ -39,7 +40,35 @@ def test_only_the_first_of_several_has_all_and_the_next_that_is_alone_again() ->
         raise ValueError("it failed")
     with cores.run() as alone:
         pass
-    assert (first, second, third, fourth, failing, alone) == (8, 3, 3, 3, 8, 8)
+    threads = [share.threads for share in (first, second, third, fourth, failing, alone)]
+    assert threads == [8, 3, 3, 3, 8, 8]
+
+
+def test_none_of_those_that_compute_at_once_have_the_same_threads() -> None:
+    cores = Cores(8, at_once=4)
+    with cores.run(), cores.run() as one, cores.run() as two, cores.run() as three:
+        pass
+    with cores.run(), ExitStack() as stack:
+        later = [stack.enter_context(cores.run()) for _ in range(4)]
+    assert len({one, two, three}) == 3
+    assert len(set(later)) == 4
+    assert {one, two, three, *later} <= set(cores.shares)
+    assert len(cores.shares) == 5
+
+
+def test_more_than_were_thought_of_have_one_share_together() -> None:
+    cores = Cores(8, at_once=2)
+    with ExitStack() as stack:
+        shares = [stack.enter_context(cores.run()) for _ in range(5)]
+    assert len(set(shares)) == 3
+    with cores.run(), cores.run() as one, cores.run() as other:
+        assert one != other
+
+
+def test_single_threads_need_one_session_for_all() -> None:
+    assert Cores(2, at_once=2).shares == (Share(2), Share(1))
+    assert Cores(1, at_once=3).shares == (Share(1),)
+    assert Cores(4).shares == (Share(4),)
 
 
 @pytest.mark.parametrize(
@@ -57,23 +86,39 @@ def test_what_is_no_number_of_threads_is_refused(threads: int, at_once: int, nam
         Cores(threads, at_once)
 
 
-def test_a_run_beside_others_uses_its_share(bundle: Bundle, used: list[int]) -> None:
+def test_a_run_beside_others_uses_its_share(bundle: Bundle, used: list[Any]) -> None:
     cores = Cores(4, at_once=2)
     entry = OrtEngine(cores).load(bundle.file(ENTRY))
     alone = entry.run(symbols(2))[0]
     with cores.run():
         beside = entry.run(symbols(2))[0]
-    assert used == [4, 2]
+    assert [each.get_session_options().intra_op_num_threads for each in used] == [4, 2]
     assert alone == pytest.approx(beside, abs=1e-6)
 
 
+def test_two_runs_at_once_never_have_the_threads_of_one_session(
+    bundle: Bundle, used: list[Any]
+) -> None:
+    cores = Cores(4, at_once=2)
+    entry = OrtEngine(cores).load(bundle.file(ENTRY))
+    with cores.run():
+        with cores.run():
+            entry.run(symbols(2))
+        entry.run(symbols(2))
+        entry.run(symbols(2))
+    first, second, third = used
+    assert first is not second
+    assert second is third
+
+
 def test_batches_are_measured_on_the_share_that_they_have_under_load(
-    bundle: Bundle, used: list[int], caplog: pytest.LogCaptureFixture
+    bundle: Bundle, used: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     cores = Cores(2, at_once=2)
     with caplog.at_level(logging.WARNING):
         load_tails(bundle, OrtEngine(cores), 4, lambda _: None, cores=cores)
-    checked = used.index(1)
-    assert set(used[:checked]) == {2}
-    assert set(used[checked:]) == {1}
+    threads = [session.get_session_options().intra_op_num_threads for session in used]
+    checked = threads.index(1)
+    assert set(threads[:checked]) == {2}
+    assert set(threads[checked:]) == {1}
     assert caplog.text == ""

@@ -12,7 +12,7 @@ import pytest
 from tests.cloud.engines.tail_of_the_cut import EARLY, ENTRY, LATE, answers, symbols
 
 from isthmus import Bundle, ModelError
-from isthmus_cloud.engines.cores import Cores
+from isthmus_cloud.engines.cores import Cores, Share
 from isthmus_cloud.engines.ort import OrtEngine, OrtProgram
 from isthmus_cloud.engines.ort_session import CPU, CPU_PLACEMENT, Placement, open_session
 from isthmus_cloud.engines.seam import Value
@@ -57,7 +57,10 @@ def test_a_graph_for_one_item_says_so(engine: OrtEngine, bundle: Bundle, tmp_pat
 def test_a_provider_that_is_prepared_for_some_sizes_says_which(bundle: Bundle) -> None:
     prepared = Placement(word="cpu", provider=CPU, memory="cpu", behind=(CPU,), largest_batch=3)
     program = OrtProgram(
-        bundle.file(LATE), {1: open_session(bundle.file(LATE), prepared, 1)}, prepared, Cores(1)
+        bundle.file(LATE),
+        {Share(1): open_session(bundle.file(LATE), prepared, 1)},
+        prepared,
+        Cores(1),
     )
     assert program.sizes == (1, 2, 3)
     assert prepared.for_joins == Placement(word="cpu", provider=CPU, memory="cpu")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from isthmus_cloud.security import (
     ANYBODY,
@@ -172,6 +173,17 @@ def test_other_limits_hold_for_the_next_frame_of_an_open_stream(guard: TokenGuar
     assert denied(lambda: guard.frame(camera)).why == "in_flight"
     guard.use(ENTRIES)
     guard.frame(camera)
+
+
+def test_a_stream_does_not_outlive_the_name_of_its_token(guard: TokenGuard) -> None:
+    camera = guard.admit(bearing(SECRET["camera"]), "device")
+    guard.stream(camera)
+    guard.frame(camera)
+    guard.use([replace(each, name="camera-1") for each in ENTRIES if each.name == "camera"])
+    assert not guard.holds(camera)
+    assert denied(lambda: guard.frame(camera)).why == "token"
+    guard.frame_ended(camera)
+    guard.stream_ended(camera)
 
 
 def test_with_certificates_the_token_must_be_of_the_same_name(strict: TokenGuard) -> None:
