@@ -245,5 +245,5 @@ async def test_loading_and_unloading_tell_by_whom(
     ((event, fields),) = events(caplog)
     assert (event, fields["call"], fields["identity"]) == ("not_done", "load", "anna")
     assert fields["peer"] == "ipv4:10.0.0.1:1"
-    assert fields["why"].startswith("no: ")
+    assert str(fields["why"]).startswith("no: ")
     assert_listed(caplog)
