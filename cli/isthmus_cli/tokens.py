@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from isthmus import ConfigError
 from isthmus_cli.console import print_json
 from isthmus_cloud.security.tokens import (
+    MOST,
     Entry,
     Token,
     added,
@@ -33,8 +34,7 @@ Say who may come in to a service that was started with `--tokens FILE`.
   add NAME     a new identity; prints its token, once: only its sha256 is kept. One that was
                revoked comes in with --again alone, and only what this command says of it holds
   rotate NAME  a new token for it; those that it had stay valid for --grace-h hours
-  limit NAME   its limits are those of this command from now on, also on streams that are open;
-               what it does not name has no limit any more
+  limit NAME   other limits, from its next frame on; those that are not named stay as they are
   revoke NAME  shut it out: within a second no call of it is let in, and no frame more
   list         who is in the file, with what limits; never a token
 
@@ -46,15 +46,19 @@ EXAMPLES = """\
   isthmus tokens add camera-7 --file tokens.jsonl --max-streams 2 --out camera-7.token
   isthmus tokens add anna --file tokens.jsonl --role operator --valid-days 90
   isthmus tokens rotate camera-7 --file tokens.jsonl --grace-h 48
-  isthmus tokens limit camera-7 --file tokens.jsonl --max-streams 2 --max-frames-per-s 10
+  isthmus tokens limit camera-7 --file tokens.jsonl --max-streams none --max-frames-per-s 10
   isthmus tokens revoke camera-7 --file tokens.jsonl
   isthmus tokens add camera-7 --file tokens.jsonl --again --out camera-7-new.token
   isthmus tokens list --file tokens.jsonl --json
 """
 
 GRACE_H = 24.0
-MOST_FRAMES_PER_S = 1_000_000
-_LIMITS = ("max_streams", "max_in_flight", "max_frames_per_s")
+NONE = "none"
+_LIMITS = {
+    "max_streams": (int, "N", "streams that it may have at once"),
+    "max_in_flight": (int, "N", "frames in flight over all of them"),
+    "max_frames_per_s": (float, "RATE", "frames a second"),
+}
 _ALSO = {"add": {*_LIMITS, "role", "certificate", "again", "valid_days", "out", "json"},
          "rotate": {"valid_days", "grace_h", "out", "json"}, "limit": set(_LIMITS),
          "revoke": set(), "list": {"json"}}  # fmt: skip
@@ -71,14 +75,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--role", choices=["device", "operator"], help="add: what it may do (default: device)")
     add("--certificate", action="store_true", help="add: a client certificate in place of a token")
     add("--again", action="store_true", help="add: an identity that was revoked may come in again")
-    add("--max-streams", type=int, metavar="N", help="add, limit: streams that it may have")
-    add("--max-in-flight", type=int, metavar="N", help="add, limit: frames in flight of all")
-    add("--max-frames-per-s", type=float, metavar="RATE", help="add, limit: frames a second")
+    for name, (kind, shown, what) in _LIMITS.items():
+        add(_flag(name), type=_or_none(kind), metavar=shown, help=f"add, limit: {what}, or `none`")
     add("--valid-days", type=float, metavar="DAYS", help="add, rotate: until then (default: ever)")
     add("--grace-h", type=float, metavar="HOURS", help="rotate: old tokens still hold so long"
         f" (default {GRACE_H:g}; 0: they end now)")  # fmt: skip
     add("--out", type=Path, metavar="FILE", help="write the token there, for its owner's eyes only")
-    add("--json", action="store_true", help="print the result as JSON")
+    add("--json", action="store_true", help="add, rotate, list: print the result as JSON")
+
+
+def _or_none(kind: type[int] | type[float]) -> Callable[[str], float | str]:
+    def value(text: str) -> float | str:
+        return NONE if text == NONE else kind(text)
+
+    value.__name__ = kind.__name__  # argparse names it where it cannot read one
+    return value
 
 
 def run(options: argparse.Namespace) -> int:
@@ -93,7 +104,7 @@ def _add(options: argparse.Namespace) -> None:
         raise ConfigError(f"--out {options.out} is there already; give another name")
     _check_limits(options)
     fields: dict[str, Any] = {"name": options.name, "role": options.role or "device"}
-    fields |= {name: getattr(options, name) for name in _LIMITS}
+    fields |= _limits_in(options)
     if options.certificate:
         entry = entry_of(fields | {"certificate": True})
         change_tokens(options.file, lambda entries: added(entries, entry, again=options.again))
@@ -107,13 +118,22 @@ def _add(options: argparse.Namespace) -> None:
 
 
 def _check_limits(options: argparse.Namespace) -> None:
-    for name in _LIMITS:
-        value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
-        if name == "max_frames_per_s" and value is not None and not 0 < value <= MOST_FRAMES_PER_S:
-            allowed = f"above 0, up to {MOST_FRAMES_PER_S}"
-            raise ConfigError(f"{flag} is {value:g}; allowed is {allowed}; without it, no limit")
-        if value is not None and value < 1 and name != "max_frames_per_s":
-            raise ConfigError(f"{flag} is {value}; allowed is 1 and more; without it, no limit")
+    for name, value in _limits_in(options).items():
+        is_rate = name == "max_frames_per_s"
+        if value is None or ((value > 0 if is_rate else value >= 1) and value <= MOST):
+            continue
+        allowed, flag = f"{'above 0, up' if is_rate else '1'} to {MOST}", _flag(name)
+        raise ConfigError(f"{flag} is {value:g}; allowed is {allowed}, or none for no limit")
+
+
+def _limits_in(options: argparse.Namespace) -> dict[str, float | None]:
+    """Those that were named."""
+    said = {name: getattr(options, name) for name in _LIMITS if getattr(options, name) is not None}
+    return {name: None if value == NONE else value for name, value in said.items()}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _rotate(options: argparse.Namespace) -> None:
@@ -126,12 +146,18 @@ def _rotate(options: argparse.Namespace) -> None:
 
 def _limit(options: argparse.Namespace) -> None:
     _check_limits(options)
-    limits = {name: getattr(options, name) for name in _LIMITS}
+    limits = _limits_in(options)
+    if not limits:
+        flags = ", ".join(map(_flag, _LIMITS))
+        raise ConfigError(f"limit needs one of {flags}; see `isthmus tokens --help`")
+    read_tokens(options.file)  # it says what is wrong if there is none
     change_tokens(options.file, lambda entries: limited(entries, options.name, limits))
-    _tell(f"{options.name} has {_limits_text(limits) or 'no limit'} from now on")
+    (entry,) = (each for each in read_tokens(options.file) if each.name == options.name)
+    _tell(f"{entry.name} has {_limits_of(entry) or 'no limit'} from now on")
 
 
 def _revoke(options: argparse.Namespace) -> None:
+    read_tokens(options.file)
     change_tokens(options.file, lambda entries: revoked(entries, options.name))
     _tell(f"{options.name} is shut out, and its tokens are forgotten")
 
@@ -163,8 +189,7 @@ def _refuse_what_does_not_belong(options: argparse.Namespace) -> None:
     others = set().union(*_ALSO.values()) - _ALSO[options.action]
     for name in sorted(others):
         if getattr(options, name) not in (None, False):
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{options.action} has no {flag}; see `isthmus tokens --help`")
+            raise ConfigError(f"{options.action} has no {_flag(name)}; see `isthmus tokens --help`")
     if options.certificate and (options.out or options.valid_days is not None):
         raise ConfigError("with --certificate there is no token: leave --out and --valid-days out")
 
@@ -217,12 +242,13 @@ def _span(flag: str, value: float, unit: timedelta) -> timedelta:
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str, str]:
-    limits = _limits_text({name: getattr(entry, name) for name in _LIMITS})
-    return entry.name, entry.role, _state(entry), limits or "-", _credentials(entry)
+    return entry.name, entry.role, _state(entry), _limits_of(entry) or "-", _credentials(entry)
 
 
-def _limits_text(limits: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name[4:]} {value:g}" for name, value in limits.items() if value is not None)
+def _limits_of(entry: Entry) -> str:
+    return ", ".join(
+        f"{name[4:]} {value:g}" for name in _LIMITS if (value := getattr(entry, name)) is not None
+    )
 
 
 def _state(entry: Entry) -> str:

@@ -155,11 +155,15 @@ def test_other_limits_leave_token_and_role_as_they_are(isthmus: Isthmus, file: P
     token = isthmus("tokens", "add", "camera", "--file", file, "--max-streams", 2).out.strip()
     ended = isthmus("tokens", "limit", "camera", "--file", file, "--max-in-flight", 4)
     assert ended.status == 0
-    assert "camera has in_flight 4 from now on" in ended.err
+    assert "camera has streams 2, in_flight 4 from now on" in ended.err
+    isthmus("tokens", "limit", "camera", "--file", file, "--max-streams", "none")
     (entry,) = read_tokens(file)
     assert (entry.max_streams, entry.max_in_flight, entry.max_frames_per_s) == (None, 4, None)
     assert [each.sha256 for each in entry.tokens] == [digest_of(token)]
-    assert "no limit" in isthmus("tokens", "limit", "camera", "--file", file).err
+    assert (
+        "no limit"
+        in isthmus("tokens", "limit", "camera", "--file", file, "--max-in-flight", "none").err
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,12 @@ def test_other_limits_leave_token_and_role_as_they_are(isthmus: Isthmus, file: P
         (("add",), ("add needs a NAME",)),
         (("limit", "camera", "--max-streams", "0"), ("--max-streams is 0",)),
         (("limit", "camera", "--role", "operator"), ("limit has no --role",)),
-        (("limit", "nobody"), ("nobody is not in the file",)),
+        (("limit", "nobody", "--max-streams", "1"), ("nobody is not in the file",)),
+        (("limit", "camera"), ("limit needs one of --max-streams, --max-in-flight",)),
+        (
+            ("limit", "camera", "--max-streams", "9" * 20),
+            ("--max-streams is 1e+20", "1 to 1000000"),
+        ),
         (("list", "camera"), ("list takes no NAME",)),
         (("add", "camera"), ("camera is there already", "rotate")),
         (("add", "two words"), ("'two words' cannot be a name", "letters, digits")),
@@ -195,14 +204,16 @@ def test_what_cannot_be_is_explained_and_changes_nothing(
 
 
 def test_a_file_that_is_not_there_is_named(isthmus: Isthmus, file: Path) -> None:
-    assert_explained(isthmus("tokens", "list", "--file", file), str(file), "tokens add")
+    for action in (["list"], ["revoke", "camera"], ["limit", "camera", "--max-streams", 1]):
+        assert_explained(isthmus("tokens", *action, "--file", file), str(file), "tokens add")
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"),
     [
-        ("--max-streams", "0", "1 and more"),
-        ("--max-in-flight", "-3", "1 and more"),
+        ("--max-streams", "0", "1 to 1000000"),
+        ("--max-in-flight", "-3", "1 to 1000000"),
         ("--max-frames-per-s", "0", "above 0, up to 1000000"),
         ("--max-frames-per-s", "nan", "above 0, up to 1000000"),
     ],

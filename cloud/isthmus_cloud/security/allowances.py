@@ -63,7 +63,7 @@ class Allowances:
         most = identity.max_streams
         if most is not None and use.streams >= most:
             open_now = "1 stream" if use.streams == 1 else f"{use.streams} streams"
-            text = f"{identity.name} has {open_now} open, which is the most it may have"
+            text = f"{identity.name} has {open_now} open, and may have {most}"
             raise DeniedError(text, "streams", STREAM_RETRY_S, identity.name)
         use.streams += 1
 
@@ -77,7 +77,7 @@ class Allowances:
         use = self._uses.setdefault(identity.name, _Use())
         most = identity.max_in_flight
         if most is not None and use.in_flight >= most:
-            text = f"{identity.name} has {use.in_flight} frames in flight, which is the most it may"
+            text = f"{identity.name} has {use.in_flight} frames in flight, and may have {most}"
             raise DeniedError(text, "in_flight", FRAME_RETRY_S, identity.name)
         self._take(identity, use)
         use.in_flight += 1

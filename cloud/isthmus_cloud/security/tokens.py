@@ -20,9 +20,11 @@ from isthmus_cloud.security.names import ALLOWED, NAME, is_name
 
 TOKEN_PREFIX = "isthmus_"  # noqa: S105 - by which scanners find tokens in what should hold none
 TOKEN_BYTES = 32
+MOST = 1_000_000  # streams, frames in flight, frames a second that an identity may be allowed
 TOKENS_EACH = 8  # an identity needs two while it changes from one to the next
 
 __all__ = [
+    "MOST",
     "Entry",
     "Token",
     "added",
@@ -37,8 +39,8 @@ __all__ = [
 ]
 
 Moment = Annotated[datetime, Meta(tz=True)]
-Count = Annotated[int, Meta(ge=1)]
-Rate = Annotated[float, Meta(gt=0, le=1e6)]
+Count = Annotated[int, Meta(ge=1, le=MOST)]
+Rate = Annotated[float, Meta(gt=0, le=MOST)]
 
 
 class Token(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -178,8 +180,8 @@ def rotated(
 
 
 def limited(entries: Sequence[Entry], name: str, limits: Mapping[str, Any]) -> tuple[Entry, ...]:
-    """With these limits of `name`, by their fields of `Entry`. ConfigError if it is unknown or
-    revoked, or a limit cannot be."""
+    """With these limits of `name` changed, by their fields of `Entry`. ConfigError if it is unknown
+    or revoked, or a limit cannot be."""
     entry = _named(entries, name)
     _require_valid(entry)
     return _replaced(entries, entry_of(msgspec.to_builtins(entry) | limits))
