@@ -163,7 +163,7 @@ class Desk:
         """OverloadedError if a frame of this client would wait for longer than it has."""
         if not self._workers.waiting or deadline_ns == NEVER_NS:
             return
-        left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+        left_ms = max(0.0, (deadline_ns - time.monotonic_ns()) / 1e6)
         if 0 < self._gauge.queue_ms <= left_ms:  # behind all; the turns need not be looked at
             return
         wait_ms = self._wait_ms(client)

@@ -175,12 +175,13 @@ def stays_active(
 ) -> Iterator[None]:
     """Whatever of a version cannot be used, the StoreError says what stays: `previous`, or none.
 
-    Where nothing of the model `is_served` it says what helps: to stay the active one is no use.
+    Where nothing of the model `is_served` it says what helps.
     """
     try:
         yield
     except IsthmusError as error:
         stays = f"{previous} stays active" if previous else "no version is active"
         if previous and not is_served:
-            stays = f"none is served; `isthmus rollback {name}`, or push it again"
+            how = "push it again" if previous == version else "activate it"
+            stays = f"{stays}, but is not served: {how}, or activate another one"
         raise StoreError(f"{name} {version} cannot be activated ({stays}): {error}") from error

@@ -10,7 +10,7 @@ from isthmus import BundleError, FileEntry, Manifest, check_file, decode_manifes
 from isthmus.bundle import MAX_MANIFEST_BYTES
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.regular_files import open_regular
-from isthmus.signing import SIGNATURE_NAME, read_signature
+from isthmus.signing import read_signature
 from isthmus_cloud.store.strangers import LOOK, stranger_in
 
 PUSH_AGAIN = "push the same bundle again, and it is mended"
@@ -65,26 +65,23 @@ class Shelved:
         """Of all its files."""
         return sum(entry.size_bytes for entry in self.manifest.files)
 
-    @property
-    def is_signed(self) -> bool:
-        """Whether a signature lies beside the manifest."""
-        return (self.path / SIGNATURE_NAME).exists()
-
     def signature(self) -> bytes | None:
         """It, None without one; BundleError if it is no such."""
         return read_signature(self.path)
 
 
-def without_files(name: str, version: str, fault: str) -> StoredVersion:
-    """What stands in a list for an active version that is lost; with "" as the version for a model
+def without_files(
+    name: str, version: str, fault: str, *, fingerprint: str = "", active: bool = False
+) -> StoredVersion:
+    """What stands in a list for a version that was taken away; with "" as the version for a model
     whose versions cannot be read."""
     return StoredVersion(
         name=name,
         version=version,
-        fingerprint="",
+        fingerprint=fingerprint,
         size_bytes=0,
         signed=False,
-        active=bool(version),
+        active=active,
         written_ns=0,
         fault=fault,
     )

@@ -34,7 +34,7 @@ def stranger_in(folder: Path, paths: Collection[str] | None) -> str | None:
     )
     for path in _files(folder):
         if not is_version or not _belongs(path, paths):
-            return path
+            return _shown(path)
     return None
 
 
@@ -53,6 +53,11 @@ def _files(folder: Path) -> Iterator[str]:
         folders.sort()
         for name in sorted(names):
             yield (Path(place) / name).relative_to(folder).as_posix()
+
+
+def _shown(path: str) -> str:
+    """One line of text, whatever the name is made of."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode("ascii")
 
 
 def _raise(error: OSError) -> NoReturn:

@@ -64,6 +64,18 @@ def test_a_folder_of_somebody_is_no_version(root: Path, path: str) -> None:
     assert "is no version of a store: see that the path" in str(listed.fault)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"caf\xe9.txt", r"caf\udce9.txt"), (b"a\x1b[31m\n", r"a\x1b[31m\n")]
+)
+async def test_a_name_of_any_bytes_is_told_in_one_line(root: Path, name: bytes, shown: str) -> None:
+    write(root / "docs" / "work" / os.fsdecode(name))
+    assert_stays(Store(root), "docs", "work", shown)
+    request = pb.RemoveRequest(name="docs", version="work")
+    async with serving(Store(root)) as served:
+        error = await refused(served.operators.Remove(request))
+    assert shown in str(error.details())
+
+
 def test_the_folder_above_the_store_is_no_store(one: Store) -> None:
     """Neither a model with its versions nor one whose versions are called like a bundle's halves"""
     above = Store(one.root.parent)
@@ -282,16 +294,19 @@ def test_a_version_that_was_active_can_be_removed_to_make_room(
         signed.rollback("model")
 
 
-async def test_where_nothing_is_served_nothing_is_said_to_stay(one: Store) -> None:
-    """The active version was damaged when the service began."""
-    one.set_active("model", "v1")
+@pytest.mark.parametrize(("active", "way_out"), [("v1", "push it again"), ("v2", "activate it")])
+async def test_what_stays_active_and_is_not_served_is_said_with_a_way_out(
+    one: Store, other_bundle: Path, active: str, way_out: str
+) -> None:
+    """It was damaged when the service began, or has been unloaded since."""
+    pushed(one, other_bundle, "model", "v2")
+    one.set_active("model", active)
     (one.path("model", "v1") / SOME).unlink()
     request = pb.ActivateRequest(name="model", version="v1")
     async with serving(one) as served:
         error = await refused(served.operators.Activate(request))
-    text = str(error.details())
-    assert "(none is served; `isthmus rollback model`, or push it again): " in text
-    assert "stays active" not in text
+    wanted = f"({active} stays active, but is not served: {way_out}, or activate another one): "
+    assert wanted in str(error.details())
 
 
 def test_a_pointer_that_cannot_be_read_is_told_once_for_each_damage(
