@@ -291,6 +291,8 @@ class Agent:
         first one's `timeout_s` counts.
         """
         self._own.must_be_elsewhere()
+        if self._own.is_a_copy:  # the lock of the entrance may be some thread's that is not there
+            return
         self._entrance.close()
         self._own.end(partial(self._shut_down, timeout_s))
 
@@ -340,6 +342,7 @@ class Agent:
         self, tensors: Mapping[str, AnyArray], deadline_ms: float | None, candidate: str | None
     ) -> "tuple[Future[Answer], Callable[[], None]]":
         """The answer-to-be of a frame, and what hands it over to the agent's own loop."""
+        self._own.must_not_be_a_copy()  # there nobody gives back the place that it may wait for
         left_ms = None if deadline_ms is None else finite("deadline_ms", deadline_ms)
         pin = self._pin(candidate or self._config.candidate)
         answer: Future[Answer] = Future()

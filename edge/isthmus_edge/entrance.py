@@ -100,11 +100,7 @@ class Entrance:
         with self._lock:
             if self._is_closed:
                 raise AgentClosedError("the agent is closed; open another one")
-            try:
-                hand_over()
-            except AgentClosedError:  # in a forked process nobody takes it
-                self._leave(place)
-                raise
+            hand_over()
 
     def _why_full(self) -> str:
         if self._waits:

@@ -51,7 +51,7 @@ class OwnLoop:
     @property
     def is_here(self) -> bool:
         """Whether the caller is on the loop's thread, which must not wait."""
-        return threading.current_thread() is self._thread
+        return threading.current_thread() is self._thread and not self.is_a_copy
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """What a coroutine gives; not to be used beside `end`, nor behind it."""
@@ -60,11 +60,7 @@ class OwnLoop:
     def post(self, work: Callable[[], None]) -> None:
         """Have something done, behind what was posted before; AgentClosedError after the end, and
         in a forked process."""
-        if self._is_a_copy:
-            raise AgentClosedError(
-                "the agent runs in the process that opened it, and this one was forked from that; "
-                "open another agent here"
-            )
+        self.must_not_be_a_copy()
         try:
             self._loop.call_soon_threadsafe(work)
         except RuntimeError as error:  # the loop is closed: asyncio has no other reason
@@ -78,7 +74,7 @@ class OwnLoop:
         Raises ConfigError on the loop's own thread.
         """
         self.must_be_elsewhere()
-        if self._is_a_copy:
+        if self.is_a_copy:
             return question()
         answer: Future[Result] = Future()
         self._questions.append(partial(_answer, question, answer))
@@ -96,7 +92,7 @@ class OwnLoop:
         loop's own thread.
         """
         self.must_be_elsewhere()
-        if self._is_a_copy:
+        if self.is_a_copy:
             return
         with suppress(AgentClosedError):
             self.post(partial(self._begin_last, last))
@@ -115,8 +111,16 @@ class OwnLoop:
                 "wait for itself: hand the answer to another thread and go on there"
             )
 
+    def must_not_be_a_copy(self) -> None:
+        """AgentClosedError in a forked process."""
+        if self.is_a_copy:
+            raise AgentClosedError(
+                "the agent runs in the process that opened it, and this one was forked from that; "
+                "open another agent here"
+            )
+
     @property
-    def _is_a_copy(self) -> bool:
+    def is_a_copy(self) -> bool:
         """Whether this process was forked from the one that the thread runs in.
 
         It takes no lock, unlike `Thread.is_alive`: a signal's handler may come amid any of this.

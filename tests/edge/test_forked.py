@@ -10,6 +10,7 @@ from tests.tinybundle import tiny_pictures
 
 from isthmus import AgentClosedError
 from isthmus_edge import Agent, AgentConfig
+from isthmus_edge.config import WhenFull
 from isthmus_edge.own_loop import OwnLoop
 
 PATIENT = 20.0
@@ -67,3 +68,47 @@ def test_a_forked_process_closes_its_copy_at_once_and_hurts_nobody(tiny_bundle: 
 
         assert ended_in_a_fork(as_a_copy) == 0
         assert agent.infer(pictures[1]).place == "device"
+
+
+@pytest.mark.parametrize("when_full", ["wait", "reject", "drop-oldest"])
+def test_nobody_waits_in_a_copy_of_an_agent_whose_queue_is_full(
+    tiny_bundle: Path, when_full: WhenFull
+) -> None:
+    config = AgentConfig(bundle=tiny_bundle, max_queued=1, when_full=when_full)
+    pictures, stands, goes_on = tiny_pictures(3), threading.Event(), threading.Event()
+
+    def hold(_done: object) -> None:
+        stands.set()
+        assert goes_on.wait(PATIENT)
+
+    with Agent.open(config) as agent:
+        first = agent.submit(pictures[0])
+        first.add_done_callback(hold)
+        assert stands.wait(PATIENT)  # the agent's own thread does nothing now
+        second = agent.submit(pictures[1])
+
+        def as_a_copy() -> None:
+            with pytest.raises(AgentClosedError, match="forked"):
+                agent.submit(pictures[2])
+            agent.close()
+
+        try:
+            assert ended_in_a_fork(as_a_copy) == 0
+        finally:
+            goes_on.set()
+        assert second.result(PATIENT).place == "device"
+
+
+def test_a_process_that_a_callback_forks_closes_its_copy_too(tiny_bundle: Path) -> None:
+    ends: list[int | None] = []
+    with Agent.open(AgentConfig(bundle=tiny_bundle)) as agent:
+        answer = agent.submit(tiny_pictures(1)[0])
+        done = threading.Event()
+
+        def fork(_done: object) -> None:
+            ends.append(ended_in_a_fork(agent.close))
+            done.set()
+
+        answer.add_done_callback(fork)
+        assert done.wait(2 * PATIENT)
+    assert ends == [0]
