@@ -63,7 +63,7 @@ class Allowances:
         most = identity.max_streams
         if most is not None and use.streams >= most:
             open_now = "1 stream" if use.streams == 1 else f"{use.streams} streams"
-            text = f"{identity.name} has {open_now} open, and may have {most}"
+            text = f"{identity.name} has {open_now} open, which is the most it may have"
             raise DeniedError(text, "streams", STREAM_RETRY_S, identity.name)
         use.streams += 1
 
