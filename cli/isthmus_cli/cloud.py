@@ -11,7 +11,7 @@ from isthmus_cli.console import drop_output
 from isthmus_cli.folders import named_folder
 from isthmus_cli.telemetry_flags import add_telemetry_flags, trace_settings
 from isthmus_cloud import ServiceConfig, run_service
-from isthmus_cloud.config import RANGES
+from isthmus_cloud.config import MAX_MESSAGE_BYTES, RANGES
 from isthmus_cloud.telemetry.logs import start_logging
 
 DESCRIPTION = """\
@@ -123,12 +123,14 @@ def _add_capacity(add: Add, defaults: ServiceConfig) -> None:
         "BYTES",
         "memory for the frames of all devices",
     )
-    _number(
-        add,
+    add(
         "--max-message-bytes",
-        defaults.max_message_bytes,
-        "BYTES",
-        "the largest message of a model of the store",
+        type=int,
+        metavar="BYTES",
+        help="the largest message of any call; frames of devices are held to their bundle besides "
+        f"(default {MAX_MESSAGE_BYTES}; of a BUNDLE more where 16 items of one request take more, "
+        "within --max-bytes-in-flight, and only what its frames take if it was built with "
+        "--no-raw-input)",
     )
 
 

@@ -21,8 +21,9 @@ compared with the manifest here before it is sent, and there before the version 
 A push that breaks off, or that Ctrl-C ends, goes on where it was when it is said again.
 A version never changes: to push the same bundle again mends what is damaged there and
 brings a new signature, and does nothing else; another bundle needs another --version.
-With --activate new devices get it at once. A signature that `isthmus keys sign` made goes
-with it.
+With --activate new devices get it at once, without it they get what they got before; the
+service says if the store calls the version active and new devices do not get it. A
+signature that `isthmus keys sign` made goes with it.
 """
 EXAMPLES = """\
   isthmus push lite0.bundle --to 127.0.0.1:50051
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
             pushed = place.push(bundle, name, version, progress)
         if not options.json:
             print(_text(pushed))
+            if pushed.way_out and not options.activate:
+                print(f"    {pushed.way_out}")
         moved = place.activate(name, version) if options.activate else None
     if options.json:
         print_json({"pushed": asdict(pushed), "activated": moved and asdict(moved)})

@@ -38,14 +38,17 @@ class LocalStore:
                 stored = push.finish()
             finally:
                 push.close()
+        row = _row(stored)
         return Pushed(
-            name=stored.name,
-            version=stored.version,
-            fingerprint=stored.fingerprint,
-            size_bytes=stored.size_bytes,
+            name=row.name,
+            version=row.version,
+            fingerprint=row.fingerprint,
+            size_bytes=row.size_bytes,
             sent_bytes=sent_bytes,
-            signed=stored.signed,
+            signed=row.signed,
             was_there=push.was_there,
+            state=row.state,
+            way_out=row.way_out,
         )
 
     def activate(self, name: str, version: str) -> Moved:
@@ -130,4 +133,5 @@ def _row(stored: StoredVersion) -> Row:
         streams=None,
         fault=stored.fault or "",
         verified=stored.verified,
+        new_devices=None,
     )

@@ -4,21 +4,25 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from isthmus import BundleError, check_file, decode_manifest
 from isthmus.bundle import read_manifest
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import read_signature
 
-__all__ = ["Moved", "Outgoing", "Progress", "Pushed", "Row", "StorePlace", "outgoing"]
+__all__ = ["Moved", "Outgoing", "Progress", "Pushed", "Row", "State", "StorePlace", "outgoing"]
 
+State = Literal["active", "unloaded", "given", "served", "-"]
 Progress = Callable[[float, str], None]  # the share (0-1) that is there, and what is being sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A version in a store. `loaded` and `streams` are None where nothing serves it: in a folder.
+    """A version in a store. `active` is what the store says, `new_devices` whether they get it now.
+
+    `loaded`, `streams` and `new_devices` are None where nobody can tell: of a folder, the last one
+    also of a service that is too old.
 
     `fault` says why it cannot be used, "" if nothing of that was found; `verified` that every file
     was read for that. A model whose versions cannot be read is one row, with the version "".
@@ -34,17 +38,40 @@ class Row:
     streams: int | None
     fault: str
     verified: bool
+    new_devices: bool | None
 
     @property
     def usable(self) -> bool:
         """Whether nothing was found that is wrong with it."""
         return not self.fault
 
+    @property
+    def state(self) -> State:
+        """For people; "-" of a version that is in the store, and no more."""
+        get_it = self.active if self.new_devices is None else self.new_devices
+        if self.active:
+            return "active" if get_it else "unloaded"
+        if get_it:
+            return "given"
+        return "served" if self.loaded else "-"
+
+    @property
+    def way_out(self) -> str:
+        """What to do where store and service say different things, "" where they do not."""
+        say = f"`isthmus activate {self.name} {self.version}`"
+        if self.state == "unloaded":
+            return (
+                f"the store calls it active, but new devices do not get it: {say} gives it to them"
+            )
+        if self.state == "given":
+            return f"new devices get it, but the store does not call it active: {say} says so there"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
     """What is in the store now; `sent_bytes` of it came by this push. `was_there` says that this
-    very bundle was there before, and whole."""
+    very bundle was there before, and whole; `state` and `way_out` are as in `Row`."""
 
     name: str
     version: str
@@ -53,6 +80,8 @@ class Pushed:
     sent_bytes: int
     signed: bool
     was_there: bool
+    state: State
+    way_out: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,14 +77,17 @@ class RemoteStore:
                 next(replies, None)  # it has ended well
             finally:
                 replies.cancel()  # Ctrl-C, for instance: what has arrived stays there
+        row = _row(done.stored)
         return Pushed(
-            name=done.stored.name,
-            version=done.stored.version,
-            fingerprint=done.stored.fingerprint,
-            size_bytes=done.stored.size_bytes,
+            name=row.name,
+            version=row.version,
+            fingerprint=row.fingerprint,
+            size_bytes=row.size_bytes,
             sent_bytes=sending.sent_bytes,
-            signed=done.stored.signed,
+            signed=row.signed,
             was_there=done.was_there,
+            state=row.state,
+            way_out=row.way_out,
         )
 
     def activate(self, name: str, version: str) -> Moved:
@@ -194,6 +197,7 @@ def _row(stored: pb.StoredVersion) -> Row:
         streams=stored.streams,
         fault=stored.fault,
         verified=stored.verified,
+        new_devices=stored.new_devices if stored.HasField("new_devices") else None,
     )
 
 

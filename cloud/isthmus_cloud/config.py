@@ -16,6 +16,7 @@ MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
 MAX_STREAMS = 1024
 MAX_CONNECTIONS = 4096
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+GRPC_MOST_BYTES = 2**31 - 1
 MAX_S = 3600
 WORKERS = 2  # one begins or ends a batch while the other computes
 
@@ -33,7 +34,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_streams": (1, MOST_PLACES),
     "max_connections": (1, MOST_PLACES),
     "max_parked": (1, MOST_PLACES),
-    "max_message_bytes": (1, 2**31 - 1),
+    "max_message_bytes": (1, GRPC_MOST_BYTES),
     "max_bytes_in_flight": (1, 2**53),
     "drain_grace_s": (0, MAX_S),
     "hello_s": (0.1, MAX_S),
@@ -42,7 +43,14 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "linger_s": (0, MAX_S),
 }
 
-__all__ = ["MAX_BYTES_IN_FLIGHT", "MAX_STREAMS", "RANGES", "ServiceConfig"]
+__all__ = [
+    "GRPC_MOST_BYTES",
+    "MAX_BYTES_IN_FLIGHT",
+    "MAX_MESSAGE_BYTES",
+    "MAX_STREAMS",
+    "RANGES",
+    "ServiceConfig",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +70,9 @@ class ServiceConfig:
     may come in (`isthmus tokens`); beyond the loopback it needs TLS, unless `tokens_in_clear` says
     that something else keeps them secret on the way. `max_bytes_in_flight` bounds the frames of all
     streams together: payloads, the tensors that they decode to, and answers until they are read,
-    `max_message_bytes` a message (with a store; a bundle says itself), `max_waiting` the frames
-    that no worker has begun. Frames that wait together are run together, up to `max_batch` and up
+    `max_message_bytes` a message (None: `MAX_MESSAGE_BYTES` with a store; with a bundle what it
+    takes, see `faces.binding.bundle_message_bytes`), `max_waiting` the frames that no worker has
+    begun. Frames that wait together are run together, up to `max_batch` and up
     to where a greater batch no longer pays; a batch that is not full is held back for up to
     `linger_s`; `joins` says whether frames that were cut at different depths may run together.
     `decoders` threads help to decode a batch. `max_streams` is the number of devices that are
@@ -92,7 +101,7 @@ class ServiceConfig:
     linger_s: float = 0.0
     joins: bool = True
     max_waiting: int = 1024
-    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_message_bytes: int | None = None
     max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     max_streams: int = MAX_STREAMS
     max_connections: int = MAX_CONNECTIONS
@@ -109,14 +118,20 @@ class ServiceConfig:
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
-            if not least <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} is {getattr(self, name)}; allowed is {least} to {most}")
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ConfigError(f"{name} is {value}; allowed is {least} to {most}")
         if (self.bundle is None) == (self.store is None):
             raise ConfigError("give what is to be served: a bundle, or a store (--store DIR)")
         if self.store_keys and self.store is None:
             raise ConfigError("keys are for the bundles of a store; give one with --store DIR")
         check_choice(self.engine, self.provider)
         self._check_doors()
+
+    @property
+    def store_message_bytes(self) -> int:
+        """The most that messages of a model of the store may take."""
+        return MAX_MESSAGE_BYTES if self.max_message_bytes is None else self.max_message_bytes
 
     def _check_doors(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):

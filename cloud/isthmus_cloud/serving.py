@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 import grpc
 
+from isthmus import MESSAGE_HEADROOM_BYTES
 from isthmus.oip import Limits, Service
 from isthmus.oip.model import Repository
 from isthmus.v1.split_pb2_grpc import add_SplitServicer_to_server
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.faces.binding import (
+    bundle_message_bytes,
     connection_options,
     message_bytes,
     most_calls,
@@ -19,8 +21,10 @@ from isthmus_cloud.faces.binding import (
 )
 from isthmus_cloud.faces.doorkeeper import Doorkeeper
 from isthmus_cloud.faces.oip import oip_face
+from isthmus_cloud.faces.reading import MessageSizes
 from isthmus_cloud.faces.split import SplitService
 from isthmus_cloud.faces.store import STORE_MESSAGE_BYTES, store_faces
+from isthmus_cloud.faces.tls import ServedCertificate
 from isthmus_cloud.oip.models import CALLER, ServedModels
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.security import Guard, OpenDoor
@@ -44,11 +48,11 @@ class StoreRoom:
 class Door:
     """Who is asked before anybody comes in, and what else there is than the split stream.
 
-    `credentials` are what `checked_credentials` gave; without them the configuration is read.
+    `certificate` is what `checked_certificate` gave; without them the configuration is read.
     """
 
     guard: Guard = field(default_factory=OpenDoor)
-    credentials: grpc.ServerCredentials | None = None
+    certificate: ServedCertificate | None = None
     health: Health = field(default_factory=Health)
     store: StoreRoom | None = None
 
@@ -58,7 +62,7 @@ def server_with_faces(config: ServiceConfig, core: Core, door: Door) -> Iterator
     """A server that has not started and has no address; the context must outlast it."""
     size = _message_bytes(config, core)
     server = grpc.aio.server(
-        interceptors=[Doorkeeper(door.guard, config, core.refused)],
+        interceptors=[Doorkeeper(door.guard, config, core.refused, _sizes(core, size))],
         options=[*server_options(size), *connection_options(config)],
         maximum_concurrent_rpcs=most_calls(config),
     )
@@ -113,7 +117,19 @@ class _WholeService(Service):
 
 
 def _message_bytes(config: ServiceConfig, core: Core) -> int:
-    """What a bundle needs; with a store others may come, which are held to the limit."""
+    """For gRPC. Of a bundle that is known; to a store others may come, held to the limit."""
     if config.store is not None:
-        return max(config.max_message_bytes, STORE_MESSAGE_BYTES)
-    return message_bytes([each.bundle.manifest for each in core.deployments.all])
+        return max(config.store_message_bytes, STORE_MESSAGE_BYTES)
+    sizes = (
+        bundle_message_bytes(config, each.bundle.manifest, whole=each.answerer.takes_items)
+        for each in core.deployments.all
+    )
+    return max(sizes, default=message_bytes([]))
+
+
+def _sizes(core: Core, most: int) -> MessageSizes:
+    def frame() -> int:
+        terms = (each.terms for each in core.deployments.all)
+        return max((each.max_frame_bytes for each in terms), default=MESSAGE_HEADROOM_BYTES)
+
+    return MessageSizes(most=most, frame=frame)

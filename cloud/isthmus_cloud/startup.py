@@ -16,6 +16,7 @@ from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.engines.choice import open_engine
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.seam import Engine
+from isthmus_cloud.faces.binding import check_message_bytes
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.serving import StoreRoom
 from isthmus_cloud.store import Activations, Store
@@ -47,7 +48,7 @@ async def start_up(
         return None
     assert config.store is not None
     store = await asyncio.to_thread(open_store, config.store, config.store_keys, announce)
-    deployer = StoreDeployer(core.deployments, loader, store, config.max_message_bytes)
+    deployer = StoreDeployer(core.deployments, loader, store, config.store_message_bytes)
     for name in await asyncio.to_thread(store.models):
         await _activate(store, deployer, name, announce, health or Health())
     activations = Activations(store, deployer, disk)
@@ -114,6 +115,8 @@ def _loader(config: ServiceConfig, core: Core, announce: Announce) -> Loader:
     cores = Cores(config.threads, config.workers)
 
     def engine_for(bundle: Bundle) -> Engine:
+        if config.bundle is not None:
+            check_message_bytes(config, bundle.manifest)  # before tails are loaded, which is long
         return open_engine(config.engine, config.provider, cores, bundle)
 
     return Loader(

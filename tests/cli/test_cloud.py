@@ -92,6 +92,7 @@ def test_an_address_that_is_taken_is_named(isthmus: Isthmus, tiny_bundle: Path) 
         (("--linger-ms", "-1"), ("--linger-ms is -1", "0 to 3600000")),
         (("--max-bytes-in-flight", "0"), ("--max-bytes-in-flight is 0", "1 to")),
         (("--max-bytes-in-flight", "9999"), ("max_bytes_in_flight is 9999", "candidate 'input-")),
+        (("--max-message-bytes", "9999"), ("max_message_bytes is 9999", "at least --max-message")),
         (("--drain-grace", "-1"), ("--drain-grace is -1", "0 to 3600")),
         (("--tls-cert", "server.pem"), ("TLS needs both", "--tls-key")),
         (("--trace-share", "0.5"), ("--trace-share", "add --traces URL")),

@@ -17,7 +17,7 @@ from tests.commands import assert_explained
 from isthmus.signing import make_keys, sign_bundle, trusted_keys
 from isthmus.v1 import store_pb2 as pb
 from isthmus_cloud.faces.store import StoreService
-from isthmus_cloud.store import Store
+from isthmus_cloud.store import Store, StoredVersion
 
 Place = tuple[str, str]
 QUIET = ("--name", "net", "--quiet", "--version")
@@ -157,6 +157,98 @@ def test_where_this_user_may_not_write_is_named_with_what_helps(
         patch.setattr(os, call, shut)
         ended = isthmus(*arguments, "--store", store.root)
     assert_explained(ended, str(store.root), "Permission denied", "let the user")
+
+
+def states(isthmus: Isthmus, *place: object) -> list[tuple[str, str]]:
+    rows = json.loads(isthmus("list", *place, "--json").out)
+    return [(row["version"], row["state"]) for row in rows]
+
+
+@pytest.fixture
+def moved(isthmus: Isthmus, served: Served, tiny_bundle: Path) -> Served:
+    """A service with v1, which was active before, and v2, which is; both are the tiny bundle."""
+    for version in ("v1", "v2"):
+        isthmus("push", tiny_bundle, "--to", served.address, *QUIET, version, "--activate")
+    return served
+
+
+def test_what_was_unloaded_is_called_so_with_what_helps(isthmus: Isthmus, moved: Served) -> None:
+    at = ("--at", moved.address)
+    assert states(isthmus, *at) == [("v1", "served"), ("v2", "active")]
+    del moved.deployer.active["net"]
+    moved.deployer.retire("net", "v1")
+    assert states(isthmus, *at) == [("v1", "-"), ("v2", "unloaded")]
+    way_out = isthmus("list", *at).out.splitlines()[-1]
+    assert way_out == (
+        "    the store calls it active, but new devices do not get it: `isthmus activate net v2` "
+        "gives it to them"
+    )
+    isthmus("activate", "net", "v2", *at)
+    ended = isthmus("list", *at)
+    assert "unloaded" not in ended.out
+    assert len(ended.out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("damage", ["removed", "damaged"])
+def test_what_new_devices_get_is_listed_where_the_store_calls_nothing_active(
+    isthmus: Isthmus, moved: Served, store: Store, damage: str
+) -> None:
+    pointer = store.root / "net" / ".active.json"
+    if damage == "removed":
+        pointer.unlink()
+    else:
+        pointer.write_bytes(b"{")
+    at = ("--at", moved.address)
+    assert states(isthmus, *at) == [("v1", "served"), ("v2", "given")]
+    assert "`isthmus activate net v2` says so there" in isthmus("list", *at).out
+    assert states(isthmus, "--store", store.root) == [("v1", "-"), ("v2", "-")]
+
+
+def test_a_service_that_does_not_say_what_new_devices_get_is_taken_at_the_stores_word(
+    isthmus: Isthmus, moved: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = StoreService._row
+
+    def old(self: StoreService, stored: StoredVersion) -> pb.StoredVersion:
+        row = listed(self, stored)
+        row.ClearField("new_devices")
+        return row
+
+    monkeypatch.setattr(StoreService, "_row", old)
+    at = ("--at", moved.address)
+    assert states(isthmus, *at) == [("v1", "served"), ("v2", "active")]
+    assert json.loads(isthmus("list", *at, "--json").out)[0]["new_devices"] is None
+
+
+def test_a_push_of_what_is_active_and_not_served_says_what_helps(
+    isthmus: Isthmus, moved: Served, store: Store, tiny_bundle: Path
+) -> None:
+    """The service began without the active version; now it comes."""
+    shutil.rmtree(store.root / "net" / "v2")
+    moved.deployer.active.clear()
+    moved.deployer.served.clear()
+    at, to = ("--at", moved.address), ("--to", moved.address)
+    assert "push it again and activate it" in isthmus("list", *at).out
+    first, way_out = isthmus("push", tiny_bundle, *to, *QUIET, "v2").out.splitlines()
+    assert first.startswith("net v2 is there: ")
+    assert "new devices do not get it: `isthmus activate net v2` gives it to them" in way_out
+    told = json.loads(isthmus("push", tiny_bundle, *to, *QUIET, "v2", "--json").out)
+    assert told["pushed"]["state"] == "unloaded"
+    assert "isthmus activate net v2" in told["pushed"]["way_out"]
+    _, done = isthmus("push", tiny_bundle, *to, *QUIET, "v2", "--activate").out.splitlines()
+    assert done == "net v2 is active, as it was before"
+    assert len(isthmus("push", tiny_bundle, *to, *QUIET, "v2").out.splitlines()) == 1
+
+
+def test_a_model_that_was_taken_away_under_a_service_is_listed_with_what_helps(
+    isthmus: Isthmus, moved: Served, store: Store
+) -> None:
+    moved.deployer.retire("net", "v1")
+    shutil.rmtree(store.root / "net")
+    ended = isthmus("list", "--at", moved.address)
+    (row, below) = ended.out.splitlines()[1:]
+    assert row.split()[:4] == ["net", "v2", "given", "0"]
+    assert below.startswith("    cannot be used: it is served, but is not in the store any more")
 
 
 def test_a_service_that_is_too_old_to_verify_is_not_believed(

@@ -1,6 +1,7 @@
 """Whoever asks whether the service is ready is told the truth, and why it is not."""
 
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,14 @@ async def test_a_pointer_that_cannot_be_read_is_a_model_that_lacks(
         told = await ask(service.page, "/readyz")
     assert (told.status, b"tiny" in told.body) == (503, True)
     assert "tiny is not served: which version of tiny is active cannot be read" in caplog.text
+
+
+async def test_a_model_whose_only_version_was_taken_away_lacks_too(root: Path) -> None:
+    shutil.rmtree(root / "tiny" / "1")
+    Store(root).set_active("broken", "good")
+    async with whole(config(root)) as service:
+        told = await ask(service.page, "/readyz")
+    assert (told.status, b"tiny 1" in told.body, b"broken" in told.body) == (503, True, False)
 
 
 async def test_an_empty_store_is_ready_to_be_filled(tmp_path: Path) -> None:

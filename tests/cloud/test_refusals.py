@@ -268,9 +268,10 @@ async def test_a_frame_beyond_the_announced_size_ends_its_stream_only(
         frame = head.frame("cut-256")
         frame.payloads[0].data = bytes(welcome.max_frame_bytes)
         await hostile.send(frame=frame)
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await hostile.receive()
-        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        error = await hostile.error()
+        assert (error.sequence, error.code) == (0, pb.ERROR_CODE_PROTOCOL)
+        assert f"take at most {welcome.max_frame_bytes}" in error.message
+        assert await hostile.ended() is grpc.StatusCode.OK
     await _still_answers(device, head)
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from isthmus_cloud import ServiceConfig, startup
+from isthmus import ConfigError, open_bundle
+from isthmus_cloud import Core, ServiceConfig, startup
+from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.engines.cores import Cores
-from isthmus_cloud.startup import open_store
+from isthmus_cloud.faces.binding import message_bytes
+from isthmus_cloud.startup import open_store, start_up
 
 
 @pytest.mark.parametrize("mounted", [os.ST_RDONLY, 0])
@@ -25,6 +28,29 @@ def test_a_store_that_is_mounted_read_only_is_nothing_to_mend(
     assert ("read-only" in line.getMessage()) == bool(mounted)
     assert ("chown" in line.getMessage()) == (not mounted)
     assert line.levelno == (logging.INFO if mounted else logging.WARNING)
+
+
+@pytest.mark.parametrize("lacking", [1, 0])
+async def test_messages_that_are_too_small_for_the_bundle_are_told_before_a_tail_is_loaded(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, lacking: int
+) -> None:
+    class LoadingError(Exception):
+        """It came so far."""
+
+    def loading(*_: object) -> None:
+        raise LoadingError
+
+    monkeypatch.setattr(startup, "open_engine", loading)
+    needed = message_bytes([open_bundle(tiny_bundle, "cloud").manifest])
+    config = ServiceConfig(bundle=tiny_bundle, max_message_bytes=needed - lacking)
+    with DiskThreads() as disk:
+        async with Core(config) as core:
+            if not lacking:
+                with pytest.raises(LoadingError):
+                    await start_up(config, core, print, disk)
+                return
+            with pytest.raises(ConfigError, match=f"at least --max-message-bytes {needed}"):
+                await start_up(config, core, print, disk)
 
 
 def test_models_are_loaded_for_as_many_workers_and_threads_as_were_asked_for(

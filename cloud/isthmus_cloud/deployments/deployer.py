@@ -44,6 +44,7 @@ class StoreDeployer:
                 version=each.version,
                 fingerprint=each.fingerprint,
                 streams=self._deployments.users(each),
+                is_active=self._deployments.named(each.name) is each,
             )
             for each in self._deployments.all
         ]

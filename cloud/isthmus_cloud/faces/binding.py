@@ -9,7 +9,8 @@ import grpc
 
 from isthmus import MESSAGE_HEADROOM_BYTES, ConfigError, Manifest, max_frame_bytes
 from isthmus.addresses import split_address
-from isthmus_cloud.config import ServiceConfig
+from isthmus.oip import Limits
+from isthmus_cloud.config import GRPC_MOST_BYTES, MAX_MESSAGE_BYTES, ServiceConfig
 from isthmus_cloud.faces.tls import ServedCertificate
 
 MIN_PING_INTERVAL_MS = 500  # below, a device's keepalive would end in GOAWAY too_many_pings
@@ -25,7 +26,9 @@ FILES_BESIDE_CONNECTIONS = 256  # what the process opens otherwise
 __all__ = [
     "allow_open_files",
     "bind",
-    "checked_credentials",
+    "bundle_message_bytes",
+    "check_message_bytes",
+    "checked_certificate",
     "connection_options",
     "message_bytes",
     "most_calls",
@@ -43,6 +46,36 @@ def message_bytes(manifests: Sequence[Manifest]) -> int:
         for manifest in manifests
     ]
     return max(frames + answers, default=MESSAGE_HEADROOM_BYTES)
+
+
+def bundle_message_bytes(config: ServiceConfig, manifest: Manifest, *, whole: bool) -> int:
+    """The largest message either way of a service of this bundle.
+
+    It is what the configuration says; ConfigError where the bundle's frames need more. Where that
+    says nothing and the `whole` network is served to clients that send photos or several items at
+    once, it is `MAX_MESSAGE_BYTES`, or as many items as one request may have if they take more, but
+    not beyond `max_bytes_in_flight`. Else it is what the frames need, and never less.
+    """
+    check_message_bytes(config, manifest)
+    if config.max_message_bytes is not None:
+        return config.max_message_bytes
+    needed = message_bytes([manifest])
+    if not whole:
+        return needed
+    item = max(sum(each.nbytes for each in specs) for specs in (manifest.inputs, manifest.outputs))
+    items = Limits().max_items * item + MESSAGE_HEADROOM_BYTES
+    most = min(config.max_bytes_in_flight, GRPC_MOST_BYTES)
+    return max(needed, min(max(MAX_MESSAGE_BYTES, items), most))
+
+
+def check_message_bytes(config: ServiceConfig, manifest: Manifest) -> None:
+    """ConfigError if the configuration allows smaller messages than the bundle needs."""
+    needed, allowed = message_bytes([manifest]), config.max_message_bytes
+    if allowed is not None and allowed < needed:
+        raise ConfigError(
+            f"max_message_bytes is {allowed}, but messages of {manifest.model_name} take up to "
+            f"{needed} bytes; give at least --max-message-bytes {needed}, or leave it out"
+        )
 
 
 def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
@@ -99,27 +132,27 @@ def allow_open_files(config: ServiceConfig) -> None:
         )
 
 
-def checked_credentials(config: ServiceConfig) -> grpc.ServerCredentials | None:
+def checked_certificate(config: ServiceConfig) -> ServedCertificate | None:
     """The TLS of the service, None without, for `bind`, after a look at the address, too: whatever
     is wrong with them is told before the long work of loading. ConfigError; it reads files."""
     _check_free(*split_address(config.listen))
-    return _credentials(config)
+    return _certificate(config)
 
 
 def bind(
     server: grpc.aio.Server,
     config: ServiceConfig,
-    credentials: grpc.ServerCredentials | None = None,
+    certificate: ServedCertificate | None = None,
 ) -> str:
     """Take the address; HOST:PORT with the real port. ConfigError if it cannot be had."""
     host, port = split_address(config.listen)
     _check_free(host, port)
-    credentials = credentials or _credentials(config)
+    certificate = certificate or _certificate(config)
     try:
-        if credentials is None:
+        if certificate is None:
             port = server.add_insecure_port(config.listen)
         else:
-            port = server.add_secure_port(config.listen, credentials)
+            port = server.add_secure_port(config.listen, certificate.credentials())
     except RuntimeError as error:
         raise ConfigError(f"cannot listen on {config.listen}: {error}") from error
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -149,7 +182,7 @@ def _way_out(error: OSError) -> str:
     return "choose another address, or port 0 for a free one"
 
 
-def _credentials(config: ServiceConfig) -> grpc.ServerCredentials | None:
+def _certificate(config: ServiceConfig) -> ServedCertificate | None:
     if config.tls_certificate is None or config.tls_key is None:
         return None
-    return ServedCertificate(config.tls_certificate, config.tls_key, config.client_ca).credentials()
+    return ServedCertificate(config.tls_certificate, config.tls_key, config.client_ca)

@@ -14,7 +14,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ import grpc
 from isthmus import WireError
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.faces.callers import Refused, aborting, caller_of
-from isthmus_cloud.faces.reading import reader_of
+from isthmus_cloud.faces.reading import MessageSizes, reader_of
 from isthmus_cloud.security import Guard, Identity
 from isthmus_cloud.security.calls import CallKind, CallsEach
 
@@ -59,6 +59,8 @@ Take = Callable[[Requests, Context], Awaitable[Any]]
 class Doorkeeper(grpc.aio.ServerInterceptor):
     """Asks the guard for every call but a few for probes; then the message has `idle_s` to be
     there, that of a probe `hello_s`. `refused` hears of who was sent away: identity, why, peer.
+    Messages are held to `sizes`. Those of probes are read by turns, so that what strangers send
+    takes no more than `max_bytes_in_flight`, or one message where that is more.
 
     An identity may have so many calls under way, see `CallsEach`. A stream of frames is counted by
     its face, and here only when it is over and the device has not taken its end.
@@ -66,8 +68,12 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
     What a handler raises that is no status is logged, and the caller hears nothing of it.
     """
 
-    def __init__(self, guard: Guard, config: ServiceConfig, refused: Refused) -> None:
+    def __init__(
+        self, guard: Guard, config: ServiceConfig, refused: Refused, sizes: MessageSizes
+    ) -> None:
         self._guard = guard
+        self._sizes = sizes
+        self._turns = asyncio.Semaphore(max(1, config.max_bytes_in_flight // sizes.most))
         self._message_s = config.idle_s
         self._probe_s = config.hello_s
         self._refused = refused
@@ -88,9 +94,13 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         kept = _Kept(
             door=self._opened if is_open else self._door_of(method),
             wait_s=self._probe_s if is_open else self._message_s,
-            read=reader_of(method, handler.request_deserializer),
+            turn=self._turns if is_open else nullcontext(),
+            read=self._reader_of(method, handler.request_deserializer),
         )
         return kept.handler(handler)
+
+    def _reader_of(self, method: str, parse: Any) -> Callable[[bytes], Any] | None:
+        return reader_of(method, parse, self._sizes.frame if method == STREAM else None)
 
     def _door_of(self, method: str) -> Door:
         if method == STREAM:
@@ -145,6 +155,7 @@ class _Kept:
 
     door: Door
     wait_s: float
+    turn: AbstractAsyncContextManager[Any]
     read: Callable[[bytes], Any] | None
 
     def handler(self, handler: Handler) -> Handler:
@@ -189,7 +200,7 @@ class _Kept:
 
     async def _the_only_one(self, _: Requests, context: Context) -> Any:
         try:
-            async with asyncio.timeout(self.wait_s):
+            async with asyncio.timeout(self.wait_s), self.turn:
                 request = await context.read()
         except TimeoutError:
             text = f"the message was not there after {self.wait_s:g} s"

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -97,7 +99,7 @@ class StoreService(StoreServicer):
         async with self._refusing(context, "list"):
             self._admit(context)
             with self._verifying.one() if request.verify else nullcontext():
-                versions = await self._disk(self._listed, request.name, request.verify)
+                versions = await self._listed(request.name, request.verify)
         return pb.ListReply(versions=map(self._row, versions))
 
     async def Push(  # noqa: N802
@@ -139,7 +141,22 @@ class StoreService(StoreServicer):
     def _admit(self, context: Context) -> None:
         ASKED_BY.set(self._guard.admit(caller_of(context), "operator").name)
 
-    def _listed(self, name: str, verify: bool) -> list[StoredVersion]:
+    async def _listed(self, name: str, verify: bool) -> list[StoredVersion]:
+        """What the store has, and what is served though somebody has taken it away there."""
+        versions = await self._disk(self._in_store, name, verify)
+        known = {(each.name, each.version) for each in versions}
+        others = [
+            each
+            for each in self._activations.deployed()
+            if name in {"", each.name} and (each.name, each.version) not in known
+        ]
+        if others:
+            serve = partial(self._store.versions_that_serve, others, verify=verify)
+            versions += await self._disk(serve)
+            versions.sort(key=attrgetter("name"))  # of one name the order stays
+        return versions
+
+    def _in_store(self, name: str, verify: bool) -> list[StoredVersion]:
         if name:
             return list(self._store.versions(name, verify=verify))
         return list(self._store.versions_of_all(verify=verify))
@@ -193,7 +210,7 @@ class StoreService(StoreServicer):
 
     def _row(self, stored: StoredVersion) -> pb.StoredVersion:
         served = [
-            each.streams
+            each
             for each in self._activations.deployed()
             if (each.name, each.version) == (stored.name, stored.version)
         ]
@@ -205,9 +222,10 @@ class StoreService(StoreServicer):
             signed=stored.signed,
             active=stored.active,
             loaded=bool(served),
-            streams=sum(served),
+            streams=sum(each.streams for each in served),
             fault=told(stored.fault or "", self._store.root),
             verified=stored.verified,
+            new_devices=any(each.is_active for each in served),
         )
 
 

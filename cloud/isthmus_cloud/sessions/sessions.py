@@ -26,6 +26,7 @@ from isthmus_cloud.sessions.held import Carrier, HeldSession
 from isthmus_cloud.sessions.visitor import Visitor
 from isthmus_cloud.telemetry import Observer, Observers, StreamOpened
 
+SHORT = 12  # digits of a fingerprint that people compare
 MOST_KEPT_BYTES = 64 * 1024 * 1024  # results that all sessions keep for a resume or an audit
 
 __all__ = ["Sessions"]
@@ -202,6 +203,8 @@ class Sessions:
         active = self._deployments.active  # since the stream was opened one may have come
         if not active:
             return [_EMPTY]
+        if len(active) > 1 and message.hello.protocol == PROTOCOL:
+            return [_held_by_none(message.hello, len(active))]
         rules = ServiceSession(active[-1].terms, self._limits, now)
         return rules.received(message, now, received_ns=0)
 
@@ -248,6 +251,16 @@ _TAKEN = Close(
     error_message(0, pb.ERROR_CODE_PROTOCOL, "another device has a session of this id; choose one")
 )
 _EMPTY = Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, "this service serves no model now"))
+
+
+def _held_by_none(hello: pb.Hello, models: int) -> Close:
+    """Which model a device has it does not say: no bundle here is the one to compare with."""
+    theirs = hello.bundle_fingerprint[:SHORT] or "none"
+    text = (
+        f"the device holds bundle {theirs}, and none of the {models} models of this service is "
+        "served with it: model, plan or weights differ"
+    )
+    return Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, text))
 
 
 def _refusal(known: HeldSession, waiting: HeldSession, hello: pb.Hello) -> Close | None:

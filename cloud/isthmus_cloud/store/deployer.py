@@ -9,12 +9,14 @@ __all__ = ["Deployed", "Deployer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployed:
-    """A version that is loaded and serves; `streams` devices are on it now."""
+    """A version that is loaded and serves; `streams` devices are on it now, and new ones get it if
+    it `is_active`."""
 
     name: str
     version: str
     fingerprint: str
     streams: int
+    is_active: bool
 
 
 class Deployer(Protocol):

@@ -87,7 +87,7 @@ def repaired_pointer(folder: Path) -> Pointer:
 @lru_cache(maxsize=64)  # models
 def _tell_once(_folder: Path, _written_ns: int, text: str) -> None:
     """It is read again and again, as for each version in a list."""
-    _logger.warning("%s; until then none is", text)
+    _logger.warning("%s; until then the store calls none so", text)
 
 
 def write_pointer(folder: Path, pointer: Pointer) -> None:

@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from isthmus import IsthmusError
 from isthmus.manifest import MANIFEST_NAME
 from isthmus.signing import SIGNATURE_NAME
+from isthmus_cloud.store.deployer import Deployed
 from isthmus_cloud.store.disk import explained, written_ns
 from isthmus_cloud.store.errors import StoreError, UnknownVersionError
 from isthmus_cloud.store.names import check_name, is_name
@@ -23,7 +24,14 @@ from isthmus_cloud.store.shelf import (
 )
 
 MOST_NAMED = 20  # in one message
-LOST = "it is called active, but is not in the store; activate another one, or push it again"
+LOST = (
+    "it is called active, but is not in the store; push it again and activate it, or activate "
+    "another one"
+)
+GONE = (
+    "it is served, but is not in the store any more, where the next start looks for it; push it "
+    "again (and activate it, if new devices are to get it), or leave it so to give it up"
+)
 
 __all__ = ["Shelves", "Verifier", "names_in", "names_or_none"]
 
@@ -48,7 +56,8 @@ class Shelves:
         self._verify = verify
 
     def models(self) -> tuple[str, ...]:
-        """Names of all models that have a version, sorted; also of those that cannot be read."""
+        """Names of all models that have a version, or call one active that somebody took away,
+        sorted; also of those that cannot be read."""
         return tuple(name for name in names_in(self.root) if _is_model(self.root / name))
 
     def versions(self, name: str, *, verify: bool = False) -> tuple[StoredVersion, ...]:
@@ -71,6 +80,23 @@ class Shelves:
                 yield from self.versions(name, verify=verify)
             except StoreError as error:
                 yield without_files(name, "", str(error))
+
+    def versions_that_serve(
+        self, deployed: Iterable[Deployed], *, verify: bool = False
+    ) -> list[StoredVersion]:
+        """These, also those that somebody has taken away meanwhile: they stand here with a
+        `fault`."""
+        return [
+            self._looked_at(each.name, each.version, verify)
+            or without_files(
+                each.name,
+                each.version,
+                GONE,
+                fingerprint=each.fingerprint,
+                active=self.active_or_none(each.name) == each.version,
+            )
+            for each in deployed
+        ]
 
     def version(self, name: str, version: str) -> StoredVersion:
         """One of them; UnknownVersionError if it is not here."""
@@ -128,9 +154,12 @@ class Shelves:
 
     def _lost(self, name: str) -> Iterator[StoredVersion]:
         """The version that is called active and is not here."""
-        version = self.active_or_none(name)
-        if version is not None and _identity(self.root / name / version) is None:
-            yield without_files(name, version, LOST)
+        for _ in range(2):  # or it was removed, and another one is active, just between two looks
+            version = self.active_or_none(name)
+            if version is None or _identity(self.root / name / version) is not None:
+                return
+        if version is not None and version == self.active_or_none(name):
+            yield without_files(name, version, LOST, active=True)
 
     def _looked_at(self, name: str, version: str, verify: bool) -> StoredVersion | None:
         """A version; None if somebody has removed it. One that changes places is no damaged one."""
@@ -190,7 +219,7 @@ def _some(names: Sequence[str]) -> str:
 def _is_model(folder: Path) -> bool:
     """One that cannot be read counts: whoever asks for it is told why, and others are not."""
     try:
-        return bool(names_in(folder))
+        return bool(names_in(folder) or repaired_pointer(folder).active)
     except StoreError as error:
         _logger.info("%s", error)
         return True

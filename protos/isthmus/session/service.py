@@ -258,11 +258,11 @@ class ServiceSession:
                 "install the same version of Isthmus on both sides"
             )
         if hello.bundle_fingerprint != self._terms.bundle_fingerprint:
-            ours = self._terms.bundle_fingerprint[:SHORT]
-            theirs = hello.bundle_fingerprint[:SHORT] or "none"
+            terms, theirs = self._terms, hello.bundle_fingerprint[:SHORT] or "none"
+            title = f" ({terms.model} {terms.version})" if terms.model else ""
             text = (
-                f"the device holds bundle {theirs}, this service another bundle, {ours}: model, "
-                "plan or weights differ"
+                f"the device holds bundle {theirs}, this service another bundle, "
+                f"{terms.bundle_fingerprint[:SHORT]}{title}: model, plan or weights differ"
             )
             self.close()
             return [Close(error_message(0, pb.ERROR_CODE_BUNDLE_MISMATCH, text))]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16isthmus/v1/store.proto\x12\nisthmus.v1\"+\n\x0bListRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06verify\x18\x02 \x01(\x08\"8\n\tListReply\x12+\n\x08versions\x18\x01 \x03(\x0b\x32\x19.isthmus.v1.StoredVersion\"\xb9\x01\n\rStoredVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06signed\x18\x05 \x01(\x08\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x0e\n\x06loaded\x18\x07 \x01(\x08\x12\x0f\n\x07streams\x18\x08 \x01(\r\x12\r\n\x05\x66\x61ult\x18\t \x01(\t\x12\x10\n\x08verified\x18\n \x01(\x08\"e\n\x0bPushMessage\x12&\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.PushBeginH\x00\x12&\n\x05piece\x18\x02 \x01(\x0b\x32\x15.isthmus.v1.PushPieceH\x00\x42\x06\n\x04kind\"O\n\tPushBegin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"7\n\tPushPiece\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"a\n\tPushReply\x12&\n\x05lacks\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.PushLacksH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.isthmus.v1.PushDoneH\x00\x42\x06\n\x04kind\"H\n\tPushLacks\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.isthmus.v1.LackingFile\x12\x13\n\x0bpiece_bytes\x18\x02 \x01(\r\"+\n\x0bLackingFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"H\n\x08PushDone\x12)\n\x06stored\x18\x01 \x01(\x0b\x32\x19.isthmus.v1.StoredVersion\x12\x11\n\twas_there\x18\x02 \x01(\x08\"0\n\x0f\x41\x63tivateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x1f\n\x0fRollbackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\nActivation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08previous\x18\x03 \x01(\t\".\n\rRemoveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\r\n\x0bRemoveReply\"4\n\x0e\x43urrentRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"g\n\x0c\x43urrentReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x10\n\x08manifest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"A\n\x0c\x46\x65tchRequest\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\x19\n\tFilePiece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xbb\x02\n\x05Store\x12\x36\n\x04List\x12\x17.isthmus.v1.ListRequest\x1a\x15.isthmus.v1.ListReply\x12:\n\x04Push\x12\x17.isthmus.v1.PushMessage\x1a\x15.isthmus.v1.PushReply(\x01\x30\x01\x12?\n\x08\x41\x63tivate\x12\x1b.isthmus.v1.ActivateRequest\x1a\x16.isthmus.v1.Activation\x12?\n\x08Rollback\x12\x1b.isthmus.v1.RollbackRequest\x1a\x16.isthmus.v1.Activation\x12<\n\x06Remove\x12\x19.isthmus.v1.RemoveRequest\x1a\x17.isthmus.v1.RemoveReply2\x86\x01\n\x07\x42undles\x12?\n\x07\x43urrent\x12\x1a.isthmus.v1.CurrentRequest\x1a\x18.isthmus.v1.CurrentReply\x12:\n\x05\x46\x65tch\x12\x18.isthmus.v1.FetchRequest\x1a\x15.isthmus.v1.FilePiece0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16isthmus/v1/store.proto\x12\nisthmus.v1\"+\n\x0bListRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06verify\x18\x02 \x01(\x08\"8\n\tListReply\x12+\n\x08versions\x18\x01 \x03(\x0b\x32\x19.isthmus.v1.StoredVersion\"\xe3\x01\n\rStoredVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06signed\x18\x05 \x01(\x08\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x0e\n\x06loaded\x18\x07 \x01(\x08\x12\x0f\n\x07streams\x18\x08 \x01(\r\x12\r\n\x05\x66\x61ult\x18\t \x01(\t\x12\x10\n\x08verified\x18\n \x01(\x08\x12\x18\n\x0bnew_devices\x18\x0b \x01(\x08H\x00\x88\x01\x01\x42\x0e\n\x0c_new_devices\"e\n\x0bPushMessage\x12&\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.PushBeginH\x00\x12&\n\x05piece\x18\x02 \x01(\x0b\x32\x15.isthmus.v1.PushPieceH\x00\x42\x06\n\x04kind\"O\n\tPushBegin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"7\n\tPushPiece\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"a\n\tPushReply\x12&\n\x05lacks\x18\x01 \x01(\x0b\x32\x15.isthmus.v1.PushLacksH\x00\x12$\n\x04\x64one\x18\x02 \x01(\x0b\x32\x14.isthmus.v1.PushDoneH\x00\x42\x06\n\x04kind\"H\n\tPushLacks\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.isthmus.v1.LackingFile\x12\x13\n\x0bpiece_bytes\x18\x02 \x01(\r\"+\n\x0bLackingFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"H\n\x08PushDone\x12)\n\x06stored\x18\x01 \x01(\x0b\x32\x19.isthmus.v1.StoredVersion\x12\x11\n\twas_there\x18\x02 \x01(\x08\"0\n\x0f\x41\x63tivateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x1f\n\x0fRollbackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\nActivation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08previous\x18\x03 \x01(\t\".\n\rRemoveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\r\n\x0bRemoveReply\"4\n\x0e\x43urrentRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"g\n\x0c\x43urrentReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x10\n\x08manifest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"A\n\x0c\x46\x65tchRequest\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\x19\n\tFilePiece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xbb\x02\n\x05Store\x12\x36\n\x04List\x12\x17.isthmus.v1.ListRequest\x1a\x15.isthmus.v1.ListReply\x12:\n\x04Push\x12\x17.isthmus.v1.PushMessage\x1a\x15.isthmus.v1.PushReply(\x01\x30\x01\x12?\n\x08\x41\x63tivate\x12\x1b.isthmus.v1.ActivateRequest\x1a\x16.isthmus.v1.Activation\x12?\n\x08Rollback\x12\x1b.isthmus.v1.RollbackRequest\x1a\x16.isthmus.v1.Activation\x12<\n\x06Remove\x12\x19.isthmus.v1.RemoveRequest\x1a\x17.isthmus.v1.RemoveReply2\x86\x01\n\x07\x42undles\x12?\n\x07\x43urrent\x12\x1a.isthmus.v1.CurrentRequest\x1a\x18.isthmus.v1.CurrentReply\x12:\n\x05\x46\x65tch\x12\x18.isthmus.v1.FetchRequest\x1a\x15.isthmus.v1.FilePiece0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,41 +36,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREPLY']._serialized_start=83
   _globals['_LISTREPLY']._serialized_end=139
   _globals['_STOREDVERSION']._serialized_start=142
-  _globals['_STOREDVERSION']._serialized_end=327
-  _globals['_PUSHMESSAGE']._serialized_start=329
-  _globals['_PUSHMESSAGE']._serialized_end=430
-  _globals['_PUSHBEGIN']._serialized_start=432
-  _globals['_PUSHBEGIN']._serialized_end=511
-  _globals['_PUSHPIECE']._serialized_start=513
-  _globals['_PUSHPIECE']._serialized_end=568
-  _globals['_PUSHREPLY']._serialized_start=570
-  _globals['_PUSHREPLY']._serialized_end=667
-  _globals['_PUSHLACKS']._serialized_start=669
-  _globals['_PUSHLACKS']._serialized_end=741
-  _globals['_LACKINGFILE']._serialized_start=743
-  _globals['_LACKINGFILE']._serialized_end=786
-  _globals['_PUSHDONE']._serialized_start=788
-  _globals['_PUSHDONE']._serialized_end=860
-  _globals['_ACTIVATEREQUEST']._serialized_start=862
-  _globals['_ACTIVATEREQUEST']._serialized_end=910
-  _globals['_ROLLBACKREQUEST']._serialized_start=912
-  _globals['_ROLLBACKREQUEST']._serialized_end=943
-  _globals['_ACTIVATION']._serialized_start=945
-  _globals['_ACTIVATION']._serialized_end=1006
-  _globals['_REMOVEREQUEST']._serialized_start=1008
-  _globals['_REMOVEREQUEST']._serialized_end=1054
-  _globals['_REMOVEREPLY']._serialized_start=1056
-  _globals['_REMOVEREPLY']._serialized_end=1069
-  _globals['_CURRENTREQUEST']._serialized_start=1071
-  _globals['_CURRENTREQUEST']._serialized_end=1123
-  _globals['_CURRENTREPLY']._serialized_start=1125
-  _globals['_CURRENTREPLY']._serialized_end=1228
-  _globals['_FETCHREQUEST']._serialized_start=1230
-  _globals['_FETCHREQUEST']._serialized_end=1295
-  _globals['_FILEPIECE']._serialized_start=1297
-  _globals['_FILEPIECE']._serialized_end=1322
-  _globals['_STORE']._serialized_start=1325
-  _globals['_STORE']._serialized_end=1640
-  _globals['_BUNDLES']._serialized_start=1643
-  _globals['_BUNDLES']._serialized_end=1777
+  _globals['_STOREDVERSION']._serialized_end=369
+  _globals['_PUSHMESSAGE']._serialized_start=371
+  _globals['_PUSHMESSAGE']._serialized_end=472
+  _globals['_PUSHBEGIN']._serialized_start=474
+  _globals['_PUSHBEGIN']._serialized_end=553
+  _globals['_PUSHPIECE']._serialized_start=555
+  _globals['_PUSHPIECE']._serialized_end=610
+  _globals['_PUSHREPLY']._serialized_start=612
+  _globals['_PUSHREPLY']._serialized_end=709
+  _globals['_PUSHLACKS']._serialized_start=711
+  _globals['_PUSHLACKS']._serialized_end=783
+  _globals['_LACKINGFILE']._serialized_start=785
+  _globals['_LACKINGFILE']._serialized_end=828
+  _globals['_PUSHDONE']._serialized_start=830
+  _globals['_PUSHDONE']._serialized_end=902
+  _globals['_ACTIVATEREQUEST']._serialized_start=904
+  _globals['_ACTIVATEREQUEST']._serialized_end=952
+  _globals['_ROLLBACKREQUEST']._serialized_start=954
+  _globals['_ROLLBACKREQUEST']._serialized_end=985
+  _globals['_ACTIVATION']._serialized_start=987
+  _globals['_ACTIVATION']._serialized_end=1048
+  _globals['_REMOVEREQUEST']._serialized_start=1050
+  _globals['_REMOVEREQUEST']._serialized_end=1096
+  _globals['_REMOVEREPLY']._serialized_start=1098
+  _globals['_REMOVEREPLY']._serialized_end=1111
+  _globals['_CURRENTREQUEST']._serialized_start=1113
+  _globals['_CURRENTREQUEST']._serialized_end=1165
+  _globals['_CURRENTREPLY']._serialized_start=1167
+  _globals['_CURRENTREPLY']._serialized_end=1270
+  _globals['_FETCHREQUEST']._serialized_start=1272
+  _globals['_FETCHREQUEST']._serialized_end=1337
+  _globals['_FILEPIECE']._serialized_start=1339
+  _globals['_FILEPIECE']._serialized_end=1364
+  _globals['_STORE']._serialized_start=1367
+  _globals['_STORE']._serialized_end=1682
+  _globals['_BUNDLES']._serialized_start=1685
+  _globals['_BUNDLES']._serialized_end=1819
 # @@protoc_insertion_point(module_scope)

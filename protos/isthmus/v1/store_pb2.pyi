@@ -21,7 +21,7 @@ class ListReply(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[StoredVersion, _Mapping]]] = ...) -> None: ...
 
 class StoredVersion(_message.Message):
-    __slots__ = ("name", "version", "fingerprint", "size_bytes", "signed", "active", "loaded", "streams", "fault", "verified")
+    __slots__ = ("name", "version", "fingerprint", "size_bytes", "signed", "active", "loaded", "streams", "fault", "verified", "new_devices")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class StoredVersion(_message.Message):
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    NEW_DEVICES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     fingerprint: str
@@ -42,7 +43,8 @@ class StoredVersion(_message.Message):
     streams: int
     fault: str
     verified: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., fingerprint: _Optional[str] = ..., size_bytes: _Optional[int] = ..., signed: bool = ..., active: bool = ..., loaded: bool = ..., streams: _Optional[int] = ..., fault: _Optional[str] = ..., verified: bool = ...) -> None: ...
+    new_devices: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., fingerprint: _Optional[str] = ..., size_bytes: _Optional[int] = ..., signed: bool = ..., active: bool = ..., loaded: bool = ..., streams: _Optional[int] = ..., fault: _Optional[str] = ..., verified: bool = ..., new_devices: bool = ...) -> None: ...
 
 class PushMessage(_message.Message):
     __slots__ = ("begin", "piece")

@@ -11,6 +11,7 @@ from tests.cloud.wire import Wire, hello, until
 from tests.tinybundle import build_tiny_bundle
 
 from isthmus import Bundle, BundleError, open_bundle
+from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import (
     Core,
@@ -193,6 +194,30 @@ async def test_a_service_without_a_bundle_says_so(
         error = (await device.hello(bundle.fingerprint)).error
         assert error.code == pb.ERROR_CODE_BUNDLE_MISMATCH
         assert "serves no model now" in error.message
+
+
+async def test_a_device_is_compared_with_no_model_where_nobody_knows_which_it_has(
+    service: RunningService, core: Core, loader: Loader, second: Path, bundle: Bundle
+) -> None:
+    """One model is named, so that it is seen if it is another one; of two neither."""
+    core.deployments.deactivate("tiny")
+    other = await loader.load(second, name="serve", version="7")
+    core.deployments.activate(other)
+    async with connected(service.address) as device:
+        error = (await device.hello(bundle.fingerprint)).error
+        assert f"{other.fingerprint[:12]} (serve 7): model, plan" in error.message
+    core.deployments.activate(await loader.load(second, name="more", version="8"))
+    async with connected(service.address) as device:
+        error = (await device.hello(bundle.fingerprint)).error
+        assert error.code == pb.ERROR_CODE_BUNDLE_MISMATCH
+        assert bundle.fingerprint[:12] in error.message
+        assert "none of the 2 models" in error.message
+        assert other.fingerprint[:12] not in error.message
+        assert error.message.endswith("weights differ")
+    async with connected(service.address) as device:
+        older = pb.Hello(protocol=PROTOCOL - 1, session_id="x", bundle_fingerprint="0" * 64)
+        await device.send(hello=older)
+        assert (await device.receive()).error.code == pb.ERROR_CODE_PROTOCOL
 
 
 async def test_nobody_takes_over_the_session_of_another_identity(

@@ -95,6 +95,18 @@ async def test_activation_and_rollback_under_load_lose_no_frame(served: Served) 
     assert [each.version for each in served.core.deployments.active] == ["1"]
 
 
+async def test_what_new_devices_get_is_known_of_each_version(served: Served) -> None:
+    def given() -> list[tuple[str, bool]]:
+        return [(each.version, each.is_active) for each in served.room.deployer.deployed()]
+
+    await served.activations.activate("tiny", "2")
+    assert given() == [("1", False), ("2", True)]
+    await served.room.repository.unload("tiny")
+    assert given() == [("1", False), ("2", False)]
+    await served.activations.activate("tiny", "2")
+    assert given() == [("1", False), ("2", True)]
+
+
 async def test_a_version_that_cannot_be_loaded_leaves_the_old_one(served: Served) -> None:
     with pytest.raises(StoreError, match=r"broken cannot be activated \(1 stays active\)"):
         await served.activations.activate("tiny", "broken")

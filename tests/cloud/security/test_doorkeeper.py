@@ -18,12 +18,14 @@ from isthmus_cloud import ServiceConfig
 from isthmus_cloud.faces import doorkeeper
 from isthmus_cloud.faces.binding import bind, connection_options
 from isthmus_cloud.faces.doorkeeper import INFERENCES, OPEN, STREAM, Doorkeeper
+from isthmus_cloud.faces.reading import MessageSizes
 from isthmus_cloud.security import Guard, OpenDoor, TokenGuard, calls
 from isthmus_cloud.security.tokens import Entry, Token, digest_of, new_token
 
 SECRET, OTHER = new_token(), new_token()
 DETAIL = "the inside of the service"
 PROBE = "/grpc.health.v1.Health/Check"
+SIZES = MessageSizes(most=4 * 1024 * 1024, frame=lambda: 4 * 1024 * 1024)
 LARGE = bytes(1024 * 1024)  # no caller that does not read takes so much
 _INFERRING = ("ModelInfer", "ModelStreamInfer")
 KINDS = ("unary", "told", "written", "counted", "echoed", "talked")
@@ -111,7 +113,7 @@ class Served:
         self.address = ""
         self.face = face
         self.refused: list[tuple[str, str]] = []
-        self.keeper = Doorkeeper(guard, config, self._refused)
+        self.keeper = Doorkeeper(guard, config, self._refused, SIZES)
 
     @property
     def under_way(self) -> int:
@@ -316,6 +318,21 @@ async def test_probes_need_no_token_and_cannot_be_stopped_up(
             assert told[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert [task.result()[0] for task in dripping] == ["4", "4"]
         assert await call(served.address, PROBE, "") == b"x"
+
+
+async def test_messages_of_strangers_are_read_one_after_the_other_where_memory_is_short(
+    plain: ServiceConfig,
+) -> None:
+    """Half a message takes as much as a whole one in the end."""
+    scarce = replace(plain, max_bytes_in_flight=2 * SIZES.most - 1)
+    async with serving(OpenDoor(), scarce) as served, asyncio.TaskGroup() as tasks:
+        stalling = await Loris.arrived(served.address, PROBE)
+        await until(served.keeper._turns.locked)
+        probing = tasks.create_task(call(served.address, PROBE, ""))
+        await until(lambda: served.keeper._open_calls == 2)
+        assert served.face.called == []
+        stalling.leave()
+        assert await probing == b"x"
 
 
 async def test_what_goes_wrong_inside_stays_there(

@@ -41,6 +41,17 @@ def test_a_message_of_too_many_fields_is_not_parsed(method: str) -> None:
         read(BOMB)
 
 
+def test_a_message_that_is_too_large_at_that_moment_is_not_parsed() -> None:
+    most = [4]
+    read = reader_of(STREAM, len, lambda: most[0])
+    assert read is not None
+    assert read(b"1234") == 4
+    with pytest.raises(WireError, match=r"5 bytes came; .* at most 4"):
+        read(b"12345")
+    most[0] = 5
+    assert read(b"12345") == 5
+
+
 def test_what_is_no_message_is_said_to_be_none() -> None:
     def parse(_: bytes) -> None:
         raise DecodeError("an inside")

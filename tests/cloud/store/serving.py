@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,21 @@ class FakeDeployer:
     def serve(self, name: str, version: str, streams: int) -> None:
         fingerprint = self._store.version(name, version).fingerprint
         self.served[name, version] = Deployed(
-            name=name, version=version, fingerprint=fingerprint, streams=streams
+            name=name,
+            version=version,
+            fingerprint=fingerprint,
+            streams=streams,
+            is_active=False,
         )
 
     def retire(self, name: str, version: str) -> None:
         del self.served[name, version]
 
     def deployed(self) -> Sequence[Deployed]:
-        return tuple(self.served.values())
+        return [
+            replace(each, is_active=self.active.get(each.name) == each.version)
+            for each in self.served.values()
+        ]
 
 
 class Served:

@@ -2,11 +2,12 @@
 
 import asyncio
 import errno
+import shutil
 from pathlib import Path
 
 import grpc
 import pytest
-from tests.cloud.store.bundles import pushed
+from tests.cloud.store.bundles import pushed, shut_folder
 from tests.cloud.store.serving import GUARD_S, FakeDeployer, Served, refused, serving
 
 from isthmus import BundleError, ModelError, open_bundle
@@ -52,6 +53,54 @@ async def test_a_list_says_what_is_active_and_who_is_on_what(idle: Store) -> Non
         rows = [(each.version, each.active, each.loaded, each.streams) for each in listed.versions]
         assert rows == [("v1", True, True, 7), ("v2", False, False, 0)]
         assert len((await served.operators.List(pb.ListRequest(name="other"))).versions) == 0
+
+
+Row = tuple[str, bool, bool, bool]
+
+
+async def rows(served: Served, name: str = "model") -> list[Row]:
+    """Version, whether the store calls it active, whether it serves, whether new devices get it."""
+    listed = (await served.operators.List(pb.ListRequest(name=name))).versions
+    return [(each.version, each.active, each.loaded, each.new_devices) for each in listed]
+
+
+async def test_a_list_says_what_new_devices_get_whatever_the_store_says(idle: Store) -> None:
+    async with serving(idle) as served:
+        await served.operators.Activate(asked("v1"))
+        assert await rows(served) == [("v1", True, True, True), ("v2", False, False, False)]
+        (idle.root / "model" / ".active.json").write_bytes(b"{")
+        assert await rows(served) == [("v1", False, True, True), ("v2", False, False, False)]
+        idle.set_active("model", "v2")  # behind the service's back
+        assert await rows(served) == [("v1", False, True, True), ("v2", True, False, False)]
+        served.deployer.active.clear()
+        assert (await rows(served))[0] == ("v1", False, True, False)
+
+
+async def test_what_is_served_is_listed_when_its_model_was_taken_away(
+    idle: Store, tiny_bundle: Path
+) -> None:
+    for name in ("a", "z"):
+        pushed(idle, tiny_bundle, name, "1")
+    async with serving(idle) as served:
+        await served.operators.Activate(asked("v1"))
+        fingerprint = idle.version("model", "v1").fingerprint
+        shutil.rmtree(idle.root / "model")
+        assert await rows(served) == [("v1", False, True, True)]
+        assert await rows(served, "a") == [("1", False, False, False)]
+        listed = (await served.operators.List(pb.ListRequest(verify=True))).versions
+    assert [each.name for each in listed] == ["a", "model", "z"]
+    gone = listed[1]
+    assert (gone.fingerprint, gone.size_bytes, gone.verified) == (fingerprint, 0, False)
+    assert "is served, but is not in the store any more" in gone.fault
+
+
+async def test_what_is_served_is_listed_when_its_folder_cannot_be_read(
+    idle: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(idle) as served:
+        await served.operators.Activate(asked("v1"))
+        shut_folder(monkeypatch, idle.root / "model")
+        assert await rows(served, "") == [("", False, False, False), ("v1", True, True, True)]
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,23 @@ def test_an_active_version_that_somebody_took_away_is_listed_as_lost(three: Stor
     assert [each.version for each in others] == ["v1", "v3"]
     assert (lost.version, lost.active) == ("v2", True)
     assert lost.fault is not None
-    assert "activate another one" in lost.fault
+    assert "push it again and activate it, or activate another one" in lost.fault
     three.set_active("model", "v1")
     assert [each.version for each in three.versions("model")] == ["v1", "v3"]
+
+
+def test_a_model_whose_only_version_was_taken_away_is_still_there(
+    store: Store, tiny_bundle: Path
+) -> None:
+    pushed(store, tiny_bundle, "model", "v1")
+    shutil.rmtree(store.root / "model" / "v1")
+    assert store.models() == ()
+    pushed(store, tiny_bundle, "model", "v1")
+    store.set_active("model", "v1")
+    shutil.rmtree(store.root / "model" / "v1")
+    assert store.models() == ("model",)
+    (lost,) = store.versions_of_all()
+    assert (lost.name, lost.version, lost.active) == ("model", "v1", True)
 
 
 def test_the_active_version_is_never_removed(three: Store) -> None:
