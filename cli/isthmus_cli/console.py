@@ -6,9 +6,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from isthmus import ConfigError
+from isthmus.repeated_signals import Breaths
 
 __all__ = [
     "Steps",
@@ -41,12 +42,17 @@ class Terminated(KeyboardInterrupt):
 
 
 def sigterm_as_ctrl_c() -> None:
-    """From now on SIGTERM ends this process as Ctrl-C does, in order; only the status differs."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """From now on SIGTERM ends this process as Ctrl-C does, in order; only the status differs.
 
+    One that only repeats the one before, as `timeout` sends it, does not disturb the end.
+    """
+    breaths = Breaths()
 
-def _terminate(*_: object) -> NoReturn:
-    raise Terminated
+    def terminate(*_: object) -> None:
+        if breaths.is_new():
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
 
 
 def drop_output() -> None:

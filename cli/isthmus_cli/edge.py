@@ -7,11 +7,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from isthmus import ConfigError, PictureError, TensorSpec, load_picture, picture_files
-from isthmus_cli.console import print_json, sigterm_as_ctrl_c
+from isthmus import (
+    AgentClosedError,
+    ConfigError,
+    PictureError,
+    TensorSpec,
+    load_picture,
+    picture_files,
+)
+from isthmus_cli.console import print_json
+from isthmus_cli.edge_ending import Ending
 from isthmus_cli.edge_flags import add_flags, agent_config, check_usage
 from isthmus_cli.edge_stats import stats_lines, summary
 from isthmus_edge import Agent, Answer, Inputs, Stats, read_rows
@@ -58,20 +67,24 @@ def run(options: argparse.Namespace) -> int:
     if options.config is not None:
         return _run_daemon(options)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
-    sigterm_as_ctrl_c()
+    ending = Ending()
+    with ending.heeded():
+        status = _run_once(options, ending)
+    ending.pass_on()
+    return status
+
+
+def _run_once(options: argparse.Namespace, ending: Ending) -> int:
     config = agent_config(options)
     files = [] if options.inputs else picture_files(options.pictures) * options.repeat
     told = _Told(options)
-    agent = Agent.open(config)
-    try:
-        with agent:
-            items = _rows(agent, options) if options.inputs else _pictures(agent, files)
-            for name, outcome in _submitted(agent, items, options.deadline_ms):
-                told.tell(name, outcome)
-            told.link = agent.stats()
-    except KeyboardInterrupt:
-        told.close(agent.stats())
-        raise
+    with Agent.open(config) as agent:
+        ending.closes(agent)
+        items = _rows(agent, options) if options.inputs else _pictures(agent, files)
+        items = takewhile(lambda _: not ending.is_told, items)
+        for name, outcome in _submitted(agent, items, options.deadline_ms):
+            told.tell(name, outcome)
+        told.link = agent.stats()
     told.close(agent.stats())
     return 1 if told.unreadable else 0
 
@@ -92,18 +105,22 @@ class _Told:
     link: Stats | None = None  # as it was before the end closed it
 
     def tell(self, name: str, outcome: "Future[Answer] | PictureError") -> None:
-        """Print one answer when it is there, or why there is none."""
+        """Print one answer when it is there, or why there is none.
+
+        Frames that a second signal ended have none; the closing line counts them.
+        """
         if isinstance(outcome, PictureError):
             self.unreadable += 1
             sys.stderr.write(f"isthmus edge: {outcome}\n")
             return
-        answer = outcome.result()
+        try:
+            answer = outcome.result()
+        except AgentClosedError:
+            return
         kind = "item" if self.options.inputs else "picture"
         self.answers.append({kind: name} | _row(answer, self.options.top))
         if not self.options.json:
-            # In one piece: Ctrl-C may come between a line and its end.
-            sys.stdout.write(f"{_line(name, answer, self.options.top)}\n")
-            sys.stdout.flush()
+            print(_line(name, answer, self.options.top), flush=True)
 
     def close(self, stats: Stats) -> None:
         """Print what all of it came to."""
@@ -113,10 +130,9 @@ class _Told:
         if self.options.json:
             figures = asdict(stats)
             print_json({"answers": self.answers, "unreadable": self.unreadable, "stats": figures})
-            return
-        print(summary(stats))
-        if self.options.stats:
-            print("\n".join(stats_lines(stats)))
+        else:
+            print("\n".join([summary(stats), *(stats_lines(stats) if self.options.stats else [])]))
+        sys.stdout.flush()  # for whatever signal comes now
 
 
 def _pictures(agent: Agent, files: list[Path]) -> Iterator[_Item]:
@@ -148,13 +164,17 @@ def _rows(agent: Agent, options: argparse.Namespace) -> Iterator[_Item]:
 def _submitted(
     agent: Agent, items: Iterable[_Item], deadline_ms: float | None
 ) -> Iterator[tuple[str, Future[Answer] | PictureError]]:
-    """Name and answer-to-be of each item, in order, with some items read ahead."""
+    """Name and answer-to-be of each item, in order, with some items read ahead.
+
+    None is read any more once the agent is closed; those that it has accepted are given all.
+    """
     ahead: deque[tuple[str, Future[Answer] | PictureError]] = deque()
     for name, item in items:
-        if isinstance(item, PictureError):
-            ahead.append((name, item))
-        else:
-            ahead.append((name, agent.submit(item, deadline_ms)))
+        try:
+            outcome = item if isinstance(item, PictureError) else agent.submit(item, deadline_ms)
+        except AgentClosedError:
+            break
+        ahead.append((name, outcome))
         if len(ahead) > READ_AHEAD:
             yield ahead.popleft()
     yield from ahead

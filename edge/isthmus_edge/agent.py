@@ -288,13 +288,15 @@ class Agent:
 
         Frames that have not ended within `timeout_s` end with AgentClosedError. Call it as often
         and from as many threads as you like: each call returns when the agent is closed, and the
-        first one's `timeout_s` counts.
+        `timeout_s` that is over first counts: ``close(0)`` hastens one that waits.
         """
         self._own.must_be_elsewhere()
         if self._own.is_a_copy:  # the lock of the entrance may be some thread's that is not there
             return
         self._entrance.close()
-        self._own.end(partial(self._shut_down, timeout_s))
+        with suppress(AgentClosedError):
+            self._own.post(partial(self._open_futures.wait_at_most, timeout_s))
+        self._own.end(self._shut_down)
 
     def __enter__(self) -> "Agent":
         return self
@@ -386,8 +388,8 @@ class Agent:
             with suppress(AgentClosedError):
                 self._own.post(partial(self._pipeline.cancel, sequence))
 
-    async def _shut_down(self, timeout_s: float) -> None:
-        await self._open_futures.kept(timeout_s)
+    async def _shut_down(self) -> None:
+        await self._open_futures.kept()
         await ended(self._heads)  # nothing more begins
         self._open_futures.give_up()
         try:

@@ -20,6 +20,7 @@ class Promises:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._open: dict[int, asyncio.Future[Answer]] = {}
+        self._is_late = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -36,10 +37,16 @@ class Promises:
         end.add_done_callback(partial(self._keep, sequence, answer))
         return sequence, end
 
-    async def kept(self, timeout_s: float) -> None:
-        """Wait until every frame has ended, but no longer than this."""
-        if self._open:
-            await asyncio.wait(self._open.values(), timeout=timeout_s)
+    def wait_at_most(self, timeout_s: float) -> None:
+        """Let `kept` wait no longer than this from now; what is over first counts."""
+        asyncio.get_running_loop().call_later(timeout_s, self._is_late.set)
+
+    async def kept(self) -> None:
+        """Wait until every frame that is open now has ended, or until it is late."""
+        late = asyncio.ensure_future(self._is_late.wait())
+        ends = asyncio.gather(*self._open.values(), return_exceptions=True)
+        await asyncio.wait((late, ends), return_when=asyncio.FIRST_COMPLETED)
+        late.cancel()
 
     def give_up(self) -> None:
         """End what has not ended, with AgentClosedError: nobody works on it any more."""

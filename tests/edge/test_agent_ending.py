@@ -243,6 +243,22 @@ def test_everybody_who_closes_returns_when_it_is_closed_and_figures_are_told_mea
     assert (stats.accepted, stats.errors, stats.pending, stats.ended_twice) == (3, 3, 0, 0)
 
 
+def test_who_has_no_time_hastens_a_close_that_waits(config: AgentConfig, pace: Held) -> None:
+    agent = Agent.open(config, pace=pace)
+    futures = [agent.submit(picture) for picture in PICTURES[:3]]
+    assert pace.begun.wait(PATIENT)
+    with ThreadPoolExecutor(2) as threads:
+        closing = [threads.submit(agent.close)]
+        until(lambda: agent._entrance.is_closed, "it waits for the answers")
+        assert not any(future.done() for future in futures)
+        closing.append(threads.submit(agent.close, 0.0))
+        assert ends_of(futures) == [AgentClosedError] * 3
+        pace.let_go.set()
+        for each in closing:
+            each.result(PATIENT)
+    assert (agent.stats().errors, agent.stats().pending) == (3, 0)
+
+
 def test_figures_may_be_asked_for_at_any_time_while_it_closes(config: AgentConfig) -> None:
     agent = Agent.open(config)
     may_ask = threading.Event()

@@ -35,11 +35,11 @@ async def test_an_answer_that_nobody_wants_any_more_is_waited_for_and_dropped() 
     unwanted, refused = Future[Answer](), Future[Answer]()
     (_, first), (_, second) = promises.make(unwanted), promises.make(refused)
     assert unwanted.cancel()
-    await promises.kept(0.0)
+    promises.wait_at_most(0.0)
+    await promises.kept()
     assert len(promises) == 2
     first.set_result(ANSWER)
     second.set_exception(WireError("on demand"))
-    await promises.kept(GUARD_S)
     async with asyncio.timeout(GUARD_S):
         with pytest.raises(WireError):
             await asyncio.wrap_future(refused)

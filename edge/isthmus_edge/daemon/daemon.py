@@ -1,7 +1,7 @@
 """The daemon's life: startup, main loop, shutdown; and what it is told meanwhile.
 
-SIGTERM and SIGINT end it in order, a second one at once; what follows within `SAME_S` is the first,
-which `timeout` sends to the child and to its group. SIGHUP reloads its file.
+SIGTERM and SIGINT end it in order, a second one at once, unless it only repeats the first
+(`isthmus.repeated_signals`). SIGHUP reloads its file.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from msgspec import structs
 
 from isthmus import IsthmusError, __version__
 from isthmus.memory import resident_bytes
+from isthmus.repeated_signals import Breaths
 from isthmus_edge.agent import Agent
 from isthmus_edge.answer import Stats
 from isthmus_edge.config import AgentConfig
@@ -39,8 +40,6 @@ from isthmus_edge.daemon.supplying import Supplying
 log = logging.getLogger("isthmus.daemon")
 
 STATS_S = 2.0  # how long `isthmus edge status` waits for the agent's own thread
-
-SAME_S = 0.5  # nobody loses patience sooner
 
 FETCH_S = 60.0  # systemd is asked for so much more while the first bundle comes
 
@@ -75,7 +74,7 @@ class Daemon:
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._state: State = "starting"
         self._clock = clock
-        self._told_to_stop_s: float | None = None
+        self._breaths = Breaths(clock)
         self._began_s = clock()
         self._reloads = 0
         self._reload_fault: str | None = None
@@ -119,13 +118,12 @@ class Daemon:
 
     def told_to_stop(self, kind: signal.Signals) -> None:
         """End in order; at once if that was said before, unless that was in the same breath."""
-        now_s = self._clock()
-        if self._told_to_stop_s is None:
-            self._told_to_stop_s = now_s
-            self._stop_wanted.set()
-            self._calls.put_nowait("stop")
-        elif now_s - self._told_to_stop_s > SAME_S:
+        if not self._breaths.is_new():
+            return
+        if self._stop_wanted.is_set():
             self._end_now(kind)
+        self._stop_wanted.set()
+        self._calls.put_nowait("stop")
 
     async def hears_agent(self, parts: Parts, timeout_s: float) -> bool:
         """Whether the agent tells its figures in time; one question at a time waits for it."""
