@@ -17,7 +17,6 @@ from isthmus_edge.stream.credentials import Credentials
 
 # A connection that is dead is known by this, however long a push takes.
 _OPTIONS = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000))
-_SHUT = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 CLOSE_S = 0.5
 _MOST_CHARACTERS = 1000  # of what a service says
@@ -129,7 +128,7 @@ class RemoteStore:
                     f"no answer within {self._timeout_s:g} s; what was asked may still go on "
                     "there: see `isthmus list`, or wait longer with --timeout"
                 )
-            if code in _SHUT:
+            if code is grpc.StatusCode.UNAUTHENTICATED:  # who is known is told the way out there
                 text += "; give the --token-file or the --tls-cert of an operator"
             raise PeerError(code.name, f"{self._address}: {text}") from error
 

@@ -6,16 +6,17 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import grpc
 
 from isthmus.log_lines import tell
+from isthmus.repeated_signals import Breaths
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployment import SHORT
 from isthmus_cloud.disk_threads import DiskThreads
-from isthmus_cloud.faces.binding import allow_open_files, bind, checked_credentials
+from isthmus_cloud.faces.binding import allow_open_files, bind, checked_certificate
+from isthmus_cloud.faces.tls import looked_after
 from isthmus_cloud.reloading import hangs_up, hung_up, reloading
 from isthmus_cloud.security.doors import guarded
 from isthmus_cloud.serving import Door, server_with_faces
@@ -54,7 +55,8 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
     """As `run_service`, within a running loop. It must be the main thread's, for the signals."""
     async with AsyncExitStack() as stack:
         told = stack.enter_context(hung_up())
-        credentials = await asyncio.to_thread(checked_credentials, config)
+        certificate = await asyncio.to_thread(checked_certificate, config)
+        await stack.enter_async_context(looked_after(certificate))
         guard = await stack.enter_async_context(guarded(config))
         disk = stack.enter_context(DiskThreads("isthmus-activations"))
         looked_at = await stack.enter_async_context(watched(config))
@@ -62,7 +64,7 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
         await stack.enter_async_context(page(config, looked_at, health, announce))
         store = await start_up(config, core, announce, disk, health)
         await stack.enter_async_context(reloading(told, core.deployments, store, health))
-        door = Door(guard=guard, credentials=credentials, health=health, store=store)
+        door = Door(guard=guard, certificate=certificate, health=health, store=store)
         await main_loop(config, core, announce, door)
     announce("stopped")
     tell(_logger, logging.INFO, "stopped")
@@ -128,7 +130,7 @@ async def listening(
     allow_open_files(config)
     door = door or Door()
     with server_with_faces(config, core, door) as server:
-        address = bind(server, config, door.credentials)
+        address = bind(server, config, door.certificate)
         await server.start()
         door.health.serving()
         try:
@@ -140,12 +142,19 @@ async def listening(
 
 @contextmanager
 def _signals() -> Iterator[asyncio.Queue[None]]:
-    """Those that end the service, as items of a queue; SIGHUP never where it is ignored."""
+    """Those that end the service, as items of a queue; SIGHUP never where it is ignored. Two in
+    one breath are one."""
     queue: asyncio.Queue[None] = asyncio.Queue()
+    breaths = Breaths()
+
+    def came() -> None:
+        if breaths.is_new():
+            queue.put_nowait(None)
+
     kinds = [signal.SIGTERM, signal.SIGINT]
     if hangs_up() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         kinds.append(signal.SIGHUP)
-    with heeding(kinds, partial(queue.put_nowait, None)):
+    with heeding(kinds, came):
         yield queue
 
 

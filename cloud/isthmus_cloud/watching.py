@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from isthmus import ConfigError
@@ -12,6 +13,7 @@ from isthmus.web import WebConfig, WebServer, read_token
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.file_stamps import FileStamp, stamp_of
+from isthmus_cloud.looking import looking
 from isthmus_cloud.telemetry.dashboard import DashboardObserver, service_routes
 from isthmus_cloud.telemetry.health import Health
 from isthmus_cloud.telemetry.metrics import Levels
@@ -70,50 +72,62 @@ class Page:
 
     def __init__(self, server: WebServer, config: WebConfig, token_file: Path | None) -> None:
         self._server = server
-        self._config = config
-        self._token_file = token_file
-        self._seen: tuple[FileStamp | None, ...] | None = None
+        self._token = config.token
+        self._parts: list[_Part] = []
+        if token_file is not None:
+            self._parts.append(_Part("token", (token_file,), partial(self._use_token, token_file)))
+        if config.tls_certificate is not None and config.tls_key is not None:
+            files = (config.tls_certificate, config.tls_key)
+            self._parts.append(_Part("certificate", files, self._renew_certificate))
 
     async def look(self) -> None:
-        """Take up what has changed; what cannot be used is told once, and all stays as it was."""
+        """Take up what has changed; what cannot be used is told once, and stays as it was.
+
+        What fails in another way is logged, and looked at again; the other part does not wait.
+        """
+        for part in self._parts:
+            try:
+                await part.look()
+            except Exception:
+                _logger.exception("the page's %s could not be looked at; it stays", part.name)
+
+    async def _use_token(self, file: Path) -> bool:
+        before, self._token = self._token, await asyncio.to_thread(read_token, file)
+        self._server.use_token(self._token)
+        return self._token != before
+
+    async def _renew_certificate(self) -> bool:
+        await self._server.renew_certificate()
+        return False
+
+
+@dataclass(slots=True)
+class _Part:
+    """What the page has from `files`. `take_up` reads them, and says whether it is another, as far
+    as it knows; ConfigError if they cannot be used."""
+
+    name: str
+    files: tuple[Path, ...]
+    take_up: Callable[[], Awaitable[bool]]
+    _seen: tuple[FileStamp | None, ...] | None = None
+
+    async def look(self) -> None:
+        """See `Page.look`, of this part alone."""
         stamps, before = await asyncio.to_thread(self._stamps), self._seen
         if stamps == before:
             return
-        token = self._config.token
-        is_whole = await asyncio.to_thread(self._read_token)
         try:
-            await self._server.renew(self._config)
+            is_another = await self.take_up()
         except ConfigError as error:
-            _logger.warning("%s; the page keeps the certificate before", error)
-            is_whole = False
-        if is_whole and (before is not None or self._config.token != token):  # else as at the start
-            _logger.info("the page has its certificate and its token from their files again")
+            _logger.warning("%s; the page keeps the %s before", error, self.name)
+        else:
+            if is_another or before is not None:  # else as at the start
+                paths = " and ".join(map(str, self.files))
+                _logger.info("the page has its %s from %s again", self.name, paths)
         self._seen = stamps  # not where it failed in another way: that is looked at again
 
-    async def keep_looking(self) -> None:
-        """Every `LOOK_S`, until it is cancelled; what fails is logged, and looked at again."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Exception:
-                _logger.exception("the page's files could not be looked at; it stays as it was")
-
-    def _read_token(self) -> bool:
-        """False where it stays because there is none to be read; a new certificate holds still."""
-        if self._token_file is None:
-            return True
-        try:
-            self._config = replace(self._config, token=read_token(self._token_file))
-        except ConfigError as error:
-            _logger.warning("%s; the page keeps the token before", error)
-            return False
-        return True
-
     def _stamps(self) -> tuple[FileStamp | None, ...]:
-        config = self._config
-        files = (self._token_file, config.tls_certificate, config.tls_key)
-        return tuple(stamp_of(path) for path in files if path is not None)
+        return tuple(map(stamp_of, self.files))
 
 
 @asynccontextmanager
@@ -127,14 +141,12 @@ async def page(
     routes = service_routes(looked_at.board, looked_at.seen.metrics.text, health)
     web = WebServer(config.web, routes)
     await web.start()
-    looking = asyncio.create_task(Page(web, config.web, config.web_token_file).keep_looking())
+    files = Page(web, config.web, config.web_token_file)
     try:
         announce(f"the dashboard is on {', '.join(web.addresses)}")
-        yield
+        async with looking(files.look, LOOK_S, "the page's files"):
+            yield
     finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
         await web.stop()
 
 

@@ -18,8 +18,9 @@ from tests.cloud.gated import GatedTail
 from tests.cloud.serving import answering, deployment_of, listening
 
 from isthmus import Bundle, BundleError, ConfigError
+from isthmus.repeated_signals import Breaths
 from isthmus.v1 import split_pb2 as pb
-from isthmus_cloud import Core, RunningService, ServiceConfig, serve
+from isthmus_cloud import Core, RunningService, ServiceConfig, serve, server
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.server import main_loop
 
@@ -94,9 +95,18 @@ async def test_the_first_signal_drains(config: ServiceConfig, bundle: Bundle, he
         await serving
 
 
-async def test_the_second_signal_forces(
-    config: ServiceConfig, bundle: Bundle, head: Head, gate: GatedTail
+@pytest.mark.parametrize("is_repeated", [True, False])
+async def test_a_second_signal_forces_unless_it_repeats_the_first(
+    config: ServiceConfig,
+    bundle: Bundle,
+    head: Head,
+    gate: GatedTail,
+    monkeypatch: pytest.MonkeyPatch,
+    is_repeated: bool,
 ) -> None:
+    """As `timeout` does, which signals the group, too."""
+    now_s = [100.0]
+    monkeypatch.setattr(server, "Breaths", lambda: Breaths(lambda: now_s[0]))
     announced = Announcements()
     patient = replace(config, drain_grace_s=3600)
     with answering(bundle.manifest, {"input": gate, "cut": gate}) as answerer:
@@ -111,8 +121,13 @@ async def test_the_second_signal_forces(
             os.kill(os.getpid(), signal.SIGINT)
             assert (await device.receive()).WhichOneof("kind") == "drain"
             assert not serving.done()
+            now_s[0] += 0.01 if is_repeated else 1.0
             os.kill(os.getpid(), signal.SIGINT)
-            assert await device.broken_off() is grpc.StatusCode.UNAVAILABLE
+            if is_repeated:
+                gate.let_pass()
+                assert (await device.receive()).WhichOneof("kind") == "result"
+            else:
+                assert await device.broken_off() is grpc.StatusCode.UNAVAILABLE
             async with asyncio.timeout(GUARD_S):
                 await serving
         gate.open_for_good()

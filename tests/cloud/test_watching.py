@@ -1,6 +1,5 @@
 """What a page shows is remembered only where there is one, and its secrets are those of today."""
 
-import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -9,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.cloud.announcements import whole
-from tests.cloud.device import GUARD_S
-from tests.edge.doctor.certificates import make_certificate
+from tests.edge.doctor.certificates import OVER, make_certificate
 from tests.protos.web.asking import ask, connected, serving
 
 from isthmus.web import WebConfig, WebServer
@@ -76,23 +74,20 @@ async def test_the_first_look_says_nothing_where_nothing_has_changed(
 async def test_a_look_that_fails_is_logged_and_the_same_files_are_looked_at_again(
     renewing: Renewing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("isthmus_cloud.watching.LOOK_S", 0.01)
-    looked, faults = asyncio.Event(), [RuntimeError("a bug")]
+    tokens: list[str | None] = []
+    faults = [RuntimeError("a bug")]
 
-    async def renew(config: WebConfig) -> None:
+    def use_token(token: str | None) -> None:
         if faults:
             raise faults.pop()
-        assert config.token == SECOND
-        looked.set()
+        tokens.append(token)
 
-    monkeypatch.setattr(renewing.server, "renew", renew)
+    monkeypatch.setattr(renewing.server, "use_token", use_token)
     renewing.file.write_text(SECOND, encoding="ascii")
-    looking = asyncio.create_task(renewing.page.keep_looking())
-    async with asyncio.timeout(GUARD_S):
-        await looked.wait()
-    assert not looking.done()
-    looking.cancel()
+    for _ in range(3):
+        await renewing.page.look()
     assert "a bug" in caplog.text
+    assert tokens == [SECOND]
 
 
 @pytest.mark.parametrize("content", ["short", None])
@@ -122,6 +117,48 @@ async def test_a_new_certificate_holds_though_the_token_file_is_missing(tmp_path
         trusting = ssl.create_default_context(cafile=new.pem)
         answer = await ask(server, "/", authorization=f"Bearer {FIRST}", context=trusting)
     assert answer.status == 200
+
+
+async def test_an_expired_certificate_is_not_taken_up_and_a_new_token_beside_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "isthmus_cloud.watching")
+    file = tmp_path / "token"
+    file.write_text(FIRST, encoding="ascii")
+    made, over = make_certificate(tmp_path / "tls"), make_certificate(tmp_path / "over", OVER)
+    trusting = ssl.create_default_context(cafile=made.pem)
+    config = WebConfig(listen=FREE, token=FIRST, tls_certificate=made.pem, tls_key=made.key)
+    async with serving(config) as server:
+        page = Page(server, config, file)
+        await page.look()
+        over.pem.replace(made.pem)
+        over.key.replace(made.key)
+        file.write_text(SECOND, encoding="ascii")
+        for _ in range(2):
+            await page.look()
+        answer = await ask(server, "/", authorization=f"Bearer {SECOND}", context=trusting)
+    assert answer.status == 200
+    taken, refused = caplog.messages
+    assert taken == f"the page has its token from {file} again"
+    assert "was valid until 2021-01-01" in refused
+    assert refused.endswith("the page keeps the certificate before")
+
+
+async def test_the_log_says_which_of_the_two_has_changed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "isthmus_cloud.watching")
+    file = tmp_path / "token"
+    file.write_text(FIRST, encoding="ascii")
+    made, new = make_certificate(tmp_path / "tls"), make_certificate(tmp_path / "new")
+    config = WebConfig(listen=FREE, token=FIRST, tls_certificate=made.pem, tls_key=made.key)
+    async with serving(config) as server:
+        page = Page(server, config, file)
+        await page.look()
+        new.pem.replace(made.pem)
+        new.key.replace(made.key)
+        await page.look()
+    assert caplog.messages == [f"the page has its certificate from {made.pem} and {made.key} again"]
 
 
 async def test_a_service_looks_at_its_pages_files_by_itself(

@@ -1,12 +1,15 @@
 """The service's certificate: tried before it is used, and taken up again when its files change."""
 
+import asyncio
 import logging
 import ssl
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -14,12 +17,13 @@ from cryptography import x509
 
 from isthmus import ConfigError
 from isthmus_cloud.file_stamps import FileStamp, stamp_of
+from isthmus_cloud.looking import looking
 
 LOOK_S = 1.0
 SOON = timedelta(days=14)  # before its end it is told, at the start and then once a day
 DAY = timedelta(days=1)
 
-__all__ = ["ServedCertificate"]
+__all__ = ["ServedCertificate", "looked_after"]
 
 _logger = logging.getLogger(__name__)
 
@@ -32,9 +36,10 @@ def utc_now() -> datetime:
 class ServedCertificate:
     """A certificate with its key, and the authorities whose certificates callers must have, if any.
 
-    Files are looked at when somebody connects, at most every `LOOK_S`. If new ones cannot be used
-    (a certificate that is there before its key, or that is over), the old ones stay, which is told
-    once. `clock` counts seconds, `now` is the time of day.
+    Files are looked at when somebody connects, at most every `LOOK_S`, and by `look`, so that the
+    log has what is wrong with them though nobody comes. If new ones cannot be used (a certificate
+    that is there before its key, or that is over), the old ones stay, which is told once. `clock`
+    counts seconds, `now` is the time of day.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class ServedCertificate:
         self._looked_s = clock()
         self._seen = self._stamps()
         self._configuration = self._load()
+        self._fresh: grpc.ServerCertificateConfiguration | None = None  # nobody has connected since
 
     def credentials(self) -> grpc.ServerCredentials:
         """For a server; connections from then on get what the files say by then."""
@@ -70,27 +76,34 @@ class ServedCertificate:
         if not self._looking.acquire(blocking=False):
             return None
         try:
-            return self._look()
+            if self._clock() - self._looked_s >= LOOK_S:
+                self._look()
+            fresh, self._fresh = self._fresh, None
+            return fresh
         finally:
             self._looking.release()
 
-    def _look(self) -> grpc.ServerCertificateConfiguration | None:
-        now_s = self._clock()
-        if now_s - self._looked_s < LOOK_S:
-            return None
-        self._looked_s = now_s
+    def look(self) -> None:
+        """Read the files again if they have changed; who connects next gets what they hold.
+
+        It uses the disk, and may be called by any thread.
+        """
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        self._looked_s = self._clock()
         stamps = self._stamps()
         if stamps == self._seen:
             self._warn_of_end()
-            return None
+            return
         self._seen = stamps
         try:
-            configuration = self._load()
+            self._fresh = self._load()
         except ConfigError as error:
             _logger.warning("%s; the certificate before it stays in use", error)
-            return None
+            return
         _logger.info("new connections get the certificate that is in %s now", self._certificate)
-        return configuration
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         pair = self._pair()
@@ -187,6 +200,17 @@ class ServedCertificate:
             _logger.warning(
                 "every user of this machine may read the key %s; chmod o= it", self._key
             )
+
+
+@asynccontextmanager
+async def looked_after(certificate: ServedCertificate | None) -> AsyncIterator[None]:
+    """It is looked at every `LOOK_S` as long as the context lasts; None: there is nothing to do."""
+    if certificate is None:
+        yield
+        return
+    look = partial(asyncio.to_thread, certificate.look)
+    async with looking(look, LOOK_S, "the files of the certificate"):
+        yield
 
 
 def _day(moment: datetime) -> str:

@@ -1,14 +1,15 @@
 """Which guard stands at the door, by what the service was told; the tokens file is looked after."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 
 from isthmus import is_loopback
 from isthmus.addresses import split_address
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.disk_threads import DiskThreads
+from isthmus_cloud.looking import looking
 from isthmus_cloud.security.guards import CertificateGuard, DeviceDoor, TokenGuard
 from isthmus_cloud.security.identity import Guard, OpenDoor
 from isthmus_cloud.security.tokens_file import TokensFile
@@ -16,8 +17,6 @@ from isthmus_cloud.security.tokens_file import TokensFile
 REFRESH_S = 1.0
 
 __all__ = ["guarded"]
-
-_logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -36,24 +35,10 @@ async def guarded(config: ServiceConfig) -> AsyncIterator[Guard]:
     # A thread of its own: a revocation does not wait for models that are loaded.
     with DiskThreads("isthmus-tokens", 1) as thread:
         file = await thread(TokensFile, config.tokens, guard.use)
-        refreshing = asyncio.create_task(_refresh(file, thread))
-        try:
+        async with looking(partial(thread, file.refresh), REFRESH_S, "the tokens file"):
             yield guard
-        finally:
-            refreshing.cancel()
-            with suppress(asyncio.CancelledError):
-                await refreshing
 
 
 def _unasked(config: ServiceConfig) -> Guard:
     host, _ = split_address(config.listen)
     return OpenDoor() if is_loopback(host) else DeviceDoor()
-
-
-async def _refresh(file: TokensFile, thread: DiskThreads) -> None:
-    while True:
-        await asyncio.sleep(REFRESH_S)
-        try:
-            await thread(file.refresh)
-        except Exception:
-            _logger.exception("the tokens file could not be looked at; all stays as it was")

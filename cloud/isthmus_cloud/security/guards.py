@@ -24,8 +24,14 @@ NOTHING_SHOWN = (
 NOT_VALID = "this token is not valid here: it is unknown, over, or was taken back"
 NOT_ITS_OWN = "the token and the certificate are not of the same identity"
 NO_NAME = "the certificate has no name that can stand for an identity"
-NO_OPERATOR = "this is for operators, and who calls is a device here"
-NO_OPERATORS = "this is for operators, and a service without --tokens knows none from elsewhere"
+NO_OPERATOR = (
+    "this is for operators, and who calls is a device here; call with the token or the certificate "
+    "of an operator"
+)
+NO_OPERATORS = (
+    "this is for operators, and this service knows none, whoever calls: start it with --tokens "
+    "FILE (`isthmus tokens add NAME --file FILE --role operator`)"
+)
 
 __all__ = ["CertificateGuard", "DeviceDoor", "TokenGuard"]
 

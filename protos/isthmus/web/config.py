@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isthmus.addresses import is_loopback, split_address
 from isthmus.errors import ConfigError
+from isthmus.web.validity import check_dates
 
 LEAST_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
 MOST_TOKEN_BYTES = 4096
@@ -92,7 +93,8 @@ def read_token(path: Path) -> str:
 
 
 def tls_context(config: WebConfig) -> ssl.SSLContext | None:
-    """As the configuration says, None without TLS; ConfigError if the files cannot be used.
+    """As the configuration says, None without TLS; ConfigError if the files cannot be used, or if
+    the certificate is over. One that is not valid yet is told in the log.
 
     Reads files: it belongs on a thread.
     """
@@ -101,6 +103,7 @@ def tls_context(config: WebConfig) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(config.tls_certificate, config.tls_key, _no_passphrase)
+        check_dates(context, config.tls_certificate)
     except OSError as error:  # ssl.SSLError is one
         way_out = _to_be_read(error, "give a PEM certificate and its unencrypted key")
         raise ConfigError(

@@ -99,20 +99,24 @@ class WebServer:
                 f"({error.strerror or error}); give another address, or end what has it"
             ) from error
 
-    async def renew(self, config: WebConfig) -> None:
-        """From now on the certificate and the token are those of `config`; the address stays.
+    def use_token(self, token: str | None) -> None:
+        """From now on this is the token, None: none is asked for. ConfigError if it cannot be one.
 
-        ConfigError if its TLS files cannot be used: then the certificate stays as it was, and the
-        token is taken still. With another token old cookies end, and so do the streams that were
-        opened with them.
+        With another one old cookies end, and so do the streams that were opened with them.
         """
-        has_new_token = config.token != self._config.token
-        self._config = replace(config, listen=self._config.listen)
+        if token == self._config.token:
+            return
+        self._config = replace(self._config, token=token)
         self._door = Door(self._config, sign_in_page())
-        if has_new_token:
-            for task in self._streams:
-                task.cancel()
-        self._context = await asyncio.to_thread(tls_context, config)
+        for task in self._streams:
+            task.cancel()
+
+    async def renew_certificate(self) -> None:
+        """New connections get what the TLS files hold now; open ones stay as they are.
+
+        ConfigError if they cannot be used: then the certificate stays as it was.
+        """
+        self._context = await asyncio.to_thread(tls_context, self._config)
 
     def _certified(self, connection: ssl.SSLObject, *_: object) -> None:
         """Called in each handshake, whether or not the client names a host."""

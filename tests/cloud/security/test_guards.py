@@ -95,6 +95,7 @@ def test_an_operator_may_what_a_device_may_and_not_the_other_way_round(guard: To
     assert guard.admit(bearing(SECRET["anna"]), "operator").name == "anna"
     error = denied(lambda: guard.admit(bearing(SECRET["camera"]), "operator"))
     assert (error.why, error.identity, error.retry_after_s) == ("role", "camera", None)
+    assert "the token or the certificate of an operator" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,9 @@ def test_a_certificate_alone_makes_a_device_of_its_first_usable_name() -> None:
     guard = CertificateGuard()
     named = guard.admit(with_certificate("", "two words", "camera", "b"), "device")
     assert (named.name, named.role) == ("camera", "device")
-    assert denied(lambda: guard.admit(with_certificate("camera"), "operator")).why == "role"
+    error = denied(lambda: guard.admit(with_certificate("camera"), "operator"))
+    assert error.why == "role"
+    assert "start it with --tokens FILE" in str(error)
     for names in ((), ("",), ("a\nb",)):
         error = denied(lambda n=names: guard.admit(with_certificate(*n), "device"))  # type: ignore[misc]
         assert error.why == "certificate"

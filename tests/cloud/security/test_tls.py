@@ -1,15 +1,20 @@
 """The service's certificate: what cannot be used is named, and a new one is taken up in service."""
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from tests.cloud.announcements import whole
+from tests.cloud.device import GUARD_S
 from tests.cloud.security.authority import VALID_DAYS, Authority, Pair
 from tests.cloud.security.probe import Probe, ask, probing
+from tests.cloud.wire import until
 
 from isthmus import ConfigError
 from isthmus_cloud import ServiceConfig
@@ -128,6 +133,38 @@ def test_files_are_not_looked_at_for_every_connection(
     authority.server().write(tmp_path)
     looks = [now.renewed() is not None for _ in range(8)]
     assert looks == [False, False, False, True, False, False, False, False]
+
+
+def test_what_was_found_between_connections_is_what_the_next_one_gets(
+    files: tuple[Path, Path], authority: Authority, tmp_path: Path
+) -> None:
+    now = served(files, step_s=0.0)  # it is never time to look because of a connection
+    authority.server().write(tmp_path)
+    assert now.renewed() is None
+    now.look()
+    files[0].write_bytes(b"")
+    now.look()
+    assert now.renewed() is not None
+    assert now.renewed() is None
+
+
+@pytest.mark.parametrize("broken", ["tls_certificate", "client_ca"])
+async def test_a_service_tells_what_cannot_be_used_though_nobody_comes(
+    broken: str,
+    mutual: ServiceConfig,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.01)
+    config = replace(mutual, bundle=tiny_bundle, threads=1, provider="cpu")
+    path: Path = getattr(config, broken)
+    spoil = partial(path.write_bytes, b"")
+    async with whole(config), asyncio.timeout(GUARD_S):
+        spoil()
+        await until(lambda: "the certificate before it stays in use" in caplog.text)
+    (line,) = [each for each in caplog.messages if "stays in use" in each]
+    assert str(path) in line
 
 
 def test_a_certificate_that_is_gone_changes_nothing(files: tuple[Path, Path]) -> None:

@@ -3,9 +3,13 @@
 import errno
 import os
 import ssl
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.cloud.security.authority import Authority
+from tests.edge.doctor.certificates import OVER, TO_COME, make_certificate
 from tests.protos.web.asking import TOKEN
 
 from isthmus import ConfigError
@@ -78,6 +82,44 @@ def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=rf"{certificate}.*unencrypted key"):
             tls_context(config)
     assert tls_context(WebConfig()) is None
+
+
+def test_a_certificate_that_is_over_is_refused_with_its_date(tmp_path: Path) -> None:
+    over = make_certificate(tmp_path / "over", OVER)
+    words = rf"{over.pem} was valid until 2021-01-01 00:00 UTC, and it is {datetime.now(UTC):%Y}-"
+    with pytest.raises(ConfigError, match=words):
+        tls_context(WebConfig(tls_certificate=over.pem, tls_key=over.key))
+
+
+def test_a_certificate_that_is_not_valid_yet_is_told_and_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock of this machine may be the one that is wrong."""
+    early = make_certificate(tmp_path / "early", TO_COME)
+    assert tls_context(WebConfig(tls_certificate=early.pem, tls_key=early.key)) is not None
+    (line,) = caplog.messages
+    assert f"{early.pem} is valid from 2099-01-01 00:00 UTC on" in line
+    assert "is the clock of this machine right?" in line
+
+
+def test_a_certificate_that_another_signed_is_used_and_nothing_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority()
+    pem, key = authority.server().write(tmp_path)
+    for more in (b"", authority.pem):  # with and without who signed it
+        pem.write_bytes(pem.read_bytes() + more)
+        assert tls_context(WebConfig(tls_certificate=pem, tls_key=key)) is not None
+    assert caplog.messages == []
+
+
+def test_a_certificate_that_is_not_for_servers_is_refused(tmp_path: Path) -> None:
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=camera"
+    words += " -addext extendedKeyUsage=clientAuth -keyout key.pem -out certificate.pem"
+    subprocess.run(["openssl", *words.split()], cwd=tmp_path, check=True, capture_output=True)
+    pem, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    with pytest.raises(ConfigError, match=rf"{pem}: .*purpose; give one that is for servers"):
+        tls_context(WebConfig(tls_certificate=pem, tls_key=key))
 
 
 @pytest.mark.parametrize("address", ["", "host", ":1", "host:", "host:x", "host:65536", "host:-1"])

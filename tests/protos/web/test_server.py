@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import ssl
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from tests.commands import PATIENCE_S
-from tests.edge.doctor.certificates import make_certificate
+from tests.edge.doctor.certificates import OVER, make_certificate
 from tests.protos.web.asking import TOKEN, Answered, ask, connected, hello, serving, soon
 
 from isthmus import ConfigError
@@ -249,40 +248,51 @@ async def test_another_certificate_and_token_hold_from_the_next_connection_on(
     tmp_path: Path,
 ) -> None:
     old, new = make_certificate(tmp_path / "old"), make_certificate(tmp_path / "new")
-    settings = config(tls_certificate=old.pem, tls_key=old.key, token=TOKEN)
-    later = replace(settings, tls_certificate=new.pem, tls_key=new.key, token=TOKEN[::-1])
     trusts_old = ssl.create_default_context(cafile=old.pem)
     trusts_new = ssl.create_default_context(cafile=new.pem)
-    async with serving(settings) as server:
-        await server.renew(later)
+    async with serving(config(tls_certificate=old.pem, tls_key=old.key, token=TOKEN)) as server:
+        new.pem.replace(old.pem)
+        new.key.replace(old.key)
+        await server.renew_certificate()
         with pytest.raises(ssl.SSLCertVerificationError):
             await ask(server, "/", context=trusts_old)
+        server.use_token(TOKEN[::-1])
         for token, status in ((TOKEN, 401), (TOKEN[::-1], 200)):
             asked = await ask(server, "/", context=trusts_new, authorization=f"Bearer {token}")
             assert asked.status == status
 
 
-async def test_a_new_token_waits_for_no_certificate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dates", [OVER, None], ids=["over", "no certificate"])
+async def test_a_certificate_that_cannot_be_used_does_not_take_the_place_of_one_that_can(
+    tmp_path: Path, dates: tuple[str, str] | None
+) -> None:
     made = make_certificate(tmp_path / "tls")
-    settings = config(tls_certificate=made.pem, tls_key=made.key, token=TOKEN)
     trusting = ssl.create_default_context(cafile=made.pem)
+    settings = config(tls_certificate=made.pem, tls_key=made.key, token=TOKEN)
     async with serving(settings) as server:
-        with pytest.raises(ConfigError, match="PEM"):
-            await server.renew(replace(settings, tls_key=made.pem, token=TOKEN[::-1]))
-        for token, status in ((TOKEN, 401), (TOKEN[::-1], 200)):
-            asked = await ask(server, "/", context=trusting, authorization=f"Bearer {token}")
-            assert asked.status == status
+        if dates is None:
+            made.pem.write_bytes(b"")
+        else:
+            over = make_certificate(tmp_path / "over", dates)
+            over.pem.replace(made.pem)
+            over.key.replace(made.key)
+        with pytest.raises(ConfigError, match="PEM" if dates is None else "was valid until"):
+            await server.renew_certificate()
+        answered = await ask(server, "/", context=trusting, authorization=f"Bearer {TOKEN}")
+        assert answered.status == 200
+    with pytest.raises(ConfigError):
+        await WebServer(settings, {}).start()
 
 
 async def test_who_looks_with_an_old_token_is_let_go() -> None:
-    settings = config(token=TOKEN)
     shown = f"\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    settings = config(token=TOKEN)
     async with serving(settings, {"/events": counting()}) as server, connected(server) as wire:
         wire.send(GET_EVENTS.removesuffix(b"\r\n\r\n") + shown)
         assert await wire.line(b"data: ")
-        await server.renew(settings)  # the same token: nobody has to go
+        server.use_token(TOKEN)  # the same: nobody has to go
         assert await wire.line(b"data: ")
-        await server.renew(replace(settings, token=TOKEN[::-1]))
+        server.use_token(TOKEN[::-1])
         await wire.everything()
 
 
