@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import ConfigError
+from isthmus.tls_in_memory import NO_CHECK_TIME, PARTIAL_CHAIN, shaken
 from isthmus_edge.doctor.finding import Finding, fail, note, warn
 
 SOON_DAYS = 21
 _DAY_S = 86_400
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, openssl/x509_vfy.h
-_PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN: it need not have signed itself
 _RENEW = "renew it: once it is over, no service takes it"
 
 __all__ = ["SOON_DAYS", "OwnCertificate"]
@@ -61,7 +60,7 @@ def _seen(certificate: Path, key: Path) -> dict[str, Any]:
     )
     shows.check_hostname, shows.verify_mode = False, ssl.CERT_NONE
     sees.verify_mode = ssl.CERT_REQUIRED
-    sees.verify_flags |= _NO_CHECK_TIME | _PARTIAL_CHAIN
+    sees.verify_flags |= NO_CHECK_TIME | PARTIAL_CHAIN
     try:
         shows.load_cert_chain(certificate, key)
         sees.load_cert_chain(certificate, key)
@@ -71,20 +70,5 @@ def _seen(certificate: Path, key: Path) -> dict[str, Any]:
             f"{certificate}, {key}: {error.strerror or error}; give a certificate and its own "
             "key in PEM format (--tls-cert, --tls-key)"
         ) from error
-    return _shaken(shows, sees)
-
-
-def _shaken(shows: ssl.SSLContext, sees: ssl.SSLContext) -> dict[str, Any]:
-    """The client's certificate, as the server at the other end of the memory sees it."""
-    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = shows.wrap_bio(down, up)
-    server = sees.wrap_bio(up, down, server_side=True)
-    ends = [client, server]
-    while ends:
-        for end in tuple(ends):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            ends.remove(end)
+    _, server = shaken(shows, sees)
     return dict(server.getpeercert() or {})

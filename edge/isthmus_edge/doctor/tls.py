@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import ConfigError
+from isthmus.tls_in_memory import NO_CHECK_TIME
 from isthmus_edge.doctor.finding import Finding, fail, note, warn
 from isthmus_edge.doctor.network import CONNECT_S, Address, Network
 
 SOON_DAYS = 21
 _DAY_S = 86_400
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, openssl/x509_vfy.h
-# X509_V_ERR_*, the same header
+# X509_V_ERR_*, openssl/x509_vfy.h
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _NAME_CODES = frozenset({62, 64})
 
@@ -64,7 +64,7 @@ class TlsLook:
         """What a trusted certificate says, whatever its name and dates; {} if it is kept back."""
         lenient = self._context()
         lenient.check_hostname = False
-        lenient.verify_flags |= _NO_CHECK_TIME
+        lenient.verify_flags |= NO_CHECK_TIME
         try:
             return self._certificate(lenient)
         except OSError:  # the first handshake said what is wrong

@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from isthmus.errors import ConfigError
-
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, openssl/x509_vfy.h
-_PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN: it need not have signed itself
+from isthmus.tls_in_memory import NO_CHECK_TIME, PARTIAL_CHAIN, shaken
 
 __all__ = ["check_dates"]
 
@@ -52,18 +50,9 @@ def check_dates(shows: ssl.SSLContext, certificate: Path) -> None:
 def _dates(shows: ssl.SSLContext, certificate: Path) -> tuple[datetime, datetime]:
     sees = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     sees.check_hostname = False
-    sees.verify_flags |= _NO_CHECK_TIME | _PARTIAL_CHAIN
+    sees.verify_flags |= NO_CHECK_TIME | PARTIAL_CHAIN
     sees.load_verify_locations(certificate)
-    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = sees.wrap_bio(down, up)
-    ends = [client, shows.wrap_bio(up, down, server_side=True)]
-    while ends:
-        for end in tuple(ends):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            ends.remove(end)
+    client, _ = shaken(sees, shows)
     found = client.getpeercert() or {}
     return _moment(found["notBefore"]), _moment(found["notAfter"])
 
