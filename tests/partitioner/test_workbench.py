@@ -389,7 +389,9 @@ def test_a_network_without_convolutions_and_with_odd_names_goes_all_the_way(
         return Samples({"image:0": samples.arrays["picture"]}, samples.sources)
 
     own = SampleSets(renamed(sets.fitted), renamed(sets.held_back), renamed(sets.evaluation))
-    desk = Desk(network, own, tmp_path / "work")
+    # Nothing but the device is as good as a cut, which takes a tenth of the time.
+    private = replace(QUICK, goals=replace(QUICK.goals, no_raw_input=True))
+    desk = Desk(network, own, tmp_path / "work", private)
     desk.kernels = (KernelTime(name="model/layer:2", op="MatMul", index=0, ms=1.0),)
     out = desk.bench.build(tmp_path / "bundle")
     for side in ("device", "cloud"):
@@ -397,7 +399,7 @@ def test_a_network_without_convolutions_and_with_odd_names_goes_all_the_way(
     assert manifest.outputs[0].name == "model/logits:0"
     assert manifest.inputs[0].name == "image:0"
     kept = [c for c in manifest.kept if c.cut not in {"input", "local"}]
-    assert kept
+    assert kept, [f"{c.id}: {c.reason}" for c in desk.bench.plan().candidates]
     for candidate in kept:
         assert set(candidate.cut).isdisjoint(":/")
         assert candidate.rungs[0].figures.agreement > 0.8
