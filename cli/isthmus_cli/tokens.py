@@ -107,14 +107,19 @@ def _add(options: argparse.Namespace) -> None:
     fields |= _limits_in(options)
     if options.certificate:
         entry = entry_of(fields | {"certificate": True})
-        change_tokens(options.file, lambda entries: added(entries, entry, again=options.again))
+        _put(options, entry)
         if options.json:
             print_json({"name": entry.name, "certificate": True})
         _tell(f"{entry.name} may come in with a certificate that has this name in it")
         return
     with _kept_once(options) as token:
         entry = entry_of(fields | {"tokens": [msgspec.to_builtins(token)]})
-        change_tokens(options.file, lambda entries: added(entries, entry, again=options.again))
+        _put(options, entry)
+
+
+def _put(options: argparse.Namespace, entry: Entry) -> None:
+    again = options.again
+    change_tokens(options.file, lambda known: added(known, entry, again=again), makes=True)
 
 
 def _check_limits(options: argparse.Namespace) -> None:
@@ -150,14 +155,12 @@ def _limit(options: argparse.Namespace) -> None:
     if not limits:
         flags = ", ".join(map(_flag, _LIMITS))
         raise ConfigError(f"limit needs one of {flags}; see `isthmus tokens --help`")
-    read_tokens(options.file)  # it says what is wrong if there is none
-    change_tokens(options.file, lambda entries: limited(entries, options.name, limits))
-    (entry,) = (each for each in read_tokens(options.file) if each.name == options.name)
+    written = change_tokens(options.file, lambda known: limited(known, options.name, limits))
+    (entry,) = (each for each in written if each.name == options.name)
     _tell(f"{entry.name} has {_limits_of(entry) or 'no limit'} from now on")
 
 
 def _revoke(options: argparse.Namespace) -> None:
-    read_tokens(options.file)
     change_tokens(options.file, lambda entries: revoked(entries, options.name))
     _tell(f"{options.name} is shut out, and its tokens are forgotten")
 

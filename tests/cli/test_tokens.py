@@ -204,7 +204,8 @@ def test_what_cannot_be_is_explained_and_changes_nothing(
 
 
 def test_a_file_that_is_not_there_is_named(isthmus: Isthmus, file: Path) -> None:
-    for action in (["list"], ["revoke", "camera"], ["limit", "camera", "--max-streams", 1]):
+    limit = ["limit", "camera", "--max-streams", 1]
+    for action in (["list"], ["rotate", "camera"], ["revoke", "camera"], limit):
         assert_explained(isthmus("tokens", *action, "--file", file), str(file), "tokens add")
     assert not file.exists()
 

@@ -77,23 +77,26 @@ def read_tokens(path: Path) -> tuple[Entry, ...]:
     return decode_tokens(content, str(path))
 
 
-def change_tokens(path: Path, change: Callable[[tuple[Entry, ...]], Sequence[Entry]]) -> None:
-    """Write what `change` makes of the entries (of none, if there is no file), whole or not at all.
+def change_tokens(
+    path: Path, change: Callable[[tuple[Entry, ...]], Sequence[Entry]], *, makes: bool = False
+) -> Sequence[Entry]:
+    """Write what `change` makes of the entries, whole or not at all; gives what was written.
 
-    Others who change it at the same time wait. Mode and owner stay; a new file is its owner's
+    It `makes` the file, of no entries, where there is none; else there has to be one. Others who change it at the same time wait. Mode and owner stay; a new file is its owner's
     alone. ConfigError if it cannot be read or written.
     """
     real = Path(os.path.realpath(path))  # a link stays one
     try:
         with _locked(real.parent):
             old = real.stat() if real.exists() else None
-            entries = change(read_tokens(real) if old else ())
+            entries = change(() if makes and old is None else read_tokens(real))
             _write(real, encode_tokens(entries), old)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}; its directory has to be there with room, "
             "and this user has to have the right to write into it"
         ) from error
+    return entries
 
 
 def _why_unread(path: Path, error: OSError) -> str:

@@ -37,7 +37,7 @@ def secret(path: Path) -> str:
     """The token of "camera", which is in the file."""
     secret = new_token()
     entry = Entry(name="camera", tokens=(Token(sha256=digest_of(secret)),))
-    change_tokens(path, lambda entries: added(entries, entry))
+    change_tokens(path, lambda entries: added(entries, entry), makes=True)
     return secret
 
 

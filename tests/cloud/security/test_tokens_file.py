@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def add(path: Path, name: str) -> None:
-    change_tokens(path, lambda entries: added(entries, Entry(name=name)))
+    change_tokens(path, lambda entries: added(entries, Entry(name=name)), makes=True)
 
 
 def names(entries: Sequence[Entry]) -> list[str]:
