@@ -75,7 +75,9 @@ async def test_the_load_counts_the_frames_of_all_devices(
 ) -> None:
     async with connected(gated_service.address) as one, connected(gated_service.address) as two:
         await one.hello(bundle.fingerprint)
-        for sequence in (1, 2, 3):
+        await one.send(frame=head.frame("cut-16", 1))
+        await gate.begun()
+        for sequence in (2, 3):
             await one.send(frame=head.frame("cut-16", sequence))
         await one.roundtrip()
         welcome = (await two.hello(bundle.fingerprint)).welcome

@@ -82,8 +82,9 @@ def change_tokens(
 ) -> Sequence[Entry]:
     """Write what `change` makes of the entries, whole or not at all; gives what was written.
 
-    It `makes` the file, of no entries, where there is none; else there has to be one. Others who change it at the same time wait. Mode and owner stay; a new file is its owner's
-    alone. ConfigError if it cannot be read or written.
+    It `makes` the file, of no entries, where there is none; else there has to be one. Others who
+    change it at the same time wait. Mode and owner stay; a new file is its owner's alone.
+    ConfigError if it cannot be read or written.
     """
     real = Path(os.path.realpath(path))  # a link stays one
     try:
