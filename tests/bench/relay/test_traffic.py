@@ -279,7 +279,7 @@ def test_a_reset_breaks_both_ends_and_new_connections_work(
 def test_a_cloud_that_is_not_there_breaks_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed_again:
         gone = target(closed_again)
-    with Relay(gone) as relay, dial(relay) as edge, pytest.raises(ConnectionResetError):
+    with Relay(gone) as relay, pytest.raises(ConnectionResetError), dial(relay) as edge:
         edge.recv(1)
 
 
