@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 SIZE = 32
 CLASSES = 5
 WIDE = 3072  # channels of the block that a slow device would rather leave to the cloud
-LAYER = 2048  # features of a layer that is no Conv
+LAYER = 1024  # features of a layer that is no Conv
 
 
 class Builder:

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from isthmus_edge.bundles.source import Source
 BACKOFF_S = (1.0, 60.0)
 ATTEMPTS = 5
 LONGEST_REST_S = 1.0
+HEAR_S = 0.2  # a signal that comes just before Python waits for a lock is heard after that wait
 
 Dial = Callable[[str], Bundles]
 Progress = Callable[[float, str], None]  # the share (0-1) that is here, and what is coming
@@ -257,6 +258,8 @@ def _interruptible(fetcher: Fetcher, work: Callable[[], Answer]) -> Answer:
     thread = threading.Thread(target=do, name="isthmus-fetch", daemon=True)
     thread.start()
     try:
+        while not wait([answer], HEAR_S).done:
+            pass
         return answer.result()
     finally:
         fetcher.end()

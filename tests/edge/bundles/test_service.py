@@ -3,7 +3,7 @@
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,10 +229,15 @@ def test_ending_a_fetch_ends_a_call_that_hangs(
     let_go.set()
 
 
+@pytest.mark.parametrize("thread", [threading.main_thread, threading.current_thread])
 def test_ctrl_c_ends_a_fetch_and_its_thread(
-    source: Source, root: Path, monkeypatch: pytest.MonkeyPatch
+    thread: Callable[[], threading.Thread],
+    source: Source,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended, end = threading.Event(), Fetcher.end
+    """Whichever thread the signal comes to: of those only the main one's waits end by it."""
+    ended, end, heard = threading.Event(), Fetcher.end, list[bool]()
 
     def noted(fetcher: Fetcher) -> None:
         ended.set()
@@ -240,13 +245,13 @@ def test_ctrl_c_ends_a_fetch_and_its_thread(
 
     def interrupt(_share: float, _what: str) -> None:
         if not ended.is_set():
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            assert ended.wait(PATIENCE_S)
+            signal.pthread_kill(thread().ident or 0, signal.SIGINT)
+            heard.append(ended.wait(PATIENCE_S))
 
     monkeypatch.setattr(Fetcher, "end", noted)
     with pytest.raises(KeyboardInterrupt):
         fetch(source, root, Manner(attempts=1, progress=interrupt))
-    assert ended.is_set()
+    assert heard == [True]
     assert "isthmus-fetch" not in [thread.name for thread in threading.enumerate()]
     assert kept(source, root) is None
 
