@@ -6,6 +6,8 @@ from tests.integration.faults import service_process
 from tests.integration.faults.cloud_process import WORD, Counts
 from tests.integration.faults.processes import CountedCloud
 
+LOOKS = 50  # while an answer is on its way to its device, and the next frame back
+
 __all__ = ["ObedientCloud"]
 
 
@@ -29,9 +31,15 @@ class ObedientCloud(CountedCloud):
         return int(self.line(service_process.BROKE).removeprefix(service_process.BROKE))
 
     def hold_frames(self, count: int) -> None:
-        """Compute nothing until so many frames are in flight."""
+        """Compute nothing until so many frames are in flight, and no more come in the place
+        of those that were computed when it was told."""
         self.hold()
-        until(lambda: self.counts().frames >= count, f"{count} frames are in flight")
+        until(lambda: self._is_full(count), f"{count} frames are in flight, and no more come")
+
+    def _is_full(self, count: int) -> bool:
+        looks = [self.counts() for _ in range(LOOKS)]
+        is_still = looks[0].answering == looks[-1].answering and not looks[-1].outcomes
+        return looks[0].frames >= count and is_still
 
     def last_counts(self, ended: Ended) -> Counts:
         """What it had done and held in the end."""
