@@ -1,9 +1,11 @@
 """Tiny networks that were read, quantised and planned once for all tests of this room."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -25,6 +27,7 @@ from isthmus_partitioner import (
 )
 from isthmus_partitioner.agreement.metrics import Metric, metric_for
 from isthmus_partitioner.precision.search import Precision, search
+from isthmus_partitioner.wire import through
 
 
 def ignore(_line: str) -> None:
@@ -87,6 +90,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 @pytest.fixture(scope="session")
 def metric(network: Network) -> Metric:
     return metric_for("classify", network.outputs)
+
+
+@pytest.fixture
+def free_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding takes no time, so that what a plan keeps does not hang on how fast it was here."""
+    monkeypatch.setattr(through, "time", SimpleNamespace(thread_time=lambda: 0.0, sleep=time.sleep))
 
 
 @pytest.fixture(scope="session")

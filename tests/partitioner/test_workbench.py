@@ -2,11 +2,9 @@
 
 import errno
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -31,7 +29,6 @@ from isthmus_partitioner import workbench as workbench_module
 from isthmus_partitioner.agreement.metrics import metric_for
 from isthmus_partitioner.parts import build as build_module
 from isthmus_partitioner.precision.search import Precision
-from isthmus_partitioner.wire import through
 
 
 class Desk:
@@ -382,8 +379,9 @@ def test_a_work_directory_that_cannot_be_made_is_named(
         Desk(network, sets, tmp_path / "file" / "work").bench.profile()
 
 
+@pytest.mark.usefixtures("free_encoder")
 def test_a_network_without_convolutions_and_with_odd_names_goes_all_the_way(
-    tmp_path: Path, sets: SampleSets, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sets: SampleSets
 ) -> None:
     """Logits instead of probabilities, `:` and `/` in names, only MatMul layers."""
     network = load_model(saved(layers_only(), tmp_path / "layers.onnx"))
@@ -393,7 +391,6 @@ def test_a_network_without_convolutions_and_with_odd_names_goes_all_the_way(
 
     own = SampleSets(renamed(sets.fitted), renamed(sets.held_back), renamed(sets.evaluation))
     # With an encoder that takes no time a cut is far better than the device alone, on any machine.
-    monkeypatch.setattr(through, "time", SimpleNamespace(thread_time=lambda: 0.0, sleep=time.sleep))
     private = replace(QUICK, goals=replace(QUICK.goals, no_raw_input=True))
     desk = Desk(network, own, tmp_path / "work", private)
     desk.kernels = (KernelTime(name="model/layer:2", op="MatMul", index=0, ms=1.0),)

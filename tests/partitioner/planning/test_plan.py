@@ -80,7 +80,7 @@ def test_what_is_sent_raw_is_the_reference_itself(planned: Planned) -> None:
     assert raw.figures.payload_bytes == spec.nbytes
 
 
-def test_a_slow_device_is_offered_cuts(planned: Planned) -> None:
+def test_a_slow_device_may_do_a_part_of_the_work(planned: Planned) -> None:
     """At 500 ms for the whole network, some cut takes the device less than doing it all."""
     local = planned.plan.manifest.local.figures
     cuts = [c for c in planned.plan.candidates if any(isinstance(e, Symbols) for e in c.encodings)]
@@ -200,6 +200,13 @@ def plan_of(
         return Planned(make_plan(known, config, tmp_path, ignore), tmp_path)
 
     return plan
+
+
+@pytest.mark.usefixtures("free_encoder")
+def test_a_slow_device_is_offered_cuts(plan_of: PlanOf) -> None:
+    """At any agreement, some cut is worth keeping."""
+    kept = plan_of().plan.manifest.kept
+    assert [c for c in kept if c.encodings and isinstance(c.encodings[0], Symbols)]
 
 
 def chosen(known: Precision, kind: str) -> Precision:
