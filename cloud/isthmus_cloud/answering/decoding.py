@@ -7,19 +7,21 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from isthmus import SymbolCoder
 from isthmus_cloud.answering.feeds import AnyArray, Scalars, Tensors
-from isthmus_cloud.answering.jobs import Job
+from isthmus_cloud.answering.jobs import Work
 from isthmus_cloud.engines.seam import Value
 
 PARALLEL_BYTES = 64 * 1024  # of payloads; less is decoded before another thread has woken up
 
 __all__ = ["Decoded", "Decoder"]
 
-Decoded = tuple[list[Job], dict[str, Value]]
+W = TypeVar("W", bound=Work)
+Decoded = tuple[list[W], dict[str, Value]]
 
 
 class _ThreadCoder(threading.local):
@@ -41,7 +43,7 @@ class Decoder:
         """No batch is made any more; `wait` for those that are."""
         self._pool.shutdown(wait=wait, cancel_futures=True)
 
-    def batch(self, jobs: Sequence[Job]) -> tuple[Decoded, list[tuple[Job, Exception]]]:
+    def batch(self, jobs: Sequence[W]) -> tuple[Decoded[W], list[tuple[W, Exception]]]:
         """Those that could be decoded as feeds of their tail, row by row, and what befell the
         others. All are of one tail."""
         rows = _Rows(jobs)
@@ -62,7 +64,7 @@ class Decoder:
         return ([jobs[index] for index in whole], feeds), failed
 
     def _share(
-        self, jobs: Sequence[Job], rows: "_Rows", start: int, step: int
+        self, jobs: Sequence[Work], rows: "_Rows", start: int, step: int
     ) -> dict[int, Exception]:
         """Decode every `step`th frame; what befell those that could not be, by place."""
         errors: dict[int, Exception] = {}
@@ -73,7 +75,7 @@ class Decoder:
                 errors[index] = error
         return errors
 
-    def _tensors(self, job: Job) -> Tensors:
+    def _tensors(self, job: Work) -> Tensors:
         """The wire tensors of a frame; a late one is decoded only if later ones may refer to it."""
         job.begun_ns = time.monotonic_ns()
         lateness = job.lateness(job.begun_ns)
@@ -89,7 +91,7 @@ class Decoder:
 class _Rows:
     """The tensors of a batch as they come; several threads fill different rows."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Work]) -> None:
         self._jobs = jobs
         self._tensors = jobs[0].tail.cut.tensors
         self._single: Tensors = ()

@@ -15,7 +15,7 @@ from isthmus import ConfigError, ModelError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.budget import ByteBudget, OverloadedError
 from isthmus_cloud.answering.flow import Ran
-from isthmus_cloud.answering.jobs import NEVER_NS, Job
+from isthmus_cloud.answering.jobs import NEVER_NS, Job, TooLateError
 from isthmus_cloud.answering.load import LoadGauge
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.picture_room import PictureRoom
@@ -52,7 +52,7 @@ class Desk:
         self,
         limits: DeskLimits | None = None,
         batching: Batching | None = None,
-        ran: Ran = _nobody,
+        ran: Ran[Job] = _nobody,
     ) -> None:
         self.limits = limits or DeskLimits()
         batching = batching or Batching()
@@ -147,8 +147,25 @@ class Desk:
         """A frame that was admitted goes into the queue."""
         self._gauge.came()
         self._here.add(job)
+        elsewhere = job.tail.elsewhere
+        if elsewhere is not None:
+            self._gauge.workers = elsewhere.at_once
+            self._end_in_time(job)
         job.done.add_done_callback(lambda done: self._given_up(job) if done.cancelled() else None)
         self._workers.put(job)
+
+    def _end_in_time(self, job: Job) -> None:
+        """Nobody here knows how long another process takes: at its deadline the frame has ended."""
+        if job.deadline_ns == NEVER_NS:
+            return
+        left_s = (job.deadline_ns - time.monotonic_ns()) / 1e9
+        timer = self._loop.call_later(max(left_s, 0.0), self._too_late, job)
+        job.done.add_done_callback(lambda _: timer.cancel())
+
+    def _too_late(self, job: Job) -> None:
+        if not job.done.done():
+            job.done.set_exception(TooLateError("the frame's deadline passed before its answer"))
+            self._given_up(job)
 
     @property
     def _places_lacking(self) -> int:

@@ -8,21 +8,23 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from isthmus import ModelError
 from isthmus_cloud.answering.decoding import Decoder
 from isthmus_cloud.answering.feeds import AnyArray
-from isthmus_cloud.answering.jobs import Job
+from isthmus_cloud.answering.jobs import Work
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.engines.seam import Value
 
+W = TypeVar("W", bound=Work)
 # Asks for frames that can join a batch which has these parts still to run, at most so many; of this
 # tail, at most the second number.
-Joining = Callable[[Sequence[Part], int, Tail, int], list[Job]]
+Joining = Callable[[Sequence[Part], int, Tail, int], list[W]]
 # Told of each run: the part, its frames, and how long it took in ms.
-Ran = Callable[[Part, Sequence[Job], float], None]
+Ran = Callable[[Part, Sequence[W], float], None]
 
 __all__ = ["Flow", "Joining", "Ran"]
 
@@ -30,22 +32,22 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Batch:
+class _Batch(Generic[W]):
     """Frames, row by row, and the tensors that parts to come read of them."""
 
-    jobs: list[Job]
+    jobs: list[W]
     values: dict[str, Value]
 
 
-class Flow:
+class Flow(Generic[W]):
     """Runs batches; for several threads at once."""
 
-    def __init__(self, decoder: Decoder, joining: Joining, ran: Ran) -> None:
+    def __init__(self, decoder: Decoder, joining: Joining[W], ran: Ran[W]) -> None:
         self._decoder = decoder
         self._joining = joining
         self._ran = ran
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Exception | None]]:
+    def run(self, jobs: Sequence[W]) -> Iterator[tuple[W, Exception | None]]:
         """Every frame, those that joined on the way too, once it is done: its outputs are in it, or
         this is the error that it ended in."""
         (whole, feeds), failed = self._decoder.batch(jobs)
@@ -54,8 +56,8 @@ class Flow:
             yield from self._onward(_Batch(whole, feeds), jobs[0].tail, 0)
 
     def _onward(
-        self, batch: _Batch, tail: Tail, first: int, joins: bool = True
-    ) -> Iterator[tuple[Job, Exception | None]]:
+        self, batch: _Batch[W], tail: Tail, first: int, joins: bool = True
+    ) -> Iterator[tuple[W, Exception | None]]:
         for index in range(first, len(tail.parts)):
             if index > 0 and joins:
                 yield from self._meet(batch, tail, index)
@@ -70,8 +72,8 @@ class Flow:
         yield from ((job, None) for job in batch.jobs)
 
     def _meet(
-        self, batch: _Batch, tail: Tail, index: int
-    ) -> Iterator[tuple[Job, Exception | None]]:
+        self, batch: _Batch[W], tail: Tail, index: int
+    ) -> Iterator[tuple[W, Exception | None]]:
         """Take in frames that can go on from here; those that cannot join are yielded."""
         rest = tail.parts[index:]
         taken = len(batch.jobs)
@@ -85,8 +87,8 @@ class Flow:
                 yield from self._let_in(batch, _Batch(whole, feeds), tail, rest)
 
     def _let_in(
-        self, batch: _Batch, newcomers: _Batch, tail: Tail, rest: Sequence[Part]
-    ) -> Iterator[tuple[Job, Exception | None]]:
+        self, batch: _Batch[W], newcomers: _Batch[W], tail: Tail, rest: Sequence[Part]
+    ) -> Iterator[tuple[W, Exception | None]]:
         """Run the entry of newcomers, at most one part, and join them; the batch goes on if that
         fails."""
         own, index = newcomers.jobs[0].tail, 0
@@ -100,7 +102,9 @@ class Flow:
         except Exception as error:  # noqa: BLE001 - of the newcomers
             yield from ((job, error) for job in newcomers.jobs)
 
-    def _join(self, batch: _Batch, newcomers: _Batch, tail: Tail, rest: Sequence[Part]) -> None:
+    def _join(
+        self, batch: _Batch[W], newcomers: _Batch[W], tail: Tail, rest: Sequence[Part]
+    ) -> None:
         made = {name for part in rest for name in part.program.outputs}
         names = {name for part in rest for name in part.reads} - made
         joined: dict[str, Value] = {}
@@ -110,7 +114,7 @@ class Flow:
         batch.values = joined
         batch.jobs += newcomers.jobs
 
-    def _run_part(self, batch: _Batch, tail: Tail, index: int) -> None:
+    def _run_part(self, batch: _Batch[W], tail: Tail, index: int) -> None:
         part = tail.parts[index]
         count = len(batch.jobs)
         began_ns = time.perf_counter_ns()
@@ -130,7 +134,7 @@ class Flow:
             job.batch = count
         self._ran(part, batch.jobs, took_ms)
 
-    def _hand_out(self, batch: _Batch, tail: Tail, made: dict[str, Value]) -> None:
+    def _hand_out(self, batch: _Batch[W], tail: Tail, made: dict[str, Value]) -> None:
         """What of it is an output of the model, to each frame whose tail has to answer it."""
         for name, value in made.items():
             wanting = [
@@ -146,8 +150,8 @@ class Flow:
                 job.outputs[name] = whole if alone else _rows(tail, name, whole, row, row + 1)
 
     def _divide(
-        self, batch: _Batch, tail: Tail, index: int, error: ModelError
-    ) -> Iterator[tuple[Job, Exception | None]]:
+        self, batch: _Batch[W], tail: Tail, index: int, error: ModelError
+    ) -> Iterator[tuple[W, Exception | None]]:
         """Run the halves of a batch on which part `index` failed."""
         count = len(batch.jobs)
         if count == 1:

@@ -1,4 +1,4 @@
-"""A frame, or an item of a plain request, from its arrival until no thread works on it."""
+"""A frame, or an item of a plain request: what is run of it, and what is owed for it here."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from isthmus_cloud.answering.parts import Tail
 NEVER_NS = 1 << 62
 PATIENCE_NS = 1_000_000_000  # a frame without a deadline counts as if it had this one
 
-__all__ = ["NEVER_NS", "Given", "Job", "TooLateError"]
+__all__ = ["NEVER_NS", "Given", "Job", "TooLateError", "Work"]
 
 
 class TooLateError(IsthmusError):
@@ -38,35 +38,20 @@ class Given(Protocol):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Job:
-    """One item. Times are of the monotonic clock in ns.
-
-    `client` is whom turns are taken between: the frames of one session have the same.
-    `traceparent` is the frame's. `reply_of` makes, on a worker's thread, what `done` gets. Worker
-    threads fill in what is below `done`.
-    """
+class Work:
+    """One item as it is run. Times are of the monotonic clock in ns; worker threads fill in what is
+    below `is_marked`."""
 
     turn: Given
     tail: Tail
-    client: object
     received_ns: int
     deadline_ns: int = NEVER_NS
     is_marked: bool = False
-    taken_bytes: int = 0
-    traceparent: str = ""
-    reply_of: "Callable[[Job], object]"
-    done: "asyncio.Future[Any]"
     begun_ns: int = 0
     decoded_ns: int = 0
     run_ms: float = 0.0
     batch: int = 0
     outputs: dict[str, AnyArray] = field(default_factory=dict)
-    reply: object = None
-
-    @property
-    def due_ns(self) -> int:
-        """By when it should be begun; the most urgent goes first."""
-        return min(self.deadline_ns, self.received_ns + PATIENCE_NS)
 
     def lateness(self, now_ns: int) -> TooLateError | None:
         """What it ends in if it is begun after its deadline."""
@@ -78,3 +63,24 @@ class Job:
             f"the frame waited {waited_ms:.0f} ms for a worker, its deadline was "
             f"{allowed_ms:.0f} ms; it was not run"
         )
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job(Work):
+    """One item from its arrival until no thread works on it.
+
+    `client` is whom turns are taken between: the frames of one session have the same.
+    `traceparent` is the frame's. `reply_of` makes, on a worker's thread, what `done` gets.
+    """
+
+    client: object
+    taken_bytes: int = 0
+    traceparent: str = ""
+    reply_of: "Callable[[Job], object]"
+    done: "asyncio.Future[Any]"
+    reply: object = None
+
+    @property
+    def due_ns(self) -> int:
+        """By when it should be begun; the most urgent goes first."""
+        return min(self.deadline_ns, self.received_ns + PATIENCE_NS)

@@ -8,10 +8,11 @@ __all__ = ["LoadGauge"]
 
 
 class LoadGauge:
-    """Counts the frames of all devices; used on the event loop only."""
+    """Counts the frames of all devices; used on the event loop only. `workers` batches run at once;
+    that may change."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
         self._frames = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -57,5 +58,5 @@ class LoadGauge:
         each, whichever is less, so that nobody is told of a longer wait than there is; 0 while
         neither is known.
         """
-        turns = max(0, ahead - self._workers + 1) / self._workers
+        turns = max(0, ahead - self.workers + 1) / self.workers
         return turns * min(filter(None, (self._service_ms, mean_ms)), default=0.0)

@@ -7,11 +7,15 @@ are the same: from there they are one batch.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from isthmus import Cut, Manifest, TensorSpec, left_to_answer
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.engines.batch_times import UNMEASURED, BatchTimes, summed
 from isthmus_cloud.engines.seam import Engine, Program, Value
+
+if TYPE_CHECKING:
+    from isthmus_cloud.answering.elsewhere import Elsewhere
 
 __all__ = ["Part", "Tail", "outputs_of", "tails_of", "tensor_bytes"]
 
@@ -36,7 +40,8 @@ class Tail:
 
     `axes` holds the batch axis of every tensor that crosses or lies between parts, by name; None
     for those without one. `most` is the greatest batch that is run, 1 where the bundle's graphs
-    take a single item. `model` and `version` are those of the deployment.
+    take a single item. `model` and `version` are those of the deployment. `elsewhere` runs it, if
+    this process does not.
     """
 
     cut: Cut
@@ -47,6 +52,12 @@ class Tail:
     most: int = 1
     model: str = ""
     version: str = ""
+    elsewhere: "Elsewhere | None" = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a batch of it can be begun, as soon as a worker is free."""
+        return self.elsewhere is None or self.elsewhere.is_free
 
     def entry_to(self, rest: Sequence[Part]) -> tuple[Part, ...] | None:
         """What has to be run before a frame of this tail can join a batch that has still `rest`

@@ -131,9 +131,14 @@ class Waiting:
             self.remove(job)
         return out
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether anything waits whose tail takes a batch now."""
+        return any(line and line.tail.is_free for line in self._lines.values())
+
     def take(self, now_ns: int) -> list[Job]:
-        """The next batch, at least one frame; [] if nothing waits."""
-        lines = [line for line in self._lines.values() if line]
+        """The next batch, at least one frame; [] if nothing waits whose tail takes one."""
+        lines = [line for line in self._lines.values() if line and line.tail.is_free]
         if not lines:
             return []
         line = min(lines, key=lambda line: self._turns.of(line.first(self._turns)))
@@ -164,7 +169,7 @@ class Waiting:
         `linger_ms` then, a line is full, or the most urgent deadline allows no longer."""
         until = NEVER_NS
         for line in self._lines.values():
-            if not line:
+            if not line or not line.tail.is_free:
                 continue
             jobs = list(line.jobs())
             if len(jobs) >= line.tail.most_from(0):

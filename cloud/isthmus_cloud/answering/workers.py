@@ -18,6 +18,8 @@ from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.answering.waiting import Waiting
 
+LOOK_AGAIN_S = 0.05  # while everything waits for something elsewhere
+
 __all__ = ["Batching", "Finish", "Workers"]
 
 # Told on the event loop of each frame that was taken from the queue: None, or what befell it.
@@ -49,7 +51,7 @@ class Batching:
 class Workers:
     """Runs what is put here until it is closed; made on the event loop that hears of the ends."""
 
-    def __init__(self, batching: Batching, finish: Finish, ran: Ran) -> None:
+    def __init__(self, batching: Batching, finish: Finish, ran: Ran[Job]) -> None:
         self._loop = asyncio.get_running_loop()
         self._batching = batching
         self._finish = finish
@@ -134,13 +136,18 @@ class Workers:
         while (jobs := self._next()) is not None:
             taken[:] = jobs
             done: list[tuple[Job, Exception | None]] = []
+            elsewhere = jobs[0].tail.elsewhere
             try:
-                for job, error in flow.run(jobs):
+                way = flow.run(jobs) if elsewhere is None else elsewhere.run(jobs, joining, ran)
+                for job, error in way:
                     done.append((job, error or _replied(job)))
             except Exception as error:
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
                 ended = {job for job, _ in done}
                 done += [(job, error) for job in taken if job not in ended]
+            finally:
+                if elsewhere is not None:
+                    elsewhere.end()
             self._tell(done, tuple(runs))
             runs.clear()
 
@@ -150,14 +157,23 @@ class Workers:
             while not self._closed:
                 hold_s = self._hold_s()
                 if hold_s is None:
-                    return self._waiting.take(time.monotonic_ns())
+                    return self._taken()
                 self._changed.wait(hold_s or None)
         return None
+
+    def _taken(self) -> list[Job]:
+        jobs = self._waiting.take(time.monotonic_ns())
+        elsewhere = jobs[0].tail.elsewhere
+        if elsewhere is not None:
+            elsewhere.begin()
+        return jobs
 
     def _hold_s(self) -> float | None:
         """How long to wait for more: 0 until something comes, None if a batch is to begin."""
         if not self._waiting:
             return 0.0
+        if not self._waiting.can_begin:
+            return LOOK_AGAIN_S
         linger_ms = self._batching.linger_ms
         if not linger_ms:
             return None

@@ -1,10 +1,12 @@
-"""Which engine runs the tails: ONNX Runtime with a provider, PyTorch, or a Triton server."""
+"""Which engine runs the tails: ONNX Runtime with a provider, PyTorch, a Triton server, or one that
+somebody brings."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from isthmus import Bundle, ConfigError, IsthmusError
+from isthmus_cloud.engines.brought import BROUGHT, brought_engine, check_brought
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.engines.ort_session import CPU_PLACEMENT, Placement
@@ -37,9 +39,13 @@ def check_choice(choice: str, provider: str) -> None:
     """ConfigError unless `open_engine` knows what is meant; nothing is loaded or asked."""
     if choice.startswith(SCHEME):
         TritonAddress.parse(choice)
+    elif choice.startswith(BROUGHT):
+        check_brought(choice)
+        return  # what it makes of a provider is its own affair
     elif choice not in _PROVIDERS_OF:
         raise ConfigError(
-            f"engine is {choice!r}; allowed are {', '.join(_PROVIDERS_OF)} and {SCHEME}HOST:PORT"
+            f"engine is {choice!r}; allowed are {', '.join(_PROVIDERS_OF)}, {SCHEME}HOST:PORT and "
+            f"{BROUGHT}MODULE:FUNCTION"
         )
     allowed = _PROVIDERS_OF.get(choice, (AUTO,))  # a Triton server chooses where it computes
     if provider not in allowed:
@@ -51,25 +57,26 @@ def check_choice(choice: str, provider: str) -> None:
 def open_engine(choice: str, provider: str, cores: Cores, bundle: Bundle) -> Engine:
     """The engine for one bundle; its answers agree with those of ONNX Runtime on the CPU.
 
-    `choice` is "onnxruntime", "torch" or "triton://HOST:PORT". With ONNX Runtime and "auto" the
-    provider is the first that can be used and agrees: TensorRT, CUDA, WebGPU and OpenVINO if they
-    are faster than the CPU, the CPU; any other is honoured or refused. ONNX Runtime on the
-    CPU shares `cores`; what else computes there uses all of them for every run. Takes seconds, with
-    TensorRT minutes: not on a loop. Raises ConfigError with the way out; with Triton LinkError
-    where it does not answer, ModelError where it answers otherwise.
+    `choice` is "onnxruntime", "torch", "triton://HOST:PORT" or "python://MODULE:FUNCTION".
+    With ONNX Runtime and "auto" the provider is the first that can be used and agrees: TensorRT,
+    CUDA, WebGPU and OpenVINO if they are faster than the CPU, the CPU; any other is honoured or
+    refused. ONNX Runtime on the CPU shares `cores`; what else computes there uses all of them for
+    every run. Takes seconds, with TensorRT minutes: not on a loop. Raises ConfigError with the way
+    out; with Triton LinkError where it does not answer, ModelError where it answers otherwise.
     """
     check_choice(choice, provider)
     if choice == TORCH:
         return _agreeing_torch(provider, cores, bundle)
+    if choice.startswith(BROUGHT):
+        return _compared(brought_engine(choice, provider, cores, bundle), cores, bundle)
     if choice != ONNX_RUNTIME:
-        return _triton(TritonAddress.parse(choice), cores, bundle)
+        return _compared(TritonEngine(TritonAddress.parse(choice), bundle), cores, bundle)
     if provider == AUTO:
         return _automatic(cores, bundle)
     return _insisted(next(each for each in PROVIDERS if each == provider), cores, bundle)
 
 
-def _triton(address: TritonAddress, cores: Cores, bundle: Bundle) -> Engine:
-    engine = TritonEngine(address, bundle)
+def _compared(engine: Engine, cores: Cores, bundle: Bundle) -> Engine:
     try:
         _compare(engine, cores, bundle)
     except IsthmusError:

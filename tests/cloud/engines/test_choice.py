@@ -180,7 +180,11 @@ def test_pytorch_where_there_is_none_is_refused_with_the_way_out(bundle: Bundle)
 @pytest.mark.parametrize(
     ("choice", "provider", "message"),
     [
-        ("onnx", "auto", "engine is 'onnx'; allowed are onnxruntime, torch and triton://HOST:PORT"),
+        (
+            "onnx",
+            "auto",
+            "engine is 'onnx'; allowed are onnxruntime, torch, triton://HOST:PORT and python:",
+        ),
         ("onnxruntime", "gpu", f"'onnxruntime' allowed are {', '.join(PROVIDER_CHOICES)}"),
         ("triton://[::1]:8001", "cuda", "provider is 'cuda'; with the engine 'triton://"),
         ("torch", "openvino", "with the engine 'torch' allowed are auto, cuda, cpu"),

@@ -1,0 +1,37 @@
+"""The seam to other processes: batches of a tail that is not in this one."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from isthmus_cloud.answering.flow import Joining, Ran
+from isthmus_cloud.answering.jobs import Job
+
+__all__ = ["Elsewhere"]
+
+
+class Elsewhere(Protocol):
+    """Runs batches; called from several worker threads at once.
+
+    A batch is one frame of the tail or several; `begin` is called before `run` and `end` after it,
+    whatever came of it.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """Batches that are computed at the same time now, at least 1: how fast a queue moves."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether one more batch would be begun now; frames wait for it here, and gather."""
+
+    def begin(self) -> None:
+        """One more batch is under way."""
+
+    def end(self) -> None:
+        """One less."""
+
+    def run(
+        self, jobs: Sequence[Job], joining: Joining[Job], ran: Ran[Job]
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """Every frame, those that joined too, once it is done: its outputs are in it, or this is
+        the error that it ended in."""
