@@ -9,6 +9,7 @@ from isthmus import ConfigError
 from isthmus_cli.cloud_web import add_web_flags, web_settings
 from isthmus_cli.console import drop_output
 from isthmus_cli.folders import named_folder
+from isthmus_cli.ray_flags import add_ray_flags, ray_settings
 from isthmus_cli.telemetry_flags import add_telemetry_flags, trace_settings
 from isthmus_cloud import ServiceConfig, run_service
 from isthmus_cloud.config import MAX_MESSAGE_BYTES, RANGES
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_capacity(parser.add_argument_group("how much at once").add_argument, defaults)
     _add_batching(parser.add_argument_group("batches").add_argument, defaults)
     _add_engine(parser.add_argument_group("what computes").add_argument, defaults)
+    add_ray_flags(parser)
     _add_times(parser.add_argument_group("times").add_argument, defaults)
     add_telemetry_flags(parser)
     add_web_flags(parser.add_argument_group("the dashboard").add_argument)
@@ -165,8 +167,9 @@ def _add_engine(add: Add, defaults: ServiceConfig) -> None:
         "--engine",
         default=defaults.engine,
         metavar="ENGINE",
-        help="onnxruntime, torch, or triton://HOST:PORT for a Triton server that holds what "
-        "`isthmus export triton` wrote (default %(default)s)",
+        help="onnxruntime; torch; triton://HOST:PORT for a Triton server that holds what `isthmus "
+        "export triton` wrote; python://MODULE:FUNCTION for one of your own; ray for replicas in "
+        "other processes and on other machines (default %(default)s)",
     )
     add(
         "--provider",
@@ -265,6 +268,7 @@ def _configured(options: argparse.Namespace) -> ServiceConfig:
         traces=trace_settings(options),
         engine=options.engine,
         provider=options.provider,
+        ray=ray_settings(options),
         hello_s=options.hello_s,
         idle_s=options.idle_s,
         resume_s=options.resume_s,

@@ -11,6 +11,7 @@ from isthmus.session import MOST_NAMED
 from isthmus.tracing import TraceSettings
 from isthmus.web import WebConfig
 from isthmus_cloud.engines.choice import ONNX_RUNTIME, check_choice
+from isthmus_cloud.replicas.settings import RAY, RaySettings
 
 MAX_BYTES_IN_FLIGHT = 256 * 1024 * 1024
 MAX_STREAMS = 1024
@@ -18,6 +19,7 @@ MAX_CONNECTIONS = 4096
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 GRPC_MOST_BYTES = 2**31 - 1
 MAX_S = 3600
+WORKERS_ELSEWHERE = 64  # each replica is given two batches, whatever there are of these
 WORKERS = 2  # one begins or ends a batch while the other computes
 
 # From and to what each number may go. A device that has nothing to send beats about twice a second;
@@ -59,8 +61,9 @@ class ServiceConfig:
 
     What is served is a `bundle`, or all models of a `store`, whose bundles must then be signed with
     one of `store_keys`, if there are any. `engine` and `provider` say what computes, see
-    `engines.choice.open_engine`. `web` is where the dashboard and the metrics are, whose token is
-    read again from `web_token_file` when that file changes; `traces` is where spans go.
+    `engines.choice.open_engine`; with "ray" the replicas of `ray` do. `web` is where the dashboard
+    and the metrics are, whose token is read again from `web_token_file` when that file changes;
+    `traces` is where spans go.
 
     `listen` is HOST:PORT, port 0 takes a free one. Off the loopback, TLS is required, unless
     `insecure` says that the network is trusted. `window` is the number of frames that one stream
@@ -115,6 +118,7 @@ class ServiceConfig:
     traces: TraceSettings | None = None
     engine: str = ONNX_RUNTIME
     provider: str = "auto"
+    ray: RaySettings | None = None
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -125,8 +129,16 @@ class ServiceConfig:
             raise ConfigError("give what is to be served: a bundle, or a store (--store DIR)")
         if self.store_keys and self.store is None:
             raise ConfigError("keys are for the bundles of a store; give one with --store DIR")
-        check_choice(self.engine, self.provider)
+        if (self.engine == RAY) != (self.ray is not None):
+            raise ConfigError("replicas (ray) go with the engine 'ray', and that with them")
+        if self.ray is None:
+            check_choice(self.engine, self.provider)
         self._check_doors()
+
+    @property
+    def batches_at_once(self) -> int:
+        """What `workers` comes to: those that run elsewhere cost a thread that waits."""
+        return self.workers if self.ray is None else WORKERS_ELSEWHERE
 
     @property
     def store_message_bytes(self) -> int:

@@ -72,7 +72,7 @@ class Core:
             max_waiting=config.max_waiting, max_bytes_in_flight=config.max_bytes_in_flight
         )
         batching = Batching(
-            workers=config.workers,
+            workers=config.batches_at_once,
             decoders=config.decoders,
             linger_ms=config.linger_s * 1e3,
             joins=config.joins,

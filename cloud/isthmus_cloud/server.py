@@ -18,6 +18,7 @@ from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.faces.binding import allow_open_files, bind, checked_certificate
 from isthmus_cloud.faces.tls import looked_after
 from isthmus_cloud.reloading import hangs_up, hung_up, reloading
+from isthmus_cloud.replicas.opening import front_end
 from isthmus_cloud.security.doors import guarded
 from isthmus_cloud.serving import Door, server_with_faces
 from isthmus_cloud.signals import heeding
@@ -59,10 +60,11 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
         await stack.enter_async_context(looked_after(certificate))
         guard = await stack.enter_async_context(guarded(config))
         disk = stack.enter_context(DiskThreads("isthmus-activations"))
+        cluster = await stack.enter_async_context(front_end(config, announce))
         looked_at = await stack.enter_async_context(watched(config))
         core, health = looked_at.core, Health()
         await stack.enter_async_context(page(config, looked_at, health, announce))
-        store = await start_up(config, core, announce, disk, health)
+        store = await start_up(config, core, announce, disk, health, cluster)
         await stack.enter_async_context(reloading(told, core.deployments, store, health))
         door = Door(guard=guard, certificate=certificate, health=health, store=store)
         await main_loop(config, core, announce, door)

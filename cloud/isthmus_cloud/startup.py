@@ -3,25 +3,32 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isthmus import Bundle, ConfigError, IsthmusError
 from isthmus.signing import trusted_keys
+from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.config import ServiceConfig
 from isthmus_cloud.core import Core
 from isthmus_cloud.deployments.deployer import StoreDeployer
-from isthmus_cloud.deployments.deployment import Loader
+from isthmus_cloud.deployments.deployment import Loader, TailSource
+from isthmus_cloud.deployments.loading import LocalTails
 from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.engines.choice import open_engine
 from isthmus_cloud.engines.cores import Cores
-from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.faces.binding import check_message_bytes
 from isthmus_cloud.oip.repository import StoreRepository
 from isthmus_cloud.serving import StoreRoom
 from isthmus_cloud.store import Activations, Store
 from isthmus_cloud.store.disk import explained
 from isthmus_cloud.telemetry.health import Health
+
+if TYPE_CHECKING:
+    from isthmus_cloud.replicas.cluster import Cluster
 
 __all__ = ["open_store", "start_up"]
 
@@ -36,13 +43,16 @@ async def start_up(
     announce: Announce,
     disk: DiskThreads,
     health: Health | None = None,
+    cluster: "Cluster | None" = None,
 ) -> StoreRoom | None:
-    """Load what is to be served; the store, where there is one.
+    """Load what is to be served, here or on the replicas of a cluster; the store, where there is
+    one.
 
     What cannot be loaded ends the start of a single bundle; of a store it is announced and logged,
     `health` lacks it, and the others are served. Raises ConfigError, BundleError or ModelError.
     """
-    loader = _loader(config, core, announce)
+    tails_of = _tail_source(config, announce, cluster)
+    loader = Loader(desk=core.desk, tails_of=tails_of, window=config.window)
     if config.bundle is not None:
         core.deployments.activate(await loader.load(config.bundle))
         return None
@@ -111,19 +121,30 @@ def _own(root: Path) -> str:
     return f"chown -R {os.geteuid()} {root}"
 
 
-def _loader(config: ServiceConfig, core: Core, announce: Announce) -> Loader:
-    cores = Cores(config.threads, config.workers)
+def _tail_source(
+    config: ServiceConfig, announce: Announce, cluster: "Cluster | None" = None
+) -> TailSource:
+    source = _local_tails(config, announce)
+    if cluster is not None:
+        from isthmus_cloud.replicas.tails import replica_tails  # noqa: PLC0415 - it needs Ray
 
-    def engine_for(bundle: Bundle) -> Engine:
+        source = partial(replica_tails, cluster, config.max_batch, announce)
+
+    def tails_of(
+        bundle: Bundle, version: tuple[str, str]
+    ) -> AbstractContextManager[Mapping[str, Tail]]:
         if config.bundle is not None:
             check_message_bytes(config, bundle.manifest)  # before tails are loaded, which is long
-        return open_engine(config.engine, config.provider, cores, bundle)
+        return source(bundle, version)
 
-    return Loader(
-        desk=core.desk,
-        open_engine=engine_for,
+    return tails_of
+
+
+def _local_tails(config: ServiceConfig, announce: Announce) -> TailSource:
+    cores = Cores(config.threads, config.workers)
+    return LocalTails(
+        open_engine=partial(open_engine, config.engine, config.provider, cores),
         cores=cores,
-        window=config.window,
         max_batch=config.max_batch,
         announce=announce,
     )

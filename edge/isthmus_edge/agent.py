@@ -9,7 +9,6 @@ callers alike.
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -28,12 +27,11 @@ from isthmus import (
     open_bundle,
     require_formats,
 )
-from isthmus.session import Identity
 from isthmus_edge.answer import Answer, Stats
 from isthmus_edge.audit.audits import raw_input_way
 from isthmus_edge.background import Background, ended
 from isthmus_edge.config import AgentConfig, Objective, finite
-from isthmus_edge.contact import KEPT, LinkNews, ways_of
+from isthmus_edge.contact import KEPT, LinkNews, uplink_of, ways_of
 from isthmus_edge.device.device import Device
 from isthmus_edge.device.pace import FullPace, Pace
 from isthmus_edge.entrance import Entrance
@@ -53,7 +51,6 @@ from isthmus_edge.settings import config_of
 from isthmus_edge.stream.frame import Frame
 from isthmus_edge.stream.pipeline import Pipeline
 from isthmus_edge.stream.transport import Transport
-from isthmus_edge.stream.uplink import Uplink
 from isthmus_edge.stream.ways import Ways
 from isthmus_edge.streaming import Answers, Door, Frames
 
@@ -352,14 +349,11 @@ class Agent:
         return answer, partial(self._own.post, accept)
 
     async def _connect(self, ways: Ways) -> None:
-        identity = Identity(uuid.uuid4().hex, self._bundle.fingerprint, self._config.answer_top_k)
         news = LinkNews(self._events, self._pipeline.link_changed, self._on_offer)
-        uplink = Uplink(ways, identity, self._config.silence_s, self._estimator, news.state)
-        uplink.on_update = news.offered
+        uplink = uplink_of(self._config, ways, self._bundle.fingerprint, self._estimator, news)
         self._pipeline.uplink = uplink
         self._pipeline.audits.connect(uplink)
         uplink.on_verdict = self._pipeline.audits.told
-        uplink.on_failed = news.failed
         await self._background.contact(uplink, self._config, self._events.add)
 
     async def _start(self) -> asyncio.Task[None]:

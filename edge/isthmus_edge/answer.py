@@ -108,7 +108,8 @@ class Stats:
     answers of the cloud that came for frames that had theirs, or that the device had answered
     meanwhile; they were dropped, which is as it should be. `ended_twice` counts frames that the
     agent itself tried to end again: callers notice nothing, but above 0 it is a defect. `connects`
-    counts streams, `sent_again` frames that were sent a second time.
+    counts streams, `sent_again` frames that were sent a second time, and `moves` how often the
+    device has left a service for one that was less loaded.
 
     `candidate` and `rung` are those of the last frame that was not pinned, None before it, and
     `switches` the last 256 changes of that candidate; where `AgentConfig.candidate` pins every
@@ -144,3 +145,4 @@ class Stats:
     rss_bytes: int = 0
     service: Service | None = None
     update: UpdateOffered | None = None
+    moves: int = 0

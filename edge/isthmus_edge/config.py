@@ -35,7 +35,8 @@ class AgentConfig:
 
     `cloud` is ``HOST:PORT`` or ``dns:NAME:PORT``, several of them as a tuple or with commas; None
     answers every frame on the device. Every address that a name has counts as one of several: the
-    device takes one by lot, and goes on to the next when that one ends, drains or refuses.
+    device takes one by lot, and goes on to the next when that one ends, drains or refuses. With
+    `balance` it looks at another one now and then, and moves where that is clearly less loaded.
     Beyond this machine the cloud's certificate is needed (`tls_ca`), or the word that plain text is
     all right (`insecure`). `token`, or the file that holds it, goes with every connection, as do
     `tls_certificate` and `tls_key`, where the service asks for a certificate of the device; all
@@ -82,6 +83,7 @@ class AgentConfig:
     tls_key: Path | None = None
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
+    balance: bool = True
     require_cloud: bool = False
     objective: Objective = "latency"
     candidate: str | None = None

@@ -2,13 +2,18 @@
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
+from random import SystemRandom
 
-from isthmus.session import Failed, UpdateOffered
+from isthmus.session import Failed, Identity, UpdateOffered
 from isthmus_edge.config import AgentConfig
 from isthmus_edge.events import Events
+from isthmus_edge.link import Estimator
+from isthmus_edge.stream.balance import Balance
+from isthmus_edge.stream.standing import State
 from isthmus_edge.stream.transport import Transport
-from isthmus_edge.stream.uplink import State
+from isthmus_edge.stream.uplink import Uplink
 from isthmus_edge.stream.ways import Ways, grpc_ways, only_way
 
 MOST_REASONS = 32  # some for each of several addresses, whatever they say; as many refusals
@@ -26,7 +31,7 @@ _WAYS_OUT = {
 
 log = logging.getLogger("isthmus.edge")
 
-__all__ = ["KEPT", "LinkNews", "ways_of"]
+__all__ = ["KEPT", "LinkNews", "uplink_of", "ways_of"]
 
 
 def ways_of(config: AgentConfig, max_frame_bytes: int, transport: Transport | None) -> Ways | None:
@@ -89,6 +94,10 @@ class LinkNews:
             )
             self._offered = update
 
+    def moving(self, text: str) -> None:
+        """The device goes to a service that is less loaded."""
+        self._events.add(text)
+
     def failed(self, failed: Failed) -> None:
         """The cloud has refused a frame, or failed on it: what it is, and what can be done."""
         way_out = _WAYS_OUT.get(failed.code)
@@ -103,3 +112,16 @@ class LinkNews:
             f"the cloud does not answer some frames, so the device does: {failed.code}: "
             f"{failed.message}; {way_out} (told once an hour)"
         )
+
+
+def uplink_of(
+    config: AgentConfig, ways: Ways, fingerprint: str, estimator: Estimator, news: LinkNews
+) -> Uplink:
+    """A session of this bundle over these ways; `news` hears of all that people should know."""
+    identity = Identity(uuid.uuid4().hex, fingerprint, config.answer_top_k)
+    policy = Balance(SystemRandom()) if config.balance else None
+    uplink = Uplink(ways, identity, config.silence_s, estimator, news.state, policy)
+    uplink.on_update = news.offered
+    uplink.on_failed = news.failed
+    uplink.balancing.on_move = news.moving
+    return uplink

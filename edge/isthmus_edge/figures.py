@@ -43,4 +43,5 @@ def figures(
         rss_bytes=resident_bytes(),
         service=None if uplink is None else uplink.service,
         update=None if uplink is None else uplink.update,
+        moves=0 if uplink is None else uplink.balancing.moves,
     )

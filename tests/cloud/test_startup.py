@@ -10,6 +10,7 @@ import pytest
 
 from isthmus import ConfigError, open_bundle
 from isthmus_cloud import Core, ServiceConfig, startup
+from isthmus_cloud.deployments.loading import LocalTails
 from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.faces.binding import message_bytes
@@ -59,9 +60,9 @@ def test_models_are_loaded_for_as_many_workers_and_threads_as_were_asked_for(
     given: list[Cores] = []
     monkeypatch.setattr(startup, "open_engine", lambda *settings: given.append(settings[2]))
     config = ServiceConfig(store=tmp_path, threads=6, workers=3)
-    core: Any = SimpleNamespace(desk=None)
-    loader = startup._loader(config, core, lambda _: None)
+    source = startup._local_tails(config, lambda _: None)
+    assert isinstance(source, LocalTails)
     bundle: Any = None
-    loader.open_engine(bundle)
-    assert given == [loader.cores]
+    source.open_engine(bundle)
+    assert given == [source.cores]
     assert (given[0].alone, given[0].beside) == (6, 2)

@@ -12,6 +12,7 @@ from tests.tinybundle import tiny_pictures
 
 from isthmus_cloud import Core, RunningService, ServiceConfig, listening
 from isthmus_cloud.deployments.deployment import Loader
+from isthmus_cloud.deployments.loading import LocalTails
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 from isthmus_cloud.telemetry import Observer, Observers
@@ -37,11 +38,13 @@ async def serving(bundle: Path, observer: Observer) -> AsyncIterator[RunningServ
     async with Core(config, observer) as core:
         loader = Loader(
             desk=core.desk,
-            open_engine=lambda _: OrtEngine(Cores(1)),
-            cores=Cores(1),
+            tails_of=LocalTails(
+                open_engine=lambda _: OrtEngine(Cores(1)),
+                cores=Cores(1),
+                max_batch=config.max_batch,
+                announce=lambda _: None,
+            ),
             window=config.window,
-            max_batch=config.max_batch,
-            announce=lambda _: None,
         )
         core.deployments.activate(await loader.load(bundle))
         async with listening(config, core) as service:

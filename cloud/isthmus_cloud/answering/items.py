@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from isthmus import Cut, SymbolCoder
 from isthmus_cloud.answering.feeds import AnyArray, Scalars, Tensors
+from isthmus_cloud.answering.packed import Packed, Plain
 
 __all__ = ["Item"]
 
@@ -28,6 +29,10 @@ class Item:
     def decode(self, _: SymbolCoder) -> Tensors:
         """See `Given.decode`."""
         return tuple(self._tensors[tensor.wire.name] for tensor in self._cut.tensors)
+
+    def packed(self) -> Packed:
+        """See `Given.packed`."""
+        return Packed(tensors={name: Plain.of(array) for name, array in self._tensors.items()})
 
     def give_up(self) -> None:
         """See `Given.give_up`."""

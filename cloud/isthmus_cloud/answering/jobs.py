@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from isthmus import IsthmusError, SymbolCoder
 from isthmus_cloud.answering.feeds import AnyArray, Scalars, Tensors
+from isthmus_cloud.answering.packed import Packed
 from isthmus_cloud.answering.parts import Tail
 
 NEVER_NS = 1 << 62
@@ -32,6 +33,9 @@ class Given(Protocol):
 
     def decode(self, coder: SymbolCoder) -> Tensors:
         """The tensors of the cut, on a worker's thread."""
+
+    def packed(self) -> Packed:
+        """The same for another process to decode, on a worker's thread."""
 
     def give_up(self) -> None:
         """Nobody wants it any more: let go of what it holds."""

@@ -8,12 +8,14 @@ for a worker that has not begun; then each runs the tail of its own frame, side 
 """
 
 import threading
+import uuid
 from collections import deque
 from dataclasses import dataclass
 
-from isthmus import Kept, SymbolCoder
+from isthmus import Kept, SymbolCoder, WireError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.feeds import Scalars, Tensors
+from isthmus_cloud.answering.packed import Packed
 from isthmus_cloud.answering.routes import Route
 
 __all__ = ["StreamMemory", "Turn"]
@@ -35,6 +37,21 @@ class Turn:
         """See `StreamMemory.decode`."""
         return self.memory.decode(self, coder)
 
+    def packed(self) -> Packed:
+        """The frame for another process, which keeps what this stream's frames refer to there.
+
+        WireError if it was decoded or given up.
+        """
+        frame = self.frame
+        if frame is None:
+            raise WireError("the frame is gone: nobody waits for it any more")
+        return Packed(
+            candidate=self.route.candidate.id,
+            frame=frame.SerializeToString(),
+            memory=self.memory.name if frame.mark or frame.reference else "",
+            refers=frame.reference > 0,
+        )
+
     def give_up(self) -> None:
         """Nobody wants it any more: let go of what it holds."""
         self.frame = None
@@ -51,9 +68,15 @@ class Turn:
 
 
 class StreamMemory:
-    """One stream's: at most one frame's symbols are kept, and they go with the stream."""
+    """One stream's: at most one frame's symbols are kept, and they go with the stream.
+
+    `name` tells it from those of all other streams. `holder` is for whoever has the frames decoded
+    elsewhere: where what they refer to is kept.
+    """
 
     def __init__(self) -> None:
+        self.name = uuid.uuid4().hex
+        self.holder = ""
         self._line: deque[Turn] = deque()
         self._decoding = threading.Lock()
         self._kept: Kept | None = None
@@ -71,6 +94,12 @@ class StreamMemory:
             self._forget_given_up()
             self._line.append(turn)
         return turn
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept at present."""
+        kept = self._kept
+        return 0 if kept is None else sum(each.nbytes for each in kept.symbols.values())
 
     def decode(self, turn: Turn, coder: SymbolCoder) -> Tensors:
         """The wire tensors of a frame, by the calling worker or one that came before it.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from isthmus_cloud.answering.answerer import Answerer
 from isthmus_cloud.answering.desk import Desk
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.audits.auditing import Auditor, auditing
-from isthmus_cloud.deployments.loading import load_tails
-from isthmus_cloud.engines.cores import Cores
-from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.store.shelf import PUSH_AGAIN
 
 SHORT = 12  # digits of a fingerprint that people compare
 
-__all__ = ["Deployment", "Loader", "deployed"]
+# Tails by cut id as long as the context lasts, of a bundle that is this model and version.
+TailSource = Callable[[Bundle, tuple[str, str]], AbstractContextManager[Mapping[str, Tail]]]
+
+__all__ = ["Deployment", "Loader", "TailSource", "deployed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -85,15 +85,12 @@ def deployed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """Makes deployments of bundles, all on one desk; `open_engine` gives each its engine;
-    those that share `cores` are measured on their share."""
+    """Makes deployments of bundles, all on one desk; `tails_of` may block, and is not called on the
+    loop."""
 
     desk: Desk
-    open_engine: Callable[[Bundle], Engine]
-    cores: Cores
+    tails_of: TailSource
     window: int
-    max_batch: int
-    announce: Callable[[str], None]
 
     async def load(self, folder: Path, name: str = "", version: str = "") -> Deployment:
         """Check every file, load and measure all tails, off the loop; without a name the model's,
@@ -106,19 +103,11 @@ class Loader:
         name = name or bundle.manifest.model_name
         version = version or bundle.fingerprint[:SHORT]
         with ExitStack() as undo:
-            engine = await asyncio.to_thread(self.open_engine, bundle)
-            undo.callback(engine.close)
             tails = await asyncio.to_thread(
-                load_tails,
-                bundle,
-                engine,
-                self.max_batch,
-                self.announce,
-                (name, version),
-                self.cores,
+                undo.enter_context, self.tails_of(bundle, (name, version))
             )
             deployment = deployed(
                 bundle, tails, self.desk, name=name, version=version, window=self.window
             )
-            undo.push(deployment.closing)  # so that the engine closes behind what uses it
+            undo.push(deployment.closing)  # so that tails close behind what uses them
             return replace(deployment, closing=undo.pop_all())

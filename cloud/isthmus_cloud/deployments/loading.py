@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 from isthmus import Bundle, BundleError, ConfigError, ModelError
@@ -13,9 +14,26 @@ from isthmus_cloud.engines.batch_times import SIZES, UNMEASURED, BatchTimes, mea
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.seam import AnyArray, Engine, Value, type_name
 
-__all__ = ["load_tails"]
+__all__ = ["LocalTails", "load_tails"]
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalTails:
+    """Tails in this process: `open_engine` gives each bundle its engine; those that share `cores`
+    are measured on their share."""
+
+    open_engine: Callable[[Bundle], Engine]
+    cores: Cores
+    max_batch: int
+    announce: Callable[[str], None]
+
+    @contextmanager
+    def __call__(self, bundle: Bundle, version: tuple[str, str]) -> Iterator[Mapping[str, Tail]]:
+        """See `load_tails`; the engine closes with the context."""
+        with closing(self.open_engine(bundle)) as engine:
+            yield load_tails(bundle, engine, self.max_batch, self.announce, version, self.cores)
 
 
 def load_tails(

@@ -9,6 +9,7 @@ devices choose ids that nobody guesses.
 
 from isthmus.session import (
     Close,
+    Greet,
     Reply,
     ServiceEvent,
     ServiceLimits,
@@ -70,9 +71,16 @@ class Sessions:
         """Results that all of them keep for a resume or an audit."""
         return self._kept_bytes
 
+    @property
+    def streams(self) -> int:
+        """Devices that have a stream and were let in; who only looks is none."""
+        return len(self._by_id) - len(self._parked)
+
     def load(self) -> pb.Load:
-        """What a frame that came now would meet."""
-        return self._desk.load()
+        """What a frame that came now would meet, and among how many devices."""
+        load = self._desk.load()
+        load.streams = self.streams
+        return load
 
     @property
     def idle_s(self) -> float:
@@ -99,6 +107,8 @@ class Sessions:
     ) -> tuple[HeldSession, list[ServiceEvent]]:
         """Hello came on a stream: the session that it has from now on, and what follows."""
         hello = message.hello
+        if hello.look:
+            return waiting, self._looked_at(waiting, message, now)
         known = self._by_id.get(hello.session_id)
         refusal = None if known is None else _refusal(known, waiting, hello)
         if refusal is not None:
@@ -177,7 +187,10 @@ class Sessions:
     def _welcomed(
         self, held: HeldSession, events: list[ServiceEvent], visitor: Visitor, *, resumed: bool
     ) -> list[ServiceEvent]:
-        """Note it, and offer the version that devices should have by now."""
+        """Tell it the load, note it, and offer the version that devices should have by now."""
+        for event in events:
+            if isinstance(event, Greet):
+                event.message.welcome.load.CopyFrom(self.load())
         deployment = held.deployment
         assert deployment is not None
         self._observer.note(
@@ -194,6 +207,21 @@ class Sessions:
         if active is None or active is deployment:
             return events
         return [*events, Reply(_update(active))]
+
+    def _looked_at(
+        self, waiting: HeldSession, message: pb.EdgeMessage, now: float
+    ) -> list[ServiceEvent]:
+        """The load that this device would meet, itself counted: then it goes, and nothing stays."""
+        deployment = self._deployments.of(message.hello.bundle_fingerprint)
+        if deployment is None:
+            return self._stranger(waiting, message, now)
+        waiting.rules.close()
+        events = ServiceSession(deployment.terms, self._limits, now).received(message, now, 0)
+        for event in events:
+            if isinstance(event, Greet):
+                event.message.welcome.load.CopyFrom(self.load())
+                event.message.welcome.load.streams += 1
+        return events
 
     def _stranger(
         self, waiting: HeldSession, message: pb.EdgeMessage, now: float

@@ -166,7 +166,6 @@ class Stream:
                 case Check(audit):
                     self._held.check(audit)
                 case Greet(welcome):
-                    welcome.welcome.load.CopyFrom(self._sessions.load())
                     self._outbox.put(welcome)
                 case Reply(reply):
                     self._outbox.put(reply)
@@ -199,7 +198,8 @@ class Stream:
 
     def _end_if_done(self) -> None:
         rules = self._held.rules
-        if rules.is_drained or (self._half_closed and not rules.in_flight):
+        has_left = self._half_closed and not rules.in_flight
+        if rules.is_drained or has_left or rules.state == "ended":
             self._end()
 
     def _deny(self) -> None:
@@ -234,11 +234,18 @@ class Stream:
 
     async def _write_all(self) -> None:
         while (message := await self._next()) is not None:
-            if message.HasField("heartbeat"):
-                complete_echo(message.heartbeat, time.monotonic_ns())
+            self._complete(message)
             await self._written(message)
             if self._has_session:
                 self._held.rules.said(self._loop.time())
+
+    def _complete(self, message: pb.CloudMessage) -> None:
+        """What is true at the moment of writing: times, and the load."""
+        if message.HasField("heartbeat"):
+            message.heartbeat.load.CopyFrom(self._sessions.load())
+            complete_echo(message.heartbeat, time.monotonic_ns())
+        elif message.HasField("result") and message.result.HasField("load"):
+            message.result.load.streams = self._sessions.streams
 
     async def _written(self, message: pb.CloudMessage) -> None:
         """LinkError for a device that does not take it: else it would keep this stream for ever."""

@@ -15,9 +15,9 @@ from typing import Self
 from isthmus import LinkError, PeerError
 from isthmus.session import DeviceSession, Echoed, Identity, Lost, Refused, Welcomed
 from isthmus.v1 import split_pb2 as pb
+from isthmus_edge.stream.moving import GOODBYE_S
 from isthmus_edge.stream.probing import PROBE_BYTES, PROBE_SHARE_S
 from isthmus_edge.stream.transport import Break, Connection, Transport
-from isthmus_edge.stream.uplink import GOODBYE_S
 
 SILENCE_S = 5.0
 WARMING = 2  # the first messages of a connection are slow

@@ -5,8 +5,9 @@
     all have failed -> look the names up again; then the first whose back-off is over; else wait
 
 The order is drawn by lot for each device, so that many of them spread over all replicas, and goes
-round: who loses one goes on to the next. Nothing here knows a socket or a clock; `now` is the
-device's monotonic clock, in seconds. What a service says of its load may one day weigh in `_after`.
+round: who loses one goes on to the next, but for one that is preferred, because a look has shown
+that it is less loaded (`balance.py`). Nothing here knows a socket or a clock; `now` is the device's
+monotonic clock, in seconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -169,6 +170,7 @@ class Addresses:
         self._names = {each: _Name(None, _BackOff()) for each in targets if each.is_name}
         self._places: list[_Place] = []  # in the order in which they have their turn
         self._last: Address | None = None
+        self._preferred: Address | None = None
         literals = [Address(t.host, t.port, t.host) for t in targets if not t.is_name]
         for address in (*literals, *known):
             self._put_in(_Place(address, Target(address.name, address.port), 0, _BackOff()))
@@ -180,7 +182,7 @@ class Addresses:
             return LookUp(unknown)
         fresh = self._after([p for p in self._places if p.back_off.is_fresh(now)])
         if fresh is not None:
-            self._last = fresh.address
+            self._last, self._preferred = fresh.address, None
             return Try(fresh.address, self._due(now, LOOK_UP_S) if self._has_failed() else ())
         due = self._due(now, SPENT_LOOK_UP_S)
         if due:
@@ -190,6 +192,24 @@ class Addresses:
             self._last = ready.address
             return Try(ready.address)
         return Wait(max(self._next_at() - now, 0.0))
+
+    def prefer(self, address: Address) -> None:
+        """It has the next turn, if nothing speaks against it then."""
+        self._preferred = address
+
+    def other(self, present: Address, now: float) -> Address | None:
+        """Another one than the `present`, by lot, of which nothing bad is known; None without.
+
+        It is of no family that the system likes less: that may be the same service once more.
+        """
+        rank = max((p.rank for p in self._places if p.address == present), default=0)
+        fresh = [p.address for p in self._places if p.rank <= rank and p.back_off.is_fresh(now)]
+        others = [address for address in fresh if address != present]
+        return self._random.choice(others) if others else None
+
+    def due(self, now: float) -> tuple[Target, ...]:
+        """Names that may stand for more by now than when they were last looked up."""
+        return self._due(now, LOOK_UP_S)
 
     def has_fresh(self, now: float) -> bool:
         """Whether another one could be tried at once, of which nothing bad is known."""
@@ -239,11 +259,15 @@ class Addresses:
         self._places.insert(self._random.randint(0, len(self._places)), place)
 
     def _after(self, places: Sequence[_Place]) -> _Place | None:
-        """Of these, the next one round behind that which was tried last."""
+        """Of these, the one that is preferred, or the next round behind that tried last."""
         order = [place.address for place in self._places]
         begin = order.index(self._last) + 1 if self._last in order else 0
         behind = {address: (at - begin) % len(order) for at, address in enumerate(order)}
-        return min(places, key=lambda p: (p.rank, behind[p.address]), default=None)
+
+        def turn(place: _Place) -> tuple[bool, int, int]:
+            return place.address != self._preferred, place.rank, behind[place.address]
+
+        return min(places, key=turn, default=None)
 
     def _has_failed(self) -> bool:
         return any(place.back_off.failures for place in self._places)

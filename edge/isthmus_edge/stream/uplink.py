@@ -8,7 +8,8 @@ sockets, the clock and the back-off:
 
 Where there are several ways to the cloud, one that ends is followed by the next at once; each has
 a back-off of its own (`ways.py`). The session goes along: a service that does not hold it says so,
-and frames are sent once more.
+and frames are sent once more. Where a look has shown that another service is clearly less loaded
+(`balancing.py`), the device leaves as it does when its service drains.
 
 gRPC streams in Python can hang for many minutes after a network change, keepalive or not; the
 heartbeat here is the project's own. All methods run on one event loop.
@@ -21,7 +22,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Literal
 
 from isthmus import LinkError, PeerError
 from isthmus.session import (
@@ -43,22 +43,21 @@ from isthmus.session import (
 from isthmus.v1 import split_pb2 as pb
 from isthmus_edge.answer import Service
 from isthmus_edge.link import Estimator, LinkEstimate
-from isthmus_edge.stream.addresses import LONGEST_RETRY_S, Address
+from isthmus_edge.stream.addresses import LONGEST_RETRY_S
+from isthmus_edge.stream.balance import Balance
+from isthmus_edge.stream.balancing import Balancing
 from isthmus_edge.stream.carried import Carried
-from isthmus_edge.stream.flight import Flight
+from isthmus_edge.stream.flight import Flight, Flights
 from isthmus_edge.stream.inbox import Inbox
+from isthmus_edge.stream.moving import GOODBYE_S
 from isthmus_edge.stream.probing import Probing, fitting_bytes
+from isthmus_edge.stream.standing import OnState, Standing, State
 from isthmus_edge.stream.transport import BUSY, DENIED, Break, Connection
 from isthmus_edge.stream.ways import Way, Ways
 from isthmus_edge.stream.wording import end_text, refusal_text
 
 LONGEST_ANSWER_S = 8.0
 REFUSED_S = 30.0
-GOODBYE_S = 0.5  # for a service to end the stream of a device that has said all
-
-State = Literal["down", "up", "draining", "refused"]
-OnState = Callable[[State, str], None]
-
 log = logging.getLogger("isthmus.edge")
 
 __all__ = ["OnState", "State", "Uplink"]
@@ -74,27 +73,26 @@ class Uplink:
         silence_s: float,
         estimator: Estimator,
         on_state: OnState,
+        policy: Balance | None = None,
     ) -> None:
+        """Without a `policy` of when to look at other services it stays while its own lasts."""
         self._ways = ways
         self._identity = identity
         self._silence_s = silence_s
         self._session = DeviceSession(identity, silence_s)
         self._carried = Carried(estimator)
-        self._on_state = on_state
+        self._standing = Standing(on_state)
+        self.balancing = Balancing(ways, self._standing, policy)
         self._way: Way  # of the present stream
         self._connection: Connection | None = None
         self._is_leaving = False
         self._has_left = asyncio.Event()
-        self._state: State = "down"
-        self._reason = ""
-        self._refusals: dict[Address, str] = {}  # of this round, not told yet
-        self._flights: dict[int, Flight] = {}
+        self._flights = Flights()
         self._probing = Probing(estimator)
         self._quiet_until = 0.0
         self._duplicates = 0  # of sessions that are over
         self.connects = 0
         self.queue_ms = 0.0
-        self._service: Service | None = None
         self.update: UpdateOffered | None = None
         self.on_verdict: Callable[[pb.Verdict], None] = lambda _: None
         self.on_update: Callable[[UpdateOffered], None] = lambda _: None
@@ -103,12 +101,12 @@ class Uplink:
     @property
     def state(self) -> State:
         """What the link is to the agent right now."""
-        return self._state
+        return self._standing.state
 
     @property
     def service(self) -> Service | None:
         """Who is at the other end; None while nobody is."""
-        return self._service if self._state in {"up", "draining"} else None
+        return self._standing.service
 
     @property
     def measured(self) -> asyncio.Event:
@@ -149,7 +147,7 @@ class Uplink:
         return self._carried.estimate(now) if self._takes_frames(now) else None
 
     def _takes_frames(self, now: float) -> bool:
-        return self._state == "up" and now >= self._quiet_until
+        return self.state == "up" and now >= self._quiet_until
 
     def explore(self, *, wanted: bool) -> None:
         """Whether a fresh look at an idle link might change what is decided."""
@@ -166,8 +164,8 @@ class Uplink:
                 try:
                     way = await self._ways.next()
                 except LinkError as error:
-                    self._tell_refusals()
-                    self._change("down", str(error))
+                    self._standing.tell_refusals()
+                    self._standing.change("down", str(error))
                     _fail(first, error)
                     continue
                 if self._session.state == "refused":
@@ -175,6 +173,7 @@ class Uplink:
                 await self._one_stream(way, first)
         finally:
             self._has_left.set()
+            await self.balancing.close()
             await self._ways.close()
 
     def _begin_anew(self) -> None:
@@ -192,11 +191,9 @@ class Uplink:
             raise LinkError("the link is down, or the service wants to be sent nothing")
         message = self._session.send(frame)
         self._carried.frame(frame.sequence, message.ByteSize(), time.monotonic())
-        flight = self._flights.setdefault(frame.sequence, Flight(frame.sequence, answer_bytes))
-        flight.is_awaited = True
         self._probing.note_frame()
         self._connection.send(message)
-        return flight
+        return self._flights.sent(frame.sequence, answer_bytes)
 
     def audit(self, sequence: int, raw_input: pb.Frame) -> None:
         """Have a frame's answer compared; dropped in silence where there is no stream."""
@@ -211,7 +208,7 @@ class Uplink:
         What has not left yet stays here: a link that is too slow shall not carry what is stale.
         True if that is so.
         """
-        self._flights.pop(sequence, None)
+        self._flights.forget(sequence)
         message = self._session.cancel(sequence)
         if message is None or self._connection is None:
             return False
@@ -228,8 +225,7 @@ class Uplink:
         """
         if self._connection is not None and self._session.state in {"open", "draining"}:
             self._is_leaving = True
-            self._send_beat(0)
-            self._connection.finish()
+            self._say_goodbye(self._connection)
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await self._has_left.wait()
@@ -243,6 +239,7 @@ class Uplink:
     async def _one_stream(self, way: Way, first: asyncio.Future[None]) -> None:
         """Connect, and heed messages and time until the stream is over."""
         self._way, inbox = way, Inbox()
+        self.balancing.new_stream()
         hello = self._session.connect(time.monotonic())
         try:
             self._connection = way.transport.connect(inbox.post, inbox.post)
@@ -267,13 +264,13 @@ class Uplink:
                     self._heed(self._session.received(message, now), first, now)
                     self._allow_for_answers()
             self._beat_if_due(now)
+            self._look_or_move_on(first, now)
 
     def _allow_for_answers(self) -> None:
         """By the link as it is while something is heard: silence itself must buy no time."""
         link = self._carried.estimate(time.monotonic())
         if link is not None:
-            awaited = (each.answer_bytes for each in self._flights.values() if each.is_awaited)
-            answer_s = link.at(-1).transfer_ms(max(awaited, default=0)) / 1e3
+            answer_s = link.at(-1).transfer_ms(self._flights.largest_answer_bytes) / 1e3
             self._session.allow_for_answers(min(answer_s, LONGEST_ANSWER_S))
 
     def _heed(self, events: list[DeviceEvent], first: asyncio.Future[None], now: float) -> None:
@@ -283,8 +280,9 @@ class Uplink:
                     self._bring(event, now)
                 case Echoed():
                     self._echoed(event, now)
-                case LoadTold(queue_ms):
-                    self.queue_ms = queue_ms
+                case LoadTold():
+                    self.queue_ms = event.queue_ms
+                    self.balancing.told(event)
                 case Told(verdict):
                     self.on_verdict(verdict)
                 case UpdateOffered():
@@ -301,10 +299,12 @@ class Uplink:
             case Welcomed():
                 self._welcomed(event, first)
             case Draining():
-                self._change("draining", "the service is draining")
+                self._standing.change("draining", "the service is draining")
+            case Lost(reason) if self.balancing.is_moving:
+                self._over("down", f"left for another service: {reason}")
             case Lost(reason, code, retry_after_s):
                 denied = code in DENIED
-                is_busy = code in BUSY and self._state not in {"up", "draining"}
+                is_busy = code in BUSY and self.state not in {"up", "draining"}
                 asked_s = min(retry_after_s, LONGEST_RETRY_S)
                 self._ways.failed(self._way, max(asked_s, REFUSED_S) if denied else asked_s)
                 self._end("refused" if denied or is_busy else "down", LinkError(reason), first)
@@ -317,35 +317,21 @@ class Uplink:
         reason = f"{self._way.address}: {error}"
         if self._ways.has_fresh():
             if state == "refused":
-                self._refusals[self._way.address] = reason
+                self._standing.refused_by(self._way.address, reason)
             self._over("down", reason)
         else:
-            self._tell_refusals()
+            self._standing.tell_refusals()
             self._over(state, reason)
             _fail(first, error)
-
-    def _tell_refusals(self) -> None:
-        """No way has led anywhere: what some have said is news, whatever the last one says."""
-        for reason in self._refusals.values():
-            self._change("refused", reason)
-        self._refusals.clear()
 
     def _welcomed(self, welcomed: Welcomed, first: asyncio.Future[None]) -> None:
         self.connects += 1
         self._ways.worked(self._way)
-        self._refusals.clear()
         self._quiet_until = 0.0
-        self._service = Service(
-            address=str(self._way.address),
-            provider=welcomed.provider,
-            model=welcomed.model,
-            version=welcomed.version,
-        )
+        self.balancing.welcomed(self._way, self._identity)
         self._carried.begin()
         self._probing.begin()
-        resumed = ", session resumed" if welcomed.resumed else ""
-        where = f"connected to {self._way.address}"
-        self._change("up", f"{where}, tails run on {welcomed.provider}{resumed}")
+        self._standing.let_in(str(self._way.address), welcomed)
         for padding_bytes in self._probing.opening():
             self._send_beat(padding_bytes)
         if not first.done():
@@ -356,10 +342,24 @@ class Uplink:
             self.on_failed(news)
             rest_s = min(news.retry_after_s, LONGEST_RETRY_S)
             self._quiet_until = max(self._quiet_until, now + rest_s)
-        flight = self._flights.get(news.sequence)
-        if flight is not None:
-            flight.is_awaited = False
-            flight.news.put_nowait(news)
+        self._flights.bring(news)
+
+    def _look_or_move_on(self, first: asyncio.Future[None], now: float) -> None:
+        if self._connection is None:
+            return
+        match self.balancing.step(now, self._measured_link, awaits=self._flights.are_awaited):
+            case "goodbye":
+                self._say_goodbye(self._connection)
+            case "leave":
+                self._heed(self._session.lost("it was waited for long enough"), first, now)
+
+    def _measured_link(self) -> LinkEstimate | None:
+        return self.estimate() if self.measured.is_set() else None
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        """The service hears what it may forget, and that nothing follows."""
+        self._send_beat(0)
+        connection.finish()
 
     def _echoed(self, echo: Echoed, now: float) -> None:
         if self._probing.echoed(echo, now):
@@ -383,14 +383,9 @@ class Uplink:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        for flight in self._flights.values():
-            flight.news.put_nowait(Lost(reason))
-        self._change(state, reason)
-
-    def _change(self, state: State, reason: str) -> None:
-        before, self._state, self._reason = (self._state, self._reason), state, reason
-        if before != (state, reason):
-            self._on_state(state, reason)
+        self.balancing.lost()
+        self._flights.lose(reason)
+        self._standing.change(state, reason)
 
 
 def _fail(first: asyncio.Future[None], error: Exception) -> None:

@@ -56,6 +56,21 @@ class Ways:
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
 
+    async def other(self, way: Way) -> Way | None:
+        """Another one than this, by lot, for a look; None without. LinkError as for `next`.
+
+        Names are looked up again where that is due: they may stand for more services by now.
+        """
+        due = self._addresses.due(time.monotonic())
+        if due:
+            await self._look_up_all(due)
+        address = self._addresses.other(way.address, time.monotonic())
+        return None if address is None else await self._way_to(address)
+
+    def prefer(self, address: Address) -> None:
+        """It is the next one, if nothing speaks against it then."""
+        self._addresses.prefer(address)
+
     def has_fresh(self) -> bool:
         """Whether another one could be tried at once, of which nothing bad is known."""
         return self._addresses.has_fresh(time.monotonic())

@@ -340,11 +340,12 @@ class DeviceSession:
 
     def _on_heartbeat(self, message: pb.CloudMessage, _: float) -> list[DeviceEvent]:
         beat = message.heartbeat
+        load = _told(beat.load) if beat.HasField("load") else []
         if not self._echoed < beat.id <= self._beats:
-            return []  # a sign of life, or no question of ours
+            return load  # a sign of life, or no question of ours
         self._echoed = beat.id
         held_s = max(beat.answered_ns - beat.received_ns, 0) / 1e9
-        return [Echoed(beat.id, beat.received_ns / 1e9, held_s, len(beat.padding))]
+        return [*load, Echoed(beat.id, beat.received_ns / 1e9, held_s, len(beat.padding))]
 
     def _stream_error(self, error: pb.Error) -> list[DeviceEvent]:
         if is_final(error):
@@ -370,4 +371,4 @@ def _name(text: str) -> str:
 
 def _told(load: pb.Load) -> list[DeviceEvent]:
     """Nothing, if it is no time at all."""
-    return [LoadTold(load.queue_ms)] if 0 <= load.queue_ms < inf else []
+    return [LoadTold(load.queue_ms, load.streams)] if 0 <= load.queue_ms < inf else []

@@ -75,9 +75,13 @@ class Echoed:
 
 @dataclass(frozen=True, slots=True)
 class LoadTold:
-    """What a frame waits in the service's queue at present."""
+    """What a frame waits in the service's queue at present, and how many devices the service has.
+
+    `streams` counts this device, also if it only looks; 0 is a service that does not tell.
+    """
 
     queue_ms: float
+    streams: int = 0
 
 
 @dataclass(frozen=True, slots=True)

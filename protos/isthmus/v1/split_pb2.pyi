@@ -112,20 +112,22 @@ class CloudMessage(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "session_id", "bundle_fingerprint", "answer_top_k", "unanswered", "stream")
+    __slots__ = ("protocol", "session_id", "bundle_fingerprint", "answer_top_k", "unanswered", "stream", "look")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     ANSWER_TOP_K_FIELD_NUMBER: _ClassVar[int]
     UNANSWERED_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
+    LOOK_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     session_id: str
     bundle_fingerprint: str
     answer_top_k: int
     unanswered: _containers.RepeatedScalarFieldContainer[int]
     stream: int
-    def __init__(self, protocol: _Optional[int] = ..., session_id: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ..., answer_top_k: _Optional[int] = ..., unanswered: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ...) -> None: ...
+    look: bool
+    def __init__(self, protocol: _Optional[int] = ..., session_id: _Optional[str] = ..., bundle_fingerprint: _Optional[str] = ..., answer_top_k: _Optional[int] = ..., unanswered: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ..., look: bool = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "bundle_fingerprint", "window", "max_frame_bytes", "provider", "load", "held", "beat_ms", "model", "version")
@@ -262,7 +264,7 @@ class Timing(_message.Message):
     def __init__(self, received_ns: _Optional[int] = ..., queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., run_ms: _Optional[float] = ..., total_ms: _Optional[float] = ..., batch: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through", "answer_bytes", "link")
+    __slots__ = ("id", "padding", "received_ns", "answered_ns", "settled_through", "answer_bytes", "link", "load")
     ID_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_NS_FIELD_NUMBER: _ClassVar[int]
@@ -270,6 +272,7 @@ class Heartbeat(_message.Message):
     SETTLED_THROUGH_FIELD_NUMBER: _ClassVar[int]
     ANSWER_BYTES_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
     id: int
     padding: bytes
     received_ns: int
@@ -277,7 +280,8 @@ class Heartbeat(_message.Message):
     settled_through: int
     answer_bytes: int
     link: LinkReport
-    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ..., answer_bytes: _Optional[int] = ..., link: _Optional[_Union[LinkReport, _Mapping]] = ...) -> None: ...
+    load: Load
+    def __init__(self, id: _Optional[int] = ..., padding: _Optional[bytes] = ..., received_ns: _Optional[int] = ..., answered_ns: _Optional[int] = ..., settled_through: _Optional[int] = ..., answer_bytes: _Optional[int] = ..., link: _Optional[_Union[LinkReport, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class LinkReport(_message.Message):
     __slots__ = ("bandwidth_bps", "rtt_ms")
@@ -288,12 +292,14 @@ class LinkReport(_message.Message):
     def __init__(self, bandwidth_bps: _Optional[float] = ..., rtt_ms: _Optional[float] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("frames_waiting", "queue_ms")
+    __slots__ = ("frames_waiting", "queue_ms", "streams")
     FRAMES_WAITING_FIELD_NUMBER: _ClassVar[int]
     QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
     frames_waiting: int
     queue_ms: float
-    def __init__(self, frames_waiting: _Optional[int] = ..., queue_ms: _Optional[float] = ...) -> None: ...
+    streams: int
+    def __init__(self, frames_waiting: _Optional[int] = ..., queue_ms: _Optional[float] = ..., streams: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
     __slots__ = ("model", "version", "bundle_fingerprint")

@@ -1,7 +1,7 @@
 """Versions come and go; no session loses the one that it uses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +22,10 @@ from isthmus_cloud import (
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.deployments.deployment import Deployment, Loader
 from isthmus_cloud.deployments.deployments import Deployments
+from isthmus_cloud.deployments.loading import LocalTails
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
+from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.security import Identity, OpenDoor
 from isthmus_cloud.sessions.visitor import Visitor
 from isthmus_cloud.telemetry import Activated, Happening
@@ -57,14 +59,11 @@ async def core(config: ServiceConfig) -> AsyncIterator[Core]:
 
 @pytest.fixture
 def loader(core: Core) -> Loader:
-    return Loader(
-        desk=core.desk,
-        open_engine=lambda _: OrtEngine(Cores(1)),
-        cores=Cores(1),
-        window=4,
-        max_batch=4,
-        announce=lambda _: None,
-    )
+    return Loader(desk=core.desk, tails_of=tails_on(lambda _: OrtEngine(Cores(1))), window=4)
+
+
+def tails_on(open_engine: Callable[[Bundle], Engine]) -> LocalTails:
+    return LocalTails(open_engine=open_engine, cores=Cores(1), max_batch=4, announce=lambda _: None)
 
 
 @pytest.fixture
@@ -98,7 +97,7 @@ async def test_an_engine_closes_behind_what_uses_it(
             super().close()
 
     monkeypatch.setattr(core.desk, "forget", forgets)
-    noting = replace(loader, open_engine=lambda _: Noted(Cores(1)))
+    noting = replace(loader, tails_of=tails_on(lambda _: Noted(Cores(1))))
     deployment = await noting.load(tiny_bundle, version="1")
     await asyncio.to_thread(deployment.close)
     assert closed == ["tails", "engine"]

@@ -43,7 +43,7 @@ def opened(
     pace: Pace | None = None,
     **settings: object,
 ) -> Iterator[Agent]:
-    common = {"candidate": "cut-16", "insecure": True, "patience_ms": 6e4}
+    common = {"candidate": "cut-16", "insecure": True, "patience_ms": 6e4, "balance": False}
     config = AgentConfig(bundle=bundle, cloud=cloud, **(common | settings))  # type: ignore[arg-type]
     on_event = None if events is None else events.append
     with Agent.open(config, pace=pace, on_event=on_event) as agent:

@@ -1,0 +1,206 @@
+"""All figures of one run: what was measured here, and what was simulated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from isthmus_bench.edge.spread import Spread
+from isthmus_bench.scale.config import ScaleConfig
+from isthmus_bench.scale.fleets import Kind
+from isthmus_bench.scale.orders import ScaleLoad
+
+__all__ = [
+    "Case",
+    "CaseTurn",
+    "Counts",
+    "FleetRow",
+    "HopRow",
+    "Kills",
+    "OpenTurn",
+    "ScaleResult",
+    "SizingRow",
+    "TailRow",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TailRow:
+    """A cut of the bundle: what is sent for it, and what its tail takes on one core, in ms by batch
+    size; of batches of up to `knee`, a greater one pays."""
+
+    cut: str
+    macs_share: float
+    payload_bytes: int
+    took_ms: Mapping[int, float]
+    knee: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """One open load: so many devices, as a share of what the fleet can answer."""
+
+    share: float
+    devices: int
+    seed: int
+    load: ScaleLoad
+
+
+@dataclass(slots=True)
+class FleetRow:
+    """One kind of fleet, round by round: one frame at a time, devices in a closed loop, and open
+    loads. `front_end_ms` is the processor time of all front ends for an answer under open loads."""
+
+    kind: Kind
+    one: list[ScaleLoad] = field(default_factory=list)
+    closed: list[ScaleLoad] = field(default_factory=list)
+    opened: list[OpenTurn] = field(default_factory=list)
+    front_end_ms: list[float] = field(default_factory=list)
+
+    @property
+    def answers_per_s(self) -> Spread | None:
+        """In the closed loop; None if that was not measured."""
+        rates = [each.load.answers_per_s for each in self.closed]
+        return Spread.of(rates) if rates else None
+
+    @property
+    def one_ms(self) -> Spread | None:
+        """The median latency of one frame at a time; None if that was not measured."""
+        medians = [each.load.p50_ms for each in self.one if each.load.p50_ms is not None]
+        return Spread.of(medians) if medians else None
+
+    @property
+    def loads(self) -> list[ScaleLoad]:
+        """All that were put on it."""
+        return [*self.one, *self.closed, *(turn.load for turn in self.opened)]
+
+
+@dataclass(frozen=True, slots=True)
+class HopRow:
+    """What devices send, real tails: median latency of one frame at a time in-process and on Ray,
+    in pairs of turns, and the median of their differences."""
+
+    sends: str
+    payload_bytes: float
+    in_process_ms: float
+    ray_ms: float
+    hop_ms: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Kills:
+    """Replicas were killed so many times under the `load`; of `recovered_s` each is the time until
+    as many replicas as before ran again."""
+
+    count: int
+    devices: int
+    load: ScaleLoad
+    recovered_s: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseTurn:
+    """The same load, measured and simulated; None: more than 1 % of the frames were not answered."""
+
+    real_p50_ms: float | None
+    real_p99_ms: float | None
+    sim_p50_ms: float | None
+    sim_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One open load on one kind of fleet, turn by turn."""
+
+    fleet: str
+    share: float
+    devices: int
+    turns: Sequence[CaseTurn]
+
+    def spread(self, name: str) -> Spread | None:
+        """Of a field of its turns; None where one of them has none."""
+        values: list[float | None] = [getattr(turn, name) for turn in self.turns]
+        known = [value for value in values if value is not None]
+        return Spread.of(known) if known and len(known) == len(values) else None
+
+    @property
+    def p99_error(self) -> float | None:
+        """Of the simulated p99 as a share of the measured one, medians over turns."""
+        real, sim = self.spread("real_p99_ms"), self.spread("sim_p99_ms")
+        return None if real is None or sim is None else abs(sim.median / real.median - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizingRow:
+    """A fleet of `devices` that send for a cut, simulated: the fewest replicas, in `cells` of a
+    front end each, whose p99 of the cloud's part is within the limit; None: no number is enough.
+    """
+
+    cut: str
+    batching: bool
+    devices: int
+    cells: int
+    replicas: int | None
+    cloud_p50_ms: float | None
+    cloud_p99_ms: float | None
+    end_p50_ms: float | None
+    end_p99_ms: float | None
+    busy_share: float
+    mean_batch: float
+    uplink_mbps: float
+    price_per_1000: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of the frames of all loads."""
+
+    accepted: int
+    answered: int
+    refused: int
+    lost: int
+    doubled: int
+    wrong: int
+    late: int
+
+    @classmethod
+    def of(cls, loads: Sequence[ScaleLoad]) -> "Counts":
+        """All together."""
+        return cls(
+            accepted=sum(each.load.accepted for each in loads),
+            answered=sum(each.load.answered for each in loads),
+            refused=sum(sum(each.load.errors.values()) for each in loads),
+            lost=sum(each.load.lost for each in loads),
+            doubled=sum(each.doubled for each in loads),
+            wrong=sum(each.load.wrong for each in loads),
+            late=sum(each.late for each in loads),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleResult:
+    """Everything; `not_run` says why something was not, by name. `sleeping` is the tail that was
+    stretched by `factor` for `fleets`; `real` fleets ran it as it is. `front_end_ms`, `base_ms` and
+    `hop_ms` are what sizing was simulated with (medians of the latter two)."""
+
+    machine: str
+    stolen_share: float
+    config: ScaleConfig
+    model: str
+    sleeping: TailRow
+    factor: float
+    tails: Sequence[TailRow]
+    fleets: Sequence[FleetRow]
+    real: Sequence[FleetRow]
+    hops: Sequence[HopRow]
+    kills: Kills | None
+    cases: Sequence[Case]
+    front_end_ms: float
+    base_ms: float
+    hop_ms: float
+    sizing: Sequence[SizingRow]
+    links: Sequence[str]
+    not_run: Mapping[str, str]
+    notes: Sequence[str] = ()
+
+    def fleet(self, name: str) -> FleetRow | None:
+        """The row of a kind, if it was measured."""
+        return next((row for row in self.fleets if row.kind.name == name), None)

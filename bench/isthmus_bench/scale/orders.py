@@ -1,0 +1,48 @@
+"""What the bench asks of the process with its simulated devices, and what that says."""
+
+from typing import Literal
+
+import msgspec
+
+from isthmus_bench.serve.orders import Load
+
+__all__ = ["ScaleLoad", "ScaleOrder"]
+
+
+class ScaleOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """`devices` on the split stream, spread evenly over front ends at `addresses`.
+
+    They send the frames of a file of recorded ones. With `fps` 0 each keeps `window` frames under
+    way, else it sends so many a second, at a phase of `seed`, whatever is answered. Of `seconds`
+    the first `warm_s` count for nothing but `lost`; `until_told`: it is answered at once and goes
+    on until the order "end", which gets the load.
+    Each frame says that it is of no use after `deadline_ms` (0: says nothing).
+    """
+
+    do: Literal["load", "end"]
+    addresses: tuple[str, ...] = ()
+    case: str = ""
+    fingerprint: str = ""
+    devices: int = 1
+    window: int = 1
+    fps: float = 0.0
+    seconds: float = 1.0
+    warm_s: float = 0.0
+    seed: int = 0
+    until_told: bool = False
+    deadline_ms: int = 0
+
+
+class ScaleLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """How a load was borne.
+
+    `load` as of other benches. `doubled` answers came for a frame that was answered before, `late`
+    ones after its deadline; between two ends of frames there were at most `gap_ms`. `latencies_ms`
+    are those of the frames that were answered and due after the warm-up, in order of their ends.
+    """
+
+    load: Load
+    doubled: int
+    late: int
+    gap_ms: float
+    latencies_ms: list[float]

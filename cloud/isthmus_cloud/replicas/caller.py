@@ -1,0 +1,262 @@
+"""Batches as calls of replicas: one call for a batch, and another where a replica is lost.
+
+A tail is pure: a frame that a replica took along when it died is sent to another one, as long as
+its deadline and `TRIES` allow. The exception are differences to a frame of the same video stream,
+whose symbols one replica holds: they go there and nowhere else, and end in KeyFrameNeededError
+where it is gone, so that the device sends the frame once more by itself.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from isthmus import IsthmusError, KeyFrameNeededError, ModelError
+from isthmus_cloud.answering.budget import OverloadedError
+from isthmus_cloud.answering.flow import Joining, Ran
+from isthmus_cloud.answering.jobs import NEVER_NS, Job
+from isthmus_cloud.answering.packed import Packed
+from isthmus_cloud.answering.parts import Part
+from isthmus_cloud.replicas.calls import Asked, Call, Outcome, Reply, error_of
+from isthmus_cloud.replicas.known import Known
+from isthmus_cloud.replicas.line import CallLostError, Line
+from isthmus_cloud.replicas.settings import CALLS
+
+TRIES = 4
+BACKOFF_S = 0.05  # doubled with every try
+LONGEST_S = 30.0  # for frames without a deadline
+MOST_STREAMS = 65536  # whose replica is remembered
+RETRY_AFTER_MS = 1000.0  # a replica that died is replaced in a few seconds
+
+__all__ = ["Caller", "Counts"]
+
+_logger = logging.getLogger(__name__)
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Reply)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Of calls: how many were made, how many more for one that was lost, and frames that ended for
+    want of a replica."""
+
+    calls: int = 0
+    retries: int = 0
+    unanswered: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """A frame on its way."""
+
+    job: Job
+    packed: Packed
+
+
+class Caller:
+    """The `Elsewhere` of all tails of one deployment, whose `parts` go by their file. `joins`:
+    whether its replicas hold tails of several cuts, whose frames may be one batch."""
+
+    def __init__(self, line: Line, known: Known, parts: Mapping[str, Part], *, joins: bool) -> None:
+        self._line = line
+        self._known = known
+        self._parts = parts
+        self._joins = joins
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._holders: OrderedDict[str, str] = OrderedDict()  # replica by stream
+        self.counts = Counts()
+
+    @property
+    def at_once(self) -> int:
+        """See `Elsewhere.at_once`."""
+        return max(1, len(self._known.replicas))
+
+    @property
+    def is_free(self) -> bool:
+        """See `Elsewhere.is_free`."""
+        return self._under_way < CALLS * self.at_once
+
+    def begin(self) -> None:
+        """See `Elsewhere.begin`."""
+        with self._lock:
+            self._under_way += 1
+
+    def end(self) -> None:
+        """See `Elsewhere.end`."""
+        with self._lock:
+            self._under_way -= 1
+
+    def run(
+        self, jobs: Sequence[Job], joining: Joining[Job], ran: Ran[Job]
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """See `Elsewhere.run`: one call, or one for each replica that holds something of them."""
+        sent: list[_Sent] = []
+        for job in (*jobs, *self._joined(jobs, joining)):
+            try:
+                sent.append(_packed(job))
+            except IsthmusError as error:
+                yield job, error
+        under_way = [
+            (group, holder, self._line.send(holder, _encoded(group)))
+            for holder, group in self._grouped(sent).items()
+        ]
+        for group, holder, call in under_way:
+            yield from self._ends(group, holder, call, ran)
+
+    def _joined(self, jobs: Sequence[Job], joining: Joining[Job]) -> Iterator[Job]:
+        """Those of other cuts that can join on the way, asked for beforehand."""
+        tail = jobs[0].tail
+        if not self._joins or tail.most == 1:
+            return
+        taken = len(jobs)
+        for index in range(1, len(tail.parts)):
+            rest = tail.parts[index:]
+            while more := joining(
+                rest, tail.most_from(index) - taken, tail, tail.most_from(0) - taken
+            ):
+                taken += len(more)
+                yield from more
+
+    def _grouped(self, sent: Sequence[_Sent]) -> dict[str, list[_Sent]]:
+        """By the replica that they must go to; those that may go anywhere join the fewest."""
+        groups: dict[str, list[_Sent]] = {}
+        free: list[_Sent] = []
+        for each in sent:
+            holder = self._holders.get(each.packed.memory, "") if each.packed.refers else ""
+            if holder:
+                groups.setdefault(holder, []).append(each)
+            else:
+                free.append(each)
+        if free:
+            fewest = min(groups, key=lambda holder: len(groups[holder]), default="")
+            groups.setdefault(fewest, [])[:0] = free
+        return groups
+
+    def _ends(
+        self, group: list[_Sent], holder: str, call: Any, ran: Ran[Job]
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """How each of these ends, after as many tries as it takes."""
+        until_s = _until_s(group)
+        for number in range(1, TRIES + 1):
+            self.counts.calls += 1
+            try:
+                reply = _decoded(self._line.reply(call, until_s - time.monotonic()), len(group))
+            except CallLostError as lost:
+                _logger.warning("a call of %d frames was lost: %s", len(group), lost)
+                why: Exception = OverloadedError(
+                    "the replica was lost that had the frame, and no other could take it; send it "
+                    "again later",
+                    retry_after_ms=RETRY_AFTER_MS,
+                )
+            except IsthmusError as error:
+                yield from ((each.job, error) for each in group)
+                return
+            else:
+                yield from self._answered(group, reply, ran)
+                return
+            yield from self._bereft(group)
+            group = [each for each in group if not each.packed.refers]
+            group, late = _in_time(group)
+            yield from late
+            if number == TRIES or not group or not self._rested(number, until_s):
+                break
+            self.counts.retries += 1
+            call = self._line.send("", _encoded(group))
+        self.counts.unanswered += len(group)
+        yield from ((each.job, why) for each in group)
+
+    def _answered(
+        self, group: Sequence[_Sent], reply: Reply, ran: Ran[Job]
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        for each, outcome in zip(group, reply.outcomes, strict=True):
+            if each.packed.memory:
+                self._holders[each.packed.memory] = reply.replica
+                self._holders.move_to_end(each.packed.memory)
+            yield each.job, _filled(each.job, outcome)
+        while len(self._holders) > MOST_STREAMS:
+            self._holders.popitem(last=False)
+        for run in reply.runs:
+            if run.part in self._parts:
+                jobs = [group[place].job for place in run.places]
+                ran(self._parts[run.part], jobs, run.took_ms)
+
+    def _bereft(self, group: Sequence[_Sent]) -> Iterator[tuple[Job, Exception]]:
+        """Differences whose replica is gone."""
+        for each in group:
+            self._holders.pop(each.packed.memory, None)
+            if each.packed.refers:
+                yield (
+                    each.job,
+                    KeyFrameNeededError(
+                        "the replica is gone that held what this frame refers to; send it as a key "
+                        "frame"
+                    ),
+                )
+
+    def _rested(self, number: int, until_s: float) -> bool:
+        """Wait before the next try; False if there is no time for one."""
+        rest_s = BACKOFF_S * 2 ** (number - 1)
+        if time.monotonic() + rest_s >= until_s:
+            return False
+        time.sleep(rest_s)
+        return True
+
+
+def _packed(job: Job) -> _Sent:
+    """Begin with it; TooLateError, WireError if it is not to be sent any more."""
+    job.begun_ns = time.monotonic_ns()
+    lateness = job.lateness(job.begun_ns)
+    if lateness is not None and not job.is_marked:
+        raise lateness
+    return _Sent(job, job.turn.packed())
+
+
+def _encoded(group: Sequence[_Sent]) -> bytes:
+    now_ns = time.monotonic_ns()
+    return _ENCODER.encode(
+        Call([Asked(each.job.tail.cut.id, each.packed, _left_ms(each, now_ns)) for each in group])
+    )
+
+
+def _left_ms(sent: _Sent, now_ns: int) -> float | None:
+    deadline_ns = sent.job.deadline_ns
+    return None if deadline_ns == NEVER_NS else max(0.0, (deadline_ns - now_ns) / 1e6)
+
+
+def _until_s(group: Sequence[_Sent]) -> float:
+    """When nobody waits for any of them any more (monotonic)."""
+    longest_s = time.monotonic() + LONGEST_S
+    return min(longest_s, max(each.job.deadline_ns for each in group) / 1e9)
+
+
+def _in_time(group: Sequence[_Sent]) -> tuple[list[_Sent], list[tuple[Job, Exception]]]:
+    """Those that somebody waits for still, and what the others end in."""
+    now_ns = time.monotonic_ns()
+    late = {each: why for each in group if (why := each.job.lateness(now_ns)) is not None}
+    return [each for each in group if each not in late], [(s.job, why) for s, why in late.items()]
+
+
+def _decoded(reply: bytes, count: int) -> Reply:
+    try:
+        decoded = _DECODER.decode(reply)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"a replica answers what is no reply: {error}") from error
+    if len(decoded.outcomes) != count:
+        raise ModelError(f"a replica gives {len(decoded.outcomes)} answers to {count} frames")
+    return decoded
+
+
+def _filled(job: Job, outcome: Outcome) -> Exception | None:
+    """What a replica has made of a frame, written into it."""
+    if outcome.problem is not None:
+        return error_of(outcome.problem)
+    job.decoded_ns = job.begun_ns + int(outcome.decode_ms * 1e6)
+    job.run_ms, job.batch = outcome.run_ms, outcome.batch
+    job.outputs = {name: plain.array() for name, plain in outcome.outputs.items()}
+    return None

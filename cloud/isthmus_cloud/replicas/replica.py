@@ -1,0 +1,123 @@
+"""What runs on a replica: an actor of Ray Serve around a `Runner`, or around several of them.
+
+Calls are begun in the order in which they come and run on threads of their own, so that one is
+decoded while another computes. Arguments and results are bytes.
+"""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import msgspec
+from ray import serve
+
+from isthmus import IsthmusError
+from isthmus_cloud.replicas.calls import Call
+from isthmus_cloud.replicas.runner import Runner
+from isthmus_cloud.replicas.settings import CALLS
+from isthmus_cloud.replicas.spec import Spec
+
+__all__ = ["Replica", "TailReplica", "shared_replica"]
+
+_logger = logging.getLogger(__name__)
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Call)
+
+
+class Replica(Protocol):
+    """What both kinds answer; `spec` is an encoded `Spec`."""
+
+    async def describe(self, spec: bytes) -> bytes:
+        """An encoded `Description`."""
+
+    async def answer(self, spec: bytes, call: bytes) -> bytes:
+        """An encoded `Reply` to an encoded `Call`."""
+
+
+class TailReplica:
+    """Holds one spec, from its first moment."""
+
+    def __init__(self, spec: bytes) -> None:
+        held = msgspec.json.decode(spec, type=Spec)
+        self._hang_s = held.hang_s
+        self._runner = _loaded(held)
+        self._answering = _Answering()
+
+    async def describe(self, spec: bytes) -> bytes:
+        """See `Replica`."""
+        return _ENCODER.encode(self._runner.describe())
+
+    async def answer(self, spec: bytes, call: bytes) -> bytes:
+        """See `Replica`."""
+        return await self._answering.answer(self._runner, call)
+
+    def check_health(self) -> None:
+        """Serve asks from time to time, and replaces a replica that fails here."""
+        _check(self._runner, self._hang_s)
+
+
+def shared_replica(models: int) -> type:
+    """A class of replicas that hold so many specs at a time: those that were asked for last."""
+
+    class SharedReplica:
+        def __init__(self) -> None:
+            self._specs: dict[str, Spec] = {}
+            self._runners: dict[str, Runner] = {}
+            self._answering = _Answering()
+
+        async def describe(self, spec: bytes) -> bytes:
+            runner = await self._runner_of(spec)
+            return _ENCODER.encode(runner.describe())
+
+        async def answer(self, spec: bytes, call: bytes) -> bytes:
+            return await self._answering.answer(await self._runner_of(spec), call)
+
+        async def _runner_of(self, spec: bytes) -> Runner:
+            wanted = msgspec.json.decode(spec, type=Spec)
+            self._specs[wanted.fingerprint] = wanted
+            runner: Runner = await self.held(wanted.fingerprint)
+            return runner
+
+        @serve.multiplexed(max_num_models_per_replica=models)  # type: ignore[untyped-decorator]
+        async def held(self, fingerprint: str) -> Runner:
+            runner = await asyncio.to_thread(_loaded, self._specs[fingerprint])
+            self._runners[fingerprint] = runner
+            return runner
+
+        def check_health(self) -> None:
+            for fingerprint, runner in self._runners.items():
+                _check(runner, self._specs[fingerprint].hang_s)
+
+    return SharedReplica
+
+
+class _Answering:
+    """The threads that run calls."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(CALLS, thread_name_prefix="tail")
+        self._name = serve.get_replica_context().replica_id.unique_id
+
+    async def answer(self, runner: Runner, call: bytes) -> bytes:
+        begun = runner.begin(_DECODER.decode(call))
+        loop = asyncio.get_running_loop()
+        try:
+            reply = await loop.run_in_executor(self._threads, runner.run, begun, self._name)
+        finally:
+            runner.end(begun)
+        return _ENCODER.encode(reply)
+
+
+def _loaded(spec: Spec) -> Runner:
+    """IsthmusErrors say enough; Ray shows them with a traceback, which the front end leaves out."""
+    try:
+        return Runner(spec, _logger.info)
+    except IsthmusError:
+        _logger.exception("%s cannot be served", spec.path)
+        raise
+
+
+def _check(runner: Runner, hang_s: float) -> None:
+    if runner.longest_s() > hang_s:
+        raise RuntimeError(f"a batch has been running for more than {hang_s:g} s: the engine hangs")
