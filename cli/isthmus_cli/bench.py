@@ -28,6 +28,9 @@ from isthmus_bench.precision.bench import (
     run_precision_bench,
 )
 from isthmus_bench.precision.report import precision_json, precision_lines
+from isthmus_bench.scale.bench import run_scale_bench
+from isthmus_bench.scale.data import scale_json
+from isthmus_bench.scale.report import scale_lines
 from isthmus_bench.serve.bench import run_serve_bench
 from isthmus_bench.serve.config import SERVE_MODEL
 from isthmus_bench.serve.data import serve_json
@@ -36,7 +39,7 @@ from isthmus_bench.traces import read_trace
 from isthmus_bench.wire.bench import WireBenchConfig, run_wire_bench
 from isthmus_bench.wire.report import wire_json, wire_lines
 from isthmus_bench.wire.subjects import SUBJECT_NAMES
-from isthmus_cli import bench_serve
+from isthmus_cli import bench_scale, bench_serve
 from isthmus_cli.console import Steps, sigterm_as_ctrl_c, write_file
 
 DESCRIPTION = """\
@@ -73,6 +76,12 @@ same run.
          cuts, the whole model; beside a bare gRPC loop, other servers that pip installs, and the
          engine alone. Answers/s within a time limit, latency, processor time, memory of an idle
          device. Half an hour; three minutes with --quick, which leaves out the other servers.
+  scale  beyond one machine: one process, two, and front ends of a Ray cluster with one and two
+         replicas, whose tails sleep so that two cores can hold them; what the hop costs; replicas
+         that are killed under load. Then a simulation with what was measured, its error beside
+         the real fleets, and with it the replicas, p99 and price of fleets of 100 to 1,000,000
+         devices. Twenty minutes; two with --quick. Needs pip install 'isthmus[bench,ray]';
+         without Ray, or with --no-ray, the rest is measured.
 """
 EXAMPLES = """\
   isthmus bench wire
@@ -87,6 +96,8 @@ EXAMPLES = """\
   isthmus bench edge --quick --skip-install --tflite-python .venv-tflite/bin/python
   isthmus bench serve --json serve.json
   isthmus bench serve --quick --bundle lite0.bundle --slo-ms 30
+  isthmus bench scale --json scale.json
+  isthmus bench scale --no-ray --quick --slo-ms 80 --fleets 500 50000 --replica-price 0.4
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]
@@ -128,6 +139,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "quick": False,
     },
     "serve": bench_serve.FLAGS,
+    "scale": bench_scale.FLAGS,
 }
 
 _Report = tuple[Iterable[str], dict[str, Any]]
@@ -147,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"plan: any of the catalogue (default: {', '.join(PLAN_MODELS)}); "
         f"adapt: likewise (default: {', '.join(ADAPT_MODELS)}); "
         f"edge: likewise (default: {', '.join(EDGE_MODELS)}); "
-        f"serve: one of them (default: {SERVE_MODEL})",
+        f"serve, scale: one of them (default: {SERVE_MODEL})",
     )
     add("--links", type=float, nargs="+", metavar="MBPS", help=f"plan: {_shown(_PLAN.links_mbps)}")
     slow_downs = f"plan: how many times slower the device is ({_shown(_PLAN.slow_downs)})"
@@ -172,7 +184,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tflite_python = "edge: that has tflite-runtime (.venv-tflite/bin/python beside the checkout)"
     add("--tflite-python", type=Path, metavar="PATH", help=tflite_python)
     bench_serve.add_flags(parser)
-    quick = "cut, plan, link, adapt, edge, serve: less, in fewer runs"
+    bench_scale.add_flags(parser)
+    quick = "cut, plan, link, adapt, edge, serve, scale: less, in fewer runs"
     add("--quick", action="store_true", help=quick)
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     add("--quiet", action="store_true", help="no progress lines")
@@ -305,6 +318,16 @@ def _serve(options: argparse.Namespace) -> _Measure:
     return measure
 
 
+def _scale(options: argparse.Namespace) -> _Measure:
+    config = bench_scale.scale_config(options)
+
+    def measure(say: Steps) -> _Report:
+        result = run_scale_bench(config, say)
+        return scale_lines(result), scale_json(result)
+
+    return measure
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
     "wire": _wire,
     "cut": _cut,
@@ -314,6 +337,7 @@ _MEASURES: dict[str, Callable[[argparse.Namespace], _Measure]] = {
     "adapt": _adapt,
     "edge": _edge,
     "serve": _serve,
+    "scale": _scale,
 }
 
 
@@ -330,6 +354,7 @@ def _defaults() -> str:
         f"--repeats {_ADAPT.repeats}\n--lanes {_ADAPT.lanes} --out {_OUT}",
         "edge": f"{_edge_flags(_EDGE)}\nwith --quick: {_edge_flags(edge)}",
         "serve": bench_serve.DEFAULTS,
+        "scale": bench_scale.DEFAULTS,
     }
     return "\n".join(
         f"{what if first else '':<11}{line}"

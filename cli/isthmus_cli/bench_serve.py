@@ -33,10 +33,12 @@ DEFAULTS = (
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declare what no other bench has."""
     add = parser.add_argument
-    add("--bundle", type=Path, metavar="DIR", help="serve: this one, and make none")
-    add("--work", type=Path, metavar="DIR", help=f"serve: what is made for it stays ({_WORK})")
-    add("--slo-ms", type=float, metavar="MS", help="serve: 95 %% of the frames within")
-    add("--rounds", type=int, metavar="N", help="serve: turns of every server")
+    add("--bundle", type=Path, metavar="DIR", help="serve, scale: this one, and make none")
+    add("--work", type=Path, metavar="DIR", help="serve, scale: what is made for it stays")
+    add(
+        "--slo-ms", type=float, metavar="MS", help="serve: 95 %%, scale: 99 %% of the frames within"
+    )
+    add("--rounds", type=int, metavar="N", help="serve, scale: turns of every server")
     peers = f"serve: some of {','.join(PEER_NAMES)}, or {NONE}; each is installed below --work"
     add("--peers", metavar="NAMES", help=peers)
     add("--gpu", action="store_true", help="serve: on a GPU, too")

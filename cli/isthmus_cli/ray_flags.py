@@ -1,13 +1,20 @@
-"""The flags of `isthmus cloud --engine ray`: where replicas run, how many, and what each has."""
+"""The flags of `isthmus cloud --engine ray`: where replicas run, how many, and what each has; and
+those of them that `isthmus export ray` takes."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from isthmus import ConfigError
 from isthmus_cloud.replicas.settings import RAY, RaySettings
 
-__all__ = ["add_ray_flags", "ray_settings"]
+__all__ = [
+    "add_ray_flags",
+    "add_replica_flags",
+    "given_ray_flags",
+    "ray_settings",
+    "replica_settings",
+]
 
 _DEFAULT = RaySettings()
 
@@ -26,6 +33,18 @@ def add_ray_flags(parser: argparse.ArgumentParser) -> None:
         help="a cluster's head, or auto for the cluster that this machine is a node of (default: "
         "start Ray here, for as long as the service runs)",
     )
+    add_replica_flags(add)
+    add(
+        "--ray-models",
+        type=int,
+        metavar="N",
+        help="one deployment for all models, whose replicas hold N of them at a time, those that "
+        "were asked for last; for many that are rarely used (default: each has its own)",
+    )
+
+
+def add_replica_flags(add: Callable[..., Any]) -> None:
+    """Declare those that are about the replicas of one bundle, whoever deploys them."""
     add(
         "--ray-replicas",
         type=_span,
@@ -53,28 +72,34 @@ def add_ray_flags(parser: argparse.ArgumentParser) -> None:
         "by its own load, but weights lie in memory once for each tail, and frames that were cut "
         "at different depths are not run together",
     )
-    add(
-        "--ray-models",
-        type=int,
-        metavar="N",
-        help="one deployment for all models, whose replicas hold N of them at a time, those that "
-        "were asked for last; for many that are rarely used (default: each has its own)",
-    )
 
 
 def ray_settings(options: argparse.Namespace) -> RaySettings | None:
     """What was asked for; None for another engine, where flags for replicas are a ConfigError."""
-    given = {
+    if options.engine == RAY:
+        return replica_settings(options)
+    given = given_ray_flags(options)
+    if given:
+        raise ConfigError(f"{given[0]} is for replicas; add --engine ray, or leave it out")
+    return None
+
+
+def replica_settings(options: argparse.Namespace) -> RaySettings:
+    """What was asked for, `--provider` with it."""
+    return RaySettings(provider=options.provider, **_fields(_values(options)))
+
+
+def given_ray_flags(options: argparse.Namespace) -> list[str]:
+    """As they stand on the command line, without their values."""
+    return ["--ray-" + name.replace("_", "-") for name in _values(options)]
+
+
+def _values(options: argparse.Namespace) -> dict[str, Any]:
+    return {
         name.removeprefix("ray_"): value
         for name, value in vars(options).items()
         if name.startswith("ray_") and value is not None
     }
-    if options.engine != RAY:
-        if given:
-            flag = "--ray-" + next(iter(given)).replace("_", "-")
-            raise ConfigError(f"{flag} is for replicas; add --engine ray, or leave it out")
-        return None
-    return RaySettings(provider=options.provider, **_fields(given))
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ VERBS = {
     "inspect": ("show what a bundle is, and whether it is whole", "partitioner"),
     "report": ("write a bundle's plan as a page to look at, with sliders", "partitioner"),
     "cloud": ("serve the tails of a bundle", "cloud"),
-    "export": ("write a bundle's tails for another server to run (Triton)", "cloud"),
+    "export": ("write a bundle's tails for other servers to run (Triton, Ray Serve)", "cloud"),
     "tokens": ("who may come in to a service: add, rotate, revoke, list", "cloud"),
     "push": ("put a bundle into the model store of a service, or of a folder", "cloud"),
     "list": ("what is in a model store, what is active, and who is on it", "cloud"),

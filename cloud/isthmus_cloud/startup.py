@@ -51,7 +51,7 @@ async def start_up(
     What cannot be loaded ends the start of a single bundle; of a store it is announced and logged,
     `health` lacks it, and the others are served. Raises ConfigError, BundleError or ModelError.
     """
-    tails_of = _tail_source(config, announce, cluster)
+    tails_of = _tail_source(config, core, announce, cluster)
     loader = Loader(desk=core.desk, tails_of=tails_of, window=config.window)
     if config.bundle is not None:
         core.deployments.activate(await loader.load(config.bundle))
@@ -122,13 +122,14 @@ def _own(root: Path) -> str:
 
 
 def _tail_source(
-    config: ServiceConfig, announce: Announce, cluster: "Cluster | None" = None
+    config: ServiceConfig, core: Core, announce: Announce, cluster: "Cluster | None"
 ) -> TailSource:
     source = _local_tails(config, announce)
     if cluster is not None:
         from isthmus_cloud.replicas.tails import replica_tails  # noqa: PLC0415 - it needs Ray
 
-        source = partial(replica_tails, cluster, config.max_batch, announce)
+        note = core.deployments.observer.note
+        source = partial(replica_tails, cluster, config.max_batch, announce, note)
 
     def tails_of(
         bundle: Bundle, version: tuple[str, str]

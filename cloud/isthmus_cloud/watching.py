@@ -59,6 +59,7 @@ async def watched(config: ServiceConfig) -> AsyncIterator[Watched]:
                 sessions_parked=lambda: core.sessions.parked,
                 frames_waiting=lambda: core.desk.waiting,
                 bytes_in_flight=lambda: core.desk.bytes_in_flight,
+                replicas=lambda: core.deployments.replicas,
             )
         )
         yield Watched(core, board, seen)

@@ -8,6 +8,7 @@ from functools import partial
 from isthmus import ConfigError, Manifest, WireError, encode_answer
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.desk import Desk
+from isthmus_cloud.answering.elsewhere import Elsewhere
 from isthmus_cloud.answering.feeds import AnyArray
 from isthmus_cloud.answering.items import Item
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
@@ -46,6 +47,11 @@ class Answerer:
     def provider(self) -> str:
         """What computes; the first tail speaks for all."""
         return next((tail.engine.provider for tail in self._tails.values()), "none")
+
+    @property
+    def elsewhere(self) -> frozenset[Elsewhere]:
+        """What runs its tails in other processes."""
+        return frozenset(t.elsewhere for t in self._tails.values() if t.elsewhere is not None)
 
     def load(self) -> pb.Load:
         """What a frame that came now would meet."""

@@ -21,6 +21,10 @@ class Elsewhere(Protocol):
         """Batches that are computed at the same time now, at least 1: how fast a queue moves."""
 
     @property
+    def replicas(self) -> int:
+        """That are known to be there."""
+
+    @property
     def is_free(self) -> bool:
         """Whether one more batch would be begun now; frames wait for it here, and gather."""
 

@@ -65,6 +65,12 @@ class Deployments:
         """Whether devices may use it."""
         return deployment in self._all
 
+    @property
+    def replicas(self) -> int:
+        """That run tails of these elsewhere, as far as they are known."""
+        elsewhere = frozenset().union(*(each.answerer.elsewhere for each in self._all))
+        return sum(each.replicas for each in elsewhere)
+
     def users(self, deployment: Deployment) -> int:
         """Sessions that use it."""
         return self._users[deployment]

@@ -6,11 +6,10 @@ whose symbols one replica holds: they go there and nowhere else, and end in KeyF
 where it is gone, so that the device sends the frame once more by itself.
 """
 
-import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from isthmus_cloud.replicas.calls import Asked, Call, Outcome, Reply, error_of
 from isthmus_cloud.replicas.known import Known
 from isthmus_cloud.replicas.line import CallLostError, Line
 from isthmus_cloud.replicas.settings import CALLS
+from isthmus_cloud.telemetry import CallLost, Happening
 
 TRIES = 4
 BACKOFF_S = 0.05  # doubled with every try
@@ -33,21 +33,10 @@ LONGEST_S = 30.0  # for frames without a deadline
 MOST_STREAMS = 65536  # whose replica is remembered
 RETRY_AFTER_MS = 1000.0  # a replica that died is replaced in a few seconds
 
-__all__ = ["Caller", "Counts"]
+__all__ = ["Caller"]
 
-_logger = logging.getLogger(__name__)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Reply)
-
-
-@dataclass(slots=True)
-class Counts:
-    """Of calls: how many were made, how many more for one that was lost, and frames that ended for
-    want of a replica."""
-
-    calls: int = 0
-    retries: int = 0
-    unanswered: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +48,22 @@ class _Sent:
 
 
 class Caller:
-    """The `Elsewhere` of all tails of one deployment, whose `parts` go by their file. `joins`:
-    whether its replicas hold tails of several cuts, whose frames may be one batch."""
+    """The `Elsewhere` of all tails of one deployment, whose `parts` go by their file.
 
-    def __init__(self, line: Line, known: Known, parts: Mapping[str, Part], *, joins: bool) -> None:
+    `note` hears of calls that are lost. `joins`: whether its replicas hold tails of several cuts,
+    whose frames may be one batch.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        known: Known,
+        parts: Mapping[str, Part],
+        note: Callable[[Happening], None],
+        *,
+        joins: bool,
+    ) -> None:
+        self._note = note
         self._line = line
         self._known = known
         self._parts = parts
@@ -70,12 +71,16 @@ class Caller:
         self._lock = threading.Lock()
         self._under_way = 0
         self._holders: OrderedDict[str, str] = OrderedDict()  # replica by stream
-        self.counts = Counts()
+
+    @property
+    def replicas(self) -> int:
+        """See `Elsewhere.replicas`."""
+        return len(self._known.replicas)
 
     @property
     def at_once(self) -> int:
         """See `Elsewhere.at_once`."""
-        return max(1, len(self._known.replicas))
+        return max(1, self.replicas)
 
     @property
     def is_free(self) -> bool:
@@ -144,11 +149,10 @@ class Caller:
         """How each of these ends, after as many tries as it takes."""
         until_s = _until_s(group)
         for number in range(1, TRIES + 1):
-            self.counts.calls += 1
             try:
                 reply = _decoded(self._line.reply(call, until_s - time.monotonic()), len(group))
             except CallLostError as lost:
-                _logger.warning("a call of %d frames was lost: %s", len(group), lost)
+                self._lost(group, lost)
                 why: Exception = OverloadedError(
                     "the replica was lost that had the frame, and no other could take it; send it "
                     "again later",
@@ -166,9 +170,7 @@ class Caller:
             yield from late
             if number == TRIES or not group or not self._rested(number, until_s):
                 break
-            self.counts.retries += 1
             call = self._line.send("", _encoded(group))
-        self.counts.unanswered += len(group)
         yield from ((each.job, why) for each in group)
 
     def _answered(
@@ -185,6 +187,11 @@ class Caller:
             if run.part in self._parts:
                 jobs = [group[place].job for place in run.places]
                 ran(self._parts[run.part], jobs, run.took_ms)
+
+    def _lost(self, group: Sequence[_Sent], why: CallLostError) -> None:
+        tail = group[0].job.tail
+        lost = CallLost(model=tail.model, version=tail.version, frames=len(group), why=str(why))
+        self._note(lost)
 
     def _bereft(self, group: Sequence[_Sent]) -> Iterator[tuple[Job, Exception]]:
         """Differences whose replica is gone."""

@@ -20,7 +20,7 @@ from ray import serve
 
 from isthmus import BundleError, ConfigError, IsthmusError, LinkError, ModelError
 from isthmus_cloud.replicas.application import application, exported_name, name_of
-from isthmus_cloud.replicas.joining import NAMESPACE, joined
+from isthmus_cloud.replicas.joining import NAMESPACE, joined, speak_as_the_service
 from isthmus_cloud.replicas.leases import RENEW_S, LeaseBook
 from isthmus_cloud.replicas.settings import RaySettings
 from isthmus_cloud.replicas.spec import Spec
@@ -57,6 +57,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            speak_as_the_service()
             stack.enter_context(joined(self.settings, self._announce))
             serve.start(proxy_location="Disabled")
             self._book = _lease_book()

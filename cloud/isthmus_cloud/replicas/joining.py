@@ -16,9 +16,17 @@ NAMESPACE = "isthmus"
 OBJECT_STORE_BYTES = 512 * 1024 * 1024  # large calls on their way; of a Ray that is started here
 JOIN_WITHIN_S = 120.0
 
-__all__ = ["NAMESPACE", "joined"]
+__all__ = ["NAMESPACE", "joined", "speak_as_the_service"]
 
-_logger = logging.getLogger(__name__)
+
+def speak_as_the_service() -> None:
+    """What Ray has to say in this process goes where the service's own lines go; of what it does as
+    a matter of course it says nothing."""
+    for name, level in (("ray", logging.ERROR), ("ray.serve", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(level)
 
 
 @contextmanager
@@ -26,7 +34,7 @@ def joined(settings: RaySettings, announce: Callable[[str], None]) -> Iterator[N
     """This process is a driver of Ray as long as the context lasts; ConfigError if it cannot be."""
     if settings.address is None:
         announce("starting Ray on this machine")
-        _init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+        _init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
         try:
             yield
         finally:
@@ -73,10 +81,9 @@ def _init(**how: Any) -> None:
         ray.init(
             namespace=NAMESPACE,
             log_to_driver=False,
-            logging_level=logging.WARNING,
             configure_logging=False,
             **how,
         )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises this very class where it does not start in time
         where = how.get("address", "on this machine")
         raise ConfigError(f"Ray {where}: {error}") from error

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 from ray import serve
@@ -18,7 +19,7 @@ from isthmus_cloud.replicas.runner import Runner
 from isthmus_cloud.replicas.settings import CALLS
 from isthmus_cloud.replicas.spec import Spec
 
-__all__ = ["Replica", "TailReplica", "shared_replica"]
+__all__ = ["Replica", "SharedReplica", "TailReplica", "shared_replica"]
 
 _logger = logging.getLogger(__name__)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -57,39 +58,54 @@ class TailReplica:
         _check(self._runner, self._hang_s)
 
 
-def shared_replica(models: int) -> type:
-    """A class of replicas that hold so many specs at a time: those that were asked for last."""
+class SharedReplica:
+    """Holds whatever it is asked for; how many specs at a time is said by `shared_replica`."""
 
-    class SharedReplica:
-        def __init__(self) -> None:
-            self._specs: dict[str, Spec] = {}
-            self._runners: dict[str, Runner] = {}
-            self._answering = _Answering()
+    def __init__(self) -> None:
+        self._specs: dict[str, Spec] = {}
+        self._runners: WeakValueDictionary[str, Runner] = WeakValueDictionary()
+        self._answering = _Answering()
 
-        async def describe(self, spec: bytes) -> bytes:
-            runner = await self._runner_of(spec)
-            return _ENCODER.encode(runner.describe())
+    async def describe(self, spec: bytes) -> bytes:
+        """See `Replica`."""
+        runner = await self._runner_of(spec)
+        return _ENCODER.encode(runner.describe())
 
-        async def answer(self, spec: bytes, call: bytes) -> bytes:
-            return await self._answering.answer(await self._runner_of(spec), call)
+    async def answer(self, spec: bytes, call: bytes) -> bytes:
+        """See `Replica`."""
+        return await self._answering.answer(await self._runner_of(spec), call)
 
-        async def _runner_of(self, spec: bytes) -> Runner:
-            wanted = msgspec.json.decode(spec, type=Spec)
-            self._specs[wanted.fingerprint] = wanted
-            runner: Runner = await self.held(wanted.fingerprint)
-            return runner
+    async def held(self, fingerprint: str) -> Runner:
+        """That of a spec, which is loaded if it is not here; overridden."""
+        raise NotImplementedError
 
+    async def load(self, fingerprint: str) -> Runner:
+        """Ready; it is closed when the last call has let go of it."""
+        runner = await asyncio.to_thread(_loaded, self._specs[fingerprint])
+        self._runners[fingerprint] = runner
+        return runner
+
+    def check_health(self) -> None:
+        """See `TailReplica.check_health`."""
+        for fingerprint, runner in tuple(self._runners.items()):
+            _check(runner, self._specs[fingerprint].hang_s)
+
+    async def _runner_of(self, spec: bytes) -> Runner:
+        wanted = msgspec.json.decode(spec, type=Spec)
+        self._specs[wanted.fingerprint] = wanted
+        return await self.held(wanted.fingerprint)
+
+
+def shared_replica(models: int) -> type[SharedReplica]:
+    """A class of replicas that hold so many specs at a time: those that were asked for last. It is
+    pickled by value, and so has nothing in it."""
+
+    class Shared(SharedReplica):
         @serve.multiplexed(max_num_models_per_replica=models)  # type: ignore[untyped-decorator]
         async def held(self, fingerprint: str) -> Runner:
-            runner = await asyncio.to_thread(_loaded, self._specs[fingerprint])
-            self._runners[fingerprint] = runner
-            return runner
+            return await self.load(fingerprint)
 
-        def check_health(self) -> None:
-            for fingerprint, runner in self._runners.items():
-                _check(runner, self._specs[fingerprint].hang_s)
-
-    return SharedReplica
+    return Shared
 
 
 class _Answering:

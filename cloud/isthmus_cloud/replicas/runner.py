@@ -76,6 +76,11 @@ class Runner:
         self._began_s: dict[Begun, float] = {}
         self._lock = threading.Lock()
 
+    def __del__(self) -> None:
+        """One of several models on a replica goes when nobody holds it any more."""
+        if hasattr(self, "_decoder"):
+            self.close()
+
     def close(self) -> None:
         """Let go of everything; nothing runs any more."""
         self._decoder.close()

@@ -19,6 +19,7 @@ from isthmus_cloud.replicas.cluster import Cluster
 from isthmus_cloud.replicas.known import known
 from isthmus_cloud.replicas.serve_line import ServeLine
 from isthmus_cloud.replicas.spec import narrowed, specs_of
+from isthmus_cloud.telemetry import Happening
 
 DESCRIBED_WITHIN_S = 120.0  # replicas that hold several models may have to load this one
 
@@ -30,14 +31,16 @@ def replica_tails(
     cluster: Cluster,
     max_batch: int,
     announce: Callable[[str], None],
+    note: Callable[[Happening], None],
     bundle: Bundle,
     version: tuple[str, str] = ("", ""),
 ) -> Iterator[Mapping[str, Tail]]:
     """Tails by cut id, as long as the context lasts; then the replicas go, unless another front end
     uses them. Takes seconds: not on a loop.
 
-    `version` is the deployment's model and version. Raises ModelError, BundleError or ConfigError
-    where replicas cannot hold the bundle, LinkError where the cluster does not answer.
+    `note` hears of calls that are lost. `version` is the deployment's model and version. Raises
+    ModelError, BundleError or ConfigError where replicas cannot hold the bundle, LinkError where
+    the cluster does not answer.
     """
     tails: dict[str, Tail] = {}
     with ExitStack() as stack:
@@ -47,7 +50,7 @@ def replica_tails(
             line = ServeLine(name, DEPLOYMENT, spec, is_shared=cluster.settings.models > 0)
             described = _description(name, line)
             parts = {file: _part(file, facts) for file, facts in described.parts.items()}
-            caller = Caller(line, known(name, DEPLOYMENT), parts, joins=not spec.cuts)
+            caller = Caller(line, known(name, DEPLOYMENT), parts, note, joins=not spec.cuts)
             manifest = narrowed(bundle.manifest, spec)
             engine = _ReplicaEngine(described.provider)
             made = tails_of(manifest, engine, parts, max_batch, *version)

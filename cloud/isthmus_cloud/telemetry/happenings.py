@@ -14,6 +14,7 @@ __all__ = [
     "Activated",
     "Audited",
     "BatchRun",
+    "CallLost",
     "FrameDone",
     "Happening",
     "LinkReported",
@@ -159,6 +160,16 @@ class LinkReported:
     rtt_ms: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLost:
+    """A call of a replica was lost with so many frames: they go to another one, or end."""
+
+    model: str
+    version: str
+    frames: int
+    why: str
+
+
 Happening = (
     FrameDone
     | BatchRun
@@ -170,6 +181,7 @@ Happening = (
     | LinkReported
     | Retired
     | Unloaded
+    | CallLost
 )
 
 

@@ -17,6 +17,7 @@ from isthmus.log_lines import start_lines, tell
 from isthmus_cloud.telemetry.happenings import (
     Activated,
     Audited,
+    CallLost,
     FrameDone,
     Happening,
     Refused,
@@ -85,12 +86,10 @@ class LogObserver:
                 self._stream(happening, "stream_closed", why=happening.why)
             case Refused(identity=identity, why=why, peer=peer):
                 self._say(logging.WARNING, "refused", identity=identity, why=why, peer=peer)
-            case Activated(previous=previous):
-                self._move(happening, "activated", previous=previous)
-            case Unloaded():
-                self._move(happening, "unloaded")
-            case Retired(model=model, version=version):
-                self._say(logging.INFO, "retired", model=model, version=version)
+            case CallLost():
+                self._call_lost(happening)
+            case Activated() | Unloaded() | Retired():
+                self._move(happening)
             case Audited() if happening.compared and not happening.agrees:
                 self._disagreement(happening)
         if self._owes:
@@ -128,14 +127,25 @@ class LogObserver:
         }
         self._say(logging.INFO, event, **fields, **more)
 
-    def _move(self, happening: Activated | Unloaded, event: str, **more: object) -> None:
+    def _move(self, happening: Activated | Unloaded | Retired) -> None:
         """Of which model new devices get which version; and who said so."""
+        fields: dict[str, object] = {"model": happening.model, "version": happening.version}
+        match happening:
+            case Activated(previous=previous, identity=identity):
+                self._say(logging.INFO, "activated", identity=identity, **fields, previous=previous)
+            case Unloaded(identity=identity):
+                self._say(logging.INFO, "unloaded", identity=identity, **fields)
+            case Retired():
+                self._say(logging.INFO, "retired", **fields)
+
+    def _call_lost(self, lost: CallLost) -> None:
         fields: dict[str, object] = {
-            "identity": happening.identity,
-            "model": happening.model,
-            "version": happening.version,
+            "model": lost.model,
+            "version": lost.version,
+            "frames": lost.frames,
+            "why": lost.why,
         }
-        self._say(logging.INFO, event, **fields, **more)
+        self._say(logging.WARNING, "call_lost", **fields)
 
     def _disagreement(self, audited: Audited) -> None:
         fields: dict[str, object] = {

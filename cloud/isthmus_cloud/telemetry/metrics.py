@@ -22,6 +22,7 @@ from isthmus_cloud.telemetry.happenings import (
     Activated,
     Audited,
     BatchRun,
+    CallLost,
     FrameDone,
     Happening,
     Refused,
@@ -46,13 +47,14 @@ class Levels:
     """What is asked for whenever the metrics are read, from whatever thread reads them.
 
     `streams` are open, `sessions_parked` wait for their devices, `frames_waiting` for a worker;
-    `bytes_in_flight` are those of all frames together.
+    `bytes_in_flight` are those of all frames together; `replicas` are those that run elsewhere.
     """
 
     streams: Callable[[], float] = _none
     sessions_parked: Callable[[], float] = _none
     frames_waiting: Callable[[], float] = _none
     bytes_in_flight: Callable[[], float] = _none
+    replicas: Callable[[], float] = _none
 
 
 class PrometheusObserver:
@@ -80,6 +82,7 @@ class PrometheusObserver:
         families.sessions_parked.set_function(levels.sessions_parked)
         families.frames_waiting.set_function(levels.frames_waiting)
         families.bytes_in_flight.set_function(levels.bytes_in_flight)
+        families.replicas.set_function(levels.replicas)
 
     def note(self, happening: Happening) -> None:
         """See `Observer.note`."""
@@ -94,14 +97,12 @@ class PrometheusObserver:
                 self._of(happening).opened(resumed=resumed)
             case StreamClosed():
                 self._of(happening).closed.inc()
+            case CallLost():
+                self._of(happening).calls_lost.inc()
             case Refused(why=why):
                 self._refusals.child(why).inc()
-            case Activated():
-                self._activated(happening)
-            case Unloaded():
-                self._unloaded(happening)
-            case Retired(model=model, version=version):
-                self._retired((model, version))
+            case Activated() | Unloaded() | Retired():
+                self._moved(happening)
 
     def text(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and body for a scraper whose Accept header this is: OpenMetrics where it
@@ -111,6 +112,15 @@ class PrometheusObserver:
 
     def _of(self, happening: OfDeployment) -> DeploymentSeries:
         return self._deployments.get((happening.model, happening.version), self._others)
+
+    def _moved(self, happening: Activated | Unloaded | Retired) -> None:
+        match happening:
+            case Activated():
+                self._activated(happening)
+            case Unloaded():
+                self._unloaded(happening)
+            case Retired(model=model, version=version):
+                self._retired((model, version))
 
     def _activated(self, activated: Activated) -> None:
         key = (activated.model, activated.version)

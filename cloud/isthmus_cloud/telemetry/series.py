@@ -16,6 +16,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.telemetry.happenings import (
     Audited,
     BatchRun,
+    CallLost,
     FrameDone,
     StreamClosed,
     StreamOpened,
@@ -34,7 +35,7 @@ _DEPLOYMENT = ("model", "version")
 _CANDIDATE = (*_DEPLOYMENT, "candidate")
 _PART = (*_DEPLOYMENT, "part")
 
-OfDeployment: TypeAlias = FrameDone | BatchRun | Audited | StreamOpened | StreamClosed
+OfDeployment: TypeAlias = FrameDone | BatchRun | Audited | StreamOpened | StreamClosed | CallLost
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
 __all__ = ["OTHER", "Bounded", "DeploymentSeries", "Families", "OfDeployment"]
@@ -77,6 +78,8 @@ class Families:
         self.sessions_parked = gauge("sessions_parked", "Sessions whose stream broke, kept.")
         self.frames_waiting = gauge("frames_waiting", "Frames that no worker has begun.")
         self.bytes_in_flight = gauge("bytes_in_flight", "Memory that frames in flight count for.")
+        self.replicas = gauge("replicas", "Replicas that this front end knows.")
+        self.calls_lost = counter("replica_calls_lost", "Calls lost with a replica.", _DEPLOYMENT)
         self.build = gauge("build_info", "1; the label is the version.", ("isthmus",))
 
 
@@ -171,6 +174,7 @@ class DeploymentSeries:
         self._verdicts: dict[str, Counter] = {}
         self._opened: dict[bool, Counter] = {}
         self.closed = self.child(families.closed)
+        self.calls_lost = self.child(families.calls_lost)
 
     def frame(self, done: FrameDone) -> None:
         """A frame of this deployment ended."""

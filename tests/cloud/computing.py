@@ -1,0 +1,72 @@
+"""What the tails of a service are run by: this process, or the replicas of a Ray of its own."""
+
+import gc
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cloud.held_engine import HELD
+
+from isthmus_cloud.deployments.deployment import TailSource
+from isthmus_cloud.deployments.loading import LocalTails
+from isthmus_cloud.engines.choice import open_engine
+from isthmus_cloud.engines.cores import Cores
+from isthmus_cloud.replicas.opening import open_cluster
+from isthmus_cloud.replicas.settings import RaySettings
+
+if TYPE_CHECKING:
+    from isthmus_cloud.replicas.cluster import Cluster
+
+MOST = 8  # of a batch
+COMPUTING = ("onnxruntime", "ray")
+# Ray Serve 2.60 is imported: it writes its options down as Pydantic 1 had them.
+RAY_WARNINGS = [
+    pytest.mark.filterwarnings(
+        "ignore:Using extra keyword arguments on `Field` is deprecated:DeprecationWarning"
+    )
+]
+
+__all__ = ["COMPUTING", "MOST", "RAY_WARNINGS", "computing", "need_ray", "ray_of_its_own"]
+
+
+def need_ray() -> None:
+    """Skip the test where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: isthmus[ray] has it")
+
+
+@contextmanager
+def computing(kind: str) -> Iterator[TailSource]:
+    """Tails that a `FarGate` holds up, by one of `COMPUTING`; Ray has two replicas."""
+    if kind == "onnxruntime":
+        cores = Cores(1)
+        yield LocalTails(
+            open_engine=partial(open_engine, HELD, "auto", cores),
+            cores=cores,
+            max_batch=MOST,
+            announce=_ignore,
+        )
+        return
+    with ray_of_its_own(RaySettings(least=2, most=2, cpus=0.1, engine=HELD)) as cluster:
+        from isthmus_cloud.replicas.tails import replica_tails  # noqa: PLC0415 - it needs Ray
+
+        yield partial(replica_tails, cluster, MOST, _ignore, _ignore)
+
+
+@contextmanager
+def ray_of_its_own(settings: RaySettings) -> "Iterator[Cluster]":
+    """A Ray that ends with the context, of which nothing is left that later tests would meet."""
+    need_ray()
+    with open_cluster(settings, _ignore) as cluster:
+        yield cluster
+    with warnings.catch_warnings():  # it forgets its processes without waiting for their ends
+        warnings.filterwarnings("ignore", "subprocess .* is still running", ResourceWarning)
+        gc.collect()
+
+
+def _ignore(_said: object) -> None:
+    """Nobody hears of it."""

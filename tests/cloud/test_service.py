@@ -1,0 +1,50 @@
+"""What a service promises its devices, whatever computes: this process, or replicas of Ray."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from tests.cloud.computing import COMPUTING, RAY_WARNINGS, computing
+from tests.cloud.far_gate import FarGate
+from tests.cloud.held_engine import GATE
+from tests.cloud.promises.answers import *  # noqa: F403
+from tests.cloud.promises.failures import *  # noqa: F403
+from tests.cloud.promises.items import *  # noqa: F403
+from tests.cloud.promises.limits import *  # noqa: F403
+from tests.cloud.promises.lives import *  # noqa: F403
+from tests.cloud.promises.videos import *  # noqa: F403
+
+from isthmus import Bundle
+from isthmus_cloud import RunningService
+from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.deployments.deployment import TailSource
+
+pytestmark = RAY_WARNINGS
+
+
+@pytest.fixture(scope="module")
+def gate_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where engines look for a gate; there is none unless a test puts one up."""
+    path = tmp_path_factory.mktemp("gate") / "gate"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(GATE, str(path))
+        yield path
+
+
+@pytest.fixture(scope="module", params=COMPUTING)
+def source(request: pytest.FixtureRequest, gate_path: Path) -> Iterator[TailSource]:
+    with computing(request.param) as source:
+        yield source
+
+
+@pytest.fixture(scope="module")
+def tails(source: TailSource, bundle: Bundle) -> Iterator[Mapping[str, Tail]]:
+    with source(bundle, ("tiny", "1")) as tails:
+        yield tails
+
+
+@pytest.fixture
+async def gate(gate_path: Path, service: RunningService) -> AsyncIterator[FarGate]:
+    """Before every batch; of services that end before it goes."""
+    with FarGate(gate_path) as gate:
+        yield gate
