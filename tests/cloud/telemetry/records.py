@@ -6,6 +6,7 @@ from isthmus_cloud.telemetry.happenings import (
     Activated,
     Audited,
     BatchRun,
+    CallLost,
     FrameDone,
     Happening,
     LinkReported,
@@ -104,8 +105,12 @@ def retired(version: str = "v1") -> Retired:
     return Retired(model="lite0", version=version)
 
 
+def call_lost(frames: int = 8) -> CallLost:
+    return CallLost(model="lite0", version="v1", frames=frames, why="the replica died")
+
+
 def one_of_each() -> list[Happening]:
     """Every kind that there is, in an order in which they may come."""
     link = LinkReported(identity="camera-7", session="5ad0c3", bandwidth_bps=1e7, rtt_ms=20.0)
     usual = (activated(), opened(), link, ran(), done(), audited(), closed())
-    return [*usual, refused(), unloaded(), retired()]
+    return [*usual, refused(), call_lost(), unloaded(), retired()]

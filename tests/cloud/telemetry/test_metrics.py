@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain_met
 from tests.cloud.telemetry.records import (
     activated,
     audited,
+    call_lost,
     closed,
     done,
     one_of_each,
@@ -86,6 +87,14 @@ def test_a_batch_is_counted_by_part(observer: PrometheusObserver, value: Value) 
     assert value("batch_clients_sum", **part) == 2
     assert value("part_run_seconds_sum", **part) == 0.008
     assert value("batch_items_bucket", le="2.0", **part) == 0
+
+
+def test_calls_are_counted_that_were_lost_with_a_replica(
+    observer: PrometheusObserver, value: Value
+) -> None:
+    observer.note(call_lost(frames=8))
+    observer.note(call_lost(frames=1))
+    assert value("replica_calls_lost_total", **V1) == 2
 
 
 def test_streams_refusals_and_audits_are_counted(
