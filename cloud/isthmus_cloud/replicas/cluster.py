@@ -138,7 +138,7 @@ class Cluster:
         while not self._ended.wait(LOOK_S):
             found = _statuses().get(name)
             if found is None or found.status in {"DEPLOY_FAILED", "DELETING"}:
-                raise _why_not(name, "it is being deleted" if found is None else found.message)
+                raise _why_not(name, found)
             if found.status == "RUNNING":
                 return
             if time.monotonic() > until_s:
@@ -167,8 +167,12 @@ def _statuses() -> dict[str, Any]:
     return dict(serve.status().applications)
 
 
-def _why_not(name: str, message: str) -> IsthmusError:
+def _why_not(name: str, found: Any) -> IsthmusError:
     """What a replica failed with, taken out of Serve's account of it."""
+    if found is None:
+        return ModelError(f"{name} is being deleted; try again")
+    parts = [found.message, *(each.message for each in found.deployments.values())]
+    message = "\n".join(filter(None, parts))
     found = _ERROR_LINE.findall(message)
     if found:
         kind, text = found[-1]

@@ -1,7 +1,5 @@
 """What the replicas of one deployment hold: tails of a bundle, and how they are run."""
 
-from dataclasses import replace
-
 import msgspec
 
 from isthmus import Bundle, Manifest
@@ -44,7 +42,7 @@ def narrowed(manifest: Manifest, spec: Spec) -> Manifest:
     """The manifest, of the spec's cuts alone."""
     if not spec.cuts:
         return manifest
-    return replace(
+    return msgspec.structs.replace(
         manifest,
         cuts=tuple(cut for cut in manifest.cuts if cut.id in spec.cuts),
         candidates=tuple(each for each in manifest.candidates if each.cut in spec.cuts),
