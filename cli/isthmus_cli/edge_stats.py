@@ -28,7 +28,9 @@ def stats_lines(stats: Stats) -> Iterator[str]:
     yield _row("link", _link(stats))
     if stats.service is not None:
         yield _row("cloud", _service(stats.service))
-    yield _row("streams", f"{stats.connects} opened, {stats.sent_again} frames sent again")
+    moves = f", {stats.moves} moves to less loaded services" if stats.moves else ""
+    again = f"{stats.sent_again} frames sent again"
+    yield _row("streams", f"{stats.connects} opened{moves}, {again}")
     yield _row("dropped", f"{stats.stale} stale frames, {stats.duplicates} second answers")
     yield _row("device", f"{stats.device_scale:.2f} times the plan's times")
     audits = stats.audits

@@ -8,7 +8,6 @@ where it is gone, so that the device sends the frame once more by itself.
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +23,13 @@ from isthmus_cloud.answering.parts import Part
 from isthmus_cloud.replicas.calls import Asked, Call, Outcome, Reply, error_of
 from isthmus_cloud.replicas.known import Known
 from isthmus_cloud.replicas.line import CallLostError, Line
+from isthmus_cloud.replicas.pins import Pins
 from isthmus_cloud.replicas.settings import CALLS
 from isthmus_cloud.telemetry import CallLost, Happening
 
 TRIES = 4
 BACKOFF_S = 0.05  # doubled with every try
 LONGEST_S = 30.0  # for frames without a deadline
-MOST_STREAMS = 65536  # whose replica is remembered
 RETRY_AFTER_MS = 1000.0  # a replica that died is replaced in a few seconds
 
 __all__ = ["Caller"]
@@ -45,6 +44,14 @@ class _Sent:
 
     job: Job
     packed: Packed
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A call, and the replica that it is for ("" for any)."""
+
+    replica: str
+    call: Any
 
 
 class Caller:
@@ -70,7 +77,7 @@ class Caller:
         self._joins = joins
         self._lock = threading.Lock()
         self._under_way = 0
-        self._holders: OrderedDict[str, str] = OrderedDict()  # replica by stream
+        self._pins = Pins(known)
 
     @property
     def replicas(self) -> int:
@@ -107,12 +114,13 @@ class Caller:
                 sent.append(_packed(job))
             except IsthmusError as error:
                 yield job, error
-        under_way = [
-            (group, holder, self._line.send(holder, _encoded(group)))
-            for holder, group in self._grouped(sent).items()
-        ]
-        for group, holder, call in under_way:
-            yield from self._ends(group, holder, call, ran)
+        groups: dict[str, list[_Sent]] = {}
+        places = self._pins.places(each.packed for each in sent)
+        for each, place in zip(sent, places, strict=True):
+            groups.setdefault(place, []).append(each)
+        calls = [(group, self._begun(place, group)) for place, group in groups.items()]
+        for group, call in calls:
+            yield from self._ends(group, call, ran)
 
     def _joined(self, jobs: Sequence[Job], joining: Joining[Job]) -> Iterator[Job]:
         """Those of other cuts that can join on the way, asked for beforehand."""
@@ -128,91 +136,77 @@ class Caller:
                 taken += len(more)
                 yield from more
 
-    def _grouped(self, sent: Sequence[_Sent]) -> dict[str, list[_Sent]]:
-        """By the replica that they must go to; those that may go anywhere join the fewest."""
-        groups: dict[str, list[_Sent]] = {}
-        free: list[_Sent] = []
-        for each in sent:
-            holder = self._holders.get(each.packed.memory, "") if each.packed.refers else ""
-            if holder:
-                groups.setdefault(holder, []).append(each)
-            else:
-                free.append(each)
-        if free:
-            fewest = min(groups, key=lambda holder: len(groups[holder]), default="")
-            groups.setdefault(fewest, [])[:0] = free
-        return groups
+    def _begun(self, replica: str, group: Sequence[_Sent]) -> _UnderWay:
+        self._pins.sent(replica)
+        return _UnderWay(replica, self._line.send(replica, _encoded(group)))
+
+    def _reply(self, call: _UnderWay, until_s: float, count: int) -> Reply:
+        try:
+            return _decoded(self._line.reply(call.call, until_s - time.monotonic()), count)
+        finally:
+            self._pins.back(call.replica)
 
     def _ends(
-        self, group: list[_Sent], holder: str, call: Any, ran: Ran[Job]
+        self, group: list[_Sent], call: _UnderWay, ran: Ran[Job]
     ) -> Iterator[tuple[Job, Exception | None]]:
         """How each of these ends, after as many tries as it takes."""
         until_s = _until_s(group)
         for number in range(1, TRIES + 1):
             try:
-                reply = _decoded(self._line.reply(call, until_s - time.monotonic()), len(group))
+                reply = self._reply(call, until_s, len(group))
             except CallLostError as lost:
                 self._lost(group, lost)
-                why: Exception = OverloadedError(
-                    "the replica was lost that had the frame, and no other could take it; send it "
-                    "again later",
-                    retry_after_ms=RETRY_AFTER_MS,
-                )
             except IsthmusError as error:
                 yield from ((each.job, error) for each in group)
                 return
             else:
+                if reply.replica != call.replica:  # else a later key frame may have moved on
+                    self._pins.hold((each.packed for each in group), reply.replica)
                 yield from self._answered(group, reply, ran)
                 return
-            yield from self._bereft(group)
-            group = [each for each in group if not each.packed.refers]
-            group, late = _in_time(group)
+            yield from _bereft(group)
+            group, late = _in_time([each for each in group if not each.packed.refers])
             yield from late
-            if number == TRIES or not group or not self._rested(number, until_s):
+            if number == TRIES or not group or not _rested(number, until_s):
                 break
-            call = self._line.send("", _encoded(group))
+            call = self._begun("", group)
+        why = OverloadedError(
+            "the replica was lost that had the frame, and no other could take it; send it again "
+            "later",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
         yield from ((each.job, why) for each in group)
 
     def _answered(
         self, group: Sequence[_Sent], reply: Reply, ran: Ran[Job]
     ) -> Iterator[tuple[Job, Exception | None]]:
         for each, outcome in zip(group, reply.outcomes, strict=True):
-            if each.packed.memory:
-                self._holders[each.packed.memory] = reply.replica
-                self._holders.move_to_end(each.packed.memory)
             yield each.job, _filled(each.job, outcome)
-        while len(self._holders) > MOST_STREAMS:
-            self._holders.popitem(last=False)
         for run in reply.runs:
             if run.part in self._parts:
                 jobs = [group[place].job for place in run.places]
                 ran(self._parts[run.part], jobs, run.took_ms)
 
     def _lost(self, group: Sequence[_Sent], why: CallLostError) -> None:
+        self._pins.forget(each.packed for each in group)
         tail = group[0].job.tail
         lost = CallLost(model=tail.model, version=tail.version, frames=len(group), why=str(why))
         self._note(lost)
 
-    def _bereft(self, group: Sequence[_Sent]) -> Iterator[tuple[Job, Exception]]:
-        """Differences whose replica is gone."""
-        for each in group:
-            self._holders.pop(each.packed.memory, None)
-            if each.packed.refers:
-                yield (
-                    each.job,
-                    KeyFrameNeededError(
-                        "the replica is gone that held what this frame refers to; send it as a key "
-                        "frame"
-                    ),
-                )
 
-    def _rested(self, number: int, until_s: float) -> bool:
-        """Wait before the next try; False if there is no time for one."""
-        rest_s = BACKOFF_S * 2 ** (number - 1)
-        if time.monotonic() + rest_s >= until_s:
-            return False
-        time.sleep(rest_s)
-        return True
+def _bereft(group: Sequence[_Sent]) -> Iterator[tuple[Job, Exception]]:
+    """Differences, whose replica is gone."""
+    text = "what this frame refers to was lost with a replica; send it as a key frame"
+    return ((each.job, KeyFrameNeededError(text)) for each in group if each.packed.refers)
+
+
+def _rested(number: int, until_s: float) -> bool:
+    """Wait before the next try; False if there is no time for one."""
+    rest_s = BACKOFF_S * 2 ** (number - 1)
+    if time.monotonic() + rest_s >= until_s:
+        return False
+    time.sleep(rest_s)
+    return True
 
 
 def _packed(job: Job) -> _Sent:

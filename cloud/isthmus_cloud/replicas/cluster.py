@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -77,47 +77,61 @@ class Cluster:
         self._stack.close()
 
     @contextmanager
-    def application(self, spec: Spec) -> Iterator[str]:
-        """The name of an application whose replicas hold `spec`: one that runs, or is made now.
+    def applications(self, specs: Sequence[Spec]) -> Iterator[Sequence[str]]:
+        """The names of applications whose replicas hold each of `specs`: such as run, or are made
+        now.
 
-        It goes when no front end uses it any more. Raises ModelError, BundleError or ConfigError
-        where replicas cannot hold it, LinkError if the cluster does not say.
+        One that front ends have made goes when none uses it any more. Raises ModelError,
+        BundleError or ConfigError where replicas cannot hold it, LinkError if the cluster does not
+        say.
         """
-        exported = exported_name(spec)
-        if exported in _statuses():
-            self._await_ready(exported)
-            yield exported
-            return
-        shared = None if self.settings.models else spec
-        name = name_of(shared, self.settings)
-        self._use(name)
+        running = _statuses()
+        names = [self._name_of(spec, running) for spec in specs]
+        ours = [
+            name for name, spec in zip(names, specs, strict=True) if name != exported_name(spec)
+        ]
+        self._use(ours)
         try:
-            found = _statuses().get(name)
-            if found is None or found.status in {"DELETING", "DEPLOY_FAILED"}:
-                target = serve.RunTarget(application(shared, self.settings), name, None)
-                serve.run_many(
-                    [target],
-                    wait_for_ingress_deployment_creation=False,
-                    wait_for_applications_running=False,
-                )
-            self._await_ready(name)
-            yield name
+            self._make({n: s for n, s in zip(names, specs, strict=True) if _is_to_make(n, running)})
+            for name in names:
+                self._await_ready(name)
+            yield names
         finally:
-            self._release(name)
+            self._release(ours)
 
-    def _use(self, name: str) -> None:
-        with self._lock:
-            self._uses[name] += 1
-        ray.get(self._book.renew.remote(self._name, [name]), timeout=ANSWER_S)
+    def _name_of(self, spec: Spec, running: Mapping[str, Any]) -> str:
+        exported = exported_name(spec)
+        return exported if exported in running else name_of(self._held(spec), self.settings)
 
-    def _release(self, name: str) -> None:
+    def _held(self, spec: Spec) -> Spec | None:
+        """What its replicas hold from their first moment."""
+        return None if self.settings.models else spec
+
+    def _make(self, missing: Mapping[str, Spec]) -> None:
+        if missing:
+            serve.run_many(
+                [
+                    serve.RunTarget(application(self._held(spec), self.settings), name, None)
+                    for name, spec in missing.items()
+                ],
+                wait_for_ingress_deployment_creation=False,
+                wait_for_applications_running=False,
+            )
+
+    def _use(self, names: Sequence[str]) -> None:
         with self._lock:
-            self._uses[name] -= 1
-            if self._uses[name]:
-                return
-            del self._uses[name]
-        with _forgiven("releasing an application"):
-            self._delete(ray.get(self._book.release.remote(self._name, [name]), timeout=ANSWER_S))
+            self._uses.update(names)
+        ray.get(self._book.renew.remote(self._name, names), timeout=ANSWER_S)
+
+    def _release(self, names: Sequence[str]) -> None:
+        with self._lock:
+            self._uses.subtract(names)
+            left = [name for name in dict.fromkeys(names) if not self._uses[name]]
+            for name in left:
+                del self._uses[name]
+        if left:
+            with _forgiven("releasing applications"):
+                self._delete(ray.get(self._book.release.remote(self._name, left), timeout=ANSWER_S))
 
     def _renew(self) -> None:
         """Say that this front end lives, and delete what others have left behind."""
@@ -160,6 +174,11 @@ def _lease_book() -> Any:
         num_cpus=0,
     )
     return kept.remote()
+
+
+def _is_to_make(name: str, running: Mapping[str, Any]) -> bool:
+    found = running.get(name)
+    return found is None or found.status in {"DELETING", "DEPLOY_FAILED"}
 
 
 def _statuses() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,11 +42,11 @@ def replica_tails(
     ModelError, BundleError or ConfigError where replicas cannot hold the bundle, LinkError where
     the cluster does not answer.
     """
-    tails: dict[str, Tail] = {}
-    with ExitStack() as stack:
-        for spec in specs_of(bundle, cluster.settings, max_batch):
-            began_s = time.perf_counter()
-            name = stack.enter_context(cluster.application(spec))
+    specs = specs_of(bundle, cluster.settings, max_batch)
+    began_s = time.perf_counter()
+    with cluster.applications(specs) as names:
+        tails: dict[str, Tail] = {}
+        for name, spec in zip(names, specs, strict=True):
             line = ServeLine(name, DEPLOYMENT, spec, is_shared=cluster.settings.models > 0)
             described = _description(name, line)
             parts = {file: _part(file, facts) for file, facts in described.parts.items()}

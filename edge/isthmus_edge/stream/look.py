@@ -27,6 +27,7 @@ from isthmus_edge.stream.wording import end_text
 
 LOOK_S = 2.0  # for all of it
 GOODBYE_S = 0.5  # of that, for the service to end the stream: it may yet say that it drains
+MOST_MESSAGES = 64  # that are heeded; there should be one or two
 REFUSED_S = 60.0  # that a service which does not let this device in is not looked at again
 
 __all__ = ["Sight", "look"]
@@ -59,8 +60,12 @@ async def look(transport: Transport, identity: Identity) -> Sight:
 async def _heard(inbox: Inbox, session: DeviceSession) -> Sight:
     sight = Sight(None, f"no answer within {LOOK_S:g} s")
     ends_at = time.monotonic() + LOOK_S
-    while (now := time.monotonic()) < ends_at:
-        match await inbox.next(ends_at - now):
+    for _ in range(MOST_MESSAGES):
+        item = await inbox.next(ends_at - time.monotonic())  # what has come is heeded in any case
+        now = time.monotonic()
+        match item:
+            case None if now >= ends_at:
+                return sight
             case None:
                 continue
             case Break() as end if sight.load is None:
@@ -75,9 +80,9 @@ async def _heard(inbox: Inbox, session: DeviceSession) -> Sight:
                 ends_at = min(ends_at, now + GOODBYE_S)
             elif isinstance(event, LoadTold):
                 sight = Sight(event)
-            elif (end_seen := _no_place(event)) is not None:
-                return end_seen
-    return sight
+            elif (no_place := _no_place(event)) is not None:
+                return no_place
+    return Sight(None, "it says more than a look is worth")
 
 
 def _no_place(event: DeviceEvent) -> Sight | None:

@@ -46,9 +46,10 @@ class Moving:
 
     def new_stream(self) -> None:
         """The one that was left is over, whatever has ended it."""
-        self._has_moved, self._leaves_at = self.is_under_way, None
+        self._has_moved = self._has_moved or self.is_under_way
+        self._leaves_at = None
 
     def arrived(self) -> bool:
-        """A service welcomes the device; whether it has come there of its own choice."""
+        """A service welcomes the device; whether it has left the last one by its own choice."""
         has_moved, self._has_moved = self._has_moved, False
         return has_moved

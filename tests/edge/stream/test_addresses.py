@@ -228,6 +228,62 @@ def test_the_systems_favourite_family_goes_first() -> None:
         assert tried(addresses, 0.0).ip in {"fd00::1", "fd00::2"}
 
 
+def test_another_one_to_look_at_is_drawn_by_lot_from_those_of_which_nothing_bad_is_known() -> None:
+    drawn = Counter(known(A, B, C, seed=seed).other(A, 0.0) for seed in range(200))
+    assert set(drawn) == {B, C}
+    assert min(drawn.values()) > 60
+    addresses = known(A, B, C)
+    addresses.failed(B, 0.0)
+    assert {addresses.other(A, FORGOTTEN_S - 1) for _ in range(20)} == {C}
+    assert {addresses.other(A, FORGOTTEN_S) for _ in range(20)} == {B, C}
+
+
+def test_there_is_no_other_one_where_one_is_known() -> None:
+    assert known(A).other(A, 0.0) is None
+    addresses = known(A, B)
+    addresses.failed(B, 0.0)
+    assert addresses.other(A, 1.0) is None
+
+
+def test_another_family_of_the_same_name_may_be_the_same_service() -> None:
+    """A name like localhost: the other address is worth no look, and the preferred one is."""
+    addresses = named("10.1.0.1", "fd00::1")
+    preferred, other = (Address(ip, 50051, NAME.host) for ip in ("10.1.0.1", "fd00::1"))
+    assert addresses.other(preferred, 0.0) is None
+    assert addresses.other(other, 0.0) == preferred
+
+
+def test_a_place_that_its_name_has_given_up_is_still_one_to_look_from() -> None:
+    addresses = named(PODS[0])
+    gone = tried(addresses, 0.0)
+    addresses.learn(NAME, PODS[1:2], 1.0)
+    other = addresses.other(gone, 1.0)
+    assert other is not None
+    assert other.ip == PODS[1]
+
+
+def test_the_one_that_is_preferred_has_the_next_turn_and_only_that() -> None:
+    for preferred in (A, B, C):
+        addresses = known(A, B, C)
+        addresses.prefer(preferred)
+        assert tried(addresses, 0.0) == preferred
+        assert {tried(addresses, 0.0) for _ in range(2)} == {A, B, C} - {preferred}
+
+
+def test_what_speaks_against_the_preferred_one_speaks_on() -> None:
+    addresses = known(A, B)
+    addresses.failed(A, 0.0)
+    addresses.prefer(A)
+    assert tried(addresses, 0.0) == B
+
+
+def test_names_are_due_again_after_a_while_though_nothing_has_failed() -> None:
+    addresses = named(*PODS)
+    assert addresses.due(LOOK_UP_S - 1) == ()
+    assert addresses.due(LOOK_UP_S) == (NAME,)
+    assert known(A).due(1e6) == ()
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["works", "fails", "wants rest", "not found", "moves"]),

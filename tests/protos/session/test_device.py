@@ -342,6 +342,17 @@ def test_verdicts_and_loads_are_told() -> None:
     assert session.received(load, 0.0) == [LoadTold(2.0)]
 
 
+def test_heartbeats_tell_the_load_too_and_how_many_devices_there_are() -> None:
+    session = say.device()
+    session.beat(0.0)
+    echo = say.echo(1)
+    echo.heartbeat.load.CopyFrom(pb.Load(queue_ms=2.0, streams=5))
+    assert session.received(echo, 0.0) == [LoadTold(2.0, 5), Echoed(1, 5e-9, 3e-9)]
+    sign_of_life = pb.CloudMessage(heartbeat=pb.Heartbeat(load=pb.Load(streams=6)))
+    assert session.received(sign_of_life, 0.0) == [LoadTold(0.0, 6)]
+    assert session.received(pb.CloudMessage(heartbeat=pb.Heartbeat()), 0.0) == []  # an older one's
+
+
 @pytest.mark.parametrize("state", ["open", "draining"])
 def test_an_update_is_offered_and_the_stream_goes_on(state: str) -> None:
     session = say.device(state)

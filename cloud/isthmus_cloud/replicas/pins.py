@@ -1,0 +1,85 @@
+"""Which replica a video stream is pinned to: the one that keeps what its next frames refer to.
+
+A key frame may go anywhere, and so moves its stream to the replica that has least to do; the frames
+that refer to it follow, even while it is still on its way.
+"""
+
+import random
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+
+from isthmus_cloud.answering.packed import Packed
+from isthmus_cloud.replicas.known import Known
+
+MOST_STREAMS = 65536
+
+__all__ = ["Pins"]
+
+
+class Pins:
+    """Of one front end; for several threads at once."""
+
+    def __init__(self, known: Known, most_streams: int = MOST_STREAMS) -> None:
+        self._known = known
+        self._most_streams = most_streams
+        self._lock = threading.Lock()
+        self._holders: OrderedDict[str, str] = OrderedDict()
+        self._under_way: Counter[str] = Counter()  # calls by replica
+
+    def places(self, batch: Iterable[Packed]) -> list[str]:
+        """Where each frame of a batch goes: the id of a replica, or "" for any.
+
+        As few replicas as can be: what may go anywhere goes along with the others.
+        """
+        with self._lock:
+            frames = list(batch)
+            held = [self._holders.get(each.memory, "") if each.refers else "" for each in frames]
+            counts = Counter(filter(None, held))
+            free = min(counts, key=lambda replica: counts[replica], default="")
+            if not free and any(each.memory for each in frames):
+                free = self._least_busy()
+            moved = set()  # streams whose key frame is in this batch: what follows refers to that
+            places: list[str] = []
+            for each, holder in zip(frames, held, strict=True):
+                if each.memory and not each.refers:
+                    moved.add(each.memory)
+                places.append(free if each.memory in moved else holder or free)
+            for each, place in zip(frames, places, strict=True):
+                if each.memory and place:
+                    self._holders[each.memory] = place
+                    self._holders.move_to_end(each.memory)
+            while len(self._holders) > self._most_streams:
+                self._holders.popitem(last=False)
+            return places
+
+    def sent(self, replica: str) -> None:
+        """A call has left for it."""
+        with self._lock:
+            self._under_way[replica] += 1
+
+    def back(self, replica: str) -> None:
+        """And has ended."""
+        with self._lock:
+            self._under_way[replica] -= 1
+            if self._under_way[replica] <= 0:
+                del self._under_way[replica]
+
+    def hold(self, frames: Iterable[Packed], replica: str) -> None:
+        """These were decoded there, wherever they were sent."""
+        with self._lock:
+            for each in frames:
+                if each.memory:
+                    self._holders[each.memory] = replica
+
+    def forget(self, frames: Iterable[Packed]) -> None:
+        """What these refer to, or would have left, is lost."""
+        with self._lock:
+            for each in frames:
+                self._holders.pop(each.memory, None)
+
+    def _least_busy(self) -> str:
+        """By the calls of this front end; "" while no replica is known."""
+        there = list(self._known.replicas)
+        random.shuffle(there)
+        return min(there, key=lambda replica: self._under_way[replica], default="")
