@@ -6,6 +6,7 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# ray-gpu in place of cloud-gpu for replicas of Ray Serve.
 ARG EXTRA=cloud-gpu,telemetry
 # Its extras name the libraries that it was built with: 1.31 takes CUDA 13. The last one for
 # CUDA 12, which older drivers know: --build-arg RUNTIME="onnxruntime-gpu[cuda,cudnn]==1.26.0"

@@ -3,7 +3,8 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-# Which extras: cloud, cloud-openvino or cloud-webgpu; telemetry is what --traces needs.
+# Which extras: cloud, cloud-openvino, cloud-webgpu, or ray (replicas and their front ends);
+# telemetry is what --traces needs.
 ARG EXTRA=cloud,telemetry
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src

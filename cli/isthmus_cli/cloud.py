@@ -29,6 +29,7 @@ EXAMPLES = """\
   isthmus cloud --store models/ --store-key signing-key.pub.pem --tokens tokens.jsonl
   isthmus cloud lite0.bundle --http 127.0.0.1:8080    # a page to look at, and /metrics
   isthmus cloud lite0.bundle --max-batch 1            # each frame by itself
+  isthmus cloud lite0.bundle --engine ray --ray-replicas 1:4    # tails in other processes
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "run"]

@@ -30,7 +30,7 @@ EXAMPLES = """\
   isthmus cloud lite0.bundle --engine triton://127.0.0.1:8001
 
   isthmus export ray lite0.bundle --out serve.yaml --ray-replicas 2:8
-  serve deploy serve.yaml                    # on a machine of the cluster
+  serve deploy serve.yaml                    # on the machine of the cluster's head
   isthmus cloud lite0.bundle --engine ray --ray-address auto
 """
 TRITON, RAY = "triton", "ray"
@@ -148,11 +148,15 @@ def _run_ray(options: argparse.Namespace) -> int:
     for each in applications:
         print(f"{each.name:<{width}}  {', '.join(each.cuts)}  ({each.path})")
     print(
-        f"\n{len(applications)} applications in {options.out}; on a machine of the cluster: serve "
-        f"deploy {options.out}, then: isthmus cloud {options.bundle[0]} --engine ray --ray-address "
-        "HOST:6379" + (" --ray-per-tail" if options.ray_per_tail else "")
+        f"\n{_counted(len(applications))} in {options.out}; on the machine of the cluster's head: "
+        f"serve deploy {options.out}, then: isthmus cloud {options.bundle[0]} --engine ray "
+        "--ray-address HOST:6379" + (" --ray-per-tail" if options.ray_per_tail else "")
     )
     return 0
+
+
+def _counted(count: int) -> str:
+    return f"{count} application" + ("s" if count != 1 else "")
 
 
 def _default_batch() -> int:

@@ -14,6 +14,7 @@ from isthmus_cloud.replicas.settings import CALLS, RaySettings
 from isthmus_cloud.replicas.spec import Spec
 
 DEPLOYMENT = "tails"  # what the one deployment of an application is called
+LOOK_BACK_S = 5.0  # over which calls under way are averaged; Serve's own 30 s follow too late
 _FRONT_ENDS = 4  # whose calls a replica takes at once before others wait at the front ends
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -50,6 +51,7 @@ def options(settings: RaySettings) -> dict[str, Any]:
                 "target_ongoing_requests": settings.target,
                 "upscale_delay_s": settings.up_s,
                 "downscale_delay_s": settings.down_s,
+                "look_back_period_s": LOOK_BACK_S,
             }
         }
     return {

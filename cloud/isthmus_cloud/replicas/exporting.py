@@ -62,8 +62,8 @@ def write_serve_config(
 ) -> tuple[ExportedApplication, ...]:
     """Write the file `out` anew: an application for each bundle, or for each of its tails.
 
-    Raises ConfigError if Ray is not installed, if two bundles are the same, or if `out` cannot be
-    written.
+    Raises ConfigError if Ray is not installed, if two applications would have one name, or if `out`
+    cannot be written.
     """
     if exporting.paths and len(exporting.paths) != len(bundles):
         raise ConfigError(
@@ -79,7 +79,9 @@ def write_serve_config(
     names = [each.name for each in applications]
     for each in applications:
         if names.count(each.name) > 1:
-            raise ConfigError(f"{each.path}: is given twice, or under two paths; give it once")
+            raise ConfigError(
+                f"{each.path}: two applications would be called {each.name}; give each bundle once"
+            )
     _write(_config(exported, exporting.settings), out)
     return applications
 

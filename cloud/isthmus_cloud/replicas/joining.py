@@ -1,12 +1,12 @@
 """Ray itself: started here for one service, or the cluster that this machine is a node of."""
 
 import logging
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +18,7 @@ from isthmus import ConfigError
 from isthmus_cloud.replicas.settings import AUTO_ADDRESS, RaySettings
 
 NAMESPACE = "isthmus"
-OBJECT_STORE_BYTES = 512 * 1024 * 1024  # large calls on their way; of a Ray that is started here
+OBJECT_STORE_BYTES = 512 * 1024 * 1024  # large calls on their way; of a node that is started here
 STARTS = 2
 ASK_S = 10
 JOIN_WITHIN_S = 120.0
@@ -96,9 +96,19 @@ def _has_node_here(address: str) -> bool:
     return any(
         node.state == GcsNodeInfo.ALIVE
         and node.node_manager_address in own
-        and Path(node.raylet_socket_name).exists()
+        and _listens(node.raylet_socket_name)
         for node in nodes
     )
+
+
+def _listens(name: str) -> bool:
+    """Whether somebody is behind a Unix socket: one that has crashed leaves its file."""
+    with socket.socket(socket.AF_UNIX) as end:
+        try:
+            end.connect(name)
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
@@ -106,6 +116,7 @@ def _own_node(address: str) -> Iterator[None]:
     """A node that offers nothing, for as long as the context lasts."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}"]
     command += ["--num-cpus=0", "--num-gpus=0", "--block", "--disable-usage-stats"]
+    command += [f"--object-store-memory={OBJECT_STORE_BYTES}"]
     node = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

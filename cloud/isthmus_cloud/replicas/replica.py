@@ -7,6 +7,7 @@ decoded while another computes. Arguments and results are bytes.
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -15,9 +16,11 @@ from ray import serve
 
 from isthmus import IsthmusError
 from isthmus_cloud.replicas.calls import Call
-from isthmus_cloud.replicas.runner import Runner
+from isthmus_cloud.replicas.runner import Begun, Runner
 from isthmus_cloud.replicas.settings import CALLS
 from isthmus_cloud.replicas.spec import Spec
+
+OVERTAKEN_S = 0.1  # what a call that was overtaken may come later than the other
 
 __all__ = ["Replica", "SharedReplica", "TailReplica", "shared_replica"]
 
@@ -113,16 +116,27 @@ class _Answering:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(CALLS, thread_name_prefix="tail")
+        self._came = asyncio.Condition()  # a call was begun
         self._name = serve.get_replica_context().replica_id.unique_id
 
     async def answer(self, runner: Runner, call: bytes) -> bytes:
-        begun = runner.begin(_DECODER.decode(call))
+        begun = await self._begun(runner, _DECODER.decode(call))
         loop = asyncio.get_running_loop()
         try:
             reply = await loop.run_in_executor(self._threads, runner.run, begun, self._name)
         finally:
             runner.end(begun)
         return _ENCODER.encode(reply)
+
+    async def _begun(self, runner: Runner, call: Call) -> Begun:
+        """Once what its frames refer to has come, for which it waits a little."""
+        async with self._came:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OVERTAKEN_S):
+                    await self._came.wait_for(lambda: not runner.lacks(call))
+            begun = runner.begin(call)
+            self._came.notify_all()
+        return begun
 
 
 def _loaded(spec: Spec) -> Runner:

@@ -101,6 +101,18 @@ class Runner:
             began_s = min(self._began_s.values(), default=time.monotonic())
         return time.monotonic() - began_s
 
+    def lacks(self, call: Call) -> bool:
+        """Whether a frame of it refers to another mark of its stream than came last: calls overtake
+        each other on their way, and so that one may be about to come. On the thread of `begin`."""
+        latest: dict[str, int] = {}
+        for packed in (asked.packed for asked in call.asked if asked.packed.memory):
+            frame = pb.Frame.FromString(packed.frame)
+            known = latest.get(packed.memory) or self._memories.latest(packed.memory)
+            if frame.reference not in {0, known}:
+                return True
+            latest[packed.memory] = frame.mark or known
+        return False
+
     def begin(self, call: Call) -> Begun:
         """Read the frames; those of one stream are decoded in the order in which they came."""
         begun = Begun(call)

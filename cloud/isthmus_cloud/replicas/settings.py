@@ -35,7 +35,7 @@ class RaySettings:
     address: str | None = None
     least: int = 1
     most: int = 1
-    target: float = 1.5
+    target: float = 1.0
     up_s: float = 3.0
     down_s: float = 120.0
     cpus: float = 1.0
