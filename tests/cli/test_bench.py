@@ -38,7 +38,8 @@ def test_help_says_what_is_measured_and_on_which_models(isthmus: Isthmus) -> Non
     ended = isthmus("bench", "--help")
     assert (ended.status, ended.err) == (0, "")
     words = [
-        "usage: isthmus bench", "zlib", "H.264", "{wire,cut,precision,plan,link,adapt,edge,serve}",
+        "usage: isthmus bench", "zlib", "H.264",
+        "{wire,cut,precision,plan,link,adapt,edge,serve,scale}",
         *SUBJECT_NAMES, "examples:", "isthmus bench wire",
     ]  # fmt: skip
     flat = " ".join(ended.out.split())

@@ -72,7 +72,7 @@ def test_help_shows_the_defaults_of_every_bench(isthmus: Isthmus) -> None:
     config = EdgeBenchConfig()
     assert f"--models {config.models[0]} --inputs {config.inputs}" in rows
     named = [line.split()[0] for line in rows.splitlines() if line[2:3].strip()]
-    assert named == ["wire", "precision", "plan", "adapt", "edge", "serve"]
+    assert named == ["wire", "precision", "plan", "adapt", "edge", "serve", "scale"]
 
 
 @pytest.mark.parametrize(

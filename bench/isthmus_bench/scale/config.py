@@ -22,9 +22,10 @@ class ScaleConfig:
     `frames` recorded frames a cut. A tail is stretched to `tail_ms` for a batch of one, so that two
     cores can hold several replicas. `devices` keep `window` frames under way for `seconds` (closed
     loop), after `warm_s` that do not count; then as many devices that send `fps` frames/s as make
-    `loads` of what the fleet can answer send for `load_s` (open loop). The hop is measured in
+    `loads` of what the fleet answered there send for `load_s` (open loop). The hop is measured in
     `pairs` pairs of turns of `pair_s`. `kills` replicas are killed under load; each frame is
-    answered or refused within `deadline_s`. `ray` False: without Ray.
+    answered or refused within `deadline_s`. `ray` False: without Ray. `whole` False: without two
+    front ends on Ray, and two replicas that compute.
 
     Simulated: `fleets` of so many devices, of which a front end gets at most `cell_devices`, each
     run for `sim_s` simulated seconds; as many replicas as keep the p99 of the cloud's part within
@@ -36,15 +37,16 @@ class ScaleConfig:
     bundle: Path | None = None
     model: str = SERVE_MODEL
     ray: bool = True
-    tail_ms: float = 30.0
+    whole: bool = True
+    tail_ms: float = 50.0
     fps: float = 2.0
     devices: int = 8
     window: int = 4
-    loads: tuple[float, ...] = (0.5, 0.8)
+    loads: tuple[float, ...] = (0.4, 0.7)
     rounds: int = 3
-    seconds: float = 4.0
+    seconds: float = 6.0
     warm_s: float = 1.0
-    load_s: float = 14.0
+    load_s: float = 15.0
     pairs: int = 8
     pair_s: float = 0.7
     kills: int = 20
@@ -77,21 +79,27 @@ class ScaleConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
         if self.kills < 0:
             raise ConfigError(f"kills is {self.kills}; allowed: 0 or more")
+        self._check_lists()
+
+    def _check_lists(self) -> None:
         if not self.fleets or min(self.fleets) < 1:
             raise ConfigError(f"fleets are {self.fleets}; give one or more, of 1 device or more")
         if not self.loads or not all(0 < load < 1 for load in self.loads):
-            raise ConfigError(f"loads are {self.loads}; give shares of the capacity between 0 and 1")
+            raise ConfigError(
+                f"loads are {self.loads}; give shares of the capacity between 0 and 1"
+            )
 
 
 def quick_scale(work: Path) -> ScaleConfig:
     """One round of short loads, two kills, two fleets."""
     return ScaleConfig(
         work=work,
+        whole=False,
         loads=(0.7,),
         rounds=1,
         seconds=2.0,
         warm_s=0.5,
-        load_s=5.0,
+        load_s=6.0,
         pairs=3,
         kills=2,
         frames=4,

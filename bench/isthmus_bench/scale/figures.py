@@ -7,15 +7,18 @@ from isthmus_bench.edge.spread import Spread
 from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.fleets import Kind
 from isthmus_bench.scale.orders import ScaleLoad
+from isthmus_cloud.engines.batch_times import BatchTimes
 
 __all__ = [
     "Case",
     "CaseTurn",
+    "Costs",
     "Counts",
     "FleetRow",
     "HopRow",
     "Kills",
     "OpenTurn",
+    "Overheads",
     "ScaleResult",
     "SizingRow",
     "TailRow",
@@ -47,13 +50,15 @@ class OpenTurn:
 @dataclass(slots=True)
 class FleetRow:
     """One kind of fleet, round by round: one frame at a time, devices in a closed loop, and open
-    loads. `front_end_ms` is the processor time of all front ends for an answer under open loads."""
+    loads. `closed_cpu_ms` and `open_cpu_ms` are the processor time of all front ends' own processes
+    for an answer under these."""
 
     kind: Kind
     one: list[ScaleLoad] = field(default_factory=list)
     closed: list[ScaleLoad] = field(default_factory=list)
     opened: list[OpenTurn] = field(default_factory=list)
-    front_end_ms: list[float] = field(default_factory=list)
+    closed_cpu_ms: list[float] = field(default_factory=list)
+    open_cpu_ms: list[float] = field(default_factory=list)
 
     @property
     def answers_per_s(self) -> Spread | None:
@@ -98,7 +103,7 @@ class Kills:
 
 @dataclass(frozen=True, slots=True)
 class CaseTurn:
-    """The same load, measured and simulated; None: more than 1 % of the frames were not answered."""
+    """The same load, measured and simulated; None where too few frames were answered."""
 
     real_p50_ms: float | None
     real_p99_ms: float | None
@@ -131,7 +136,11 @@ class Case:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizingRow:
     """A fleet of `devices` that send for a cut, simulated: the fewest replicas, in `cells` of a
-    front end each, whose p99 of the cloud's part is within the limit; None: no number is enough.
+    front end each, whose p99 of the cloud's part is within the limit; None: no number is enough,
+    and the figures are those of more than enough.
+
+    The cloud's part is that of devices whose frames arrive as they are sent; the whole way (`end`)
+    is over links, on which a share of the frames is not sent since others are still on their way.
     """
 
     cut: str
@@ -145,6 +154,7 @@ class SizingRow:
     end_p99_ms: float | None
     busy_share: float
     mean_batch: float
+    unsent_share: float
     uplink_mbps: float
     price_per_1000: float | None
 
@@ -175,27 +185,45 @@ class Counts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Overheads:
+    """What one frame takes beside its batch, one at a time: in-process, and on Ray above that (0
+    where there was none). Each figure is one frame's, in ms."""
+
+    base_ms: tuple[float, ...]
+    hop_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What a frame takes beside its tail: of a front end's processor, beside each batch, and as
+    `Overheads` says."""
+
+    front_end_ms: float
+    batch_ms: float
+    overheads: Overheads
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleResult:
-    """Everything; `not_run` says why something was not, by name. `sleeping` is the tail that was
-    stretched by `factor` for `fleets`; `real` fleets ran it as it is. `front_end_ms`, `base_ms` and
-    `hop_ms` are what sizing was simulated with (medians of the latter two)."""
+    """Everything; `not_run` says why something was not, by name. The tail of `slept` was stretched
+    by `factor` for `fleets`, where its batches took `sleeping`; `real` fleets ran it as it is.
+    Sizing was simulated with `costs`."""
 
     machine: str
     stolen_share: float
     config: ScaleConfig
     model: str
-    sleeping: TailRow
+    slept: TailRow
     factor: float
+    sleeping: BatchTimes
     tails: Sequence[TailRow]
     fleets: Sequence[FleetRow]
     real: Sequence[FleetRow]
     hops: Sequence[HopRow]
     kills: Kills | None
     cases: Sequence[Case]
-    front_end_ms: float
-    base_ms: float
-    hop_ms: float
+    costs: Costs
     sizing: Sequence[SizingRow]
     links: Sequence[str]
     not_run: Mapping[str, str]

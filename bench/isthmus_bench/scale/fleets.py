@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,12 +14,15 @@ from pathlib import Path
 
 import psutil
 
+from isthmus import LinkError
 from isthmus_bench.scale.sleeping import ENGINE, TABLE_VARIABLE
 from isthmus_bench.serve.services import Announced, ServiceProcess, cloud_command, free_port
 
 RAY_NOT_THERE = "Ray is not installed here; pip install 'isthmus[ray]'"
 IN_PROCESS = "in-process"
 _CLUSTER_S = 120.0
+_START = ("-m", "ray.scripts.scripts", "start", "--head", "--block")
+_SAID = 120  # characters of an error
 _REPLICA = "ray::ServeReplica"  # how Ray names the process of one
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "RAY_NOT_THERE",
     "RAY_ONE",
     "RAY_TWO",
+    "RAY_TWO_FRONT_ENDS",
     "TWO_PROCESSES",
     "Fleet",
     "Kind",
@@ -49,12 +53,13 @@ class Kind:
 
 
 TWO_PROCESSES, RAY_ONE, RAY_TWO = "2 processes", "Ray, 1 replica", "Ray, 2 replicas"
+RAY_TWO_FRONT_ENDS = "Ray, 2 front ends, 2 replicas"
 KINDS = (
     Kind(IN_PROCESS, 1, 1, ray=False),
     Kind(TWO_PROCESSES, 2, 2, ray=False),
     Kind(RAY_ONE, 1, 1, ray=True),
     Kind(RAY_TWO, 1, 2, ray=True),
-    Kind("Ray, 2 front ends, 2 replicas", 2, 2, ray=True),
+    Kind(RAY_TWO_FRONT_ENDS, 2, 2, ray=True),
 )
 
 
@@ -132,10 +137,22 @@ class RayCluster(ServiceProcess):
     _is_read = True
 
     def __init__(self, logs: Path, table: Path) -> None:
-        command = [sys.executable, "-u", "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command = [sys.executable, "-u", *_START]
         command += [f"--port={free_port()}", f"--num-cpus={max(4, os.cpu_count() or 1)}"]
         command += ["--include-dashboard=false", "--disable-usage-stats"]
         super().__init__(command, logs / "ray.log", environment(table))
+
+    @classmethod
+    def up(
+        cls, stack: ExitStack, logs: Path, table: Path, say: Callable[[str], None]
+    ) -> "RayCluster":
+        """One that ends with `stack`; if the first does not come up, as happens where others keep
+        the processors busy, a second one."""
+        try:
+            return stack.enter_context(cls(logs, table))
+        except LinkError as error:
+            say(f"{str(error)[-_SAID:]}; trying once more")
+            return stack.enter_context(cls(logs, table))
 
     def replica_pids(self) -> list[int]:
         """The processes of replicas that run now."""

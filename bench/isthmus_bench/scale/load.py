@@ -10,20 +10,19 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from functools import cached_property, partial
 from math import inf
 
 import msgspec
 
 from isthmus import IsthmusError
-from isthmus.session import Identity
+from isthmus.session import Answered, DeviceEvent, Identity
 from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.scale.orders import ScaleLoad, ScaleOrder
 from isthmus_bench.serve.cameras import Camera
 from isthmus_bench.serve.load import PATIENCE_S
 from isthmus_bench.serve.open_files import allow_open_files
-from isthmus_bench.serve.orders import Load
 from isthmus_bench.serve.recorded import Item, load_case
 from isthmus_bench.serve.split_talker import SplitTalker
 from isthmus_bench.serve.talkers import Listener
@@ -47,9 +46,9 @@ def phases_s(devices: int, fps: float, seed: int) -> list[float]:
 
 
 async def bear(order: ScaleOrder, told: asyncio.Event | None = None) -> ScaleLoad:
-    """Put the load of an order on the front ends; LinkError if devices cannot connect. `told`: it
-    ends then, where the order says so."""
-    tally, talkers = _Ends(order.deadline_ms), list[_Counting]()
+    """Put the load of an order on the front ends; LinkError if devices cannot connect. Where the
+    order says so it ends when it is `told`."""
+    tally, talkers = _Ends(), list[_Counting]()
     items = [_with_deadline(each, order.deadline_ms) for each in load_case(order.case).items]
 
     def talker(index: int, listener: Listener) -> "_Counting":
@@ -57,6 +56,7 @@ async def bear(order: ScaleOrder, told: asyncio.Event | None = None) -> ScaleLoa
         identity = Identity(uuid.uuid4().hex, order.fingerprint)
         window = sys.maxsize if order.fps else order.window
         talkers.append(_Counting(address, identity, window, listener))
+        talkers[-1].deadline_s = order.deadline_ms / 1e3 or inf
         return talkers[-1]
 
     cameras = [
@@ -70,8 +70,15 @@ async def bear(order: ScaleOrder, told: asyncio.Event | None = None) -> ScaleLoa
         cpu_s = time.process_time() - cpu_s
     finally:
         await asyncio.gather(*(camera.talker.close() for camera in cameras))
-    load = tally.load(sum(camera.unsent for camera in cameras), None, cpu_s)
-    return tally.scale_load(load, sum(each.duplicates for each in talkers))
+    unsent = sum(camera.unsent for camera in cameras) - tally.after_stop
+    load = tally.load(unsent, None, cpu_s)
+    return ScaleLoad(
+        load=load,
+        doubled=sum(each.duplicates for each in talkers),
+        late=sum(each.late for each in talkers),
+        gap_ms=tally.gap_s * 1e3,
+        latencies_ms=tally.took_ms,
+    )
 
 
 async def _filmed(
@@ -113,51 +120,68 @@ def _with_deadline(item: Item, deadline_ms: int) -> Item:
 
 
 class _Counting(SplitTalker):
-    """Says how many answers came twice."""
+    """Says how many answers came twice, and how many later than `deadline_s` after their frame was
+    sent: a device that waits with a frame until there is room has no answer to expect yet."""
+
+    deadline_s = inf
+    late = 0
 
     @property
     def duplicates(self) -> int:
         """Answers to frames that were answered before."""
         return self._session.duplicates
 
+    def send(self, number: int, item: Item) -> None:
+        """See `Talker`."""
+        self._sent_s[number] = self._loop.time()
+        super().send(number, item)
+
+    @cached_property
+    def _sent_s(self) -> dict[int, float]:
+        return {}
+
+    def _heed(self, events: Iterable[DeviceEvent]) -> None:
+        heard = list(events)
+        for event in heard:
+            if isinstance(event, Answered):
+                took_s = self._loop.time() - self._sent_s.pop(event.sequence)
+                self.late += took_s > self.deadline_s
+        super()._heed(heard)
+
 
 class _Ends(Tally):
-    """Remembers when each frame ended, too."""
+    """Remembers when each frame ended, too: of those that count `took_ms`, and the longest time
+    between two ends. `after_stop` frames were due when nobody sent any more, as cameras have a last
+    one that are stopped without notice."""
 
-    def __init__(self, deadline_ms: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._deadline_s = deadline_ms / 1e3 or inf
+        self.after_stop = 0
+        self.gap_s = 0.0
+        self.took_ms: list[float] = []
         self._counts_from = inf
         self._last: float | None = None
-        self._gap_s = 0.0
-        self._late = 0
-        self._took_ms: list[float] = []
 
     def set_times(self, counts_from: float, stop: float) -> None:
         """See `Tally`."""
         super().set_times(counts_from, stop)
         self._counts_from = counts_from
 
+    def due(self, at: float) -> None:
+        """See `Tally`."""
+        if at < self.stop:
+            super().due(at)
+        else:
+            self.after_stop += 1
+
     def ended(self, due_at: float, now: float, kind: str, is_right: bool = True) -> None:
         """See `Tally`."""
         super().ended(due_at, now, kind, is_right)
         if self._last is not None and now < self.stop:
-            self._gap_s = max(self._gap_s, now - self._last)
+            self.gap_s = max(self.gap_s, now - self._last)
         self._last = now
-        if kind == ANSWER:
-            self._late += now - due_at > self._deadline_s
-            if due_at >= self._counts_from:
-                self._took_ms.append((now - due_at) * 1e3)
-
-    def scale_load(self, load: Load, doubled: int) -> ScaleLoad:
-        """Everything."""
-        return ScaleLoad(
-            load=load,
-            doubled=doubled,
-            late=self._late,
-            gap_ms=self._gap_s * 1e3,
-            latencies_ms=self._took_ms,
-        )
+        if kind == ANSWER and due_at >= self._counts_from:
+            self.took_ms.append((now - due_at) * 1e3)
 
 
 async def _obey_all() -> None:

@@ -37,8 +37,9 @@ class ScaleLoad(msgspec.Struct, frozen=True, kw_only=True):
     """How a load was borne.
 
     `load` as of other benches. `doubled` answers came for a frame that was answered before, `late`
-    ones after its deadline; between two ends of frames there were at most `gap_ms`. `latencies_ms`
-    are those of the frames that were answered and due after the warm-up, in order of their ends.
+    ones after its deadline, counted from when it was sent; between two ends of frames there were
+    at most `gap_ms`. `latencies_ms` are those of the frames that were answered and due after the
+    warm-up, in order of their ends.
     """
 
     load: Load

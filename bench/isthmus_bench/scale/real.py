@@ -1,5 +1,6 @@
 """Real fleets under loads: one frame at a time, closed loops, open loads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,64 +10,60 @@ from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.figures import FleetRow, OpenTurn
 from isthmus_bench.scale.fleets import Fleet
 from isthmus_bench.scale.orders import ScaleLoad, ScaleOrder
+from isthmus_bench.scale.subject import Subject
 from isthmus_bench.serve.measuring import Hand
+from isthmus_bench.serve.recorded import load_case
 from isthmus_bench.serve.subject import Served
 
 LOADER = "isthmus_bench.scale.load"
 
-__all__ = ["LOADER", "Measurer"]
+__all__ = ["LOADER", "Measurer", "frame_bytes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurer:
-    """Has a generator put loads on fleets that answer frames of `served`."""
+    """Has a generator put loads on fleets; frames are those of `served`, or if that is None of the
+    subject's tail that sleeps."""
 
     config: ScaleConfig
     generator: Hand
-    served: Served
-    fingerprint: str
-
-    def closed(self, row: FleetRow, fleet: Fleet) -> None:
-        """Devices that keep their windows full, added to its row."""
-        config = self.config
-        order = self.order(fleet, devices=config.devices, window=config.window)
-        row.closed.append(self.put(order))
+    subject: Subject
+    served: Served | None = None
 
     def one(self, fleet: Fleet, seconds: float) -> ScaleLoad:
         """One device with one frame at a time."""
-        return self.put(self.order(fleet, seconds=seconds, warm_s=seconds / 5))
+        return self.put(self._order(fleet, seconds=seconds, warm_s=seconds / 5))
 
-    def open_loads(
-        self, row: FleetRow, fleet: Fleet, capacity_fps: float, round_number: int
-    ) -> None:
-        """Devices that do not wait, at each share of what the fleet's replicas can answer,
-        `capacity_fps` each; added to its row, with the processor time that the front ends took for
-        an answer."""
-        cpu_s, answered = -fleet.front_end_cpu_s(), 0
+    def closed(self, row: FleetRow, fleet: Fleet) -> None:
+        """Devices that keep their windows full, added to the fleet's row, with the processor time
+        that the front ends took for an answer."""
+        config, cpu_s = self.config, fleet.front_end_cpu_s()
+        load = self.put(self._order(fleet, devices=config.devices, window=config.window))
+        row.closed.append(load)
+        row.closed_cpu_ms.append(_each_ms(fleet.front_end_cpu_s() - cpu_s, [load]))
+
+    def open_loads(self, row: FleetRow, fleet: Fleet, round_number: int) -> None:
+        """Devices that do not wait, at each share of what the fleet answered in the closed loop
+        before; added to its row, likewise."""
+        cpu_s, loads = fleet.front_end_cpu_s(), []
         for number, share in enumerate(self.config.loads):
-            wanted_fps = share * fleet.kind.replicas * capacity_fps
-            devices = max(1, round(wanted_fps / self.config.fps))
-            seed = 1_000 * round_number + number + self.config.seed
-            order = self.order(fleet, devices=devices, seed=seed, fps=self.config.fps)
-            seconds = self.config.warm_s + self.config.load_s
-            load = self.put(msgspec.structs.replace(order, seconds=seconds))
-            row.opened.append(OpenTurn(share, devices, seed, load))
-            answered += load.load.answered
-        cpu_s += fleet.front_end_cpu_s()
-        row.front_end_ms.append(cpu_s * 1e3 / max(1, answered))
+            seed = self.config.seed + 1_000 * round_number + number
+            order = self.open_order(row, fleet, share, seed)
+            loads.append(self.put(order))
+            row.opened.append(OpenTurn(share, order.devices, seed, loads[-1]))
+        row.open_cpu_ms.append(_each_ms(fleet.front_end_cpu_s() - cpu_s, loads))
 
-    def order(self, fleet: Fleet, **changes: Any) -> ScaleOrder:
-        """A load of the usual length on a fleet, with `changes`."""
-        base = ScaleOrder(
-            do="load",
-            addresses=fleet.addresses,
-            case=str(self.served.case),
-            fingerprint=self.fingerprint,
-            seconds=self.config.warm_s + self.config.seconds,
-            warm_s=self.config.warm_s,
-            deadline_ms=round(self.config.deadline_s * 1e3),
+    def open_order(self, row: FleetRow, fleet: Fleet, share: float, seed: int) -> ScaleOrder:
+        """As many devices as make a share of what its row says that the fleet can answer."""
+        fps = self.config.fps
+        can_fps = row.closed[0].load.answers_per_s  # of the first round: all have the same load
+        return self._order(
+            fleet,
+            devices=max(1, round(share * can_fps / fps)),
+            fps=fps,
+            seed=seed,
+            seconds=self.config.warm_s + self.config.load_s,
         )
-        return msgspec.structs.replace(base, **changes)
 
     def put(self, order: ScaleOrder) -> ScaleLoad:
         """What becomes of it; LinkError if devices cannot connect."""
@@ -78,3 +75,25 @@ class Measurer:
         """The same for another candidate."""
         return replace(self, served=served)
 
+    def _order(self, fleet: Fleet, **changes: Any) -> ScaleOrder:
+        """A load of the usual length on a fleet, with `changes`."""
+        base = ScaleOrder(
+            do="load",
+            addresses=fleet.addresses,
+            case=str((self.served or self.subject.served).case),
+            fingerprint=self.subject.fingerprint,
+            seconds=self.config.warm_s + self.config.seconds,
+            warm_s=self.config.warm_s,
+            deadline_ms=round(self.config.deadline_s * 1e3),
+        )
+        return msgspec.structs.replace(base, **changes)
+
+
+def frame_bytes(served: Served) -> float:
+    """The mean size of a candidate's recorded frames."""
+    items = load_case(served.case).items
+    return sum(len(item.frame) for item in items) / len(items)
+
+
+def _each_ms(cpu_s: float, loads: Sequence[ScaleLoad]) -> float:
+    return cpu_s * 1e3 / max(1, sum(each.load.answered for each in loads))

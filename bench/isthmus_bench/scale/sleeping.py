@@ -58,9 +58,7 @@ class SleepingEngine:
 
     def load(self, path: Path) -> "SleepingProgram":
         """Ready to sleep; ModelError as of ONNX Runtime."""
-        return SleepingProgram(
-            self._real.load(path), self._times.get(path, UNMEASURED), self._turn
-        )
+        return SleepingProgram(self._real.load(path), self._times.get(path, UNMEASURED), self._turn)
 
     def join(self, values: Sequence[Value], axis: int) -> Value:
         """Batches as one."""

@@ -96,4 +96,3 @@ def load_table(path: Path) -> SleepTable:
 
 def _times(part: BatchTimes, factor: float) -> BatchTimes:
     return BatchTimes(part.sizes, tuple(ms * factor for ms in part.took_ms))
-

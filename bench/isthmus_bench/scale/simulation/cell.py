@@ -89,14 +89,15 @@ class _Cell:
         event = self._env.timeout(max(0.0, when_s - self._env.now))
         event.callbacks.append(lambda _: then())
 
-    def _film(self, device: int, at_s: float) -> None:
-        """The frame of a device whose time is `at_s`, and all after it."""
+    def _film(self, device: int, first_s: float, number: int = 0) -> None:
+        """The frame of a device with this number, from 0 on, and all after it."""
+        at_s = first_s + number / self._devices.fps
         if at_s >= self._plan.seconds:
             return
         due_s = at_s + self._chance.random() * self._devices.jitter_ms / 1e3
 
         def due() -> None:
-            self._film(device, at_s + 1 / self._devices.fps)
+            self._film(device, first_s, number + 1)
             self._send(SimFrame(device, due_s, due_s >= self._plan.warm_s))
 
         self._at(due_s, due)
@@ -124,7 +125,9 @@ class _Cell:
             self._result.refused += 1
             return
         read_s = front_end.processor.done_at(self._env.now, self._service.front_end_ms / 1e3)
-        beside_ms = max(0.0, self._chance.choice(self._service.base_ms) - self._service.front_end_ms)
+        beside_ms = max(
+            0.0, self._chance.choice(self._service.base_ms) - self._service.front_end_ms
+        )
 
         def read() -> None:
             front_end.turns.add(frame)
@@ -183,4 +186,3 @@ class _Cell:
 
     def _ended(self, frame: SimFrame) -> None:
         self._in_flight[frame.device] -= 1
-

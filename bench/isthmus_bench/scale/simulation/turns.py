@@ -45,7 +45,7 @@ class Turns:
     def take(self, most: int) -> list[SimFrame]:
         """Up to `most` that go together now."""
         self._batches += 1
-        taken = []
+        taken: list[SimFrame] = []
         while self._heads and len(taken) < most:
             _, _, device = heappop(self._heads)
             waiting = self._by_device[device]
