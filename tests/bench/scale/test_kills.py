@@ -154,7 +154,7 @@ def test_a_cluster_that_does_not_come_up_is_tried_once_more(
         return "10.0.0.1:1"
 
     monkeypatch.setattr(RayCluster, "_ready", ready)
-    monkeypatch.setattr(fleets, "_START", ("-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(fleets, "_START", ("-c", "import signal; signal.pause()"))
     said: list[str] = []
     with ExitStack() as stack:
         cluster = RayCluster.up(stack, tmp_path, tmp_path / "table", said.append)
