@@ -2,7 +2,7 @@
 
 import gc
 import importlib.util
-import warnings
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 MOST = 8  # of a batch
 COMPUTING = ("onnxruntime", "ray")
-# Ray Serve 2.60 is imported: it writes its options down as Pydantic 1 had them.
+# Ray Serve 2.60 writes its options down as Pydantic 1 had them, and Ray forgets its processes
+# without waiting for their ends.
 RAY_WARNINGS = [
     pytest.mark.filterwarnings(
         "ignore:Using extra keyword arguments on `Field` is deprecated:DeprecationWarning"
-    )
+    ),
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 
 __all__ = ["COMPUTING", "MOST", "RAY_WARNINGS", "computing", "need_ray", "ray_of_its_own"]
@@ -61,11 +63,11 @@ def computing(kind: str) -> Iterator[TailSource]:
 def ray_of_its_own(settings: RaySettings) -> "Iterator[Cluster]":
     """A Ray that ends with the context, of which nothing is left that later tests would meet."""
     need_ray()
+    at_sigterm = signal.getsignal(signal.SIGTERM)  # which Ray takes for itself
     with open_cluster(settings, _ignore) as cluster:
         yield cluster
-    with warnings.catch_warnings():  # it forgets its processes without waiting for their ends
-        warnings.filterwarnings("ignore", "subprocess .* is still running", ResourceWarning)
-        gc.collect()
+    signal.signal(signal.SIGTERM, at_sigterm)
+    gc.collect()  # of its processes, while nobody minds (`RAY_WARNINGS`)
 
 
 def _ignore(_said: object) -> None:

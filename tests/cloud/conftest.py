@@ -1,13 +1,14 @@
 """A service over real gRPC on the loopback, and what the device's side needs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.cloud.device import Device, Head, connected
 from tests.cloud.gated import GatedTail
+from tests.cloud.held_engine import GATE
 from tests.cloud.serving import Answers, answering, listening
 from tests.cloud.wire import WINDOW, new_sessions
 
@@ -104,6 +105,15 @@ async def core(
         core.sessions = sessions
         yield core
         gate.open_for_good()  # it ends when what runs has ended
+
+
+@pytest.fixture(scope="module")
+def gate_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a `HeldEngine` looks for a `FarGate`; there is none unless a test puts one up."""
+    path = tmp_path_factory.mktemp("gate") / "gate"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(GATE, str(path))
+        yield path
 
 
 @pytest.fixture

@@ -3,17 +3,21 @@
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cloud.device import GUARD_S
-from tests.cloud.held_engine import FAIL, GO
+from tests.cloud.held_engine import FAIL, GO, HAIL
 
 __all__ = ["FarGate"]
 
 
 class FarGate:
-    """Stands as long as its context lasts, then everything passes; `runs` are the sizes of the
-    batches that came to it. A `HeldEngine` that does not find it at its path passes by."""
+    """Stands as long as its context lasts, then everything passes.
+
+    `runs` are the sizes of the batches that came to it, `process_ids` who runs them. A `HeldEngine`
+    that does not find it at its path passes by.
+    """
 
     def __init__(self, path: Path) -> None:
         self._loop = asyncio.get_running_loop()
@@ -25,6 +29,7 @@ class FarGate:
         self._begun: asyncio.Queue[None] = asyncio.Queue()
         self._threads: list[threading.Thread] = []
         self.runs: list[int] = []
+        self.process_ids: list[int] = []
 
     def __enter__(self) -> "FarGate":
         self._server.bind(str(self._path))
@@ -72,10 +77,13 @@ class FarGate:
 
     def _hold(self, connection: socket.socket) -> None:
         with connection:
-            self.runs.append(connection.recv(1)[0])
+            items, process_id = HAIL.unpack(connection.recv(HAIL.size, socket.MSG_WAITALL))
+            self.runs.append(items)
+            self.process_ids.append(process_id)
             self._loop.call_soon_threadsafe(self._begun.put_nowait, None)
             passed = self._gate.acquire(timeout=GUARD_S)
             if self._is_open:
                 self._gate.release()
             fails, self._fails = self._fails, False
-            connection.sendall(FAIL if fails or not passed else GO)
+            with suppress(OSError):  # its process may have been killed meanwhile
+                connection.sendall(FAIL if fails or not passed else GO)

@@ -6,6 +6,7 @@ so they know nothing of its times, and let batches grow as far as they may.
 
 import os
 import socket
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from isthmus_cloud.engines.seam import AnyArray, Value
 
 GATE = "ISTHMUS_TEST_GATE"  # the path of its socket
 LAST_PART = "tail-1.onnx"
+HAIL = struct.Struct("<II")  # what comes to the gate: items, and the process that runs them
 GO, FAIL = b"g", b"f"
 HELD = f"python://{__name__}:held"
 
-__all__ = ["FAIL", "GATE", "GO", "HELD", "HeldEngine", "held"]
+__all__ = ["FAIL", "GATE", "GO", "HAIL", "HELD", "HeldEngine", "held"]
 
 
 def held(_provider: str, cores: Cores, _bundle: Bundle) -> "HeldEngine":
@@ -85,5 +87,5 @@ def _let_pass(items: int) -> bool:
             gate.connect(os.environ[GATE])
         except (FileNotFoundError, ConnectionRefusedError):
             return True
-        gate.sendall(items.to_bytes(1))
+        gate.sendall(HAIL.pack(items, os.getpid()))
         return gate.recv(1) != FAIL

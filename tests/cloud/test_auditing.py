@@ -372,21 +372,6 @@ async def device(
             yield device
 
 
-async def test_an_audited_frame_gets_its_verdict_after_its_answer(
-    device: Device, head: Head
-) -> None:
-    frame = head.frame("cut-256")
-    frame.audited = True
-    await device.send(frame=frame)
-    await device.send(audit=audit_of(head))
-    assert (await device.result()).sequence == 1
-    message = await device.receive()
-    assert message.WhichOneof("kind") == "verdict", message
-    assert (message.verdict.sequence, message.verdict.compared) == (1, True)
-    assert message.verdict.agrees
-    assert 0 < message.verdict.divergence < 0.1  # 256 levels are nearly as good
-
-
 async def test_a_frame_that_was_not_announced_is_not_compared(device: Device, head: Head) -> None:
     await device.send(frame=head.frame("cut-256"))
     await device.result()

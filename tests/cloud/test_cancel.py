@@ -26,27 +26,6 @@ async def device(gated_service: RunningService, bundle: Bundle) -> AsyncIterator
         yield device
 
 
-async def cancelled(device: Device, *sequences: int) -> None:
-    """The device cancels these frames, and is told that they are."""
-    await device.send(cancel=pb.Cancel(sequences=sequences))
-    for sequence in sequences:
-        error = await device.error()
-        assert (error.sequence, error.code) == (sequence, pb.ERROR_CODE_CANCELLED)
-
-
-async def test_a_frame_that_is_cancelled_before_it_was_begun_is_not_run(
-    device: Device, gate: GatedTail, head: Head
-) -> None:
-    for sequence in (1, 2, 3):
-        await device.send(frame=head.frame("cut-16", sequence))
-    await gate.begun()
-    await cancelled(device, 2)
-    gate.open_for_good()
-    assert [(await device.result()).sequence for _ in range(2)] == [1, 3]
-    await device.roundtrip()
-    assert gate.runs == 2
-
-
 async def test_the_bytes_of_a_cancelled_frame_are_free_before_any_worker_is(
     bundle: Bundle, sessions: Sessions, answerer: Answers, gate: GatedTail, head: Head
 ) -> None:
@@ -64,19 +43,6 @@ async def test_the_bytes_of_a_cancelled_frame_are_free_before_any_worker_is(
         await until(lambda: answerer.bytes_in_flight == taken_bytes)
         await until(lambda: answerer.load().frames_waiting == 0)
     assert gate.runs == 1
-
-
-async def test_the_answer_of_a_frame_that_is_cancelled_while_it_runs_is_dropped(
-    device: Device, gate: GatedTail, head: Head
-) -> None:
-    await device.send(frame=head.frame("cut-16", 1))
-    await gate.begun()
-    await cancelled(device, 1)
-    gate.open_for_good()
-    await device.send(frame=head.frame("cut-16", 2))
-    assert (await device.result()).sequence == 2
-    await device.roundtrip()
-    assert gate.runs == 2
 
 
 async def test_a_frame_that_is_cancelled_before_its_answer_was_told_is_answered_once(
@@ -100,16 +66,6 @@ async def test_a_frame_that_is_cancelled_before_its_answer_was_told_is_answered_
         await wire.roundtrip()
 
 
-async def test_cancelling_frees_the_window(device: Device, gate: GatedTail, head: Head) -> None:
-    for sequence in range(1, WINDOW + 1):
-        await device.send(frame=head.frame("cut-16", sequence))
-    await cancelled(device, 3)
-    await device.send(frame=head.frame("cut-16", WINDOW + 1))
-    gate.open_for_good()
-    answered = {(await device.result()).sequence for _ in range(WINDOW)}
-    assert answered == {1, 2, 4, WINDOW + 1}
-
-
 async def test_cancelling_what_is_not_in_flight_is_no_news(
     device: Device, gate: GatedTail, head: Head
 ) -> None:
@@ -118,26 +74,6 @@ async def test_cancelling_what_is_not_in_flight_is_no_news(
     await device.result()
     await device.send(cancel=pb.Cancel(sequences=[0, 1, 2, 2**64 - 1]))
     await device.roundtrip()
-
-
-async def test_a_frame_whose_deadline_passes_in_the_queue_is_not_run(
-    device: Device, gate: GatedTail, head: Head
-) -> None:
-    late = head.frame("cut-16", 2)
-    late.deadline_ms = 1
-    await device.send(frame=head.frame("cut-16", 1))
-    await gate.begun()
-    await device.send(frame=late)
-    await device.roundtrip()
-    sent_s = time.monotonic()
-    while time.monotonic() <= sent_s + 2 * late.deadline_ms / 1e3:
-        await device.roundtrip()
-    gate.open_for_good()
-    assert (await device.result()).sequence == 1
-    error = await device.error()
-    assert (error.sequence, error.code) == (2, pb.ERROR_CODE_TOO_LATE)
-    assert "its deadline was 1 ms; it was not run" in error.message
-    assert gate.runs == 1
 
 
 @pytest.mark.parametrize("deadline_ms", [0, 3_600_000])

@@ -295,23 +295,6 @@ async def test_over_the_network_a_second_stream_supersedes_the_first(
     assert gate.runs == 1
 
 
-async def test_over_the_network_a_device_that_was_cut_off_gets_its_answers(
-    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
-) -> None:
-    async with connected(gated_service.address) as device:
-        await device.hello(bundle.fingerprint, session_id="cut off")
-        for sequence in (1, 2):
-            await device.send(frame=head.frame("cut-16", sequence))
-        await device.roundtrip()
-        device.call.cancel()
-    gate.let_pass(2)
-    async with connected(gated_service.address) as device:
-        welcome = await device.hello(bundle.fingerprint, session_id="cut off", unanswered=[1, 2])
-        assert list(welcome.welcome.held) == [1, 2]
-        assert sorted([(await device.result()).sequence for _ in range(2)]) == [1, 2]
-    assert gate.runs == 2
-
-
 async def test_a_hello_that_was_overtaken_takes_no_session_back(
     bundle: Bundle, sessions: Sessions, frames: list[pb.Frame]
 ) -> None:

@@ -19,7 +19,6 @@ from tests.cloud.serving import answering, deployment_of, listening
 
 from isthmus import Bundle, BundleError, ConfigError
 from isthmus.repeated_signals import Breaths
-from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core, RunningService, ServiceConfig, serve, server
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.server import main_loop
@@ -31,26 +30,6 @@ from isthmus_cloud import ServiceConfig, run_service
 config = ServiceConfig(bundle=Path(sys.argv[1]), threads=1, provider="cpu")
 run_service(config, lambda line: print(line, flush=True))
 """
-
-
-async def test_drain_finishes_what_is_in_flight_and_refuses_new_frames(
-    gated_service: RunningService, gate: GatedTail, head: Head, bundle: Bundle
-) -> None:
-    async with connected(gated_service.address) as device:
-        await device.hello(bundle.fingerprint)
-        for sequence in (1, 2):
-            await device.send(frame=head.frame("cut-16", sequence))
-        await device.roundtrip()
-        draining = asyncio.create_task(gated_service.drain(GUARD_S))
-        assert (await device.receive()).drain.grace_ms == GUARD_S * 1000
-        await device.send(frame=head.frame("cut-16", 3))
-        error = await device.error()
-        assert (error.sequence, error.code) == (3, pb.ERROR_CODE_DRAINING)
-        gate.let_pass(2)
-        assert {(await device.result()).sequence, (await device.result()).sequence} == {1, 2}
-        assert await device.ended() is grpc.StatusCode.OK
-        async with asyncio.timeout(GUARD_S):
-            await draining
 
 
 async def test_drain_ends_idle_streams_of_all_devices(

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from tests.cloud.computing import COMPUTING, RAY_WARNINGS, computing
 from tests.cloud.far_gate import FarGate
-from tests.cloud.held_engine import GATE
 from tests.cloud.promises.answers import *  # noqa: F403
 from tests.cloud.promises.failures import *  # noqa: F403
 from tests.cloud.promises.items import *  # noqa: F403
@@ -20,15 +19,6 @@ from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.deployments.deployment import TailSource
 
 pytestmark = RAY_WARNINGS
-
-
-@pytest.fixture(scope="module")
-def gate_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where engines look for a gate; there is none unless a test puts one up."""
-    path = tmp_path_factory.mktemp("gate") / "gate"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(GATE, str(path))
-        yield path
 
 
 @pytest.fixture(scope="module", params=COMPUTING)

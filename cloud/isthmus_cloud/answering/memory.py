@@ -77,6 +77,7 @@ class StreamMemory:
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
         self.holder = ""
+        self.latest = 0  # the mark that has come last, be it decoded or not
         self._line: deque[Turn] = deque()
         self._decoding = threading.Lock()
         self._kept: Kept | None = None
@@ -93,6 +94,7 @@ class StreamMemory:
         if frame.mark or frame.reference:
             self._forget_given_up()
             self._line.append(turn)
+            self.latest = frame.mark or self.latest
         return turn
 
     @property

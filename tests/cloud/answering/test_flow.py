@@ -66,7 +66,7 @@ def timed(bundle: Bundle, tails: Mapping[str, Tail], head: Head) -> Jobs:
 
 
 @pytest.fixture
-def flow(runs: Runs) -> Iterator[Flow]:
+def flow(runs: Runs) -> Iterator[Flow[Job]]:
     decoder = Decoder(helpers=2)
     yield Flow(decoder, runs.joining, runs.ran)
     decoder.close()
@@ -78,7 +78,7 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(decoding, "PARALLEL_BYTES", request.param)
 
 
-def ends(flow: Flow, jobs: Sequence[Job]) -> dict[Job, Exception | None]:
+def ends(flow: Flow[Job], jobs: Sequence[Job]) -> dict[Job, Exception | None]:
     """What became of each; none ends twice."""
     done = list(flow.run(jobs))
     assert len({job for job, _ in done}) == len(done)
@@ -117,7 +117,7 @@ class TakesFour:
 
 @pytest.mark.usefixtures("both_ways")
 async def test_a_batch_of_different_steps_and_pictures_answers_each_frame(
-    flow: Flow, runs: Runs, jobs: Jobs
+    flow: Flow[Job], runs: Runs, jobs: Jobs
 ) -> None:
     asked = [("cut-16", 0), ("cut-256", 1), ("cut-16", 2), ("cut-256", 3), ("cut-16", 4)]
     batch = [jobs.job(candidate, picture, client=picture) for candidate, picture in asked]
@@ -128,7 +128,7 @@ async def test_a_batch_of_different_steps_and_pictures_answers_each_frame(
     assert runs.sizes == [("cloud/entry-cut.onnx", 5), ("cloud/tail-1.onnx", 5)]
 
 
-async def test_frames_cut_deeper_join_on_the_way(flow: Flow, runs: Runs, jobs: Jobs) -> None:
+async def test_frames_cut_deeper_join_on_the_way(flow: Flow[Job], runs: Runs, jobs: Jobs) -> None:
     whole = [jobs.job("input-raw", 0, client=0), jobs.job("input-jpeg-q95", 1, client=1)]
     runs.joiners = deep = [jobs.job("cut-16", picture, client=picture) for picture in (2, 3, 4)]
     assert ends(flow, whole) == dict.fromkeys([*whole, *deep])
@@ -142,7 +142,7 @@ async def test_frames_cut_deeper_join_on_the_way(flow: Flow, runs: Runs, jobs: J
     ]
 
 
-async def test_frames_join_one_that_came_alone(flow: Flow, runs: Runs, jobs: Jobs) -> None:
+async def test_frames_join_one_that_came_alone(flow: Flow[Job], runs: Runs, jobs: Jobs) -> None:
     whole = jobs.job("input-raw", 0)
     runs.joiners = [jobs.job("cut-256", 1, client="other")]
     deep = runs.joiners[0]
@@ -152,7 +152,7 @@ async def test_frames_join_one_that_came_alone(flow: Flow, runs: Runs, jobs: Job
 
 
 async def test_frames_of_its_own_tail_join_until_it_has_as_many_as_pay(
-    flow: Flow, runs: Runs, timed: Jobs
+    flow: Flow[Job], runs: Runs, timed: Jobs
 ) -> None:
     """Of the whole way fewer pay than of what is left of it."""
     first, own, deep = timed.job("input-raw", 0), timed.job("input-raw", 1), timed.job("cut-16", 2)
@@ -170,7 +170,7 @@ async def test_frames_of_its_own_tail_join_until_it_has_as_many_as_pay(
 
 @pytest.mark.usefixtures("both_ways")
 async def test_a_frame_that_cannot_be_decoded_fails_alone(
-    flow: Flow, runs: Runs, jobs: Jobs, head: Head
+    flow: Flow[Job], runs: Runs, jobs: Jobs, head: Head
 ) -> None:
     bad = pb.Frame()
     bad.CopyFrom(head.frame("cut-16", 1, 1))
@@ -184,7 +184,7 @@ async def test_a_frame_that_cannot_be_decoded_fails_alone(
 
 
 async def test_a_newcomer_that_cannot_be_decoded_does_not_stop_the_batch(
-    flow: Flow, runs: Runs, jobs: Jobs, head: Head
+    flow: Flow[Job], runs: Runs, jobs: Jobs, head: Head
 ) -> None:
     bad = pb.Frame()
     bad.CopyFrom(head.frame("cut-16", 1, 1))
@@ -197,7 +197,7 @@ async def test_a_newcomer_that_cannot_be_decoded_does_not_stop_the_batch(
     assert jobs.is_right(whole, "input-raw", 0)
 
 
-async def test_a_late_frame_is_not_run(flow: Flow, jobs: Jobs) -> None:
+async def test_a_late_frame_is_not_run(flow: Flow[Job], jobs: Jobs) -> None:
     late, fine = jobs.job(deadline_ns=1), jobs.job(picture=1)
     done = ends(flow, [late, fine])
     assert isinstance(done[late], TooLateError)
@@ -205,7 +205,7 @@ async def test_a_late_frame_is_not_run(flow: Flow, jobs: Jobs) -> None:
 
 
 async def test_a_frame_on_which_the_tail_fails_fails_alone(
-    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+    flow: Flow[Job], runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
 ) -> None:
     jobs = Jobs(bundle, tails, head)
     sample = jobs.job(picture=3)
@@ -223,7 +223,7 @@ async def test_a_frame_on_which_the_tail_fails_fails_alone(
 
 
 async def test_a_newcomer_on_whose_entry_the_tail_fails_fails_alone(
-    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+    flow: Flow[Job], runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
 ) -> None:
     cut = tails["cut"]
     sample = Jobs(bundle, tails, head).job("cut-256", 3)
@@ -246,7 +246,7 @@ async def test_a_newcomer_on_whose_entry_the_tail_fails_fails_alone(
 
 
 async def test_a_divided_batch_is_joined_by_nobody(
-    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+    flow: Flow[Job], runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
 ) -> None:
     """Or a stream of poison would make it greater again and again."""
     sample = Jobs(bundle, tails, head).job("input-raw", 3)
@@ -274,7 +274,7 @@ async def test_a_divided_batch_is_joined_by_nobody(
 
 
 async def test_a_batch_is_padded_to_a_size_that_the_engine_takes(
-    flow: Flow, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+    flow: Flow[Job], bundle: Bundle, tails: Mapping[str, Tail], head: Head
 ) -> None:
     cut = tails["cut"]
     fixed = tuple(replace(part, program=TakesFour(part.program)) for part in cut.parts)
@@ -286,7 +286,7 @@ async def test_a_batch_is_padded_to_a_size_that_the_engine_takes(
 
 
 async def test_newcomers_that_cannot_be_divided_fail_and_the_batch_goes_on(
-    flow: Flow, runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
+    flow: Flow[Job], runs: Runs, bundle: Bundle, tails: Mapping[str, Tail], head: Head
 ) -> None:
     """What there is of them lies in a device's memory that cannot be read any more."""
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cloud.device import Device, Head, connected
+from tests.cloud.device import connected
 from tests.cloud.wire import Wire, hello, until
 from tests.tinybundle import build_tiny_bundle
 
-from isthmus import Bundle, BundleError, open_bundle
+from isthmus import Bundle, BundleError
 from isthmus.v1 import PROTOCOL
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import (
@@ -107,47 +107,12 @@ async def retired(core: Core, deployment: Deployment) -> None:
     await until(lambda: deployment not in core.deployments.all)
 
 
-async def ask(device: Device, head: Head, sequence: int) -> pb.Result:
-    await device.send(frame=head.frame("cut-16", sequence))
-    return await device.result()
-
-
 async def test_the_welcome_says_which_version_it_is(
     service: RunningService, bundle: Bundle
 ) -> None:
     async with connected(service.address) as device:
         welcome = (await device.hello(bundle.fingerprint)).welcome
     assert (welcome.model, welcome.version) == ("tiny", "1")
-
-
-async def test_two_versions_answer_until_the_last_stream_of_the_old_one_has_gone(
-    service: RunningService, loader: Loader, second: Path, bundle: Bundle, head: Head
-) -> None:
-    core = service.core
-    (first,) = core.deployments.active
-    new_bundle = open_bundle(second, "cloud")
-    new_head = Head(new_bundle)
-    async with connected(service.address) as device:
-        await device.hello(bundle.fingerprint)
-        before = await ask(device, head, 1)
-        new = await loader.load(second, version="2")
-        core.deployments.activate(new)
-        update = (await device.receive()).update
-        assert (update.model, update.version) == ("tiny", "2")
-        assert update.bundle_fingerprint == new_bundle.fingerprint
-        assert (await ask(device, head, 2)).outputs == before.outputs
-        async with connected(service.address) as moved:
-            assert (await moved.hello(new_bundle.fingerprint)).welcome.version == "2"
-            assert (await ask(moved, new_head, 1)).outputs != before.outputs
-            await device.send(heartbeat=pb.Heartbeat(id=1, settled_through=2))
-            await device.receive()
-            await device.half_close()
-            await device.ended()
-            await retired(core, first)
-            assert (await ask(moved, new_head, 2)).sequence == 2
-        async with connected(service.address) as late:
-            error = (await late.hello(bundle.fingerprint)).error
-            assert error.code == pb.ERROR_CODE_BUNDLE_MISMATCH
 
 
 async def test_a_device_of_the_old_version_that_comes_again_is_offered_the_new_one(

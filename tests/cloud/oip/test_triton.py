@@ -1,21 +1,16 @@
 """Whole models for standard clients: Triton's own client asks the service."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
-from PIL import Image
-from tests.cloud.device import Head, connected
-from tests.cloud.gated import BrokenTail
-from tests.cloud.serving import answering, listening
+from tests.cloud.device import Head
 from tests.tinybundle import CLASSES, build_tiny_bundle
 from tritonclient.utils import InferenceServerException
 
-from isthmus import Bundle
 from isthmus_cloud import Core, RunningService, ServiceConfig
 from isthmus_cloud import listening as listening_core
 from isthmus_cloud.disk_threads import DiskThreads
@@ -53,62 +48,6 @@ async def test_the_server_and_its_model_say_what_they_are(
     assert [(each.name, each.state) for each in index.models] == [("tiny", "READY")]
 
 
-async def test_items_are_answered_by_the_whole_model(
-    client: triton.InferenceServerClient, head: Head
-) -> None:
-    pictures = np.concatenate(head.pictures[:5])
-    result = await client.infer("tiny", asked(pictures))
-    answers = result.as_numpy("probabilities")
-    expected = np.concatenate([head.unsplit(picture) for picture in range(5)])
-    assert np.allclose(answers, expected, atol=1e-6)
-    told = result.get_response().parameters
-    assert told["isthmus.version"].string_param == "1"
-
-
-async def test_an_encoded_picture_is_decoded_here(
-    client: triton.InferenceServerClient, head: Head
-) -> None:
-    file = io.BytesIO()
-    Image.fromarray(head.pictures[0][0]).save(file, "PNG")
-    tensor = triton.InferInput("picture", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([file.getvalue()], np.object_))
-    best = triton.InferRequestedOutput("probabilities", class_count=1)
-    result = await client.infer("tiny", [tensor], outputs=[best])
-    (line,) = result.as_numpy("probabilities").reshape(-1)
-    assert line.decode().split(":")[2].startswith("class ")
-
-
-async def test_a_stream_of_requests_is_answered_in_order(
-    client: triton.InferenceServerClient, head: Head
-) -> None:
-    async def requests() -> AsyncIterator[dict[str, object]]:
-        for picture in range(6):
-            yield {
-                "model_name": "tiny",
-                "inputs": asked(head.pictures[picture]),
-                "request_id": str(picture),
-            }
-
-    got = []
-    async for result, error in client.stream_infer(requests()):
-        assert error is None
-        got.append((result.get_response().id, result.as_numpy("probabilities")))
-    assert [name for name, _ in got] == [str(picture) for picture in range(6)]
-    assert all(np.allclose(answer, head.unsplit(int(name)), atol=1e-6) for name, answer in got)
-
-
-async def test_items_run_together_with_frames_of_devices(
-    service: RunningService, client: triton.InferenceServerClient, head: Head, bundle: Bundle
-) -> None:
-    async with connected(service.address) as device:
-        await device.hello(bundle.fingerprint)
-        for sequence in (1, 2):
-            await device.send(frame=head.frame("cut-16", sequence, sequence))
-        result = await client.infer("tiny", asked(head.pictures[3]))
-        assert np.allclose(result.as_numpy("probabilities"), head.unsplit(3), atol=1e-6)
-        assert {(await device.result()).sequence for _ in range(2)} == {1, 2}
-
-
 async def test_a_wrong_shape_and_a_stranger_are_refused(
     client: triton.InferenceServerClient, head: Head
 ) -> None:
@@ -118,19 +57,6 @@ async def test_a_wrong_shape_and_a_stranger_are_refused(
         await client.infer("other", asked(head.pictures[0]))
     with pytest.raises(InferenceServerException, match="not allowed"):
         await client.load_model("tiny")
-
-
-async def test_a_tail_that_fails_tells_nothing_of_the_inside(
-    config: ServiceConfig, bundle: Bundle, head: Head
-) -> None:
-    with answering(bundle.manifest, {"input": BrokenTail(), "cut": BrokenTail()}) as answers:
-        async with (
-            listening(config, bundle, answers) as service,
-            triton.InferenceServerClient(service.address) as client,
-        ):
-            with pytest.raises(InferenceServerException) as failed:
-                await client.infer("tiny", asked(head.pictures[0]))
-    assert "secret" not in str(failed.value)
 
 
 async def test_a_store_is_the_repository(tmp_path: Path, head: Head) -> None:

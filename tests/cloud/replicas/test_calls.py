@@ -1,0 +1,99 @@
+"""What crosses between a front end and a replica, and back."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.cloud.device import Head
+
+from isthmus import Bundle, IsthmusError, KeyFrameNeededError, ModelError, SymbolCoder, WireError
+from isthmus_cloud import StreamMemory, TooLateError
+from isthmus_cloud.answering.items import Item
+from isthmus_cloud.answering.packed import Packed, Plain
+from isthmus_cloud.answering.parts import Tail
+from isthmus_cloud.answering.routes import Route, routes_of
+from isthmus_cloud.replicas.calls import Problem, error_of, problem_of
+
+ARRAYS: Mapping[str, NDArray[np.generic]] = {
+    "bytes": np.arange(6, dtype=np.uint8).reshape(1, 2, 3),
+    "halves": np.array([[0.5, np.nan]], np.float16),
+    "bits": np.array([True, False]),
+    "nothing": np.empty((0, 4), np.float32),
+    "one": np.array(7, np.int64),
+    "not in C order": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_tensor_comes_out_as_it_went_in(name: str) -> None:
+    array = ARRAYS[name]
+    crossed = msgspec.msgpack.decode(msgspec.msgpack.encode(Plain.of(array)), type=Plain)
+    back = crossed.array()
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert np.array_equal(back, array, equal_nan=array.dtype.kind == "f")
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        Plain("uint8", (4,), b"12345"),
+        Plain("float32", (1,), b"123"),
+        Plain("uint8", (-1, 3), b"1234"),
+        Plain("no type", (1,), b"1"),
+        Plain("object", (1,), bytes(8)),
+    ],
+    ids=str,
+)
+def test_bytes_that_are_no_such_tensor_are_refused(plain: Plain) -> None:
+    with pytest.raises(WireError, match="bytes are no"):
+        plain.array()
+
+
+@pytest.fixture
+def route(bundle: Bundle, tails: Mapping[str, Tail]) -> Route:
+    return routes_of(bundle.manifest, tails)["cut-16"]
+
+
+def test_a_frame_crosses_as_its_device_has_sent_it(route: Route, head: Head) -> None:
+    """With the name of its stream where it refers to that, or is referred to."""
+    memory, other = StreamMemory(), StreamMemory()
+    film = head.film("cut-16", 3)
+    packed = [memory.turn(route, frame).packed() for frame in film]
+    assert packed == [
+        Packed("cut-16", film[0].SerializeToString()),
+        Packed("cut-16", film[1].SerializeToString(), memory=memory.name),
+        Packed("cut-16", film[2].SerializeToString(), memory=memory.name, refers=True),
+    ]
+    assert other.turn(route, film[1]).packed().memory not in {"", memory.name}
+
+
+def test_a_frame_that_was_decoded_or_given_up_is_not_there_to_be_packed(
+    route: Route, head: Head
+) -> None:
+    film = head.film("cut-16", 2)
+    decoded, given_up = (StreamMemory().turn(route, film[1]) for _ in range(2))
+    decoded.decode(SymbolCoder())
+    given_up.give_up()
+    for turn in (decoded, given_up):
+        with pytest.raises(WireError, match="nobody waits for it"):
+            turn.packed()
+
+
+def test_an_item_crosses_as_its_tensors(tails: Mapping[str, Tail], head: Head) -> None:
+    packed = Item(tails["input"].cut, {"picture": head.pictures[0]}).packed()
+    assert (packed.candidate, packed.frame, packed.memory) == ("", b"", "")
+    assert np.array_equal(packed.tensors["picture"].array(), head.pictures[0])
+
+
+@pytest.mark.parametrize("kind", [KeyFrameNeededError, WireError, TooLateError, ModelError])
+def test_an_error_is_on_this_side_what_it_was_on_that(kind: Callable[[str], IsthmusError]) -> None:
+    back = error_of(problem_of(kind("what was wrong")))
+    assert (type(back), str(back)) == (kind, "what was wrong")
+
+
+def test_what_nobody_has_foreseen_is_a_failure_of_the_replica() -> None:
+    back = error_of(problem_of(ZeroDivisionError("by zero")))
+    assert (type(back), str(back)) == (ModelError, "ZeroDivisionError: by zero")
+    assert type(error_of(Problem("of a later release", "x"))) is ModelError
