@@ -12,8 +12,8 @@ __all__ = ["Elsewhere"]
 class Elsewhere(Protocol):
     """Runs batches; called from several worker threads at once.
 
-    A batch is one frame of the tail or several; `begin` is called before `run` and `end` after it,
-    whatever came of it.
+    A batch is one frame of the tail or several; `begin` is called before `run`, in the order in
+    which batches are taken from the queue, and `end` after it, whatever came of it.
     """
 
     @property
@@ -28,8 +28,8 @@ class Elsewhere(Protocol):
     def is_free(self) -> bool:
         """Whether one more batch would be begun now; frames wait for it here, and gather."""
 
-    def begin(self) -> None:
-        """One more batch is under way."""
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """One more batch is under way; must not block."""
 
     def end(self) -> None:
         """One less."""

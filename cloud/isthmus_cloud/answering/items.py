@@ -26,6 +26,16 @@ class Item:
         """See `Given.scalars`: inputs are not quantised."""
         return [()] * len(self._cut.tensors)
 
+    @property
+    def stream(self) -> str:
+        """See `Given.stream`: it stands for itself."""
+        return ""
+
+    @property
+    def refers(self) -> bool:
+        """See `Given.refers`."""
+        return False
+
     def decode(self, _: SymbolCoder) -> Tensors:
         """See `Given.decode`."""
         return tuple(self._tensors[tensor.wire.name] for tensor in self._cut.tensors)

@@ -31,6 +31,14 @@ class Given(Protocol):
     def scalars(self) -> Sequence[Scalars]:
         """Step and zero point of each tensor of the cut."""
 
+    @property
+    def stream(self) -> str:
+        """Which one's kept symbols it refers to or replaces; "" where it stands for itself."""
+
+    @property
+    def refers(self) -> bool:
+        """Whether it cannot be decoded without them."""
+
     def decode(self, coder: SymbolCoder) -> Tensors:
         """The tensors of the cut, on a worker's thread."""
 
@@ -74,12 +82,14 @@ class Job(Work):
     """One item from its arrival until no thread works on it.
 
     `client` is whom turns are taken between: the frames of one session have the same.
-    `traceparent` is the frame's. `reply_of` makes, on a worker's thread, what `done` gets.
+    `traceparent` is the frame's. `place` is for whoever runs it elsewhere. `reply_of` makes, on a
+    worker's thread, what `done` gets.
     """
 
     client: object
     taken_bytes: int = 0
     traceparent: str = ""
+    place: str = ""
     reply_of: "Callable[[Job], object]"
     done: "asyncio.Future[Any]"
     reply: object = None

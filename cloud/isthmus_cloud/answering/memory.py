@@ -30,6 +30,8 @@ class Turn:
     frame: pb.Frame | None
     payload_bytes: int
     scalars: tuple[Scalars, ...]
+    stream: str
+    refers: bool
     tensors: Tensors = ()
     error: Exception | None = None
 
@@ -48,8 +50,9 @@ class Turn:
         return Packed(
             candidate=self.route.candidate.id,
             frame=frame.SerializeToString(),
-            memory=self.memory.name if frame.mark or frame.reference else "",
-            refers=frame.reference > 0,
+            stream=self.stream,
+            mark=frame.mark,
+            reference=frame.reference,
         )
 
     def give_up(self) -> None:
@@ -70,13 +73,11 @@ class Turn:
 class StreamMemory:
     """One stream's: at most one frame's symbols are kept, and they go with the stream.
 
-    `name` tells it from those of all other streams. `holder` is for whoever has the frames decoded
-    elsewhere: where what they refer to is kept.
+    `name` tells it from those of all other streams.
     """
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
-        self.holder = ""
         self.latest = 0  # the mark that has come last, be it decoded or not
         self._line: deque[Turn] = deque()
         self._decoding = threading.Lock()
@@ -90,6 +91,8 @@ class StreamMemory:
             frame=frame,
             payload_bytes=sum(len(payload.data) for payload in frame.payloads),
             scalars=route.scalars[frame.rung],
+            stream=self.name if frame.mark or frame.reference else "",
+            refers=frame.reference > 0,
         )
         if frame.mark or frame.reference:
             self._forget_given_up()

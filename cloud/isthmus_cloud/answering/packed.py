@@ -34,12 +34,18 @@ class Plain(msgspec.Struct, frozen=True, array_like=True):
 class Packed(msgspec.Struct, frozen=True, array_like=True):
     """A frame of a candidate as its device sent it, or without one the tensors of a plain item.
 
-    `memory` names the stream whose kept symbols it refers to or replaces, "" where it stands for
-    itself; `refers` says that without them it cannot be decoded.
+    `stream` names the one whose kept symbols it refers to or replaces, "" where it stands for
+    itself; `mark` and `reference` are the frame's.
     """
 
     candidate: str = ""
     frame: bytes = b""
     tensors: dict[str, Plain] = {}
-    memory: str = ""
-    refers: bool = False
+    stream: str = ""
+    mark: int = 0
+    reference: int = 0
+
+    @property
+    def refers(self) -> bool:
+        """Whether it cannot be decoded without what its stream has kept."""
+        return self.reference > 0

@@ -165,7 +165,7 @@ class Workers:
         jobs = self._waiting.take(time.monotonic_ns())
         elsewhere = jobs[0].tail.elsewhere
         if elsewhere is not None:
-            elsewhere.begin()
+            elsewhere.begin(jobs)
         return jobs
 
     def _hold_s(self) -> float | None:

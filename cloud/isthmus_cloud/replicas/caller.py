@@ -8,6 +8,7 @@ where it is gone, so that the device sends the frame once more by itself.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +49,11 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
-    """A call, and the replica that it is for ("" for any)."""
+    """A call, and the replica that it is for ("" for any); or why it could not leave."""
 
     replica: str
-    call: Any
+    call: Any = None
+    lost: CallLostError | None = None
 
 
 class Caller:
@@ -94,10 +96,11 @@ class Caller:
         """See `Elsewhere.is_free`."""
         return self._under_way < CALLS * self.at_once
 
-    def begin(self) -> None:
-        """See `Elsewhere.begin`."""
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """See `Elsewhere.begin`: a key frame has its place before what refers to it has."""
         with self._lock:
             self._under_way += 1
+        self._place(jobs)
 
     def end(self) -> None:
         """See `Elsewhere.end`."""
@@ -109,18 +112,20 @@ class Caller:
     ) -> Iterator[tuple[Job, Exception | None]]:
         """See `Elsewhere.run`: one call, or one for each replica that holds something of them."""
         sent: list[_Sent] = []
-        for job in (*jobs, *self._joined(jobs, joining)):
+        joined = list(self._joined(jobs, joining))
+        self._place(joined)
+        for job in (*jobs, *joined):
             try:
                 sent.append(_packed(job))
             except IsthmusError as error:
                 yield job, error
-        groups: dict[str, list[_Sent]] = {}
-        places = self._pins.places(each.packed for each in sent)
-        for each, place in zip(sent, places, strict=True):
-            groups.setdefault(place, []).append(each)
-        calls = [(group, self._begun(place, group)) for place, group in groups.items()]
+        calls = [(group, self._begun(place, group)) for place, group in _grouped(sent).items()]
         for group, call in calls:
             yield from self._ends(group, call, ran)
+
+    def _place(self, jobs: Sequence[Job]) -> None:
+        for job, place in zip(jobs, self._pins.places(job.turn for job in jobs), strict=True):
+            job.place = place
 
     def _joined(self, jobs: Sequence[Job], joining: Joining[Job]) -> Iterator[Job]:
         """Those of other cuts that can join on the way, asked for beforehand."""
@@ -138,10 +143,15 @@ class Caller:
 
     def _begun(self, replica: str, group: Sequence[_Sent]) -> _UnderWay:
         self._pins.sent(replica)
-        return _UnderWay(replica, self._line.send(replica, _encoded(group)))
+        try:
+            return _UnderWay(replica, self._line.send(replica, _encoded(group)))
+        except CallLostError as lost:
+            return _UnderWay(replica, lost=lost)
 
     def _reply(self, call: _UnderWay, until_s: float, count: int) -> Reply:
         try:
+            if call.lost is not None:
+                raise call.lost
             return _decoded(self._line.reply(call.call, until_s - time.monotonic()), count)
         finally:
             self._pins.back(call.replica)
@@ -216,6 +226,16 @@ def _packed(job: Job) -> _Sent:
     if lateness is not None and not job.is_marked:
         raise lateness
     return _Sent(job, job.turn.packed())
+
+
+def _grouped(sent: Sequence[_Sent]) -> dict[str, list[_Sent]]:
+    """By place, in their order; what may go anywhere goes along with the fewest."""
+    groups: dict[str, list[_Sent]] = {}
+    counts = Counter(each.job.place for each in sent if each.job.place)
+    fewest = min(counts, key=lambda place: counts[place], default="")
+    for each in sent:
+        groups.setdefault(each.job.place or fewest, []).append(each)
+    return groups
 
 
 def _encoded(group: Sequence[_Sent]) -> bytes:

@@ -16,7 +16,7 @@ class Line(Protocol):
 
     def send(self, replica: str, call: bytes) -> Any:
         """A call on its way to this replica, or to any where the name is "" or unknown; what
-        `reply` takes. Does not block."""
+        `reply` takes; CallLostError if there is no way out. Does not block."""
 
     def reply(self, call: Any, within_s: float) -> bytes:
         """What was answered; CallLostError if nobody will, ModelError if it failed there. Blocks

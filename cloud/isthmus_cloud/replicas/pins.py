@@ -8,13 +8,25 @@ import random
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from typing import Protocol
 
-from isthmus_cloud.answering.packed import Packed
 from isthmus_cloud.replicas.known import Known
 
 MOST_STREAMS = 65536
 
-__all__ = ["Pins"]
+__all__ = ["Pins", "Streamed"]
+
+
+class Streamed(Protocol):
+    """A frame, as far as it matters where it goes; see `Given`."""
+
+    @property
+    def stream(self) -> str:
+        """See `Given.stream`."""
+
+    @property
+    def refers(self) -> bool:
+        """See `Given.refers`."""
 
 
 class Pins:
@@ -27,28 +39,28 @@ class Pins:
         self._holders: OrderedDict[str, str] = OrderedDict()
         self._under_way: Counter[str] = Counter()  # calls by replica
 
-    def places(self, batch: Iterable[Packed]) -> list[str]:
+    def places(self, batch: Iterable[Streamed]) -> list[str]:
         """Where each frame of a batch goes: the id of a replica, or "" for any.
 
         As few replicas as can be: what may go anywhere goes along with the others.
         """
         with self._lock:
             frames = list(batch)
-            held = [self._holders.get(each.memory, "") if each.refers else "" for each in frames]
+            held = [self._holders.get(each.stream, "") if each.refers else "" for each in frames]
             counts = Counter(filter(None, held))
             free = min(counts, key=lambda replica: counts[replica], default="")
-            if not free and any(each.memory for each in frames):
+            if not free and any(each.stream for each in frames):
                 free = self._least_busy()
             moved = set()  # streams whose key frame is in this batch: what follows refers to that
             places: list[str] = []
             for each, holder in zip(frames, held, strict=True):
-                if each.memory and not each.refers:
-                    moved.add(each.memory)
-                places.append(free if each.memory in moved else holder or free)
+                if each.stream and not each.refers:
+                    moved.add(each.stream)
+                places.append(free if each.stream in moved else holder or free)
             for each, place in zip(frames, places, strict=True):
-                if each.memory and place:
-                    self._holders[each.memory] = place
-                    self._holders.move_to_end(each.memory)
+                if each.stream and place:
+                    self._holders[each.stream] = place
+                    self._holders.move_to_end(each.stream)
             while len(self._holders) > self._most_streams:
                 self._holders.popitem(last=False)
             return places
@@ -65,18 +77,18 @@ class Pins:
             if self._under_way[replica] <= 0:
                 del self._under_way[replica]
 
-    def hold(self, frames: Iterable[Packed], replica: str) -> None:
+    def hold(self, frames: Iterable[Streamed], replica: str) -> None:
         """These were decoded there, wherever they were sent."""
         with self._lock:
             for each in frames:
-                if each.memory:
-                    self._holders[each.memory] = replica
+                if each.stream:
+                    self._holders[each.stream] = replica
 
-    def forget(self, frames: Iterable[Packed]) -> None:
+    def forget(self, frames: Iterable[Streamed]) -> None:
         """What these refer to, or would have left, is lost."""
         with self._lock:
             for each in frames:
-                self._holders.pop(each.memory, None)
+                self._holders.pop(each.stream, None)
 
     def _least_busy(self) -> str:
         """By the calls of this front end; "" while no replica is known."""

@@ -51,7 +51,7 @@ class Begun:
     def __init__(self, call: Call) -> None:
         self.works: dict[int, Work] = {}
         self.outcomes = [Outcome(problem=_UNANSWERED)] * len(call.asked)
-        self.memories = {each.packed.memory for each in call.asked if each.packed.memory}
+        self.memories = {each.packed.stream for each in call.asked if each.packed.stream}
 
 
 class Runner:
@@ -105,12 +105,11 @@ class Runner:
         """Whether a frame of it refers to another mark of its stream than came last: calls overtake
         each other on their way, and so that one may be about to come. On the thread of `begin`."""
         latest: dict[str, int] = {}
-        for packed in (asked.packed for asked in call.asked if asked.packed.memory):
-            frame = pb.Frame.FromString(packed.frame)
-            known = latest.get(packed.memory) or self._memories.latest(packed.memory)
-            if frame.reference not in {0, known}:
+        for packed in (asked.packed for asked in call.asked if asked.packed.stream):
+            known = latest.get(packed.stream) or self._memories.latest(packed.stream)
+            if packed.reference not in {0, known}:
                 return True
-            latest[packed.memory] = frame.mark or known
+            latest[packed.stream] = packed.mark or known
         return False
 
     def begin(self, call: Call) -> Begun:
@@ -175,7 +174,7 @@ class Runner:
             return Item(tail.cut, tensors)
         route = self._route(packed.candidate)
         route.frame_bytes(frame)
-        memory = self._memories.of(packed.memory) if packed.memory else StreamMemory()
+        memory = self._memories.of(packed.stream) if packed.stream else StreamMemory()
         return memory.turn(route, frame)
 
     def _route(self, candidate: str) -> Route:

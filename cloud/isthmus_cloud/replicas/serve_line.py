@@ -44,7 +44,10 @@ class ServeLine:
     def send(self, replica: str, call: bytes) -> Any:
         """See `Line.send`."""
         handle = self._to("answer", replica, by_reference=len(call) >= LARGE_BYTES)
-        return handle.remote(self._spec, call)
+        try:
+            return handle.remote(self._spec, call)
+        except (RayError, RayServeException, RuntimeError) as error:  # Ray ends, or has ended
+            raise CallLostError(f"{type(error).__name__}: {_last_line(error)}") from error
 
     def reply(self, call: Any, within_s: float) -> bytes:
         """See `Line.reply`."""

@@ -95,7 +95,9 @@ class Ran:
     def __call__(self, *batch: Job) -> list[Exception | None]:
         """How each ends, those that have joined behind them; each exactly once."""
         wanted = [*batch, *self.joiners]
+        self.caller.begin(batch)
         ends = list(self.caller.run(batch, self._joining, self._ran))
+        self.caller.end()
         assert len(ends) == len(wanted)
         errors = dict(ends)
         return [errors[job] for job in wanted]

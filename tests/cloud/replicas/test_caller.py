@@ -18,6 +18,7 @@ from isthmus_cloud.replicas import caller as caller_module
 from isthmus_cloud.replicas.caller import RETRY_AFTER_MS, TRIES, Caller
 from isthmus_cloud.replicas.calls import Outcome, Reply
 from isthmus_cloud.replicas.known import Known
+from isthmus_cloud.replicas.line import CallLostError
 from isthmus_cloud.replicas.runner import Runner
 from isthmus_cloud.replicas.settings import CALLS
 from isthmus_cloud.telemetry import CallLost, Happening
@@ -114,6 +115,18 @@ async def test_a_call_that_is_lost_goes_to_another_replica(
     assert happened == [lost] * (TRIES - 1)
 
 
+async def test_a_call_that_cannot_leave_is_lost_like_any_other(
+    line: FakeLine, jobs: Jobs, ran: Ran, happened: list[Happening]
+) -> None:
+    def no_way_out() -> None:
+        raise CallLostError("Ray has ended")
+
+    line.on_send.append(no_way_out)
+    assert ran(jobs.job()) == [None]
+    assert len(line.sent) == 2
+    assert happened == [CallLost(model="tiny", version="7", frames=1, why="Ray has ended")]
+
+
 async def test_after_so_many_losses_a_frame_is_refused_with_a_time_to_come_back(
     line: FakeLine, jobs: Jobs, ran: Ran
 ) -> None:
@@ -191,6 +204,18 @@ async def test_a_difference_follows_its_key_frame_while_that_is_on_its_way(
     assert line.sent[0].replica == line.sent[1].replica != ""
 
 
+async def test_a_difference_that_is_sent_before_its_key_frame_goes_to_the_same_replica(
+    line: FakeLine, caller: Caller, jobs: Jobs, ran: Ran, head: Head
+) -> None:
+    """Workers overtake each other once each has its batch."""
+    first, second = (jobs.job(frame=frame) for frame in head.film("cut-16", 3)[1:])
+    for job in (first, second):
+        caller.begin([job])
+    for job in (second, first):
+        assert len(list(caller.run([job], ran._joining, ran._ran))) == 1
+    assert line.sent[0].replica == line.sent[1].replica != ""
+
+
 async def test_with_a_replica_goes_what_differences_refer_to_and_nothing_else(
     line: FakeLine, known: Known, jobs: Jobs, ran: Ran, head: Head
 ) -> None:
@@ -264,7 +289,7 @@ def test_each_replica_is_given_two_batches_and_one_that_nobody_knows_of_too(
         assert (caller.replicas, caller.at_once) == (len(replicas), at_once)
         for _ in range(CALLS * at_once):
             assert caller.is_free
-            caller.begin()
+            caller.begin(())
         assert not caller.is_free
         for _ in range(CALLS * at_once):
             caller.end()

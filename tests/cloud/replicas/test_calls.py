@@ -63,10 +63,13 @@ def test_a_frame_crosses_as_its_device_has_sent_it(route: Route, head: Head) -> 
     packed = [memory.turn(route, frame).packed() for frame in film]
     assert packed == [
         Packed("cut-16", film[0].SerializeToString()),
-        Packed("cut-16", film[1].SerializeToString(), memory=memory.name),
-        Packed("cut-16", film[2].SerializeToString(), memory=memory.name, refers=True),
+        Packed("cut-16", film[1].SerializeToString(), {}, memory.name, film[1].mark),
+        Packed(
+            *("cut-16", film[2].SerializeToString(), {}, memory.name),
+            *(film[2].mark, film[2].reference),
+        ),
     ]
-    assert other.turn(route, film[1]).packed().memory not in {"", memory.name}
+    assert other.turn(route, film[1]).packed().stream not in {"", memory.name}
 
 
 def test_a_frame_that_was_decoded_or_given_up_is_not_there_to_be_packed(
@@ -83,7 +86,7 @@ def test_a_frame_that_was_decoded_or_given_up_is_not_there_to_be_packed(
 
 def test_an_item_crosses_as_its_tensors(tails: Mapping[str, Tail], head: Head) -> None:
     packed = Item(tails["input"].cut, {"picture": head.pictures[0]}).packed()
-    assert (packed.candidate, packed.frame, packed.memory) == ("", b"", "")
+    assert (packed.candidate, packed.frame, packed.stream) == ("", b"", "")
     assert np.array_equal(packed.tensors["picture"].array(), head.pictures[0])
 
 

@@ -34,7 +34,7 @@ class FakeElsewhere:
         self.passes = threading.Event()
         self.passes.set()
 
-    def begin(self) -> None:
+    def begin(self, jobs: Sequence[Job]) -> None:
         self.under_way += 1
 
     def end(self) -> None:

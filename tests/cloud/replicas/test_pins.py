@@ -11,12 +11,12 @@ PLAIN = Packed("cut-16")
 
 def key(stream: str) -> Packed:
     """To be kept."""
-    return Packed("cut-16", memory=stream)
+    return Packed("cut-16", stream=stream, mark=1)
 
 
 def difference(stream: str) -> Packed:
     """To what is kept of this stream."""
-    return Packed("cut-16", memory=stream, refers=True)
+    return Packed("cut-16", stream=stream, reference=1)
 
 
 @pytest.fixture

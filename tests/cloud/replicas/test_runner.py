@@ -32,8 +32,9 @@ def asked(frame: pb.Frame, stream: str = "", left_ms: float | None = None) -> As
     packed = Packed(
         frame.candidate,
         frame.SerializeToString(),
-        memory=stream if is_of_film else "",
-        refers=frame.reference > 0,
+        stream=stream if is_of_film else "",
+        mark=frame.mark,
+        reference=frame.reference,
     )
     return Asked(CUT_OF.get(frame.candidate, "cut"), packed, left_ms)
 
