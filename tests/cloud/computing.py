@@ -3,7 +3,7 @@
 import gc
 import importlib.util
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from isthmus_cloud.engines.choice import open_engine
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.replicas.opening import open_cluster
 from isthmus_cloud.replicas.settings import RaySettings
+from isthmus_cloud.telemetry import Happening
 
 if TYPE_CHECKING:
     from isthmus_cloud.replicas.cluster import Cluster
@@ -42,8 +43,9 @@ def need_ray() -> None:
 
 
 @contextmanager
-def computing(kind: str) -> Iterator[TailSource]:
-    """Tails that a `FarGate` holds up, by one of `COMPUTING`; Ray has two replicas."""
+def computing(kind: str, note: Callable[[Happening], None]) -> Iterator[TailSource]:
+    """Tails that a `FarGate` holds up, by one of `COMPUTING`; Ray has two replicas, and `note`
+    hears of calls that are lost."""
     if kind == "onnxruntime":
         cores = Cores(1)
         yield LocalTails(
@@ -56,7 +58,7 @@ def computing(kind: str) -> Iterator[TailSource]:
     with ray_of_its_own(RaySettings(least=2, most=2, cpus=0.1, engine=HELD)) as cluster:
         from isthmus_cloud.replicas.tails import replica_tails  # noqa: PLC0415 - it needs Ray
 
-        yield partial(replica_tails, cluster, MOST, _ignore, _ignore)
+        yield partial(replica_tails, cluster, MOST, _ignore, note)
 
 
 @contextmanager

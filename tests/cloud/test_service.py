@@ -8,6 +8,7 @@ from tests.cloud.computing import COMPUTING, RAY_WARNINGS, computing
 from tests.cloud.far_gate import FarGate
 from tests.cloud.promises.answers import *  # noqa: F403
 from tests.cloud.promises.failures import *  # noqa: F403
+from tests.cloud.promises.faults import *  # noqa: F403
 from tests.cloud.promises.items import *  # noqa: F403
 from tests.cloud.promises.limits import *  # noqa: F403
 from tests.cloud.promises.lives import *  # noqa: F403
@@ -17,13 +18,22 @@ from isthmus import Bundle
 from isthmus_cloud import RunningService
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.deployments.deployment import TailSource
+from isthmus_cloud.telemetry import Happening
 
 pytestmark = RAY_WARNINGS
 
 
+@pytest.fixture(scope="module")
+def happened() -> list[Happening]:
+    """What a front end has told of its calls."""
+    return []
+
+
 @pytest.fixture(scope="module", params=COMPUTING)
-def source(request: pytest.FixtureRequest, gate_path: Path) -> Iterator[TailSource]:
-    with computing(request.param) as source:
+def source(
+    request: pytest.FixtureRequest, gate_path: Path, happened: list[Happening]
+) -> Iterator[TailSource]:
+    with computing(request.param, happened.append) as source:
         yield source
 
 

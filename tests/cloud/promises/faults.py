@@ -3,15 +3,13 @@ none is answered twice."""
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.cloud.computing import MOST, RAY_WARNINGS, ray_of_its_own
 from tests.cloud.device import Head, Truth, connected
 from tests.cloud.far_gate import FarGate
 from tests.cloud.films import check_right, is_right
-from tests.cloud.held_engine import HELD
 from tests.cloud.replicas.load import answered, asked, further, loaded
 from tests.cloud.replicas.processes import CONTROLLER, REPLICA, processes, replaced
 from tests.cloud.serving import answering, listening
@@ -20,30 +18,11 @@ from isthmus import Bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import RunningService, ServiceConfig
 from isthmus_cloud.answering.parts import Tail
-from isthmus_cloud.replicas.settings import RaySettings
 from isthmus_cloud.telemetry import CallLost, Happening
 
 WORKERS = 4
 
-pytestmark = RAY_WARNINGS
-
-
-@pytest.fixture(scope="module")
-def happened() -> list[Happening]:
-    """What the front end has told of its calls."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def tails(
-    gate_path: Path, bundle: Bundle, happened: list[Happening]
-) -> Iterator[Mapping[str, Tail]]:
-    """On two replicas."""
-    with ray_of_its_own(RaySettings(least=2, most=2, cpus=0.1, engine=HELD)) as cluster:
-        from isthmus_cloud.replicas.tails import replica_tails  # noqa: PLC0415 - it needs Ray
-
-        with replica_tails(cluster, MOST, lambda _: None, happened.append, bundle) as tails:
-            yield tails
+on_replicas = pytest.mark.parametrize("source", ["ray"], indirect=True)
 
 
 @pytest.fixture
@@ -57,6 +36,7 @@ async def busy(
             yield service
 
 
+@on_replicas
 async def test_a_replica_takes_nothing_along_but_what_a_video_refers_to(
     service: RunningService,
     gate_path: Path,
@@ -105,6 +85,7 @@ async def test_a_replica_takes_nothing_along_but_what_a_video_refers_to(
     assert lost.frames == 3
 
 
+@on_replicas
 async def test_under_load_a_replica_is_killed_and_replaced_and_every_frame_is_answered(
     busy: RunningService, head: Head, bundle: Bundle
 ) -> None:
@@ -117,6 +98,7 @@ async def test_under_load_a_replica_is_killed_and_replaced_and_every_frame_is_an
     assert load.answers["key frames"] <= 1
 
 
+@on_replicas
 async def test_frames_go_on_while_the_controller_of_serve_is_replaced(
     busy: RunningService, head: Head, bundle: Bundle
 ) -> None:
@@ -129,6 +111,7 @@ async def test_frames_go_on_while_the_controller_of_serve_is_replaced(
     assert load.answers["key frames"] == 0
 
 
+@on_replicas
 async def test_without_any_replica_frames_end_at_their_deadlines_until_there_are_new_ones(
     busy: RunningService, head: Head, bundle: Bundle
 ) -> None:
