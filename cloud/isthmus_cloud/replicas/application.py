@@ -52,6 +52,7 @@ def options(settings: RaySettings) -> dict[str, Any]:
                 "upscale_delay_s": settings.up_s,
                 "downscale_delay_s": settings.down_s,
                 "look_back_period_s": LOOK_BACK_S,
+                "metrics_interval_s": 1.0,  # Serve compares it with the one above
             }
         }
     return {

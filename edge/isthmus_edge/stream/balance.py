@@ -94,7 +94,7 @@ class Balance:
         self._streams = self._streams_then = 0
         self._calm_at = now
         if moved:
-            self._least_s = min(2 * self._least_s, PRESSED_REST_S)
+            self._least_s = min(2 * self._least_s, MOST_REST_S)
             self._rest_s = max(self._rest_s, self._least_s)
             self._rest(now)
             return

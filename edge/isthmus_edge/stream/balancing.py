@@ -36,7 +36,9 @@ class Balancing:
         self._way: Way | None = None  # of the present stream
         self._identity: Identity | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._looks: set[asyncio.Task[None]] = set()  # those that are given up, too, to their ends
         self._moving = Moving()
+        self._wake: Callable[[], None] = lambda: None
         self.moves = 0
         self.on_move: Callable[[str], None] = lambda _: None  # from where, where to, and why
 
@@ -45,8 +47,9 @@ class Balancing:
         """Whether the present stream is to be left for another service."""
         return self._moving.is_under_way
 
-    def new_stream(self) -> None:
-        """Another one begins; nobody has answered on it yet."""
+    def new_stream(self, wake: Callable[[], None]) -> None:
+        """Another one begins; nobody has answered on it yet. `wake` has `step` called soon."""
+        self._wake = wake
         self._moving.new_stream()
 
     def welcomed(self, way: Way, identity: Identity) -> None:
@@ -69,11 +72,9 @@ class Balancing:
             self._looking = None
 
     async def close(self) -> None:
-        """As `lost`, and nothing of it is left when this returns."""
-        looking = self._looking
+        """As `lost`, and nothing is left of any look when this returns."""
         self.lost()
-        if looking is not None:
-            await asyncio.gather(looking, return_exceptions=True)
+        await asyncio.gather(*self._looks, return_exceptions=True)
 
     def step(self, now: float, link: Callable[[], LinkEstimate | None], *, awaits: bool) -> Step:
         """What the uplink has to do now; `awaits` while frames may yet be answered.
@@ -93,6 +94,8 @@ class Balancing:
         if self._way is not None and self._identity is not None:
             policy.looks(time.monotonic())
             self._looking = asyncio.create_task(self._look(policy, self._way, self._identity))
+            self._looks.add(self._looking)
+            self._looking.add_done_callback(self._looks.discard)
 
     async def _look(self, policy: Balance, way: Way, identity: Identity) -> None:
         try:
@@ -135,3 +138,4 @@ class Balancing:
             text = f"moving from {here} to {there}: {why}"
             self._standing.change("draining", text)
             self.on_move(text)
+            self._wake()

@@ -17,13 +17,17 @@ class Inbox:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._items: asyncio.Queue[Item | None] = asyncio.Queue()
 
     def post(self, item: pb.CloudMessage | str | Break) -> None:
         """From any thread: a message, or how the connection ended."""
         if not self._loop.is_closed():
             given = item if isinstance(item, pb.CloudMessage) else Break.of(item)
             self._loop.call_soon_threadsafe(self._items.put_nowait, given)
+
+    def wake(self) -> None:
+        """From the loop: who waits for the next item gets None at once, to look at the time."""
+        self._items.put_nowait(None)
 
     async def next(self, timeout_s: float) -> Item | None:
         """The next item, or None when the time is up: what has come is heeded before the clock."""

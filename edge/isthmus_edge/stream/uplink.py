@@ -239,7 +239,7 @@ class Uplink:
     async def _one_stream(self, way: Way, first: asyncio.Future[None]) -> None:
         """Connect, and heed messages and time until the stream is over."""
         self._way, inbox = way, Inbox()
-        self.balancing.new_stream()
+        self.balancing.new_stream(inbox.wake)
         hello = self._session.connect(time.monotonic())
         try:
             self._connection = way.transport.connect(inbox.post, inbox.post)
@@ -354,7 +354,9 @@ class Uplink:
                 self._heed(self._session.lost("it was waited for long enough"), first, now)
 
     def _measured_link(self) -> LinkEstimate | None:
-        return self.estimate() if self.measured.is_set() else None
+        """Also while the service wants no frames: then above all is another one of use."""
+        is_known = self.state == "up" and self.measured.is_set()
+        return self._carried.estimate(time.monotonic()) if is_known else None
 
     def _say_goodbye(self, connection: Connection) -> None:
         """The service hears what it may forget, and that nothing follows."""

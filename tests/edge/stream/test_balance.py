@@ -202,17 +202,17 @@ def test_who_sees_a_better_place_moves_by_lot_and_else_looks_again_without_a_lon
 def test_who_has_moved_rests_the_longer_the_more_often_it_did() -> None:
     balance = connected(Lot(0.5))
     rests = []
-    for turn in range(6):
+    for turn in range(9):
         now = 1000.0 * turn
         balance.connected(now, moved=True)
         rests.append(next(s for s in range(1, 1000) if balance.is_due(now + s)))
         balance.looks(now + rests[-1])
     assert rests == sorted(rests)
     assert rests[0] > LEAST_REST_S
-    assert rests[-1] == PRESSED_REST_S
-    balance.saw(Load(0.0, 5), 6000.0)  # nothing better: it has found its place
-    balance.connected(7000.0, moved=False)
-    assert balance.is_due(7000.0 + FIRST_LOOK_S[1])
+    assert rests[-1] == MOST_REST_S
+    balance.saw(Load(0.0, 5), 9000.0)  # nothing better: it has found its place
+    balance.connected(10_000.0, moved=False)
+    assert balance.is_due(10_000.0 + FIRST_LOOK_S[1])
 
 
 def test_a_link_that_flaps_makes_no_look_of_every_stream() -> None:
