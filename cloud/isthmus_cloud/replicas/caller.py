@@ -60,7 +60,7 @@ class Caller:
     """The `Elsewhere` of all tails of one deployment, whose `parts` go by their file.
 
     `note` hears of calls that are lost. `joins`: whether its replicas hold tails of several cuts,
-    whose frames may be one batch.
+    whose frames may be one batch; `spreads`: whether any replica will do as well as another.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Caller:
         note: Callable[[Happening], None],
         *,
         joins: bool,
+        spreads: bool = True,
     ) -> None:
         self._note = note
         self._line = line
@@ -79,7 +80,7 @@ class Caller:
         self._joins = joins
         self._lock = threading.Lock()
         self._under_way = 0
-        self._pins = Pins(known)
+        self._pins = Pins(known, spreads=spreads)
 
     @property
     def replicas(self) -> int:
@@ -113,7 +114,7 @@ class Caller:
         """See `Elsewhere.run`: one call, or one for each replica that holds something of them."""
         sent: list[_Sent] = []
         joined = list(self._joined(jobs, joining))
-        self._place(joined)
+        self._place(joined, along=jobs[0].place)
         for job in (*jobs, *joined):
             try:
                 sent.append(_packed(job))
@@ -123,8 +124,9 @@ class Caller:
         for group, call in calls:
             yield from self._ends(group, call, ran)
 
-    def _place(self, jobs: Sequence[Job]) -> None:
-        for job, place in zip(jobs, self._pins.places(job.turn for job in jobs), strict=True):
+    def _place(self, jobs: Sequence[Job], along: str = "") -> None:
+        places = self._pins.places((job.turn for job in jobs), along)
+        for job, place in zip(jobs, places, strict=True):
             job.place = place
 
     def _joined(self, jobs: Sequence[Job], joining: Joining[Job]) -> Iterator[Job]:
@@ -165,7 +167,7 @@ class Caller:
             try:
                 reply = self._reply(call, until_s, len(group))
             except CallLostError as lost:
-                self._lost(group, lost)
+                self._lost(group, call.replica, lost)
             except IsthmusError as error:
                 yield from ((each.job, error) for each in group)
                 return
@@ -197,7 +199,8 @@ class Caller:
                 jobs = [group[place].job for place in run.places]
                 ran(self._parts[run.part], jobs, run.took_ms)
 
-    def _lost(self, group: Sequence[_Sent], why: CallLostError) -> None:
+    def _lost(self, group: Sequence[_Sent], replica: str, why: CallLostError) -> None:
+        self._pins.avoid(replica)
         self._pins.forget(each.packed for each in group)
         tail = group[0].job.tail
         lost = CallLost(model=tail.model, version=tail.version, frames=len(group), why=str(why))

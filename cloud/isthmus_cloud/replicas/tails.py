@@ -47,10 +47,15 @@ def replica_tails(
     with cluster.applications(specs) as names:
         tails: dict[str, Tail] = {}
         for name, spec in zip(names, specs, strict=True):
-            line = ServeLine(name, DEPLOYMENT, spec, is_shared=cluster.settings.models > 0)
+            is_shared = cluster.settings.models > 0
+            line = ServeLine(name, DEPLOYMENT, spec, is_shared=is_shared)
             described = _description(name, line)
             parts = {file: _part(file, facts) for file, facts in described.parts.items()}
-            caller = Caller(line, known(name, DEPLOYMENT), parts, note, joins=not spec.cuts)
+            caller = Caller(
+                *(line, known(name, DEPLOYMENT), parts, note),
+                joins=not spec.cuts,
+                spreads=not is_shared,
+            )
             manifest = narrowed(bundle.manifest, spec)
             engine = _ReplicaEngine(described.provider)
             made = tails_of(manifest, engine, parts, max_batch, *version)

@@ -77,9 +77,9 @@ async def test_a_batch_is_one_call_which_those_of_other_cuts_join_beforehand(
     ran.joiners = [jobs.job("input-raw", 2), jobs.job("cut-256", 3)]
     joined = list(ran.joiners)
     assert ran(*own) == [None] * 4
-    assert [(each.replica, sorted(each.candidates)) for each in line.sent] == [
-        ("", ["cut-16", "cut-16", "cut-256", "input-raw"])
-    ]
+    (call,) = line.sent
+    assert call.replica in {"a", "b"}
+    assert sorted(call.candidates) == ["cut-16", "cut-16", "cut-256", "input-raw"]
     assert all(jobs.is_right(job, "cut-16", picture) for picture, job in enumerate(own))
     assert jobs.is_right(joined[0], "input-raw", 2)
     assert jobs.is_right(joined[1], "cut-256", 3)
@@ -109,7 +109,9 @@ async def test_a_call_that_is_lost_goes_to_another_replica(
     line.losses.extend([nothing] * (TRIES - 1))
     batch = [jobs.job("cut-16", 0), jobs.job("cut-16", 1)]
     assert ran(*batch) == [None, None]
-    assert [each.replica for each in line.sent] == [""] * TRIES
+    first, *others = [each.replica for each in line.sent]
+    assert first in {"a", "b"}
+    assert others == [""] * (TRIES - 1)
     assert jobs.is_right(batch[1], "cut-16", 1)
     lost = CallLost(model="tiny", version="7", frames=2, why="the test has lost it")
     assert happened == [lost] * (TRIES - 1)

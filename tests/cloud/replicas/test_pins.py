@@ -35,8 +35,27 @@ def pins(there: Known) -> Pins:
     return pins
 
 
-def test_what_stands_for_itself_goes_anywhere(pins: Pins) -> None:
+def test_what_stands_for_itself_goes_to_the_replica_with_least_under_way(pins: Pins) -> None:
+    for replica in "aab":
+        pins.sent(replica)
+    assert pins.places([PLAIN, PLAIN]) == ["c", "c"]
+
+
+def test_where_replicas_hold_several_models_only_streams_have_places(there: Known) -> None:
+    pins = Pins(there, spreads=False)
     assert pins.places([PLAIN, PLAIN]) == ["", ""]
+    assert pins.places([key("x"), PLAIN])[0] in set("abc")
+
+
+def test_a_replica_that_has_lost_a_call_is_avoided_while_there_are_others(
+    pins: Pins, there: Known
+) -> None:
+    for replica in "bbc":
+        pins.sent(replica)
+    pins.avoid("a")
+    assert pins.places([PLAIN]) == ["c"]
+    there.replicas = frozenset("a")
+    assert pins.places([PLAIN]) == ["a"]
 
 
 def test_differences_go_where_their_stream_is_kept_and_others_along_with_the_fewest(

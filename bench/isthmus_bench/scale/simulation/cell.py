@@ -7,6 +7,7 @@ soon as the work has come, so that takes no event of its own.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import simpy
@@ -24,12 +25,11 @@ def simulate(plan: CellPlan) -> CellResult:
 
 
 class _Processor:
-    """Works one thing after the other; of a replica, with so many calls under way."""
+    """Works one thing after the other."""
 
     def __init__(self) -> None:
         self._free_s = 0.0
         self.busy_s = 0.0
-        self.calls = 0
 
     def done_at(self, now_s: float, takes_s: float) -> float:
         """When a work that comes now is done."""
@@ -46,6 +46,7 @@ class _FrontEnd:
         self.turns = Turns()
         self.replicas = replicas
         self.calls = 0
+        self.under_way: Counter[_Processor] = Counter()
 
 
 class _Cell:
@@ -141,7 +142,7 @@ class _Cell:
         while front_end.turns and front_end.calls < most:
             frames = [f for f in front_end.turns.take(self._service.most) if self._in_time(f)]
             if frames:
-                self._call_one(front_end, self._less_busy(front_end), frames)
+                self._call_one(front_end, self._least_busy(front_end), frames)
 
     def _in_time(self, frame: SimFrame) -> bool:
         if (self._env.now - frame.arrived_s) * 1e3 <= self._devices.deadline_ms:
@@ -150,15 +151,14 @@ class _Cell:
         self._result.refused += 1
         return False
 
-    def _less_busy(self, front_end: _FrontEnd) -> _Processor:
-        """Of two replicas by lot, that with fewer calls."""
-        known = front_end.replicas
-        two = known if len(known) < 2 else self._chance.sample(known, 2)
-        return min(two, key=lambda replica: replica.calls)
+    def _least_busy(self, front_end: _FrontEnd) -> _Processor:
+        """The replica with the fewest calls of this front end."""
+        known = self._chance.sample(front_end.replicas, len(front_end.replicas))
+        return min(known, key=lambda replica: front_end.under_way[replica])
 
     def _call_one(self, front_end: _FrontEnd, replica: _Processor, frames: list[SimFrame]) -> None:
         front_end.calls += 1
-        replica.calls += 1
+        front_end.under_way[replica] += 1
         batches = self._result.batches
         batches[len(frames)] = batches.get(len(frames), 0) + 1
         half_hop_s = self._chance.choice(self._service.hop_ms) / 2e3
@@ -170,7 +170,7 @@ class _Cell:
 
         def answered() -> None:
             front_end.calls -= 1
-            replica.calls -= 1
+            front_end.under_way[replica] -= 1
             for frame in frames:
                 self._answered(frame)
             self._call(front_end)

@@ -16,9 +16,9 @@ class Service:
 
     A batch of n frames, at most `most`, takes a replica `times.ms(n)`; it runs one at a time, in
     the order in which they come. A front end has at most `calls` times as many calls under way as
-    there are replicas, and takes what waits as soon as there is room; of two replicas by lot a call
-    goes to that with fewer. Each frame costs it `front_end_ms` of its one
-    processor. One frame, from the device until its answer is there, takes one of `base_ms` besides;
+    there are replicas, and takes what waits as soon as there is room; a call goes to the replica
+    that has the fewest of this front end. Each frame costs it `front_end_ms` of its one processor.
+    One frame, from the device until its answer is there, takes one of `base_ms` besides;
     a call one of `hop_ms`. A frame beyond `most_waiting` at a front end is refused.
     """
 
