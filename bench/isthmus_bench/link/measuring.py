@@ -38,6 +38,7 @@ _OUTAGE_MBPS = 5.0
 _OUTAGE_AT_S = 0.3
 _MESSAGE = bytes(1000)
 _SILENCE_S = 0.5
+_REFUSED_S = 5.0  # a refusal comes at once, but for a machine that stands still
 _REFUSE_TRIES = 10
 _TICK_S = 0.004
 
@@ -226,7 +227,7 @@ def _heard(end: socket.socket) -> int:
 def _is_refused(rig: Rig) -> bool:
     try:
         with rig.dial() as edge:
-            edge.settimeout(_SILENCE_S)
+            edge.settimeout(_REFUSED_S)
             return edge.recv(1) == b"never"
     except ConnectionError:
         return True
