@@ -71,10 +71,8 @@ class Turn:
 
 
 class StreamMemory:
-    """One stream's: at most one frame's symbols are kept, and they go with the stream.
-
-    `name` tells it from those of all other streams.
-    """
+    """One stream's: at most one frame's symbols are kept, and they go with the stream. `name` tells
+    it from those of all other streams."""
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex

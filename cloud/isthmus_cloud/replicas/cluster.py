@@ -1,7 +1,7 @@
 """A front end in a cluster of Ray: which applications of Ray Serve there are, and which it uses.
 
 with open_cluster(settings, announce) as cluster:
-    with cluster.application(spec) as name: ...
+    with cluster.applications(specs) as names: ...
 """
 
 import logging

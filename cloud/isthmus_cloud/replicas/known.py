@@ -13,7 +13,6 @@ class Known:
 
     def __init__(self) -> None:
         self.replicas: frozenset[str] = frozenset()
-        self.lost = 0  # replicas that were there and are not any more
 
 
 def known(application: str, deployment: str) -> Known:

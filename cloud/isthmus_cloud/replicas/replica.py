@@ -8,7 +8,6 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -22,21 +21,11 @@ from isthmus_cloud.replicas.spec import Spec
 
 OVERTAKEN_S = 0.1  # what a call that was overtaken may come later than the other
 
-__all__ = ["Replica", "SharedReplica", "TailReplica", "shared_replica"]
+__all__ = ["SharedReplica", "TailReplica", "shared_replica"]
 
 _logger = logging.getLogger(__name__)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Call)
-
-
-class Replica(Protocol):
-    """What both kinds answer; `spec` is an encoded `Spec`."""
-
-    async def describe(self, spec: bytes) -> bytes:
-        """An encoded `Description`."""
-
-    async def answer(self, spec: bytes, call: bytes) -> bytes:
-        """An encoded `Reply` to an encoded `Call`."""
 
 
 class TailReplica:
@@ -49,11 +38,11 @@ class TailReplica:
         self._answering = _Answering()
 
     async def describe(self, spec: bytes) -> bytes:
-        """See `Replica`."""
+        """An encoded `Description`; `spec` is for replicas that hold several."""
         return _ENCODER.encode(self._runner.describe())
 
     async def answer(self, spec: bytes, call: bytes) -> bytes:
-        """See `Replica`."""
+        """An encoded `Reply` to an encoded `Call`."""
         return await self._answering.answer(self._runner, call)
 
     def check_health(self) -> None:
@@ -70,12 +59,12 @@ class SharedReplica:
         self._answering = _Answering()
 
     async def describe(self, spec: bytes) -> bytes:
-        """See `Replica`."""
+        """See `TailReplica.describe`, of an encoded `Spec`."""
         runner = await self._runner_of(spec)
         return _ENCODER.encode(runner.describe())
 
     async def answer(self, spec: bytes, call: bytes) -> bytes:
-        """See `Replica`."""
+        """See `TailReplica.answer`."""
         return await self._answering.answer(await self._runner_of(spec), call)
 
     async def held(self, fingerprint: str) -> Runner:

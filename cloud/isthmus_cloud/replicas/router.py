@@ -53,9 +53,7 @@ class PinningRouter(MultiplexMixin, RequestRouter):
         """Serve says which there are now; the front end learns it, too."""
         super().update_replicas(replicas)
         here = known(self.app_name, self._deployment_id.name)
-        ids = frozenset(replica.replica_id.unique_id for replica in replicas)
-        here.lost += len(here.replicas - ids)
-        here.replicas = ids
+        here.replicas = frozenset(replica.replica_id.unique_id for replica in replicas)
 
 
 def _two_of(replicas: Sequence[RunningReplica]) -> list[RunningReplica]:

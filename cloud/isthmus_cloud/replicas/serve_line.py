@@ -1,7 +1,7 @@
 """The way to the replicas of one deployment, through its handle.
 
-Small calls go by Serve's own gRPC transport, large ones through Ray's object store, which is the
-faster from `LARGE_BYTES` on (`isthmus bench scale`).
+Small calls go by Serve's own gRPC transport, large ones through Ray's object store, which was the
+faster from about `LARGE_BYTES` on.
 """
 
 import threading
