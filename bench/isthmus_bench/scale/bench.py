@@ -14,7 +14,7 @@ from isthmus import ConfigError, describe_machine
 from isthmus_bench.awake import Awake
 from isthmus_bench.processes import EdgeProcess
 from isthmus_bench.scale.config import ScaleConfig
-from isthmus_bench.scale.figures import FleetRow, HopRow, Kills, ScaleResult
+from isthmus_bench.scale.figures import FleetRow, HopRow, Kills, ScaleResult, TransportRow
 from isthmus_bench.scale.fleets import (
     IN_PROCESS,
     KINDS,
@@ -32,12 +32,14 @@ from isthmus_bench.scale.kills import kill_replicas
 from isthmus_bench.scale.real import LOADER, Measurer
 from isthmus_bench.scale.sizing import sized
 from isthmus_bench.scale.subject import Subject, make_subject
+from isthmus_bench.scale.transport import TRANSPORT, TransportOrder, transports_of
 from isthmus_bench.scale.validation import costs_of, overheads_of, validated
 from isthmus_bench.serve.measuring import Hand
 from isthmus_bench.starvation import StolenTime
 from isthmus_bench.traces import Trace, builtin_traces, shared_traces
 
 Say = Callable[[str], None]
+GiveHand = Callable[[str], AbstractContextManager[Hand]]
 _KILL_SHARE = 0.3  # of what all replicas can answer: one of two alone can answer that
 
 __all__ = ["run_scale_bench"]
@@ -47,7 +49,7 @@ def run_scale_bench(
     config: ScaleConfig,
     say: Say,
     kinds: Sequence[Kind] = KINDS,
-    hand: Callable[[str], AbstractContextManager[Hand]] = lambda module: EdgeProcess({}, module),
+    hand: GiveHand = lambda module: EdgeProcess({}, module),
 ) -> ScaleResult:
     """Measure and simulate everything; `say` gets a line for each step.
 
@@ -72,6 +74,7 @@ def run_scale_bench(
         ]
         run = _Run(config, subject, place, Measurer(config, generator, subject), say)
         run.all_rounds(taking_part)
+        run.calls_alone(hand)
     return run.result(links, stolen.share(), {"Ray": no_ray} if no_ray else {})
 
 
@@ -87,6 +90,7 @@ class _Run:
     fleets: list[FleetRow] = field(default_factory=list)
     real: list[FleetRow] = field(default_factory=list)
     hops: list[HopRow] = field(default_factory=list)
+    transports: list[TransportRow] = field(default_factory=list)
     kills: Kills | None = None
 
     def all_rounds(self, kinds: Sequence[Kind]) -> None:
@@ -98,6 +102,19 @@ class _Run:
             for row in (*self.fleets[first:], *self.fleets[:first]):
                 self._round(row, number)
         self._compute({kind.name: kind for kind in kinds})
+
+    def calls_alone(self, hand: GiveHand) -> None:
+        """Calls of a replica without a front end, by either transport."""
+        if self.place.cluster is None:
+            return
+        self.say("calls of a replica by gRPC and by the object store")
+        order = TransportOrder(
+            address=self.place.cluster.address,
+            bundle=str(self.subject.path),
+            turns=self.config.pairs,
+        )
+        with hand(TRANSPORT) as front_end:
+            self.transports += transports_of(front_end, order)
 
     def result(
         self, links: Sequence[Trace], stolen_share: float, not_run: dict[str, str]
@@ -120,6 +137,7 @@ class _Run:
             fleets=tuple(self.fleets),
             real=tuple(self.real),
             hops=tuple(self.hops),
+            transports=tuple(self.transports),
             kills=self.kills,
             cases=tuple(cases),
             costs=costs,

@@ -36,6 +36,7 @@ def scale_json(result: ScaleResult) -> dict[str, Any]:
         "fleets": [_fleet(row) for row in result.fleets],
         "computing": [_fleet(row) for row in result.real],
         "hops": [asdict(row) for row in result.hops],
+        "transports": [asdict(row) for row in result.transports],
         "kills": None if result.kills is None else _kills(result.kills),
         "cases": [_case(case) for case in result.cases],
         "sizing": _sizing(result),

@@ -22,6 +22,7 @@ __all__ = [
     "ScaleResult",
     "SizingRow",
     "TailRow",
+    "TransportRow",
 ]
 
 
@@ -88,6 +89,17 @@ class HopRow:
     in_process_ms: float
     ray_ms: float
     hop_ms: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class TransportRow:
+    """A call of so many bytes to a replica that computes nothing: median latency by Serve's gRPC
+    transport and by Ray's object store, in pairs of calls, and the difference of the medians."""
+
+    call_bytes: int
+    grpc_ms: Spread
+    store_ms: Spread
+    store_more_ms: Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +233,7 @@ class ScaleResult:
     fleets: Sequence[FleetRow]
     real: Sequence[FleetRow]
     hops: Sequence[HopRow]
+    transports: Sequence[TransportRow]
     kills: Kills | None
     cases: Sequence[Case]
     costs: Costs

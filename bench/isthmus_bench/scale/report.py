@@ -12,6 +12,7 @@ from isthmus_bench.scale.scores import Scores, misses, scores_of
 from isthmus_bench.scale.sizing import FRONT_END_SHARE, JITTER_MS
 from isthmus_bench.serve.tally import percentile
 from isthmus_bench.starvation import STARVED
+from isthmus_cloud.replicas.settings import LARGE_CALL_BYTES
 
 __all__ = ["scale_lines"]
 
@@ -30,6 +31,7 @@ def scale_lines(result: ScaleResult) -> Iterator[str]:
     yield from _computing(result)
     yield from ("", "d. What a frame takes longer on Ray, one at a time, tails that compute")
     yield from _hops(result)
+    yield from _transports(result)
     yield from ("", "e. Replicas that are killed")
     yield from _kills(result)
     yield from ("", "f. The simulation beside the real fleets, same devices, same phases")
@@ -144,6 +146,27 @@ def _hops(result: ScaleResult) -> Iterator[str]:
     yield from _table(headers, cells, left=1)
     if not cells:
         yield "   not measured"
+
+
+def _transports(result: ScaleResult) -> Iterator[str]:
+    """How calls of every size would cross; the service chooses by their size."""
+    if not result.transports:
+        return
+    cells = [
+        (
+            str(row.call_bytes),
+            _spread(row.grpc_ms, 2),
+            _spread(row.store_ms, 2),
+            _spread(row.store_more_ms, 2),
+        )
+        for row in result.transports
+    ]
+    headers = ("bytes of a call", "gRPC p50 ms", "object store p50 ms", "difference")
+    yield from _table(headers, cells, left=1)
+    yield (
+        f"   A replica that answers at once. Calls of {LARGE_CALL_BYTES} bytes and more go through "
+        "the object store."
+    )
 
 
 def _kills(result: ScaleResult) -> Iterator[str]:

@@ -19,10 +19,11 @@ import ray
 from ray import serve
 
 from isthmus import BundleError, ConfigError, IsthmusError, LinkError, ModelError
-from isthmus_cloud.replicas.application import application, exported_name, name_of
+from isthmus_cloud.replicas.application import DEPLOYMENT, application, exported_name, name_of
 from isthmus_cloud.replicas.joining import NAMESPACE, joined, speak_as_the_service
 from isthmus_cloud.replicas.leases import RENEW_S, LeaseBook
-from isthmus_cloud.replicas.settings import RaySettings
+from isthmus_cloud.replicas.serve_line import ServeLine
+from isthmus_cloud.replicas.settings import LARGE_CALL_BYTES, RaySettings
 from isthmus_cloud.replicas.spec import Spec
 
 BOOK = "isthmus-leases"
@@ -98,6 +99,11 @@ class Cluster:
             yield names
         finally:
             self._release(ours)
+
+    def line(self, name: str, spec: Spec, large_bytes: float = LARGE_CALL_BYTES) -> ServeLine:
+        """To the replicas of an application that is ready; see `ServeLine`."""
+        is_shared = self.settings.models > 0
+        return ServeLine(name, DEPLOYMENT, spec, is_shared=is_shared, large_bytes=large_bytes)
 
     def _name_of(self, spec: Spec, running: Mapping[str, Any]) -> str:
         exported = exported_name(spec)

@@ -1,7 +1,6 @@
 """The way to the replicas of one deployment, through its handle.
 
-Small calls go by Serve's own gRPC transport, large ones through Ray's object store, which was the
-faster from about `LARGE_BYTES` on.
+Small calls go by Serve's own gRPC transport, large ones through Ray's object store.
 """
 
 import threading
@@ -19,7 +18,6 @@ from isthmus import ModelError
 from isthmus_cloud.replicas.line import CallLostError
 from isthmus_cloud.replicas.spec import Spec
 
-LARGE_BYTES = 512 * 1024
 MOST_HANDLES = 256  # of replicas; they come and go
 
 __all__ = ["ServeLine"]
@@ -27,12 +25,21 @@ __all__ = ["ServeLine"]
 
 class ServeLine:
     """To the replicas of a deployment. `is_shared`: they hold several specs, and are told with each
-    call which one it is for."""
+    call which one it is for. A call of `large_bytes` goes through the object store."""
 
-    def __init__(self, application: str, deployment: str, spec: Spec, *, is_shared: bool) -> None:
+    def __init__(
+        self,
+        application: str,
+        deployment: str,
+        spec: Spec,
+        *,
+        is_shared: bool,
+        large_bytes: float,
+    ) -> None:
         self._handle = serve.get_deployment_handle(deployment, application)
         self._spec = msgspec.json.encode(spec) if is_shared else b""
         self._model = spec.fingerprint if is_shared else ""
+        self._large_bytes = large_bytes
         self._lock = threading.Lock()
         self._handles: dict[tuple[str, str, bool], DeploymentHandle[Any]] = {}
 
@@ -43,7 +50,7 @@ class ServeLine:
 
     def send(self, replica: str, call: bytes) -> Any:
         """See `Line.send`."""
-        handle = self._to("answer", replica, by_reference=len(call) >= LARGE_BYTES)
+        handle = self._to("answer", replica, by_reference=len(call) >= self._large_bytes)
         try:
             return handle.remote(self._spec, call)
         except (RayError, RayServeException, RuntimeError) as error:  # Ray ends, or has ended

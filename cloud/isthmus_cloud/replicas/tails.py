@@ -47,14 +47,13 @@ def replica_tails(
     with cluster.applications(specs) as names:
         tails: dict[str, Tail] = {}
         for name, spec in zip(names, specs, strict=True):
-            is_shared = cluster.settings.models > 0
-            line = ServeLine(name, DEPLOYMENT, spec, is_shared=is_shared)
+            line = cluster.line(name, spec)
             described = _description(name, line)
             parts = {file: _part(file, facts) for file, facts in described.parts.items()}
             caller = Caller(
                 *(line, known(name, DEPLOYMENT), parts, note),
                 joins=not spec.cuts,
-                spreads=not is_shared,
+                spreads=cluster.settings.models == 0,
             )
             manifest = narrowed(bundle.manifest, spec)
             engine = _ReplicaEngine(described.provider)

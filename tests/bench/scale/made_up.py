@@ -20,6 +20,7 @@ from isthmus_bench.scale.figures import (
     ScaleResult,
     SizingRow,
     TailRow,
+    TransportRow,
 )
 from isthmus_bench.scale.fleets import KINDS, Kind
 from isthmus_bench.scale.orders import ScaleLoad
@@ -88,6 +89,9 @@ def result(**changes: Any) -> ScaleResult:
         "fleets": fleets(),
         "real": fleets()[:1],
         "hops": (HopRow("deepest", 6000.0, 3.0, 8.0, Spread(5.0, 1.0)),),
+        "transports": (
+            TransportRow(600_000, Spread(7.0, 0.4), Spread(6.0, 0.2), Spread(-1.0, 0.3)),
+        ),
         "kills": Kills(2, 9, scale_load(), (3.0, 4.0)),
         "cases": (
             Case("in-process", 0.5, 10, (CaseTurn(50.0, 100.0, 52.0, 104.0),) * 2),
