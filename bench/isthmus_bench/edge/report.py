@@ -1,9 +1,8 @@
 """What the device's bench shows: tables for people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from tabulate import tabulate
-
+from isthmus_bench.cells import NONE, number, spread, table
 from isthmus_bench.comparison import EDGE_FP32
 from isthmus_bench.edge.comparing import REFERENCE
 from isthmus_bench.edge.figures import (
@@ -20,7 +19,6 @@ from isthmus_edge.runtimes import RUNTIME_NAMES
 
 __all__ = ["edge_lines"]
 
-_NONE = "-"
 _YARDSTICK = "ONNX Runtime unoptimised"
 _KINDS = {
     "whole": "one network, undivided",
@@ -69,7 +67,7 @@ def edge_lines(result: EdgeBenchResult) -> Iterator[str]:
 def _memory(model: ModelResult) -> Iterator[str]:
     headers = ("runtime", "network", "held as", "candidates", "stays", "±", "/ whole",
                "in no file", "/ whole", "highest", "load ms")  # fmt: skip
-    yield from _table(headers, [_memory_cells(model, row) for row in _ordered(model)], left=3)
+    yield from table(headers, [_memory_cells(model, row) for row in _ordered(model)], left=3)
     problems = (f"{r.precision} on {r.runtime}: {r.problem}" for r in model.memory if r.problem)
     yield from (f"   not measured: {problem}" for problem in dict.fromkeys(problems))
     yield (
@@ -89,16 +87,16 @@ def _ordered(model: ModelResult) -> list[MemoryRow]:
 
 
 def _memory_cells(model: ModelResult, row: MemoryRow) -> tuple[str, ...]:
-    named = (row.runtime, row.precision, _KINDS[row.kind], str(row.candidates or _NONE))
+    named = (row.runtime, row.precision, _KINDS[row.kind], str(row.candidates or NONE))
     if row.settled is None:
-        return (*named, *[_NONE] * 7)
+        return (*named, *[NONE] * 7)
     return (
         *named,
         f"{row.settled.median:.1f}",
-        _number(row.settled.spread, 1),
-        _number(model.ratio(row), 2),
+        number(row.settled.spread, 1),
+        number(model.ratio(row), 2),
         _median(row.anonymous, 1),
-        _number(model.anonymous_ratio(row), 2),
+        number(model.anonymous_ratio(row), 2),
         _median(row.peak, 1),
         _median(row.load_ms, 0),
     )
@@ -109,7 +107,7 @@ def _times(model: ModelResult) -> Iterator[str]:
     headers = ("runtime", "network", "ms", "±", "/ fp32", f"/ {EDGE_FP32}", "as a chain",
                "agreement", "")  # fmt: skip
     cells = [each for row in model.runtimes for each in _time_cells(row, edge_only)]
-    yield from _table(headers, cells, left=2)
+    yield from table(headers, cells, left=2)
     yield f"   {EDGE_FP32}: the undivided network on ONNX Runtime."
     for row in model.runtimes:
         yield from (f"   {row.runtime}: {problem}" for problem in row.problems)
@@ -122,18 +120,18 @@ def _time_cells(row: RuntimeRow, edge_only: Spread | None) -> Iterator[tuple[str
         ("int8", row.int8, row.int8_agreement),
     ):
         if times is None or times.whole is None:
-            yield (row.runtime, name, *[_NONE] * 6, "not measured")
+            yield (row.runtime, name, *[NONE] * 6, "not measured")
             continue
         is_slow = name == "int8" and (row.int8_ratio or 0) >= 1
         yield (
             row.runtime,
             name,
             f"{times.whole.median:.2f}",
-            _number(times.whole.spread, 2),
+            number(times.whole.spread, 2),
             _ratio(times.whole, base),
             _ratio(times.whole, edge_only),
             _ratio(times.chain, times.whole),
-            _NONE if agreement is None else f"{agreement:.3f}",
+            NONE if agreement is None else f"{agreement:.3f}",
             "not used" if is_slow else "",
         )
 
@@ -156,12 +154,12 @@ def _integers(model: ModelResult) -> Iterator[str]:
             (
                 f"{share:.0%} of the work",
                 *(
-                    _NONE if c is None else f"{c.mean_steps:.2f} ({c.equal_share:.1%})"
+                    NONE if c is None else f"{c.mean_steps:.2f} ({c.equal_share:.1%})"
                     for c in found
                 ),
             )
         )
-    yield from _table(("cut at", *titles), cells, left=1)
+    yield from table(("cut at", *titles), cells, left=1)
     yield "   Mean difference in steps (share of equal integers); every runtime goes its own way"
     yield "   from the input on. The last column is the yardstick: one runtime beside itself."
 
@@ -177,17 +175,17 @@ def _installs(result: EdgeBenchResult) -> Iterator[str]:
         cells.append(
             (
                 device.runtime,
-                _NONE if install is None else f"isthmus[{install.extra.name}]",
-                _number(None if install is None else install.install_mb, 0),
-                _number(None if install is None else install.runtime_mb, 0),
-                _NONE if times is None else _spread(times.edge_ms, 0),
-                _NONE if times is None else _spread(times.with_runtime_ms, 0),
-                _NONE if here is None else _spread(here.with_runtime_ms, 0),
+                NONE if install is None else f"isthmus[{install.extra.name}]",
+                number(None if install is None else install.install_mb, 0),
+                number(None if install is None else install.runtime_mb, 0),
+                NONE if times is None else spread(times.edge_ms, 0),
+                NONE if times is None else spread(times.with_runtime_ms, 0),
+                NONE if here is None else spread(here.with_runtime_ms, 0),
             )
         )
     headers = ("runtime", "extra", "MB beyond Python", "of these its own", "import ms",
                "with the runtime", "the same here")  # fmt: skip
-    yield from _table(headers, cells, left=2)
+    yield from table(headers, cells, left=2)
     yield "   Imports in fresh interpreters, all environments in turns, files in memory; here: in"
     yield "   the Pythons that gave the figures above."
 
@@ -197,23 +195,8 @@ def _missed(result: EdgeBenchResult) -> list[str]:
 
 
 def _median(value: Spread | None, digits: int) -> str:
-    return _number(None if value is None else value.median, digits)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
-
-
-def _spread(value: Spread, digits: int) -> str:
-    return f"{value.median:.{digits}f} ± {_number(value.spread, digits)}"
+    return number(None if value is None else value.median, digits)
 
 
 def _ratio(one: Spread | None, other: Spread | None) -> str:
-    return _NONE if one is None or other is None else f"{one.median / other.median:.2f}"
-
-
-def _table(headers: Sequence[str], cells: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    align = ["left"] * left + ["right"] * (len(headers) - left)
-    if cells:
-        table = tabulate(cells, headers, colalign=align, disable_numparse=True)
-        yield from (f"   {line}" for line in table.splitlines())
+    return NONE if one is None or other is None else f"{one.median / other.median:.2f}"

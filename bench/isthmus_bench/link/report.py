@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tabulate import tabulate
-
 from isthmus_bench.awake import AWAKE, Awake
+from isthmus_bench.cells import table
 from isthmus_bench.link.bench import LinkBenchResult
 from isthmus_bench.link.rows import AskedMeasured, TraceRow
 from isthmus_bench.starvation import STARVED
@@ -30,22 +29,22 @@ def _lines(result: LinkBenchResult) -> Iterator[str]:
         yield AWAKE
     yield f"Medians of {result.runs} runs; spread: largest - smallest."
     yield from ("", "a. Payload rate of a stream over the relay, Mbit/s")
-    yield from _table(("asked", "measured", "spread", "error"), _rate_cells(result.rates))
+    yield from table(("asked", "measured", "spread", "error"), _rate_cells(result.rates))
     yield from ("", "b. The same over tc tbf, the kernel's own rate")
     if result.kernel_missing is not None:
         yield f"   not run: {result.kernel_missing}"
     else:
         yield f"   TCP congestion control of both ends: {result.congestion}"
         cells = _rate_cells(result.kernel_rates)
-        yield from _table(("asked", "measured", "spread", "error"), cells)
+        yield from table(("asked", "measured", "spread", "error"), cells)
     yield from ("", f"c. Round trip over the relay, ms more than loopback's {result.direct_ms:.3f}")
     cells = [(f"{r.asked:g}", f"{r.median:.2f}", f"{r.spread:.2f}") for r in result.rtts]
-    yield from _table(("asked", "measured", "spread"), cells)
+    yield from table(("asked", "measured", "spread"), cells)
     yield from ("", "d. What interrupts and delays")
     yield from _interruptions(result)
     yield from ("", "e. Traces played, a stream in front: Mbit delivered in each second")
     headers = ("trace", "seconds", "asked Mbit", "delivered", "error", "mean error/s", "worst")
-    yield from _table(headers, [_trace_cells(row) for row in result.traces])
+    yield from table(headers, [_trace_cells(row) for row in result.traces])
     yield "   Errors of a second are shares of the trace's mean rate; these traces are made up."
 
 
@@ -124,9 +123,3 @@ def _trace_cells(row: TraceRow) -> tuple[str, ...]:
         f"{row.mean_error:.2%}",
         f"{row.worst_error:.2%}",
     )
-
-
-def _table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    align = ["right"] * len(headers)
-    table = tabulate(cells, headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    return [f"   {line}" for line in table.splitlines()]

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from tabulate import tabulate
-
+from isthmus_bench.cells import NONE, number, spread, table
 from isthmus_bench.edge.spread import Spread
 from isthmus_bench.scale.data import case_name
 from isthmus_bench.scale.figures import Counts, FleetRow, ScaleResult, SizingRow
@@ -15,8 +14,6 @@ from isthmus_bench.starvation import STARVED
 from isthmus_cloud.replicas.settings import LARGE_CALL_BYTES
 
 __all__ = ["scale_lines"]
-
-_NONE = "-"
 
 
 def scale_lines(result: ScaleResult) -> Iterator[str]:
@@ -76,12 +73,12 @@ def _tails(result: ScaleResult) -> Iterator[str]:
             f"{tail.macs_share:.0%}",
             str(tail.payload_bytes),
             str(tail.knee),
-            *(_number(tail.took_ms.get(size), 1) for size in sizes),
+            *(number(tail.took_ms.get(size), 1) for size in sizes),
         )
         for tail in result.tails
     ]
     headers = ("cut", "work before it", "bytes", "pays up to", *(f"of {size}" for size in sizes))
-    yield from _table(headers, cells, left=1)
+    yield from table(headers, cells, left=1)
     slept = ", ".join(
         f"{ms:.0f} of {size}"
         for size, ms in zip(result.sleeping.sizes, result.sleeping.took_ms, strict=True)
@@ -101,7 +98,7 @@ def _fleets(result: ScaleResult, scores: Scores) -> Iterator[str]:
             for share in config.loads
             for turns in ([turn for turn in row.opened if turn.share == share],)
             for text in (
-                str(turns[0].devices) if turns else _NONE,
+                str(turns[0].devices) if turns else NONE,
                 _over([turn.load.load.p50_ms for turn in turns], 0),
                 _over([turn.load.load.p99_ms for turn in turns], 0),
             )
@@ -110,7 +107,7 @@ def _fleets(result: ScaleResult, scores: Scores) -> Iterator[str]:
     at = (f"at {share:.0%}: devices" for share in config.loads)
     opened_headers = [text for devices in at for text in (devices, "p50 ms", "p99")]
     headers = ("", "one at a time, p50 ms", "answers/s", *opened_headers, *_ENDS)
-    yield from _table(headers, cells, left=1)
+    yield from table(headers, cells, left=1)
     yield (
         f"   answers/s: {config.devices} devices with windows of {config.window}; then open loads "
         f"of {config.fps:g} frames/s a device, at shares of that."
@@ -123,11 +120,11 @@ def _fleets(result: ScaleResult, scores: Scores) -> Iterator[str]:
 
 def _computing(result: ScaleResult) -> Iterator[str]:
     cells = [
-        (row.kind.name, _spread(row.answers_per_s, 0), _over(row.closed_cpu_ms, 2), *_ends(row))
+        (row.kind.name, spread(row.answers_per_s, 0), _over(row.closed_cpu_ms, 2), *_ends(row))
         for row in result.real
     ]
     headers = ("", "answers/s", "front end's CPU ms", *_ENDS)
-    yield from _table(headers, cells, left=1)
+    yield from table(headers, cells, left=1)
     yield "   Each tail is given one core; what devices and Ray itself use of it is not left."
 
 
@@ -138,12 +135,12 @@ def _hops(result: ScaleResult) -> Iterator[str]:
             f"{row.payload_bytes:.0f}",
             f"{row.in_process_ms:.2f}",
             f"{row.ray_ms:.2f}",
-            _spread(row.hop_ms, 2),
+            spread(row.hop_ms, 2),
         )
         for row in result.hops
     ]
     headers = ("", "bytes", "in-process p50 ms", "Ray p50 ms", "difference")
-    yield from _table(headers, cells, left=1)
+    yield from table(headers, cells, left=1)
     if not cells:
         yield "   not measured"
 
@@ -155,14 +152,14 @@ def _transports(result: ScaleResult) -> Iterator[str]:
     cells = [
         (
             str(row.call_bytes),
-            _spread(row.grpc_ms, 2),
-            _spread(row.store_ms, 2),
-            _spread(row.store_more_ms, 2),
+            spread(row.grpc_ms, 2),
+            spread(row.store_ms, 2),
+            spread(row.store_more_ms, 2),
         )
         for row in result.transports
     ]
     headers = ("bytes of a call", "gRPC p50 ms", "object store p50 ms", "difference")
-    yield from _table(headers, cells, left=1)
+    yield from table(headers, cells, left=1)
     yield (
         f"   A replica that answers at once. Calls of {LARGE_CALL_BYTES} bytes and more go through "
         "the object store."
@@ -183,8 +180,8 @@ def _kills(result: ScaleResult) -> Iterator[str]:
     )
     if kills.recovered_s:
         yield (
-            f"   p50 {_number(kills.load.load.p50_ms, 0)} ms, p99 "
-            f"{_number(kills.load.load.p99_ms, 0)} ms, at most {kills.load.gap_ms:.0f} ms without "
+            f"   p50 {number(kills.load.load.p50_ms, 0)} ms, p99 "
+            f"{number(kills.load.load.p99_ms, 0)} ms, at most {kills.load.gap_ms:.0f} ms without "
             f"an answer; a new replica after {median(kills.recovered_s):.1f} s"
         )
 
@@ -194,15 +191,15 @@ def _cases(result: ScaleResult, scores: Scores) -> Iterator[str]:
         (
             case_name(case),
             *(
-                _spread(case.spread(name), 0)
+                spread(case.spread(name), 0)
                 for name in ("real_p50_ms", "sim_p50_ms", "real_p99_ms", "sim_p99_ms")
             ),
-            _NONE if case.p99_error is None else f"{case.p99_error:.0%}",
+            NONE if case.p99_error is None else f"{case.p99_error:.0%}",
         )
         for case in result.cases
     ]
     headers = ("", "real p50 ms", "simulated", "real p99 ms", "simulated", "p99's error")
-    yield from _table(headers, cells, left=1)
+    yield from table(headers, cells, left=1)
     if scores.sim_vs_real_p99_error is not None:
         yield (
             f"   The greatest error is {scores.sim_vs_real_p99_error:.0%}. Each turn has other "
@@ -215,14 +212,14 @@ def _sizing(result: ScaleResult) -> Iterator[str]:
     headers = ("cut", "batches", "devices", "front ends", "replicas", "busy", "mean batch",
                "cloud p50 ms", "p99", "end p50 ms", "p99", "not sent", "up Mbit/s",
                "price of 1,000")  # fmt: skip
-    yield from _table(headers, [_size(row) for row in result.sizing], left=2)
+    yield from table(headers, [_size(row) for row in result.sizing], left=2)
     hop_ms = median(costs.overheads.hop_ms)
     slow_ms = percentile(sorted(costs.overheads.hop_ms), 0.99)
     yield (
         f"   Counted with: {costs.front_end_ms:.2f} ms of a front end's processor for a frame, "
         f"{median(costs.overheads.base_ms):.2f} ms beside its batch, {costs.batch_ms:.2f} ms "
         f"beside the tail for a batch, {hop_ms:.2f} ms for a call (medians of b and c; 1 % of the "
-        f"calls took more than {_number(slow_ms, 0)} ms); a replica is one core of this machine."
+        f"calls took more than {number(slow_ms, 0)} ms); a replica is one core of this machine."
     )
     yield (
         f"   A front end gets at most {config.cell_devices} devices and {FRONT_END_SHARE:.0%} of "
@@ -249,13 +246,13 @@ def _size(row: SizingRow) -> tuple[str, ...]:
         "none is enough" if row.replicas is None else str(row.replicas),
         f"{row.busy_share:.0%}",
         f"{row.mean_batch:.1f}",
-        _number(row.cloud_p50_ms, 0),
-        _number(row.cloud_p99_ms, 0),
-        _number(row.end_p50_ms, 0),
-        _number(row.end_p99_ms, 0),
+        number(row.cloud_p50_ms, 0),
+        number(row.cloud_p99_ms, 0),
+        number(row.end_p50_ms, 0),
+        number(row.end_p99_ms, 0),
         f"{row.unsent_share:.1%}",
         f"{row.uplink_mbps:.0f}",
-        _number(row.price_per_1000, 6),
+        number(row.price_per_1000, 6),
     )
 
 
@@ -269,28 +266,9 @@ def _ends(row: FleetRow) -> tuple[str, ...]:
 
 
 def _named(row: FleetRow) -> tuple[str, str, str]:
-    return row.kind.name, _spread(row.one_ms, 1), _spread(row.answers_per_s, 1)
+    return row.kind.name, spread(row.one_ms, 1), spread(row.answers_per_s, 1)
 
 
 def _over(values: Sequence[float | None], digits: int) -> str:
     known = [value for value in values if value is not None]
-    return _spread(Spread.of(known), digits) if known and len(known) == len(values) else _NONE
-
-
-def _spread(spread: Spread | None, digits: int) -> str:
-    if spread is None:
-        return _NONE
-    if spread.spread is None:
-        return f"{spread.median:.{digits}f}"
-    return f"{spread.median:.{digits}f} ± {spread.spread:.{digits}f}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
-
-
-def _table(headers: Sequence[str], cells: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    align = ["left"] * left + ["right"] * (len(headers) - left)
-    if cells:
-        table = tabulate(cells, headers, colalign=align, disable_numparse=True)
-        yield from (f"   {line}" for line in table.splitlines())
+    return spread(Spread.of(known), digits) if known and len(known) == len(values) else NONE

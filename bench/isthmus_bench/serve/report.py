@@ -1,10 +1,8 @@
 """What the serving bench shows: tables for people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from tabulate import tabulate
-
-from isthmus_bench.edge.spread import Spread
+from isthmus_bench.cells import number, spread, table
 from isthmus_bench.serve.contestants import BARE
 from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Row, ServeBenchResult
 from isthmus_bench.serve.scores import Scores, misses, overhead_ms, scores_of
@@ -13,7 +11,6 @@ from isthmus_bench.starvation import STARVED
 
 __all__ = ["serve_lines"]
 
-_NONE = "-"
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 _REPORTED = ("queue_ms", "decode_ms", "run_ms", "server_cpu_ms")
 _CLOSED = (("p50_ms", 1), ("p95_ms", 1), ("batch", 1), ("server_cpu_ms", 2), ("engine_ms", 2))
@@ -68,7 +65,7 @@ def _sent(result: ServeBenchResult) -> Iterator[str]:
         for name, group in result.sent.items()
         for sent in group
     ]
-    yield from _table(("", "candidate", "of the work before it", "bytes"), cells, left=2)
+    yield from table(("", "candidate", "of the work before it", "bytes"), cells, left=2)
     if not result.batched:
         yield "   This bundle's tails take one frame at a time: nothing can be batched."
 
@@ -81,7 +78,7 @@ def _engine(result: ServeBenchResult) -> Iterator[str]:
             figures = [f"{of(size).median / size:.2f}" for size in sizes]
             cells.append((sends, name, *figures))
     headers = ("", "tail as", *(f"batch {size}" for size in sizes))
-    yield from _table(headers, cells, left=2)
+    yield from table(headers, cells, left=2)
 
 
 def _one(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
@@ -92,13 +89,13 @@ def _one(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
         for row in _rows(result, sends):
             own = overhead_ms(result, row)
             figures = [_spread(row, ONE, name, 2) for name in _PERCENTILES]
-            figures.append(_number(own, 2))
-            figures.append(_number(own / base if own is not None and base else None, 2))
+            figures.append(number(own, 2))
+            figures.append(number(own / base if own is not None and base else None, 2))
             figures += [_spread(row, ONE, name, 2) for name in _REPORTED]
             cells.append((*_named(row), *figures))
     headers = ("", "server", "by", "p50 ms", "p95", "p99", "over the engine", "/ bare",
                "queue", "decode", "run", "server CPU ms")  # fmt: skip
-    yield from _table(headers, cells, left=3)
+    yield from table(headers, cells, left=3)
     yield (
         "   over the engine: p50 less what the tail takes as one graph in a tight loop; / bare: to "
         "the bare loop's."
@@ -107,8 +104,8 @@ def _one(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
         yield (
             f"   {len(result.pairs)} turns of {result.ours}, bare loop and engine right after each "
             f"other, {DEEPEST}: {scores.overhead_ms_p50:.2f} ms over the engine, "
-            f"{_number(scores.overhead_vs_bare_p50, 2)} of the bare loop's; latency "
-            f"{_number(scores.latency_vs_bare_p50, 2)} of the bare loop's"
+            f"{number(scores.overhead_vs_bare_p50, 2)} of the bare loop's; latency "
+            f"{number(scores.latency_vs_bare_p50, 2)} of the bare loop's"
         )
 
 
@@ -122,7 +119,7 @@ def _closed(result: ServeBenchResult) -> Iterator[str]:
                 figures += [_spread(row, kind, name, digits) for name, digits in _CLOSED]
             cells.append((*_named(row), *figures))
     once = ("answers/s", "p50 ms", "p95", "batch", "CPU ms", "engine ms")
-    yield from _table(("", "server", "by", *once, *once), cells, left=3)
+    yield from table(("", "server", "by", *once, *once), cells, left=3)
     yield (
         "   CPU ms: processor time of the server's processes for an answer; engine ms: what the "
         "service reports, a batch's time divided by its frames."
@@ -134,7 +131,7 @@ def _at_slo(result: ServeBenchResult) -> Iterator[str]:
     for sends in (DEEPEST, FORTIETH, INPUT, MIXED):
         for row in _rows(result, sends):
             devices = row.devices
-            figures = [_NONE if devices is None else _shown(devices, 0), _rate(row, AT_SLO)]
+            figures = [spread(devices, 0), _rate(row, AT_SLO)]
             figures += [_spread(row, AT_SLO, name, 1) for name in (*_PERCENTILES, "batch")]
             figures += [
                 _spread(row, AT_SLO, name, 2) for name in ("server_cpu_ms", "client_cpu_ms")
@@ -142,7 +139,7 @@ def _at_slo(result: ServeBenchResult) -> Iterator[str]:
             cells.append((*_named(row), *figures))
     headers = ("", "server", "by", "devices", "answers/s", "p50 ms", "p95", "p99", "batch",
                "CPU ms", "generator CPU ms")  # fmt: skip
-    yield from _table(headers, cells, left=3)
+    yield from table(headers, cells, left=3)
 
 
 def _peers(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
@@ -151,13 +148,13 @@ def _peers(result: ServeBenchResult, scores: Scores) -> Iterator[str]:
             peer.name,
             peer.version,
             _PROTOCOLS[peer.ours_by],
-            *(_number(v, 2) for v in (peer.throughput_ratio, peer.closed_ratio, peer.p95_ratio)),
+            *(number(v, 2) for v in (peer.throughput_ratio, peer.closed_ratio, peer.p95_ratio)),
         )
         for peer in scores.peers
     ]
     headers = ("peer", "version", "ours by", "answers/s at the SLO, ours / theirs",
                "in a closed loop", "p95, ours / theirs")  # fmt: skip
-    yield from _table(headers, cells, left=3)
+    yield from table(headers, cells, left=3)
     if not cells:
         yield "   none was measured"
     elif any(peer.ours_by != "oip" for peer in scores.peers):
@@ -193,27 +190,8 @@ def _named(row: Row) -> tuple[str, str, str]:
 
 
 def _rate(row: Row, kind: str) -> str:
-    rate = row.answers_per_s(kind)
-    return _NONE if rate is None else _shown(rate, 0)
+    return spread(row.answers_per_s(kind), 0)
 
 
 def _spread(row: Row, kind: str, name: str, digits: int) -> str:
-    spread = row.figure(kind, name)
-    return _NONE if spread is None else _shown(spread, digits)
-
-
-def _shown(spread: Spread, digits: int) -> str:
-    if spread.spread is None:
-        return f"{spread.median:.{digits}f}"
-    return f"{spread.median:.{digits}f} ± {spread.spread:.{digits}f}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
-
-
-def _table(headers: Sequence[str], cells: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    align = ["left"] * left + ["right"] * (len(headers) - left)
-    if cells:
-        table = tabulate(cells, headers, colalign=align, disable_numparse=True)
-        yield from (f"   {line}" for line in table.splitlines())
+    return spread(row.figure(kind, name), digits)

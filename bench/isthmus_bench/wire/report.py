@@ -5,8 +5,7 @@ from dataclasses import asdict
 from statistics import geometric_mean, median
 from typing import Any
 
-from tabulate import tabulate
-
+from isthmus_bench.cells import table
 from isthmus_bench.starvation import STARVED
 from isthmus_bench.wire.bench import WireBenchResult
 from isthmus_bench.wire.cut_rows import CodecFigures, CutRow
@@ -107,13 +106,13 @@ def _limits(cuts: Sequence[CutRow]) -> Iterator[str]:
             "",
         )
     )  # fmt: skip
-    yield from _table(
+    yield from table(
         (
             "model", "cut", "MACs", "elements", "levels", "agreement", "bytes", "bits",
             "/ order 0", "/ per channel", "ours MB/s", "zstd-1 of int8", "of head",
         ),
         rows,
-        text=2,
+        left=2,
     )  # fmt: skip
 
 
@@ -126,7 +125,7 @@ def _rivals(cuts: Sequence[CutRow]) -> Iterator[str]:
     ]
     rows.append(("geometric mean", "", "", *(f"{_against(cuts, name):.2f}" for name in names)))
     rows.append(("MB/s", "", "", *(_mean_speed([_int8(c, n) for c in cuts]) for n in names)))
-    yield from _table(("model", "cut", "MACs", *names), rows, text=2)
+    yield from table(("model", "cut", "MACs", *names), rows, left=2)
 
 
 def _same(cuts: Sequence[CutRow]) -> Iterator[str]:
@@ -148,7 +147,7 @@ def _same(cuts: Sequence[CutRow]) -> Iterator[str]:
         speeds.append(_mean_speed(codecs))
     rows.append(("geometric mean", "", "", *means))
     rows.append(("MB/s", "", "", *speeds))
-    yield from _table(("model", "cut", "MACs", *names), rows, text=2)
+    yield from table(("model", "cut", "MACs", *names), rows, left=2)
 
 
 def _equal(result: WireBenchResult) -> Iterator[str]:
@@ -167,7 +166,7 @@ def _equal(result: WireBenchResult) -> Iterator[str]:
         for cut, share in names:
             cells = {row.codec: row for row in found if row.cut == cut}
             rows.append((cut, f"{share:.0%}", *(_ratio(cells[codec]) for codec in codecs)))
-        yield from _table((model, "MACs", *codecs), rows, text=1)
+        yield from table((model, "MACs", *codecs), rows, left=1)
     yield ""
     yield f"   {_LEGEND}"
 
@@ -191,7 +190,7 @@ def _streams(result: WireBenchResult) -> Iterator[str]:
             shown = ratios if name == "video" else ""
             rows.append((stream.clip, stream.cut, name, *cells, *[""] * (5 - len(cells)), shown))
     headers = ("clip", "cut", "sent as", *(f"setting {n}" for n in range(1, 6)), "over H.264 at")
-    yield from _table(headers, rows, text=3)
+    yield from table(headers, rows, left=3)
 
 
 def _rate(result: WireBenchResult) -> Iterator[str]:
@@ -211,7 +210,7 @@ def _rate(result: WireBenchResult) -> Iterator[str]:
     headers = (
         "", "bytes", "overshoot", "over budget", "late", "agreement", "error", "changes",
     )  # fmt: skip
-    yield from _table(headers, rows, text=1)
+    yield from table(headers, rows, left=1)
 
 
 def _best_cuts(rows: Iterable[EqualRow]) -> Iterator[EqualRow]:
@@ -260,9 +259,3 @@ def _mean_speed(codecs: Sequence[CodecFigures]) -> str:
     encode = geometric_mean([codec.encode_mbps for codec in codecs])
     decode = geometric_mean([codec.decode_mbps for codec in codecs])
     return f"{encode:.0f}/{decode:.0f}"
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, text: int) -> list[str]:
-    align = ["left"] * text + ["right"] * (len(headers) - text)
-    table = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    return [f"   {line}" for line in table.splitlines()]
