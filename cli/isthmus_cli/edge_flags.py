@@ -54,6 +54,13 @@ def _add_cloud(group: argparse._ArgumentGroup) -> None:
         help="where `isthmus cloud` listens; of several, or with dns:NAME:PORT of all that a name "
         "stands for, one is taken by lot, and the next when it ends",
     )
+    add(
+        "--no-balance",
+        action="store_true",
+        help="of several in --cloud take the first that answers, in their order, and stay there "
+        "until it ends (default: one by lot, and move where there is clearly less to do); "
+        "in the daemon's file: [agent] balance = false",
+    )
     add_credentials(group)
     add(
         "--require-cloud",
@@ -176,6 +183,7 @@ def agent_config(options: argparse.Namespace) -> AgentConfig:
         "tls_key": options.tls_key,
         "token_file": options.token_file,
         "insecure": options.insecure,
+        "balance": not options.no_balance,
         "require_cloud": options.require_cloud,
         "objective": options.objective,
         "power": options.power,

@@ -36,7 +36,8 @@ class AgentConfig:
     `cloud` is ``HOST:PORT`` or ``dns:NAME:PORT``, several of them as a tuple or with commas; None
     answers every frame on the device. Every address that a name has counts as one of several: the
     device takes one by lot, and goes on to the next when that one ends, drains or refuses. With
-    `balance` it looks at another one now and then, and moves where that is clearly less loaded.
+    `balance` it looks at another one now and then, and moves where that is clearly less loaded;
+    without, it takes the first of those in `cloud` that answers, in their order, and stays there.
     Beyond this machine the cloud's certificate is needed (`tls_ca`), or the word that plain text is
     all right (`insecure`). `token`, or the file that holds it, goes with every connection, as do
     `tls_certificate` and `tls_key`, where the service asks for a certificate of the device; all

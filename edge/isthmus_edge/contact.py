@@ -42,7 +42,10 @@ def ways_of(config: AgentConfig, max_frame_bytes: int, transport: Transport | No
     targets = config.targets
     if transport is not None:
         return only_way(transport, ", ".join(map(str, targets)) or "the given transport")
-    return grpc_ways(targets, config.credentials, max_frame_bytes) if targets else None
+    if not targets:
+        return None
+    in_order = not config.balance
+    return grpc_ways(targets, config.credentials, max_frame_bytes, in_order=in_order)
 
 
 class LinkNews:
@@ -96,7 +99,7 @@ class LinkNews:
 
     def moving(self, text: str) -> None:
         """The device goes to a service that is less loaded."""
-        self._events.add(text)
+        self._events.add(text, logging.INFO)
 
     def failed(self, failed: Failed) -> None:
         """The cloud has refused a frame, or failed on it: what it is, and what can be done."""

@@ -36,9 +36,9 @@ class Events:
         """The oldest first."""
         return tuple(self._kept)
 
-    def add(self, text: str) -> None:
-        """Something has happened: log it, keep it, pass it on."""
-        log.warning("%s", text)
+    def add(self, text: str, level: int = logging.WARNING) -> None:
+        """Something has happened: log it at this level, keep it, pass it on."""
+        log.log(level, "%s", text)
         self._kept.append(Event(time.monotonic() - self._opened_at, text))
         if self._on_event is None:
             return

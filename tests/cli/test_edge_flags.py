@@ -1,5 +1,6 @@
 """`isthmus edge`: flags in any order, sizes, the table of figures."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from tests.cli.conftest import Isthmus
 from tests.commands import Cloud
 
-from isthmus_cli.edge_flags import size
+from isthmus_cli.edge_flags import add_flags, agent_config, size
 
 
 def test_flags_may_stand_anywhere(isthmus: Isthmus, tiny_bundle: Path, photos: Path) -> None:
@@ -46,6 +47,14 @@ def test_of_several_addresses_one_that_is_there_is_taken(
     assert report["answers"][0]["place"] == "cloud"
 
 
+@pytest.mark.parametrize(("flags", "balance"), [((), True), (("--no-balance",), False)])
+def test_a_device_balances_unless_it_is_told_not_to(flags: tuple[str, ...], balance: bool) -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    options = parser.parse_args(["a.bundle", "cat.png", "--cloud", "127.0.0.1:1", *flags])
+    assert agent_config(options).balance is balance
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -71,6 +80,7 @@ def test_what_the_cloud_cannot_be_reached_with_is_explained(
         (("a.bundle", "cat.png", "--inputs", "a.npz"), ("--inputs", "PICTURE")),
         (("--config", "a.toml", "a.bundle"), ("BUNDLE", "not beside --config")),
         (("--config", "a.toml", "--cloud", "a:1"), ("--cloud", "not beside --config")),
+        (("--config", "a.toml", "--no-balance"), ("--no-balance", "not beside --config")),
         (("a.bundle", "cat.png", "--log-format", "json"), ("--log-format", "--config")),
         (("a.bundle", "cat.png", "--max-memory", "much"), ("'much'", "300MB")),
         (("a.bundle", "cat.png", "--runtime", "abacus"), ("abacus", "onnxruntime")),

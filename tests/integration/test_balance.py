@@ -28,6 +28,7 @@ FRAMES_PER_S = 50  # of all of them
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes elsewhere takes parts of a second."""
     monkeypatch.setattr(balance, "FIRST_LOOK_S", (0.1, 0.5))
+    monkeypatch.setattr(balance, "SPREAD_S", 0.5)
     monkeypatch.setattr(balance, "LEAST_REST_S", 0.2)
     monkeypatch.setattr(balance, "MOST_REST_S", 0.5)
     monkeypatch.setattr(balance, "PRESSED_REST_S", 0.5)

@@ -6,8 +6,10 @@
 
 The order is drawn by lot for each device, so that many of them spread over all replicas, and goes
 round: who loses one goes on to the next, but for one that is preferred, because a look has shown
-that it is less loaded (`balance.py`). Nothing here knows a socket or a clock; `now` is the device's
-monotonic clock, in seconds.
+that it is less loaded (`balance.py`). In order, it is always the first of the places as they were
+named of which nothing bad is known; the lot is for the addresses of one name.
+
+Nothing here knows a socket or a clock; `now` is the device's monotonic clock, in seconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -162,11 +164,20 @@ class Addresses:
     """All that is known of the places that were named, and whose turn it is."""
 
     def __init__(
-        self, targets: Iterable[Target], random: Random, known: Iterable[Address] = ()
+        self,
+        targets: Iterable[Target],
+        random: Random,
+        known: Iterable[Address] = (),
+        *,
+        in_order: bool = False,
     ) -> None:
-        """`known` need not be looked up, nor do targets that are IP addresses."""
+        """`known` need not be looked up, nor do targets that are IP addresses.
+
+        `in_order` prefers what was named before.
+        """
         self._random = random
         targets = tuple(targets)
+        self._order = {target: at for at, target in enumerate(targets)} if in_order else {}
         self._names = {each: _Name(None, _BackOff()) for each in targets if each.is_name}
         self._places: list[_Place] = []  # in the order in which they have their turn
         self._last: Address | None = None
@@ -180,7 +191,8 @@ class Addresses:
         unknown = tuple(t for t, name in self._names.items() if name.asked_at is None)
         if unknown:
             return LookUp(unknown)
-        fresh = self._after([p for p in self._places if p.back_off.is_fresh(now)])
+        places = [place for place in self._places if place.back_off.is_fresh(now)]
+        fresh = self._first(places) if self._order else self._after(places)
         if fresh is not None:
             self._last, self._preferred = fresh.address, None
             return Try(fresh.address, self._due(now, LOOK_UP_S) if self._has_failed() else ())
@@ -257,6 +269,15 @@ class Addresses:
 
     def _put_in(self, place: _Place) -> None:
         self._places.insert(self._random.randint(0, len(self._places)), place)
+
+    def _first(self, places: Sequence[_Place]) -> _Place | None:
+        """Of these, the one that was named before all others."""
+        behind_all = len(self._order)  # are those that were known, but not named
+
+        def turn(place: _Place) -> tuple[int, int]:
+            return self._order.get(place.target, behind_all), place.rank
+
+        return min(places, key=turn, default=None)
 
     def _after(self, places: Sequence[_Place]) -> _Place | None:
         """Of these, the one that is preferred, or the next round behind that tried last."""

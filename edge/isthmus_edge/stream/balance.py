@@ -2,7 +2,8 @@
 
 The device hears its own service's load all the time, and that of another one when it looks:
 
-    a stream has begun -> a look within seconds, at one other service
+    the first stream has begun -> a look within seconds, at one other service
+    one was lost, and the next has begun -> a look within half a minute
     looked, nothing better -> the next look after a rest, twice as long as the one before
     the own queue stays long, or many devices have come -> the next look is near again
     looked, clearly better -> it moves, by lot; the next rest is longer, too
@@ -12,6 +13,9 @@ devices of a service may see the same empty neighbour at one time: so each of th
 the probability that makes the two even. And one that comes counts as load there already, with a
 margin, or two devices would swap for ever.
 
+All devices of a service lose it at one moment, and those of the others see them come: each draws
+when it looks out of a time that is long enough for so many, or all would ask at once.
+
 Nothing here knows a socket or a clock; `now` is the device's monotonic clock, in seconds.
 """
 
@@ -20,7 +24,9 @@ from dataclasses import dataclass
 from math import inf
 from random import Random
 
-FIRST_LOOK_S = (0.5, 2.0)  # after a stream has begun, for it measures its link first
+FIRST_LOOK_S = (0.5, 2.0)  # after the first stream has begun, for it measures its link first
+SPREAD_S = 30.0  # after one that was lost, the first look is in so long a time …
+LOOKS_PER_S = 40.0  # … and of one service's devices so many look where all have a reason to
 LEAST_REST_S = 4.0  # between two looks, on average; it doubles …
 MOST_REST_S = 300.0  # … up to this
 PRESSED_REST_S = 30.0  # … or to this, while the own queue is long
@@ -87,19 +93,25 @@ class Balance:
         self._least_s = self._rest_s = LEAST_REST_S
         self._looked_at = -inf
         self._look_at = inf
+        self._was_lost = False  # the last stream, and no look was made since
+        self._is_first = True  # no stream has begun yet
 
     def connected(self, now: float, *, moved: bool) -> None:
         """A stream has begun: of the device's choice, or because another one was lost."""
         self._queues.clear()
         self._streams = self._streams_then = 0
         self._calm_at = now
+        self._was_lost, self._is_first = not (moved or self._is_first), False
         if moved:
             self._least_s = min(2 * self._least_s, MOST_REST_S)
             self._rest_s = max(self._rest_s, self._least_s)
             self._rest(now)
             return
+        soonest_s, latest_s = FIRST_LOOK_S
         self._rest_s = self._least_s
-        first_at = now + self._random.uniform(*FIRST_LOOK_S)
+        if self._was_lost:
+            self._rest_s, latest_s = max(self._least_s, SPREAD_S / 2), SPREAD_S
+        first_at = now + self._random.uniform(soonest_s, latest_s)
         self._look_at = max(first_at, self._looked_at + self._least_s)
 
     def told(self, load: Load, now: float) -> None:
@@ -126,6 +138,7 @@ class Balance:
     def looks(self, now: float) -> None:
         """A look begins; `saw` or `saw_none` says how it ends."""
         self._looked_at, self._look_at = now, inf
+        self._was_lost = False
         self._streams_then = self._streams
 
     def saw(self, other: Load, now: float) -> Better | None:
@@ -151,11 +164,14 @@ class Balance:
         return Load(min((ms for _, ms in self._queues), default=0.0), self._streams)
 
     def _hurry(self, now: float) -> None:
-        """It is worse than it was: look soon, but not all devices in step."""
-        self._rest_s = self._least_s
+        """It is worse than it was: look soon, but not all devices at once."""
+        if self._was_lost:  # then it is for all of them, and their looks are spread already
+            return
+        within_s = max(self._least_s, min(self._streams / LOOKS_PER_S, SPREAD_S))
+        self._rest_s = max(self._least_s, within_s / 2)
         soon = max(now, self._looked_at + self._least_s)
         if self._look_at < inf:  # else one is under way
-            self._look_at = min(self._look_at, soon + self._random.uniform(0, self._least_s))
+            self._look_at = min(self._look_at, soon + self._random.uniform(0, within_s))
 
     def _rest(self, now: float) -> None:
         self._look_at = now + self._rest_s * self._random.uniform(0.5, 1.5)

@@ -136,6 +136,6 @@ class Balancing:
             self._moving.begin(time.monotonic())
             self._ways.prefer(there)
             text = f"moving from {here} to {there}: {why}"
-            self._standing.change("draining", text)
+            self._standing.change("draining", f"this device goes to {there}")
             self.on_move(text)
             self._wake()

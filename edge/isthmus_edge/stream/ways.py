@@ -122,8 +122,13 @@ def grpc_ways(
     credentials: Credentials,
     max_frame_bytes: int,
     resolve: Resolve | None = None,
+    *,
+    in_order: bool = False,
 ) -> Ways:
-    """Those to real services. ConfigError for credentials that cannot be read already now."""
+    """Those to real services, by lot or in the order in which they are named.
+
+    Raises ConfigError for credentials that cannot be read already now.
+    """
     credentials.read()
 
     async def dial(address: Address) -> Transport:
@@ -132,7 +137,8 @@ def grpc_ways(
             GrpcTransport, str(address), credentials, max_frame_bytes, name
         )
 
-    return Ways(Addresses(targets, SystemRandom()), dial, resolve or SystemResolver())
+    addresses = Addresses(targets, SystemRandom(), in_order=in_order)
+    return Ways(addresses, dial, resolve or SystemResolver())
 
 
 def only_way(transport: Transport, name: str = "a transport") -> Ways:

@@ -51,7 +51,7 @@ class Wins(Random):
 def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks come at once, and again and again; whose lot it is moves. Hearts beat fast."""
     monkeypatch.setattr(balance, "FIRST_LOOK_S", (0.0, 0.0))
-    for name in ("LEAST_REST_S", "MOST_REST_S", "PRESSED_REST_S"):
+    for name in ("SPREAD_S", "LEAST_REST_S", "MOST_REST_S", "PRESSED_REST_S"):
         monkeypatch.setattr(balance, name, 0.05)
     for name in ("BEAT_S", "BUSY_BEAT_S"):
         monkeypatch.setattr(device, name, 0.02)

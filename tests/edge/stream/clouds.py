@@ -37,11 +37,13 @@ def install(
 ) -> None:
     """Agents reach these services by their IP addresses, and no network."""
 
-    def ways(targets: tuple[Target, ...], credentials: Credentials, limit: int) -> Ways:
+    def ways(
+        targets: tuple[Target, ...], credentials: Credentials, limit: int, *, in_order: bool
+    ) -> Ways:
         async def dial(address: Address) -> Transport:
             return services[address.ip]
 
-        return Ways(Addresses(targets, Random(seed)), dial, names or Names())
+        return Ways(Addresses(targets, Random(seed), in_order=in_order), dial, names or Names())
 
     monkeypatch.setattr(contact, "grpc_ways", ways)
 

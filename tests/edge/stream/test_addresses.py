@@ -87,6 +87,37 @@ def test_many_devices_spread_over_all_addresses() -> None:
     assert min(first.values()) > 60
 
 
+def test_in_order_the_first_that_was_named_and_answers_is_the_one() -> None:
+    for seed in range(20):
+        addresses = Addresses(targets_of(f"{C},{A},{B}"), Random(seed), in_order=True)
+        assert tried(addresses, 0.0) == C
+        addresses.failed(C, 0.0)
+        assert [tried(addresses, 0.0), tried(addresses, 1.0)] == [A, A]  # it stays there …
+        addresses.failed(A, 2.0)
+        assert tried(addresses, 2.0) == B
+        addresses.failed(B, FORGOTTEN_S)
+        assert tried(addresses, FORGOTTEN_S) == C  # … until it fails, and begins above then
+
+
+def test_in_order_where_all_have_failed_each_has_its_turn() -> None:
+    addresses = Addresses(targets_of(f"{A},{B},{C}"), Random(1), in_order=True)
+    for address in (A, B, C):
+        addresses.failed(address, 0.0)
+    assert {tried(addresses, BACKOFF_S[1]) for _ in range(3)} == {A, B, C}
+
+
+def test_in_order_the_addresses_of_one_name_are_taken_by_lot() -> None:
+    """A name has no order, and all devices would be at the same one."""
+    first: Counter[str] = Counter()
+    for seed in range(300):
+        addresses = Addresses((NAME, Target(A.ip, A.port)), Random(seed), in_order=True)
+        assert addresses.turn(0.0) == LookUp((NAME,))
+        addresses.learn(NAME, PODS, 0.0)
+        first[tried(addresses, 0.0).ip] += 1
+    assert set(first) == set(PODS)
+    assert min(first.values()) > 60
+
+
 def test_many_devices_of_a_dead_replica_spread_over_the_others() -> None:
     """Else its next neighbour would get all of them."""
     second: Counter[Address] = Counter()

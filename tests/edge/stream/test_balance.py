@@ -17,6 +17,7 @@ from isthmus_edge.stream.balance import (
     PRESSED_MS,
     PRESSED_REST_S,
     PRESSED_S,
+    SPREAD_S,
     Balance,
     Better,
     Load,
@@ -212,7 +213,7 @@ def test_who_has_moved_rests_the_longer_the_more_often_it_did() -> None:
     assert rests[-1] == MOST_REST_S
     balance.saw(Load(0.0, 5), 9000.0)  # nothing better: it has found its place
     balance.connected(10_000.0, moved=False)
-    assert balance.is_due(10_000.0 + FIRST_LOOK_S[1])
+    assert balance.is_due(10_000.0 + SPREAD_S)
 
 
 def test_a_link_that_flaps_makes_no_look_of_every_stream() -> None:

@@ -96,6 +96,20 @@ def test_who_is_not_to_balance_stays(tiny_bundle: Path, services: Services) -> N
     assert services[other(here)].connects == 0
 
 
+@pytest.mark.parametrize(("one", "two"), [(ONE, TWO), (TWO, ONE)])
+def test_who_is_not_to_balance_is_at_the_first_that_answers_in_their_order(
+    tiny_bundle: Path, services: Services, one: str, two: str
+) -> None:
+    cloud = f"10.0.0.4:50051,{one}:50051,{two}:50051"
+    services["10.0.0.4"] = FakeService()
+    services["10.0.0.4"].reachable = False
+    with opened(tiny_bundle, cloud, balance=False) as agent:
+        until(lambda: where(agent) == one, "it is at the first that answers")
+        services[one].reachable = False
+        services[one].hang_up()
+        until(lambda: where(agent) == two, "it is at the next one")
+
+
 def test_a_slow_link_carries_no_looks(tiny_bundle: Path, services: Services) -> None:
     for service in services.values():
         service.link_bps = balancing.SLOW_BPS / 4

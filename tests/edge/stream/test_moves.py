@@ -1,5 +1,6 @@
 """A device moves to the other of two services, where that is less loaded, and loses no frame."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,13 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Services:
 
 
 def test_where_the_other_one_is_clearly_less_loaded_the_device_moves_there_with_its_session(
-    tiny_bundle: Path, services: Services, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     failed: list[Way] = []
+    caplog.set_level(logging.INFO, "isthmus.edge")
     monkeypatch.setattr(Ways, "failed", lambda _, way, least_s=0.0: failed.append(way))
     with opened(tiny_bundle) as agent:
         here = crowd(agent, services)
@@ -53,6 +58,9 @@ def test_where_the_other_one_is_clearly_less_loaded_the_device_moves_there_with_
     assert event.text == (
         f"moving from {here}:50051 to {other(here)}:50051: 40 devices are here, 1 there"
     )
+    levels = [each.levelname for each in caplog.records if each.getMessage() == event.text]
+    assert levels == ["INFO"]  # it is as it was meant to be
+    assert all(each.levelno < logging.WARNING for each in caplog.records)
 
 
 def test_a_long_queue_is_a_reason_to_move_too(
