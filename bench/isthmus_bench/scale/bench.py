@@ -30,17 +30,17 @@ from isthmus_bench.scale.fleets import (
 from isthmus_bench.scale.hops import hops_of
 from isthmus_bench.scale.kills import kill_replicas
 from isthmus_bench.scale.real import LOADER, Measurer
+from isthmus_bench.scale.simulation.uplink import Road
 from isthmus_bench.scale.sizing import sized
 from isthmus_bench.scale.subject import Subject, make_subject
 from isthmus_bench.scale.transport import TRANSPORT, TransportOrder, transports_of
-from isthmus_bench.scale.validation import costs_of, overheads_of, validated
+from isthmus_bench.scale.validation import costs_of, validated
 from isthmus_bench.serve.measuring import Hand
 from isthmus_bench.starvation import StolenTime
 from isthmus_bench.traces import Trace, builtin_traces, shared_traces
 
 Say = Callable[[str], None]
 GiveHand = Callable[[str], AbstractContextManager[Hand]]
-_KILL_SHARE = 0.3  # of what all replicas can answer: one of two alone can answer that
 
 __all__ = ["run_scale_bench"]
 
@@ -60,7 +60,7 @@ def run_scale_bench(
     config = replace(config, work=config.work.absolute())
     links, stolen, no_ray = _links(config), StolenTime(), why_no_ray(wanted=config.ray)
     subject = make_subject(config, say)
-    place = Place(subject.path, config.work / "logs", subject.table_path)
+    place = Place(subject.path, config.work / "logs", subject.tables_path)
     with ExitStack() as stack:
         generator = stack.enter_context(hand(LOADER))
         stack.enter_context(Awake() if config.awake else nullcontext())
@@ -96,7 +96,8 @@ class _Run:
     def all_rounds(self, kinds: Sequence[Kind]) -> None:
         """Fleets whose tails sleep, round after round, each round begins with another; then those
         that compute."""
-        self.fleets = [FleetRow(kind) for kind in kinds]
+        short, usual = self.subject.short, self.subject.sleeping
+        self.fleets = [FleetRow(kind, short if kind.short else usual) for kind in kinds]
         for number in range(self.config.rounds):
             first = number * len(kinds) // self.config.rounds
             for row in (*self.fleets[first:], *self.fleets[:first]):
@@ -121,18 +122,18 @@ class _Run:
     ) -> ScaleResult:
         """What was measured, and what is simulated from it."""
         config, subject = self.config, self.subject
-        overheads = overheads_of(self.fleets, subject.sleeping)
         self.say("simulating the same loads")
-        cases = validated(self.fleets, subject.sleeping, overheads, config)
-        costs = costs_of(self.fleets, self.real, subject.sleeping, overheads)
+        cases = validated(self.fleets, self.real, config)
+        costs, ray = costs_of(self.fleets, self.real), self.place.cluster is not None
         return ScaleResult(
             machine=describe_machine(),
             stolen_share=stolen_share,
             config=config,
             model=subject.model,
             slept=subject.slept,
-            factor=subject.table.factor,
+            factor=subject.tables.usual.factor,
             sleeping=subject.sleeping,
+            short=subject.short,
             tails=subject.tails,
             fleets=tuple(self.fleets),
             real=tuple(self.real),
@@ -141,7 +142,8 @@ class _Run:
             kills=self.kills,
             cases=tuple(cases),
             costs=costs,
-            sizing=tuple(sized(subject.tails, costs, links, config, self.say)),
+            sizing=tuple(sized(subject.tails, costs, links, config, self.say, ray=ray)),
+            ray=ray,
             links=tuple(trace.name for trace in links),
             not_run=not_run,
             notes=subject.notes,
@@ -155,7 +157,7 @@ class _Run:
             self.measurer.closed(row, fleet)
             self.measurer.open_loads(row, fleet, number)
             if is_last and row.kind.name == RAY_TWO and self.config.kills:
-                order = self.measurer.open_order(row, fleet, _KILL_SHARE, 0)
+                order = self.measurer.closed_order(fleet)  # or many kills would hit idle replicas
                 generator = self.measurer.generator
                 self.kills = kill_replicas(fleet, generator, order, self.config.kills, self.say)
 
@@ -185,10 +187,12 @@ class _Run:
 
 
 def _links(config: ScaleConfig) -> tuple[Trace, ...]:
-    """ConfigError if the folder has none."""
+    """ConfigError if the folder has none, or one on which nothing passes."""
     if config.traces is None:
         return builtin_traces()
     found = shared_traces(config.traces)
     if not found:
         raise ConfigError(f"{config.traces}: no index.json names a trace there")
+    for trace in found:
+        Road(trace)
     return found

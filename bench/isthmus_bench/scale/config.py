@@ -10,7 +10,10 @@ from isthmus_models import MODELS
 
 __all__ = ["ScaleConfig", "quick_scale"]
 
-_POSITIVE = ("slo_ms", "fps", "tail_ms", "seconds", "load_s", "deadline_s", "sim_s")
+_POSITIVE = (
+    *("slo_ms", "fps", "tail_ms", "short_tail_ms", "seconds", "load_s", "deadline_s"),
+    *("sim_s", "links_s"),
+)
 _COUNTS = ("rounds", "devices", "window", "frames", "cell_devices", "pairs")
 
 
@@ -20,7 +23,8 @@ class ScaleConfig:
 
     Measured here: `bundle` is served, or where it is None one that is made of `model`, with
     `frames` recorded frames a cut. A tail is stretched to `tail_ms` for a batch of one, so that two
-    cores can hold several replicas. `devices` keep `window` frames under way for `seconds` (closed
+    cores can hold several replicas; in some fleets to `short_tail_ms`, beside which what is not the
+    tail weighs more. `devices` keep `window` frames under way for `seconds` (closed
     loop), after `warm_s` that do not count; then as many devices that send `fps` frames/s as make
     `loads` of what the fleet answered there send for `load_s` (open loop). The hop is measured in
     `pairs` pairs of turns of `pair_s`. `kills` replicas are killed under load; each frame is
@@ -28,9 +32,9 @@ class ScaleConfig:
     front ends on Ray, and two replicas that compute.
 
     Simulated: `fleets` of so many devices, of which a front end gets at most `cell_devices`, each
-    run for `sim_s` simulated seconds; as many replicas as keep the p99 of the cloud's part within
-    `slo_ms`; `replica_price` and `front_end_price` are for an hour, in any currency. `traces` is a
-    folder with an `index.json` of link traces, None for the made-up ones.
+    run for `sim_s` simulated seconds, over links for `links_s`; as many replicas as keep the p99 of
+    the cloud's part within `slo_ms`; `replica_price` and `front_end_price` are for an hour, in any
+    currency. `traces` is a folder with an `index.json` of link traces, None for the made-up ones.
     """
 
     work: Path
@@ -39,6 +43,7 @@ class ScaleConfig:
     ray: bool = True
     whole: bool = True
     tail_ms: float = 50.0
+    short_tail_ms: float = 10.0
     fps: float = 2.0
     devices: int = 8
     window: int = 4
@@ -56,6 +61,7 @@ class ScaleConfig:
     fleets: tuple[int, ...] = (100, 1_000, 10_000, 100_000, 1_000_000)
     cell_devices: int = 2_000
     sim_s: float = 12.0
+    links_s: float = 120.0
     replica_price: float = 0.05
     front_end_price: float = 0.05
     traces: Path | None = None
@@ -99,11 +105,12 @@ def quick_scale(work: Path) -> ScaleConfig:
         rounds=1,
         seconds=2.0,
         warm_s=0.5,
-        load_s=6.0,
+        load_s=13.0,
         pairs=3,
         kills=2,
         frames=4,
         fleets=(100, 10_000),
         cell_devices=500,
         sim_s=4.0,
+        links_s=60.0,
     )

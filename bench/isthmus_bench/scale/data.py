@@ -5,11 +5,19 @@ from statistics import median
 from typing import Any
 
 from isthmus_bench.edge.spread import Spread
-from isthmus_bench.scale.figures import Case, Counts, FleetRow, Kills, ScaleResult
+from isthmus_bench.scale.figures import (
+    Case,
+    CaseTurn,
+    Counts,
+    FleetRow,
+    HopRow,
+    Kills,
+    ScaleResult,
+)
 from isthmus_bench.scale.orders import ScaleLoad
-from isthmus_bench.scale.scores import compared, misses, scores_of
+from isthmus_bench.scale.scores import case_name, compared, misses, scores_of
 
-__all__ = ["case_name", "scale_json"]
+__all__ = ["scale_json"]
 
 
 def scale_json(result: ScaleResult) -> dict[str, Any]:
@@ -25,6 +33,7 @@ def scale_json(result: ScaleResult) -> dict[str, Any]:
             "cut": result.slept.cut,
             "factor": result.factor,
             "took_ms": dict(zip(result.sleeping.sizes, result.sleeping.took_ms, strict=True)),
+            "short_ms": dict(zip(result.short.sizes, result.short.took_ms, strict=True)),
         },
         "fps": config.fps,
         "devices": config.devices,
@@ -35,7 +44,7 @@ def scale_json(result: ScaleResult) -> dict[str, Any]:
         "tails": [asdict(tail) for tail in result.tails],
         "fleets": [_fleet(row) for row in result.fleets],
         "computing": [_fleet(row) for row in result.real],
-        "hops": [asdict(row) for row in result.hops],
+        "hops": [_hop(row) for row in result.hops],
         "transports": [asdict(row) for row in result.transports],
         "kills": None if result.kills is None else _kills(result.kills),
         "cases": [_case(case) for case in result.cases],
@@ -56,18 +65,15 @@ def _sizing(result: ScaleResult) -> dict[str, Any]:
         "seed": config.seed,
         "replica_price": config.replica_price,
         "front_end_price": config.front_end_price,
+        "ray": result.ray,
         "front_end_ms": costs.front_end_ms,
+        "call_ms": costs.call_ms,
         "batch_ms": costs.batch_ms,
         "base_ms_p50": median(costs.overheads.base_ms),
         "hop_ms_p50": median(costs.overheads.hop_ms),
         "links": list(result.links),
         "rows": [asdict(row) for row in result.sizing],
     }
-
-
-def case_name(case: Case) -> str:
-    """For people."""
-    return f"{case.fleet}, {case.devices} devices"
 
 
 def _fleet(row: FleetRow) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def _fleet(row: FleetRow) -> dict[str, Any]:
         "ray": row.kind.ray,
         "one_ms_p50": _spread(row.one_ms),
         "answers_per_s": _spread(row.answers_per_s),
-        "front_end_cpu_ms": {"closed": row.closed_cpu_ms, "open": row.open_cpu_ms},
+        "front_end_cpu_ms": row.closed_cpu_ms,
         "opened": [
             {"share": turn.share, "devices": turn.devices, "seed": turn.seed, **_load(turn.load)}
             for turn in row.opened
@@ -90,6 +96,7 @@ def _fleet(row: FleetRow) -> dict[str, Any]:
 def _kills(kills: Kills) -> dict[str, Any]:
     return {
         "kills": kills.count,
+        "hurt": kills.hurt,
         "devices": kills.devices,
         "recovered_s": list(kills.recovered_s),
         "errors": dict(kills.load.load.errors),
@@ -102,7 +109,7 @@ def _kills(kills: Kills) -> dict[str, Any]:
 def _load(load: ScaleLoad) -> dict[str, Any]:
     figures = load.load
     return {
-        "answers_per_s": figures.answers_per_s,
+        "answers_per_s": load.rate_per_s,
         "p50_ms": figures.p50_ms,
         "p99_ms": figures.p99_ms,
         "batch": figures.batch,
@@ -113,12 +120,30 @@ def _case(case: Case) -> dict[str, Any]:
     return {
         "case": case_name(case),
         "share": case.share,
+        "frames": len(case.together.real_ms),
         "p99_error": case.p99_error,
-        **{
-            name: _spread(case.spread(name))
-            for name in ("real_p50_ms", "sim_p50_ms", "real_p99_ms", "sim_p99_ms")
-        },
-        "turns": [asdict(turn) for turn in case.turns],
+        "worst_turn": case.worst_turn,
+        **_percentiles(case.together),
+        "turns": [_percentiles(turn) for turn in case.turns],
+    }
+
+
+def _percentiles(turn: CaseTurn) -> dict[str, float | None]:
+    return {
+        "real_p50_ms": turn.real(0.5),
+        "sim_p50_ms": turn.simulated(0.5),
+        "real_p99_ms": turn.real(0.99),
+        "sim_p99_ms": turn.simulated(0.99),
+    }
+
+
+def _hop(row: HopRow) -> dict[str, Any]:
+    return {
+        "sends": row.sends,
+        "payload_bytes": row.payload_bytes,
+        "in_process_ms": row.in_process_ms,
+        "ray_ms": row.ray_ms,
+        "hop_ms": _spread(row.hop_ms),
     }
 
 

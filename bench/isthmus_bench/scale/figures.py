@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from isthmus_bench.edge.spread import Spread
 from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.fleets import Kind
 from isthmus_bench.scale.orders import ScaleLoad
+from isthmus_bench.serve.tally import percentile
 from isthmus_cloud.engines.batch_times import BatchTimes
 
+P99_FRAMES = 200  # of which two are above it
+
 __all__ = [
+    "P99_FRAMES",
     "Case",
     "CaseTurn",
     "Costs",
@@ -50,21 +55,22 @@ class OpenTurn:
 
 @dataclass(slots=True)
 class FleetRow:
-    """One kind of fleet, round by round: one frame at a time, devices in a closed loop, and open
-    loads. `closed_cpu_ms` and `open_cpu_ms` are the processor time of all front ends' own processes
-    for an answer under these."""
+    """One kind of fleet, whose batches sleep for what `tail` says, or compute if that is None;
+    round by round: one frame at a time, devices in a closed loop, and open loads. `closed_cpu_ms`
+    is the processor time of all front ends' own processes for an answer in the closed loop, above
+    what they take when nothing comes."""
 
     kind: Kind
+    tail: BatchTimes | None = None
     one: list[ScaleLoad] = field(default_factory=list)
     closed: list[ScaleLoad] = field(default_factory=list)
     opened: list[OpenTurn] = field(default_factory=list)
     closed_cpu_ms: list[float] = field(default_factory=list)
-    open_cpu_ms: list[float] = field(default_factory=list)
 
     @property
     def answers_per_s(self) -> Spread | None:
         """In the closed loop; None if that was not measured."""
-        rates = [each.load.answers_per_s for each in self.closed]
+        rates = [each.rate_per_s for each in self.closed]
         return Spread.of(rates) if rates else None
 
     @property
@@ -82,13 +88,14 @@ class FleetRow:
 @dataclass(frozen=True, slots=True)
 class HopRow:
     """What devices send, real tails: median latency of one frame at a time in-process and on Ray,
-    in pairs of turns, and the median of their differences."""
+    in pairs of turns, and the median of their differences; `loads` are all turns."""
 
     sends: str
     payload_bytes: float
     in_process_ms: float
     ray_ms: float
     hop_ms: Spread
+    loads: Sequence[ScaleLoad]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +111,12 @@ class TransportRow:
 
 @dataclass(frozen=True, slots=True)
 class Kills:
-    """Replicas were killed so many times under the `load`; of `recovered_s` each is the time until
-    as many replicas as before ran again."""
+    """Replicas were killed so many times under the `load`; `hurt` of the kills cost calls that were
+    under way. Of `recovered_s` each is the time until as many replicas' processes as before ran
+    again; then they load their tails."""
 
     count: int
+    hurt: int
     devices: int
     load: ScaleLoad
     recovered_s: Sequence[float]
@@ -115,12 +124,24 @@ class Kills:
 
 @dataclass(frozen=True, slots=True)
 class CaseTurn:
-    """The same load, measured and simulated; None where too few frames were answered."""
+    """The same load, measured and simulated: latencies in ms, rising, infinite without answer."""
 
-    real_p50_ms: float | None
-    real_p99_ms: float | None
-    sim_p50_ms: float | None
-    sim_p99_ms: float | None
+    real_ms: Sequence[float]
+    sim_ms: Sequence[float]
+
+    def real(self, share: float) -> float | None:
+        """The percentile; None if it is infinite."""
+        return percentile(self.real_ms, share)
+
+    def simulated(self, share: float) -> float | None:
+        """Likewise."""
+        return percentile(self.sim_ms, share)
+
+    @property
+    def p99_error(self) -> float | None:
+        """Of the simulated p99 as a share of the measured one; None without one of them."""
+        real, sim = self.real(0.99), self.simulated(0.99)
+        return None if real is None or sim is None else sim / real - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +153,24 @@ class Case:
     devices: int
     turns: Sequence[CaseTurn]
 
-    def spread(self, name: str) -> Spread | None:
-        """Of a field of its turns; None where one of them has none."""
-        values: list[float | None] = [getattr(turn, name) for turn in self.turns]
-        known = [value for value in values if value is not None]
-        return Spread.of(known) if known and len(known) == len(values) else None
+    @property
+    def together(self) -> CaseTurn:
+        """All turns as one: a turn of some hundred frames has no p99 to speak of."""
+        real = sorted(chain(*(turn.real_ms for turn in self.turns)))
+        return CaseTurn(real, sorted(chain(*(turn.sim_ms for turn in self.turns))))
 
     @property
     def p99_error(self) -> float | None:
-        """Of the simulated p99 as a share of the measured one, medians over turns."""
-        real, sim = self.spread("real_p99_ms"), self.spread("sim_p99_ms")
-        return None if real is None or sim is None else abs(sim.median / real.median - 1)
+        """Of all turns together; None of fewer than `P99_FRAMES`, or where it is not known."""
+        together = self.together
+        return together.p99_error if len(together.real_ms) >= P99_FRAMES else None
+
+    @property
+    def worst_turn(self) -> float | None:
+        """The greatest error of a single turn, with its sign; None where one of them has none."""
+        errors = [turn.p99_error for turn in self.turns]
+        known = [error for error in errors if error is not None]
+        return max(known, key=abs) if known and len(known) == len(errors) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +206,7 @@ class Counts:
     accepted: int
     answered: int
     refused: int
+    unsent: int
     lost: int
     doubled: int
     wrong: int
@@ -190,6 +219,7 @@ class Counts:
             accepted=sum(each.load.accepted for each in loads),
             answered=sum(each.load.answered for each in loads),
             refused=sum(sum(each.load.errors.values()) for each in loads),
+            unsent=sum(each.load.unsent for each in loads),
             lost=sum(each.load.lost for each in loads),
             doubled=sum(each.doubled for each in loads),
             wrong=sum(each.load.wrong for each in loads),
@@ -208,10 +238,11 @@ class Overheads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What a frame takes beside its tail: of a front end's processor, beside each batch, and as
-    `Overheads` says."""
+    """What a frame takes beside its tail: of a front end's processor, for itself and for each
+    batch; of a replica, for each batch; and as `Overheads` says."""
 
     front_end_ms: float
+    call_ms: float
     batch_ms: float
     overheads: Overheads
 
@@ -220,7 +251,8 @@ class Costs:
 class ScaleResult:
     """Everything; `not_run` says why something was not, by name. The tail of `slept` was stretched
     by `factor` for `fleets`, where its batches took `sleeping`; `real` fleets ran it as it is.
-    Sizing was simulated with `costs`."""
+    Short tails took `short`. Sizing was simulated with `costs`, of a front end and replicas on
+    `ray` or else of plain processes."""
 
     machine: str
     stolen_share: float
@@ -229,6 +261,7 @@ class ScaleResult:
     slept: TailRow
     factor: float
     sleeping: BatchTimes
+    short: BatchTimes
     tails: Sequence[TailRow]
     fleets: Sequence[FleetRow]
     real: Sequence[FleetRow]
@@ -238,6 +271,7 @@ class ScaleResult:
     cases: Sequence[Case]
     costs: Costs
     sizing: Sequence[SizingRow]
+    ray: bool
     links: Sequence[str]
     not_run: Mapping[str, str]
     notes: Sequence[str] = ()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from isthmus import LinkError
-from isthmus_bench.scale.sleeping import ENGINE, TABLE_VARIABLE
+from isthmus_bench.scale.sleeping import ENGINE, SHORT_ENGINE, TABLE_VARIABLE
 from isthmus_bench.serve.services import Announced, ServiceProcess, cloud_command, free_port
 
 RAY_NOT_THERE = "Ray is not installed here; pip install 'isthmus[ray]'"
@@ -23,6 +23,7 @@ IN_PROCESS = "in-process"
 _CLUSTER_S = 120.0
 _START = ("-m", "ray.scripts.scripts", "start", "--head", "--block")
 _SAID = 120  # characters of an error
+_LOST = '"event": "call_lost"'  # as it is logged
 _REPLICA = "ray::ServeReplica"  # how Ray names the process of one
 
 __all__ = [
@@ -44,12 +45,18 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`front_ends` processes that devices are spread over; with `ray` they share `replicas`, else
-    each has its own tails, and `replicas` is as many."""
+    each has its own tails, and `replicas` is as many. `short`: of tails that sleep less."""
 
     name: str
     front_ends: int
     replicas: int
     ray: bool
+    short: bool = False
+
+    @property
+    def engine(self) -> str:
+        """Of its tails when they sleep."""
+        return SHORT_ENGINE if self.short else ENGINE
 
 
 TWO_PROCESSES, RAY_ONE, RAY_TWO = "2 processes", "Ray, 1 replica", "Ray, 2 replicas"
@@ -60,6 +67,8 @@ KINDS = (
     Kind(RAY_ONE, 1, 1, ray=True),
     Kind(RAY_TWO, 1, 2, ray=True),
     Kind(RAY_TWO_FRONT_ENDS, 2, 2, ray=True),
+    Kind(f"{IN_PROCESS}, short tails", 1, 1, ray=False, short=True),
+    Kind(f"{RAY_ONE}, short tails", 1, 1, ray=True, short=True),
 )
 
 
@@ -92,6 +101,10 @@ class Fleet:
         """The processes of replicas that run now."""
         return [] if self.cluster is None else self.cluster.replica_pids()
 
+    def calls_lost(self) -> int:
+        """That the front ends have reported so far."""
+        return sum(each.said().count(_LOST) for each in self.front_ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -117,7 +130,7 @@ class Place:
     def _front_end(
         self, kind: Kind, number: int, sleeps: bool, flags: Sequence[str]
     ) -> ServiceProcess:
-        chosen = self._ray_flags(kind, sleeps) if kind.ray else _plain_flags(sleeps)
+        chosen = self._ray_flags(kind, sleeps) if kind.ray else _plain_flags(kind, sleeps)
         name = re.sub(r"\W+", "-", f"{kind.name}-{number}")
         command = cloud_command(self.bundle, (*chosen, *flags))
         return Announced(command, self.logs / f"{name}.log", environment(self.table))
@@ -126,7 +139,7 @@ class Place:
         assert self.cluster is not None
         replicas = ("--ray-replicas", f"{kind.replicas}:{kind.replicas}")
         where = ("--engine", "ray", "--ray-address", self.cluster.address)
-        tail = ("--ray-engine", ENGINE) if sleeps else ()
+        tail = ("--ray-engine", kind.engine) if sleeps else ()
         return (*where, *replicas, "--ray-cpus", "0.1", *tail)
 
 
@@ -196,7 +209,7 @@ def environment(table: Path) -> dict[str, str]:
     return {TABLE_VARIABLE: str(table), "RAY_worker_niceness": "0"}
 
 
-def _plain_flags(sleeps: bool) -> tuple[str, ...]:
+def _plain_flags(kind: Kind, sleeps: bool) -> tuple[str, ...]:
     """One batch at a time, on one core."""
-    engine = ("--engine", ENGINE) if sleeps else ("--provider", "cpu")
+    engine = ("--engine", kind.engine) if sleeps else ("--provider", "cpu")
     return (*engine, "--workers", "1", "--threads", "1")

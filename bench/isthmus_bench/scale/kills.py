@@ -29,28 +29,30 @@ def kill_replicas(
 ) -> Kills:
     """`kill -9` of a replica, `count` times, one after the other, each some seconds after as
     many run as the fleet has; `order` is the load that goes on until the last one is replaced.
+    A kill has hurt if a front end has lost a call by the time its replica was replaced.
 
     LinkError if a replica is not replaced in time, or the load fails.
     """
     chance = random.Random(order.seed)  # noqa: S311 - moments, no secrets
     fields = msgspec.to_builtins(msgspec.structs.replace(order, until_told=True))
     generator.do(fields.pop("do"), **fields)
-    recovered_s = []
+    recovered_s, hurt = [], 0
     try:
         for number in range(count):
             running = _all_back(fleet, set())
             time.sleep(chance.uniform(_BEFORE_S, _MOST_S))
             say(f"kill {number + 1}/{count}")
-            victim = chance.choice(sorted(running))
+            victim, lost = chance.choice(sorted(running)), fleet.calls_lost()
             os.kill(victim, signal.SIGKILL)
             began_s = time.monotonic()
             _all_back(fleet, {victim})
             recovered_s.append(time.monotonic() - began_s)
+            hurt += fleet.calls_lost() > lost
         time.sleep(_MOST_S)
     finally:
         reply = generator.do("end", busy_s=_END_S)
     load = msgspec.convert(reply, ScaleLoad)
-    return Kills(count, order.devices, load, tuple(recovered_s))
+    return Kills(count, hurt, order.devices, load, tuple(recovered_s))
 
 
 def _all_back(fleet: Fleet, gone: set[int]) -> set[int]:

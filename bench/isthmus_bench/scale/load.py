@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
+from itertools import pairwise
 from math import inf
 
 import msgspec
@@ -30,7 +31,7 @@ from isthmus_bench.serve.tally import ANSWER, Tally
 
 _LEAD_S = 0.05  # from now to the first frame
 
-__all__ = ["bear", "main", "phases_s"]
+__all__ = ["bear", "main", "phases_s", "rate_per_s"]
 
 
 def main() -> None:
@@ -43,6 +44,18 @@ def phases_s(devices: int, fps: float, seed: int) -> list[float]:
     """When each of the devices sends its first frame, in s from the beginning of an open load."""
     chance = random.Random(seed)  # noqa: S311 - phases, no secrets
     return [chance.random() / fps for _ in range(devices)]
+
+
+def rate_per_s(ends: Sequence[float]) -> float:
+    """Of answers at these times, rising. They come batch by batch: what a clock counts between two
+    moments is off by a batch, so it is counted from the end of the first one to that of the last.
+    """
+    if len(ends) < 2 or ends[-1] == ends[0]:
+        return 0.0
+    usual_s = (ends[-1] - ends[0]) / (len(ends) - 1)
+    first = next(at for at, (one, two) in enumerate(pairwise(ends)) if two - one >= usual_s / 2)
+    behind = len(ends) - 1 - first
+    return behind / (ends[-1] - ends[first])
 
 
 async def bear(order: ScaleOrder, told: asyncio.Event | None = None) -> ScaleLoad:
@@ -74,9 +87,11 @@ async def bear(order: ScaleOrder, told: asyncio.Event | None = None) -> ScaleLoa
     load = tally.load(unsent, None, cpu_s)
     return ScaleLoad(
         load=load,
+        rate_per_s=rate_per_s(tally.answered_at),
         doubled=sum(each.duplicates for each in talkers),
         late=sum(each.late for each in talkers),
         gap_ms=tally.gap_s * 1e3,
+        due=tally.counted,
         latencies_ms=tally.took_ms,
     )
 
@@ -150,15 +165,16 @@ class _Counting(SplitTalker):
 
 
 class _Ends(Tally):
-    """Remembers when each frame ended, too: of those that count `took_ms`, and the longest time
-    between two ends. `after_stop` frames were due when nobody sent any more, as cameras have a last
-    one that are stopped without notice."""
+    """Remembers when each frame ended, too: of the `counted` ones `took_ms`, of answers in the time
+    that counts `answered_at`, and the longest time without an end. `after_stop` frames were due
+    when nobody sent any more, as cameras have a last one that are stopped without notice."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.after_stop = 0
-        self.gap_s = 0.0
+        self.after_stop = self.counted = 0
         self.took_ms: list[float] = []
+        self.answered_at: list[float] = []
+        self._gap_s = 0.0
         self._counts_from = inf
         self._last: float | None = None
 
@@ -171,6 +187,7 @@ class _Ends(Tally):
         """See `Tally`."""
         if at < self.stop:
             super().due(at)
+            self.counted += at >= self._counts_from
         else:
             self.after_stop += 1
 
@@ -178,10 +195,17 @@ class _Ends(Tally):
         """See `Tally`."""
         super().ended(due_at, now, kind, is_right)
         if self._last is not None and now < self.stop:
-            self.gap_s = max(self.gap_s, now - self._last)
+            self._gap_s = max(self._gap_s, now - self._last)
         self._last = now
         if kind == ANSWER and due_at >= self._counts_from:
             self.took_ms.append((now - due_at) * 1e3)
+        if kind == ANSWER and self._counts_from <= now < self.stop:
+            self.answered_at.append(now)
+
+    @property
+    def gap_s(self) -> float:
+        """The longest time between two ends, or from the last one until nothing was sent."""
+        return max(self._gap_s, 0.0 if self._last is None else self.stop - self._last)
 
 
 async def _obey_all() -> None:

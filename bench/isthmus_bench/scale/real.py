@@ -1,6 +1,7 @@
 """Real fleets under loads: one frame at a time, closed loops, open loads."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from isthmus_bench.serve.measuring import Hand
 from isthmus_bench.serve.recorded import load_case
 from isthmus_bench.serve.subject import Served
 
+_IDLE_S = 1.0  # of a fleet that nobody asks
 LOADER = "isthmus_bench.scale.load"
 
 __all__ = ["LOADER", "Measurer", "frame_bytes"]
@@ -36,27 +38,30 @@ class Measurer:
 
     def closed(self, row: FleetRow, fleet: Fleet) -> None:
         """Devices that keep their windows full, added to the fleet's row, with the processor time
-        that the front ends took for an answer."""
-        config, cpu_s = self.config, fleet.front_end_cpu_s()
-        load = self.put(self._order(fleet, devices=config.devices, window=config.window))
+        that the front ends took for an answer, above what they take while nothing comes."""
+        idle_share = _cpu_share(fleet, lambda: time.sleep(_IDLE_S))
+        began_s, cpu_s = time.monotonic(), fleet.front_end_cpu_s()
+        load = self.put(self.closed_order(fleet))
+        cpu_s = fleet.front_end_cpu_s() - cpu_s - idle_share * (time.monotonic() - began_s)
         row.closed.append(load)
-        row.closed_cpu_ms.append(_each_ms(fleet.front_end_cpu_s() - cpu_s, [load]))
+        row.closed_cpu_ms.append(max(0.0, cpu_s) * 1e3 / max(1, load.load.answered))
+
+    def closed_order(self, fleet: Fleet) -> ScaleOrder:
+        """Devices that keep their windows full."""
+        return self._order(fleet, devices=self.config.devices, window=self.config.window)
 
     def open_loads(self, row: FleetRow, fleet: Fleet, round_number: int) -> None:
         """Devices that do not wait, at each share of what the fleet answered in the closed loop
-        before; added to its row, likewise."""
-        cpu_s, loads = fleet.front_end_cpu_s(), []
+        before; added to its row."""
         for number, share in enumerate(self.config.loads):
             seed = self.config.seed + 1_000 * round_number + number
             order = self.open_order(row, fleet, share, seed)
-            loads.append(self.put(order))
-            row.opened.append(OpenTurn(share, order.devices, seed, loads[-1]))
-        row.open_cpu_ms.append(_each_ms(fleet.front_end_cpu_s() - cpu_s, loads))
+            row.opened.append(OpenTurn(share, order.devices, seed, self.put(order)))
 
     def open_order(self, row: FleetRow, fleet: Fleet, share: float, seed: int) -> ScaleOrder:
         """As many devices as make a share of what its row says that the fleet can answer."""
         fps = self.config.fps
-        can_fps = row.closed[0].load.answers_per_s  # of the first round: all have the same load
+        can_fps = row.closed[0].rate_per_s  # of the first round: all have the same load
         return self._order(
             fleet,
             devices=max(1, round(share * can_fps / fps)),
@@ -95,5 +100,8 @@ def frame_bytes(served: Served) -> float:
     return sum(len(item.frame) for item in items) / len(items)
 
 
-def _each_ms(cpu_s: float, loads: Sequence[ScaleLoad]) -> float:
-    return cpu_s * 1e3 / max(1, sum(each.load.answered for each in loads))
+def _cpu_share(fleet: Fleet, meanwhile: Callable[[], None]) -> float:
+    """Of one processor, that the front ends take while something happens."""
+    began_s, cpu_s = time.monotonic(), fleet.front_end_cpu_s()
+    meanwhile()
+    return (fleet.front_end_cpu_s() - cpu_s) / (time.monotonic() - began_s)

@@ -5,11 +5,9 @@ from statistics import median
 
 from isthmus_bench.cells import NONE, number, spread, table
 from isthmus_bench.edge.spread import Spread
-from isthmus_bench.scale.data import case_name
-from isthmus_bench.scale.figures import Counts, FleetRow, ScaleResult, SizingRow
-from isthmus_bench.scale.scores import Scores, misses, scores_of
-from isthmus_bench.scale.sizing import FRONT_END_SHARE, JITTER_MS
-from isthmus_bench.serve.tally import percentile
+from isthmus_bench.scale.figures import P99_FRAMES, Counts, FleetRow, ScaleResult, SizingRow
+from isthmus_bench.scale.scores import Scores, case_name, misses, scores_of
+from isthmus_bench.scale.sizing import FRONT_END_SHARE, JITTER_MS, usual
 from isthmus_bench.starvation import STARVED
 from isthmus_cloud.replicas.settings import LARGE_CALL_BYTES
 
@@ -43,7 +41,7 @@ def scale_lines(result: ScaleResult) -> Iterator[str]:
     yield (
         f"   accepted {scores.accepted}, answered {scores.answered}, refused with an error "
         f"{scores.refused}, lost {scores.lost}, answered twice {scores.doubled}, answered with "
-        f"another's answer {scores.wrong}, late {scores.late}"
+        f"another's answer {scores.wrong}, late {scores.late}; due and never sent {scores.unsent}"
     )
     if result.not_run:
         yield from ("", "Not run:", *(f"   {what}: {why}" for what, why in result.not_run.items()))
@@ -85,7 +83,8 @@ def _tails(result: ScaleResult) -> Iterator[str]:
     )
     yield (
         f"   In b, e and f the tail of {result.slept.cut} sleeps {result.factor:.1f} times as "
-        f"long, ms: {slept}; answers are right all the same."
+        f"long, ms: {slept} (short ones {result.short.ms(1):.0f} of 1); answers are right all the "
+        "same."
     )
 
 
@@ -123,9 +122,12 @@ def _computing(result: ScaleResult) -> Iterator[str]:
         (row.kind.name, spread(row.answers_per_s, 0), _over(row.closed_cpu_ms, 2), *_ends(row))
         for row in result.real
     ]
-    headers = ("", "answers/s", "front end's CPU ms", *_ENDS)
+    headers = ("", "answers/s", "front ends' CPU ms an answer", *_ENDS)
     yield from table(headers, cells, left=1)
-    yield "   Each tail is given one core; what devices and Ray itself use of it is not left."
+    yield (
+        "   Each tail computes on one thread; what devices and Ray itself use of the cores is not "
+        "left. In-process the CPU is that of the tails, too."
+    )
 
 
 def _hops(result: ScaleResult) -> Iterator[str]:
@@ -139,7 +141,7 @@ def _hops(result: ScaleResult) -> Iterator[str]:
         )
         for row in result.hops
     ]
-    headers = ("", "bytes", "in-process p50 ms", "Ray p50 ms", "difference")
+    headers = ("", "bytes", "in-process p50 ms", "Ray p50 ms", "median of the differences")
     yield from table(headers, cells, left=1)
     if not cells:
         yield "   not measured"
@@ -176,13 +178,14 @@ def _kills(result: ScaleResult) -> Iterator[str]:
     yield (
         f"   {kills.count} times `kill -9` under {kills.devices} devices: accepted "
         f"{counts.accepted}, answered {counts.answered}, refused {counts.refused} ({errors}), lost "
-        f"{counts.lost}, answered twice {counts.doubled}, late {counts.late}"
+        f"{counts.lost}, answered twice {counts.doubled}, late {counts.late}; {kills.hurt} of the "
+        "kills cost calls that were under way"
     )
     if kills.recovered_s:
         yield (
             f"   p50 {number(kills.load.load.p50_ms, 0)} ms, p99 "
             f"{number(kills.load.load.p99_ms, 0)} ms, at most {kills.load.gap_ms:.0f} ms without "
-            f"an answer; a new replica after {median(kills.recovered_s):.1f} s"
+            f"an answer; a new process after {median(kills.recovered_s):.1f} s, which then loads"
         )
 
 
@@ -190,51 +193,72 @@ def _cases(result: ScaleResult, scores: Scores) -> Iterator[str]:
     cells = [
         (
             case_name(case),
+            str(len(all_turns.real_ms)),
             *(
-                spread(case.spread(name), 0)
-                for name in ("real_p50_ms", "sim_p50_ms", "real_p99_ms", "sim_p99_ms")
+                number(value, 0)
+                for share in (0.5, 0.99)
+                for value in (all_turns.real(share), all_turns.simulated(share))
             ),
-            NONE if case.p99_error is None else f"{case.p99_error:.0%}",
+            NONE if case.p99_error is None else f"{case.p99_error:+.0%}",
+            NONE if case.worst_turn is None else f"{case.worst_turn:+.0%}",
         )
         for case in result.cases
+        for all_turns in (case.together,)
     ]
-    headers = ("", "real p50 ms", "simulated", "real p99 ms", "simulated", "p99's error")
+    headers = ("", "frames", "real p50 ms", "simulated", "real p99 ms", "simulated", "p99's error",
+               "in the worst turn")  # fmt: skip
     yield from table(headers, cells, left=1)
     if scores.sim_vs_real_p99_error is not None:
         yield (
-            f"   The greatest error is {scores.sim_vs_real_p99_error:.0%}. Each turn has other "
-            "phases of devices: ± is over these, and the machine's."
+            f"   The greatest error is {scores.sim_vs_real_p99_error:.0%}, of all turns together "
+            f"({P99_FRAMES} frames or more); each turn has other phases of devices. Nothing that "
+            "is simulated here was measured in these loads."
         )
 
 
 def _sizing(result: ScaleResult) -> Iterator[str]:
     config, costs = result.config, result.costs
+    kind = "made-up" if config.traces is None else "recorded"
     headers = ("cut", "batches", "devices", "front ends", "replicas", "busy", "mean batch",
                "cloud p50 ms", "p99", "end p50 ms", "p99", "not sent", "up Mbit/s",
                "price of 1,000")  # fmt: skip
     yield from table(headers, [_size(row) for row in result.sizing], left=2)
-    hop_ms = median(costs.overheads.hop_ms)
-    slow_ms = percentile(sorted(costs.overheads.hop_ms), 0.99)
+    hop_ms = costs.overheads.hop_ms
     yield (
-        f"   Counted with: {costs.front_end_ms:.2f} ms of a front end's processor for a frame, "
-        f"{median(costs.overheads.base_ms):.2f} ms beside its batch, {costs.batch_ms:.2f} ms "
-        f"beside the tail for a batch, {hop_ms:.2f} ms for a call (medians of b and c; 1 % of the "
-        f"calls took more than {number(slow_ms, 0)} ms); a replica is one core of this machine."
+        f"   Counted with: {costs.front_end_ms:.2f} ms of a front end's processor for a frame and "
+        f"{costs.call_ms:.2f} ms for a batch, {costs.batch_ms:.2f} ms of a replica beside the tail "
+        f"for a batch, {median(costs.overheads.base_ms):.2f} ms more for a frame and "
+        f"{median(hop_ms):.2f} ms for a call (medians of b and c; of {len(hop_ms)} calls the "
+        f"slowest {len(hop_ms) - len(usual(hop_ms))}, of up to {max(hop_ms):.0f} ms, are left "
+        "out). A replica runs one batch at a time on one core of this machine."
     )
-    yield (
-        f"   A front end gets at most {config.cell_devices} devices and {FRONT_END_SHARE:.0%} of "
-        "its processor to do; larger fleets are so many equal cells of a front end and its "
-        "replicas, which know nothing of each other: one of them is simulated."
-    )
+    yield from _cells(result)
     yield (
         f"   Cloud: from a frame's arrival, frames within {JITTER_MS:g} ms of their time. End: "
-        f"from when it was due, over the links {', '.join(result.links)}, whose outages are in its "
-        "p99. A head's time is not in it."
+        f"from when it was due, over the {kind} links {', '.join(result.links)}, whose outages are "
+        "in its p99. A head's time is not in it."
     )
     yield (
         f"   Prices are given: {config.replica_price:g} an hour for a replica, "
         f"{config.front_end_price:g} for a front end (--replica-price, --front-end-price)."
     )
+
+
+def _cells(result: ScaleResult) -> Iterator[str]:
+    config = result.config
+    if result.ray:
+        yield (
+            f"   A front end gets at most {config.cell_devices} devices and {FRONT_END_SHARE:.0%} "
+            "of its processor to do, as if each frame were a batch; larger fleets are so many "
+            "equal cells of a front end and its replicas, which know nothing of each other: one "
+            "of them is simulated."
+        )
+    else:
+        yield (
+            "   Without Ray: plain processes with tails of their own, which devices are spread "
+            f"over evenly; a cell has {config.cell_devices} devices at most."
+        )
+    yield "   Just so many that the limit is kept: add what may fail, and what may come."
 
 
 def _size(row: SizingRow) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """How many replicas a fleet needs, and what its answers cost: a search over simulated cells.
 
-A large fleet is divided into equal cells of a front end and its replicas, of at most some thousand
-devices; cells know nothing of each other, so one of them stands for all.
+A large fleet is divided into equal cells of a front end and its replicas (or of plain processes),
+of at most some thousand devices; cells know nothing of each other, so one of them stands for all.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,24 +20,42 @@ FRONT_END_SHARE = 0.6  # of its processor that a front end is to be busy, at mos
 JITTER_MS = 5.0  # of cameras
 _ENOUGH, _SPARE = 3, 8  # times the load, and beside it: more replicas would gain nothing
 
-__all__ = ["FRONT_END_SHARE", "JITTER_MS", "least_replicas", "sized"]
+__all__ = ["FRONT_END_SHARE", "JITTER_MS", "least_replicas", "sized", "usual"]
 
 
 def sized(
-    tails: Sequence[TailRow], costs: Costs, links: Sequence[Trace], config: ScaleConfig, say: Say
+    tails: Sequence[TailRow],
+    costs: Costs,
+    links: Sequence[Trace],
+    config: ScaleConfig,
+    say: Say,
+    *,
+    ray: bool = True,
 ) -> list[SizingRow]:
-    """Every cut with and without batching, for each fleet of the configuration."""
+    """Every cut that was measured, with and without batching, for each fleet of the configuration:
+    on replicas of Ray, which front ends share, or of plain processes, which have their own tails.
+    """
     rows = []
     for tail in tails:
+        if not tail.took_ms:
+            say(f"{tail.cut} takes one frame at a time and was not measured: not simulated")
+            continue
         for batching in (False, True):
             most = tail.knee if batching else 1
             if batching and most == 1:
                 continue  # the same again
-            sizer = _Sizer(tail, most, costs, tuple(links), config)
+            sizer = _Sizer(tail, most, costs, tuple(links), config, ray=ray)
             for devices in config.fleets:
                 say(f"simulating {devices} devices, {tail.cut}, batches of up to {most}")
                 rows.append(sizer.row(devices))
     return rows
+
+
+def usual(times_ms: Sequence[float]) -> tuple[float, ...]:
+    """Without the slowest hundredth, and at least one where there are several: of some hundred
+    calls here, what the slowest one met would decide the p99 of every fleet."""
+    count = len(times_ms) - max(ceil(len(times_ms) / 100), 1)
+    return tuple(sorted(times_ms)[: max(1, count)])
 
 
 def least_replicas(begin: int, enough: int, is_borne: Callable[[int], bool]) -> int | None:
@@ -71,12 +89,16 @@ class _Sizer:
         costs: Costs,
         links: tuple[Trace, ...],
         config: ScaleConfig,
+        *,
+        ray: bool,
     ) -> None:
         self._tail, self._most, self._links, self._config = tail, most, links, config
+        self._ray = ray
         self._times = BatchTimes(
             tuple(tail.took_ms), tuple(ms + costs.batch_ms for ms in tail.took_ms.values())
         )
         self._costs = costs
+        self._hop_ms = usual(costs.overheads.hop_ms)
         self.cell = lru_cache(maxsize=None)(self._cell)
 
     def row(self, devices: int) -> SizingRow:
@@ -86,7 +108,8 @@ class _Sizer:
         replicas, cloud, end = self.cell(count)
         price = None
         if replicas is not None:
-            an_hour = cells * (replicas * config.replica_price + config.front_end_price)
+            front_end_price = config.front_end_price if self._ray else 0.0
+            an_hour = cells * (replicas * config.replica_price + front_end_price)
             price = an_hour / (devices * config.fps * 3600) * 1000
         return SizingRow(
             cut=self._tail.cut,
@@ -107,8 +130,12 @@ class _Sizer:
 
     @property
     def _cell_devices(self) -> int:
-        """What a front end can bear, and no more than the configuration allows."""
-        bears = FRONT_END_SHARE * 1e3 / max(self._costs.front_end_ms, 1e-3) / self._config.fps
+        """What a front end can bear even if each frame is a batch by itself, and no more than the
+        configuration allows; plain processes are as many front ends as replicas."""
+        if not self._ray:
+            return self._config.cell_devices
+        each_ms = max(self._costs.front_end_ms + self._costs.call_ms, 1e-3)
+        bears = FRONT_END_SHARE * 1e3 / each_ms / self._config.fps
         return max(1, min(self._config.cell_devices, int(bears)))
 
     def _cell(self, devices: int) -> tuple[int | None, CellResult, CellResult]:
@@ -119,7 +146,8 @@ class _Sizer:
         simulated: dict[int, CellResult] = {}
 
         def is_borne(replicas: int) -> bool:
-            found = simulated[replicas] = simulate(self._plan(devices, replicas, ()))
+            plan = self._plan(devices, replicas, self._config.sim_s)
+            found = simulated[replicas] = simulate(plan)
             p99_ms = found.cloud_percentile(0.99)
             lacks = found.unsent + found.refused
             return lacks == 0 and p99_ms is not None and p99_ms <= self._config.slo_ms
@@ -129,18 +157,24 @@ class _Sizer:
         return (
             replicas,
             simulated[taken],
-            simulate(self._plan(devices, taken, self._links)),
+            simulate(self._plan(devices, taken, self._config.links_s, self._links)),
         )
 
-    def _plan(self, devices: int, replicas: int, links: tuple[Trace, ...]) -> CellPlan:
+    def _plan(
+        self, devices: int, replicas: int, seconds: float, links: tuple[Trace, ...] = ()
+    ) -> CellPlan:
         config, costs = self._config, self._costs
         service = Service(
             times=self._times,
             most=self._most,
+            front_ends=1 if self._ray else replicas,
             replicas=replicas,
+            shared=self._ray,
+            calls=2 if self._ray else 1,
             front_end_ms=costs.front_end_ms,
+            call_ms=costs.call_ms,
             base_ms=costs.overheads.base_ms,
-            hop_ms=costs.overheads.hop_ms,
+            hop_ms=self._hop_ms,
         )
         sending = Devices(
             count=devices,
@@ -151,5 +185,5 @@ class _Sizer:
         )
         warm_s = config.sim_s / 6
         return CellPlan(
-            service=service, devices=sending, seconds=config.sim_s, warm_s=warm_s, seed=config.seed
+            service=service, devices=sending, seconds=seconds, warm_s=warm_s, seed=config.seed
         )

@@ -4,7 +4,8 @@
 
 Rows that were seen are remembered by their hash and answered from memory; new ones are computed by
 ONNX Runtime, within the time of the table if it is long enough. One part runs at a time, as on one
-core. The batch axis is the first of every tensor. The environment names the table's file.
+core. The batch axis is the first of every tensor. The environment names the file with the tables:
+`open_engine` takes the usual one, `open_short_engine` that of short tails.
 """
 
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus import Bundle, ConfigError
-from isthmus_bench.scale.tables import load_table
+from isthmus_bench.scale.tables import SleepTable, SleepTables, load_tables
 from isthmus_cloud.engines.batch_times import UNMEASURED, BatchTimes
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
@@ -26,9 +27,18 @@ from isthmus_cloud.engines.seam import AnyArray, Program, Value
 
 TABLE_VARIABLE = "ISTHMUS_SLEEPING_TABLE"
 ENGINE = f"python://{__name__}:open_engine"
+SHORT_ENGINE = f"python://{__name__}:open_short_engine"
 MOST_ROWS = 256  # that a part remembers
 
-__all__ = ["ENGINE", "MOST_ROWS", "TABLE_VARIABLE", "SleepingEngine", "open_engine"]
+__all__ = [
+    "ENGINE",
+    "MOST_ROWS",
+    "SHORT_ENGINE",
+    "TABLE_VARIABLE",
+    "SleepingEngine",
+    "open_engine",
+    "open_short_engine",
+]
 
 _Row = tuple[AnyArray, ...]
 
@@ -36,11 +46,23 @@ _Row = tuple[AnyArray, ...]
 def open_engine(provider: str, cores: Cores, bundle: Bundle) -> "SleepingEngine":
     """The engine for one bundle, with the table that the environment names; the provider and the
     cores do not matter."""
+    return _engine(_tables().usual, bundle)
+
+
+def open_short_engine(provider: str, cores: Cores, bundle: Bundle) -> "SleepingEngine":
+    """Likewise, with short tails."""
+    return _engine(_tables().short, bundle)
+
+
+def _tables() -> SleepTables:
     path = os.environ.get(TABLE_VARIABLE)
     if path is None:
-        raise ConfigError(f"{TABLE_VARIABLE} is not set; it names the table of sleeping tails")
-    parts = load_table(Path(path)).parts
-    return SleepingEngine({bundle.file(name): times for name, times in parts.items()})
+        raise ConfigError(f"{TABLE_VARIABLE} is not set; it names the tables of sleeping tails")
+    return load_tables(Path(path))
+
+
+def _engine(table: SleepTable, bundle: Bundle) -> "SleepingEngine":
+    return SleepingEngine({bundle.file(name): times for name, times in table.parts.items()})
 
 
 class SleepingEngine:

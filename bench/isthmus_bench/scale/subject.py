@@ -8,9 +8,9 @@ from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.figures import TailRow
 from isthmus_bench.scale.tables import (
     PartTimes,
-    SleepTable,
+    SleepTables,
     measured_parts,
-    save_table,
+    save_tables,
     stretched,
 )
 from isthmus_bench.serve.config import ServeBenchConfig
@@ -28,8 +28,9 @@ __all__ = ["Subject", "make_subject"]
 class Subject:
     """A bundle at `path`, and of its cuts the `tails`, from the network's input to the deepest.
 
-    Devices send frames of `slept`, the deepest, to fleets whose tails sleep, by `table`: batches of
-    it take `sleeping`. `sent` are the candidates that the hop is measured with, by name.
+    Devices send frames of `slept`, the deepest, to fleets whose tails sleep, by `tables`: batches
+    of it take `sleeping`, or `short`. `sent` are the candidates that the hop is measured with, by
+    name.
     """
 
     path: Path
@@ -37,9 +38,10 @@ class Subject:
     fingerprint: str
     slept: TailRow
     served: Served
-    table: SleepTable
-    table_path: Path
+    tables: SleepTables
+    tables_path: Path
     sleeping: BatchTimes
+    short: BatchTimes
     tails: tuple[TailRow, ...]
     sent: Mapping[str, Served]
     notes: tuple[str, ...]
@@ -60,18 +62,22 @@ def make_subject(config: ScaleConfig, say: Say) -> Subject:
     }
     (deepest,) = served.served[DEEPEST]
     cut = rows[deepest.candidate].cut
-    table = stretched(times, cut, config.tail_ms)
+    tables = SleepTables(
+        usual=stretched(times, cut, config.tail_ms),
+        short=stretched(times, cut, config.short_tail_ms),
+    )
     path = config.work / "sleeping.json"
-    save_table(table, path)
+    save_tables(tables, path)
     return Subject(
         path=served.bundle.path,
         model=served.manifest.model_name,
         fingerprint=served.bundle.fingerprint,
         slept=rows[deepest.candidate],
         served=deepest,
-        table=table,
-        table_path=path,
-        sleeping=table.tail(times.tails[cut]),
+        tables=tables,
+        tables_path=path,
+        sleeping=tables.usual.tail(times.tails[cut]),
+        short=tables.short.tail(times.tails[cut]),
         tails=tuple(rows.values()),
         sent={name: served.served[name][0] for name in (DEEPEST, FORTIETH, INPUT)},
         notes=served.notes,

@@ -11,13 +11,21 @@ import msgspec
 
 from isthmus import Bundle, ConfigError
 from isthmus_cloud.deployments.loading import load_tails
-from isthmus_cloud.engines.batch_times import BatchTimes, measured, summed
+from isthmus_cloud.engines.batch_times import BatchTimes, summed
 from isthmus_cloud.engines.cores import Cores
 from isthmus_cloud.engines.ort import OrtEngine
 
 _MAX_BATCH = 32  # of the service
 
-__all__ = ["PartTimes", "SleepTable", "load_table", "measured_parts", "save_table", "stretched"]
+__all__ = [
+    "PartTimes",
+    "SleepTable",
+    "SleepTables",
+    "load_tables",
+    "measured_parts",
+    "save_tables",
+    "stretched",
+]
 
 
 class PartTimes(msgspec.Struct, frozen=True):
@@ -32,18 +40,21 @@ class PartTimes(msgspec.Struct, frozen=True):
 
 
 class SleepTable(msgspec.Struct, frozen=True):
-    """What each part takes when it sleeps; those of one tail `factor` times what they took.
-
-    `knee`: what a service that measures the stretched tail takes for its greatest batch that pays.
-    """
+    """What each part takes when it sleeps; those of one tail `factor` times what they took."""
 
     factor: float
-    knee: int
     parts: dict[str, BatchTimes]
 
     def tail(self, names: Sequence[str]) -> BatchTimes:
         """Of parts that sleep one after the other."""
         return summed([self.parts[name] for name in names])
+
+
+class SleepTables(msgspec.Struct, frozen=True):
+    """Of a tail that is stretched as usual, and of the same one for fleets with short tails."""
+
+    usual: SleepTable
+    short: SleepTable
 
 
 def measured_parts(bundle: Bundle) -> PartTimes:
@@ -74,20 +85,18 @@ def stretched(times: PartTimes, cut: str, tail_ms: float) -> SleepTable:
     parts = {
         name: _times(part, factor if name in own else 1.0) for name, part in times.parts.items()
     }
-    tail = summed([parts[name] for name in own])
-    known = measured(lambda size: {cut: tail.ms(size)}, tail.sizes)[cut]
-    return SleepTable(factor, known.knee, parts)
+    return SleepTable(factor, parts)
 
 
-def save_table(table: SleepTable, path: Path) -> None:
-    """Write it for other processes."""
-    path.write_bytes(msgspec.json.encode(table))
+def save_tables(tables: SleepTables, path: Path) -> None:
+    """Write them for other processes."""
+    path.write_bytes(msgspec.json.encode(tables))
 
 
-def load_table(path: Path) -> SleepTable:
-    """What `save_table` wrote; ConfigError if it cannot be read."""
+def load_tables(path: Path) -> SleepTables:
+    """What `save_tables` wrote; ConfigError if it cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=SleepTable)
+        return msgspec.json.decode(path.read_bytes(), type=SleepTables)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(
             f"{path}: no table of sleeping tails ({error}); `isthmus bench scale` writes one"

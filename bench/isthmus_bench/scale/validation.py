@@ -1,7 +1,8 @@
-"""The open loads that real fleets bore, simulated with the times that were measured there."""
+"""The open loads that real fleets bore, simulated with what was measured there otherwise."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 from statistics import median
 
 from isthmus_bench.scale.config import ScaleConfig
@@ -13,69 +14,71 @@ from isthmus_bench.scale.figures import (
     OpenTurn,
     Overheads,
 )
-from isthmus_bench.scale.fleets import IN_PROCESS, RAY_ONE, Kind
+from isthmus_bench.scale.fleets import Kind
 from isthmus_bench.scale.load import phases_s
 from isthmus_bench.scale.simulation.cell import simulate
 from isthmus_bench.scale.simulation.plan import CellPlan, CellResult, Devices, Service
 from isthmus_cloud.engines.batch_times import BatchTimes
 
-__all__ = ["batches_of", "costs_of", "overheads_of", "validated"]
+__all__ = ["batches_of", "costs_of", "validated"]
 
 _CALLS = 2  # that a front end has at each replica; see `isthmus_cloud.replicas`
 
 
-def batches_of(rows: Sequence[FleetRow], kind: Kind, tail: BatchTimes) -> tuple[BatchTimes, int]:
+def batches_of(rows: Sequence[FleetRow], kind: Kind) -> tuple[BatchTimes, int]:
     """What batches take a replica of a kind of fleet, and how great they grow, by the closed loops
     of the fleet like it that has one replica.
 
     A replica that has always work does nothing but one full batch after the other: what each takes
     there above the tail's own time (decoding, answers, threads that wake each other) belongs to it.
     """
-    (alone,) = (row for row in rows if row.kind.ray == kind.ray and row.kind.replicas == 1)
-    most = round(median(each.load.batch or 1.0 for each in alone.closed))
-    rate = median(each.load.answers_per_s for each in alone.closed)
+    alone = _alone(rows, kind)
+    assert alone.tail is not None
+    tail = alone.tail
+    most = max(1, round(median(each.load.batch or 1.0 for each in alone.closed)))
+    rate = median(each.rate_per_s for each in alone.closed)
     extra_ms = max(0.0, most / rate * 1e3 - tail.ms(most)) if rate else 0.0
     return BatchTimes(tail.sizes, tuple(ms + extra_ms for ms in tail.took_ms)), most
 
 
-def overheads_of(rows: Sequence[FleetRow], tail: BatchTimes) -> Overheads:
-    """From the fleets that were sent one frame at a time."""
-    base = _beside(rows, IN_PROCESS, tail)
-    usual_ms = median(base) if base else 0.0
-    hop = [max(0.0, ms - usual_ms) for ms in _beside(rows, RAY_ONE, tail)]
-    return Overheads(tuple(base) or (0.0,), tuple(hop) or (0.0,))
-
-
 def costs_of(
-    rows: Sequence[FleetRow],
-    real: Sequence[FleetRow],
-    tail: BatchTimes,
-    overheads: Overheads,
+    rows: Sequence[FleetRow], real: Sequence[FleetRow], *, ray: bool | None = None
 ) -> Costs:
-    """What sizing counts with: those of Ray, or where it was not measured those in-process.
+    """What frames cost beside their tail on Ray, or in-process; where nobody says, on Ray if it was
+    measured.
 
-    A front end is never as thrifty as when it has much to do: its time for a frame is that of a
-    closed loop with tails that compute, without what these took in its own process.
+    A front end's time for an answer is that for the frame and that for its batch, divided by the
+    batch: two equations, of the closed loop with long tails, whose batches are small, and of the
+    one with tails that compute, whose batches are large.
     """
-    wanted = RAY_ONE if any(row.kind.name == RAY_ONE for row in rows) else IN_PROCESS
-    (slept,) = (row for row in rows if row.kind.name == wanted)
-    (computed,) = (row for row in real if row.kind.name == wanted)
-    times, _ = batches_of(rows, slept.kind, tail)
-    own_ms = median(computed.closed_cpu_ms)
-    if not computed.kind.ray:
-        own_ms -= median(each.load.engine_ms or 0.0 for each in computed.closed)
+    if ray is None:
+        ray = any(row.kind.ray for row in rows)
+    alone = next(row for row in rows if _is_alone(row.kind, ray))
+    computed = next(row for row in real if _is_alone(row.kind, ray))
+    assert alone.tail is not None
+    times, _ = batches_of(rows, alone.kind)
+    front_end_ms, call_ms = _front_end(alone, computed)
+    base_ms, hop_ms = (_beside(rows, ray=False), _beside(rows, ray=True) if ray else [])
+    usual_ms = median(base_ms) if base_ms else 0.0
+    spent_ms = front_end_ms + (0.0 if ray else call_ms)  # is counted by itself
     return Costs(
-        front_end_ms=max(0.0, own_ms), batch_ms=times.ms(1) - tail.ms(1), overheads=overheads
+        front_end_ms=front_end_ms,
+        call_ms=call_ms,
+        batch_ms=times.ms(1) - alone.tail.ms(1),
+        overheads=Overheads(
+            base_ms=tuple(max(0.0, ms - spent_ms) for ms in base_ms) or (0.0,),
+            hop_ms=tuple(max(0.0, ms - usual_ms - call_ms) for ms in hop_ms) or (0.0,),
+        ),
     )
 
 
 def validated(
-    rows: Sequence[FleetRow], tail: BatchTimes, overheads: Overheads, config: ScaleConfig
+    rows: Sequence[FleetRow], real: Sequence[FleetRow], config: ScaleConfig
 ) -> list[Case]:
     """Every open load of every fleet, measured and simulated with the same phases of devices."""
     cases = []
     for row in rows:
-        service = _service(rows, row, tail, overheads)
+        service = _service(rows, real, row)
         by_share: defaultdict[float, list[OpenTurn]] = defaultdict(list)
         for turn in row.opened:
             by_share[turn.share].append(turn)
@@ -85,12 +88,25 @@ def validated(
     return cases
 
 
-def _service(
-    rows: Sequence[FleetRow], row: FleetRow, tail: BatchTimes, overheads: Overheads
-) -> Service:
+def _front_end(small: FleetRow, large: FleetRow) -> tuple[float, float]:
+    """Its processor time in ms for a frame, and for a batch, from two closed loops."""
+    small_ms, large_ms = median(small.closed_cpu_ms), median(large.closed_cpu_ms)
+    if not large.kind.ray:  # the tail is in the same process
+        large_ms -= median(each.load.engine_ms or 0.0 for each in large.closed)
+    shares = [
+        1 / max(1.0, median(each.load.batch or 1.0 for each in row.closed))
+        for row in (small, large)
+    ]
+    apart = shares[0] - shares[1]
+    call_ms = max(0.0, (small_ms - large_ms) / apart) if apart > 0 else 0.0
+    return max(0.0, large_ms - call_ms * shares[1]), call_ms
+
+
+def _service(rows: Sequence[FleetRow], real: Sequence[FleetRow], row: FleetRow) -> Service:
     """A kind of fleet as the simulation knows it."""
     kind = row.kind
-    times, most = batches_of(rows, kind, tail)
+    times, most = batches_of(rows, kind)
+    costs = costs_of(rows, real, ray=kind.ray)
     return Service(
         times=times,
         most=most,
@@ -98,9 +114,10 @@ def _service(
         replicas=kind.replicas,
         shared=kind.ray,
         calls=_CALLS if kind.ray else 1,
-        front_end_ms=median(row.open_cpu_ms),
-        base_ms=overheads.base_ms,
-        hop_ms=overheads.hop_ms if kind.ray else (0.0,),
+        front_end_ms=costs.front_end_ms,
+        call_ms=costs.call_ms,
+        base_ms=costs.overheads.base_ms,
+        hop_ms=costs.overheads.hop_ms,
     )
 
 
@@ -119,15 +136,28 @@ def _turn(turn: OpenTurn, service: Service, config: ScaleConfig) -> CaseTurn:
         seed=turn.seed,
     )
     found: CellResult = simulate(plan)
-    load = turn.load.load
-    return CaseTurn(load.p50_ms, load.p99_ms, found.end_percentile(0.5), found.end_percentile(0.99))
+    unanswered = [inf] * (found.unsent + found.refused)
+    return CaseTurn(turn.load.rising_ms, sorted(found.end_ms) + unanswered)
 
 
-def _beside(rows: Sequence[FleetRow], name: str, tail: BatchTimes) -> list[float]:
+def _beside(rows: Sequence[FleetRow], *, ray: bool) -> list[float]:
     """What frames that came one at a time took beside their batches."""
     found: list[float] = []
     for row in rows:
-        if row.kind.name == name and row.closed:
-            times, _ = batches_of(rows, row.kind, tail)
+        if _is_alone(row.kind, ray) and row.closed:
+            times, _ = batches_of(rows, row.kind)
             found += (max(0.0, ms - times.ms(1)) for load in row.one for ms in load.latencies_ms)
     return found
+
+
+def _alone(rows: Sequence[FleetRow], kind: Kind) -> FleetRow:
+    """The fleet like this kind, with the same tails, that has one replica."""
+    return next(
+        row
+        for row in rows
+        if (row.kind.ray, row.kind.short, row.kind.replicas) == (kind.ray, kind.short, 1)
+    )
+
+
+def _is_alone(kind: Kind, ray: bool) -> bool:
+    return (kind.ray, kind.short, kind.replicas) == (ray, False, 1)

@@ -104,20 +104,25 @@ class ServiceProcess:
     def end(self) -> None:
         """Ask it to end, and to end its own; then insist with all that are left."""
         self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_S)
-        with suppress(ProcessLookupError):  # they have all ended
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+        finally:  # be it that Ctrl-C came once more
+            with suppress(ProcessLookupError):  # they have all ended
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
 
     def _ready(self) -> str:
         raise NotImplementedError
 
+    def said(self) -> str:
+        """Its log so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace").strip()
+
     def _failed(self, what: str) -> LinkError:
-        said = self._log.read_text(encoding="utf-8", errors="replace").strip()
-        return LinkError(f"{what}: {said[-_TAIL:] or 'it said nothing'}")
+        return LinkError(f"{what}: {self.said()[-_TAIL:] or 'it said nothing'}")
 
 
 class Announced(ServiceProcess):

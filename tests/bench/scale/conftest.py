@@ -15,6 +15,7 @@ def scale_config(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
         bundle=tiny_bundle,
         ray=False,
         tail_ms=4.0,
+        short_tail_ms=2.0,
         fps=10.0,
         devices=2,
         window=2,
@@ -28,6 +29,7 @@ def scale_config(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
         fleets=(20, 3_000),
         cell_devices=50,
         sim_s=1.0,
+        links_s=2.0,
         awake=False,
     )
 

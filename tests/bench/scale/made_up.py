@@ -31,29 +31,44 @@ SLEPT = TailRow("b15", 0.94, 6000, {1: 1.0, 2: 1.5}, 2)
 
 
 def scale_load(latencies_ms: Sequence[float] = (), **changes: Any) -> ScaleLoad:
-    beside: dict[str, Any] = {"doubled": 0, "late": 0, "gap_ms": 100.0}
+    beside: dict[str, Any] = {"doubled": 0, "late": 0, "gap_ms": 100.0, "rate_per_s": 0.0}
+    beside |= {"due": len(latencies_ms)}
     beside = {name: changes.pop(name, usual) for name, usual in beside.items()}
     return ScaleLoad(load=load(**changes), latencies_ms=list(latencies_ms), **beside)
 
 
 def fleet(kind: Kind, rate: float, one_ms: float, **changes: Any) -> FleetRow:
     """One round: a closed loop of batches of 2, one frame at a time, one open load."""
-    row = FleetRow(kind)
+    row = FleetRow(kind, TAIL)
     row.one.append(scale_load([one_ms] * 3, p50_ms=one_ms))
-    row.closed.append(scale_load(answers_per_s=rate, batch=2.0, engine_ms=0.5))
-    row.opened.append(OpenTurn(0.5, 10, 7, scale_load(**changes)))
-    row.closed_cpu_ms.append(0.9)
-    row.open_cpu_ms.append(1.5)
+    row.closed.append(scale_load(rate_per_s=rate, batch=2.0, engine_ms=0.5))
+    row.opened.append(OpenTurn(0.5, 10, 7, scale_load([5.0] * 99 + [11.0], **changes)))
+    row.closed_cpu_ms.append(1.7)
+    return row
+
+
+def computing(kind: Kind) -> FleetRow:
+    """Whose batches are of 8, of which the engine takes 0.5 ms a frame."""
+    row = FleetRow(kind)
+    row.closed.append(scale_load(rate_per_s=900.0, batch=8.0, engine_ms=0.5))
+    row.closed_cpu_ms.append(0.8)
     return row
 
 
 def fleets() -> list[FleetRow]:
     """Ray's hop takes 5 ms, two replicas answer 1.9 times as much as one."""
-    rates = (38.0, 75.0, 37.0, 70.3, 70.0)
+    rates = (38.0, 75.0, 37.0, 70.3, 70.0, 38.0, 37.0)
     return [
         fleet(kind, rate, 39.0 if kind.ray else 34.0)
         for kind, rate in zip(KINDS, rates, strict=True)
     ]
+
+
+def turn(real_p99_ms: float, sim_p99_ms: float, frames: int = 100) -> CaseTurn:
+    """Of frames that take 50 ms, but for one in 50 that takes longer."""
+    slow = frames // 50
+    usual = [50.0] * (frames - slow)
+    return CaseTurn([*usual, *[real_p99_ms] * slow], [*usual, *[sim_p99_ms] * slow])
 
 
 def sizing_row(**changes: Any) -> SizingRow:
@@ -85,20 +100,24 @@ def result(**changes: Any) -> ScaleResult:
         "slept": SLEPT,
         "factor": 30.0,
         "sleeping": TAIL,
+        "short": TAIL,
         "tails": (TailRow("input", 0.0, 150_000, {1: 9.0}, 1), SLEPT),
         "fleets": fleets(),
-        "real": fleets()[:1],
-        "hops": (HopRow("deepest", 6000.0, 3.0, 8.0, Spread(5.0, 1.0)),),
+        "real": (computing(KINDS[0]), computing(KINDS[2])),
+        "hops": (HopRow("deepest", 6000.0, 3.0, 8.0, Spread(5.0, 1.0), (scale_load(),)),),
         "transports": (
             TransportRow(600_000, Spread(7.0, 0.4), Spread(6.0, 0.2), Spread(-1.0, 0.3)),
         ),
-        "kills": Kills(2, 9, scale_load(), (3.0, 4.0)),
+        "kills": Kills(2, 1, 9, scale_load(), (3.0, 4.0)),
         "cases": (
-            Case("in-process", 0.5, 10, (CaseTurn(50.0, 100.0, 52.0, 104.0),) * 2),
-            Case("2 processes", 0.5, 20, (CaseTurn(50.0, None, 52.0, 104.0),)),
+            Case("in-process", 0.5, 10, (turn(100.0, 110.0),) * 2),
+            Case("2 processes", 0.5, 20, (turn(100.0, 104.0),)),
         ),
-        "costs": Costs(front_end_ms=0.4, batch_ms=1.5, overheads=Overheads((1.0,), (5.0,))),
+        "costs": Costs(
+            front_end_ms=0.4, call_ms=0.7, batch_ms=1.5, overheads=Overheads((1.0,), (5.0,))
+        ),
         "sizing": (sizing_row(), sizing_row(replicas=None, price_per_1000=None)),
+        "ray": True,
         "links": ("steps", "drive"),
         "not_run": {},
     }

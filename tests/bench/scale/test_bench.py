@@ -46,7 +46,7 @@ def test_a_run_measures_a_fleet_and_simulates_it_and_others(
     assert row.kind.name == IN_PROCESS
     assert [len(each) for each in (row.one, row.closed, row.opened)] == [1, 1, 1]
     assert [case.fleet for case in result.cases] == [IN_PROCESS]
-    assert result.cases[0].turns[0].sim_p99_ms is not None
+    assert result.cases[0].turns[0].simulated(0.99) is not None
     assert {row.devices for row in result.sizing} == {20, 3_000}
     assert {row.cut for row in result.sizing} == {tail.cut for tail in result.tails}
     figures = scale_json(result)

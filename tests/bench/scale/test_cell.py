@@ -36,10 +36,24 @@ def test_one_replica_with_arrivals_by_chance_is_m_d_1(share: float) -> None:
 
 def test_a_front_end_with_a_slow_processor_is_a_queue_of_its_own() -> None:
     """Arrivals by chance at a processor, and what leaves it does not wait at a faster replica."""
-    service = Service(times=BatchTimes((1,), (1.0,)), front_end_ms=EACH_MS, base_ms=(EACH_MS,))
+    service = Service(times=BatchTimes((1,), (1.0,)), front_end_ms=EACH_MS)
     found = simulate(CellPlan(service=service, devices=by_chance(0.6), seconds=200.0))
     mean_ms = sum(found.cloud_ms) / len(found.cloud_ms)
     assert mean_ms == pytest.approx(EACH_MS + 1.0 + 0.6 * EACH_MS / (2 * 0.4), rel=0.1)
+
+
+def test_what_a_front_end_pays_for_a_batch_is_shared_by_its_frames() -> None:
+    """Two frames at a time: with 1 ms each and 6 ms a batch, 8 of every 16 ms are work."""
+    service = Service(
+        times=BatchTimes((1, 2), (1.0, 1.0)), most=2, calls=1, front_end_ms=1.0, call_ms=6.0
+    )
+    devices = Devices(count=2, fps=62.5, phases_s=(0.0, 0.0))
+    found = simulate(CellPlan(service=service, devices=devices, seconds=2.0, warm_s=1.0))
+    assert max(found.cloud_ms) <= 2 * (1.0 + 6.0 + 1.0)
+    slower = replace(service, call_ms=9.0)  # alone each needs 11 of the 8 ms between frames
+    alone = simulate(CellPlan(service=replace(slower, most=1), devices=devices, seconds=2.0))
+    assert alone.unsent > 0
+    assert simulate(CellPlan(service=slower, devices=devices, seconds=2.0)).unsent == 0
 
 
 def test_frames_that_come_in_turn_do_not_wait() -> None:
@@ -68,7 +82,7 @@ def test_what_waits_goes_together_up_to_the_most() -> None:
     found = simulate(CellPlan(service=service, devices=devices, seconds=5.0))
     assert max(found.batches) == 4
     assert found.mean_batch > 3.5
-    assert found.answered / 5.0 == pytest.approx(service.capacity_fps, rel=0.1)
+    assert found.answered / 5.0 == pytest.approx(4 / 16.0 * 1e3, rel=0.1)
 
 
 def test_two_replicas_answer_twice_as_much_shared_or_not() -> None:
@@ -90,7 +104,7 @@ def test_links_delay_frames_and_the_cloud_does_not_count_that() -> None:
     slow = Trace("slow", (0.0,), (0.8,), 40.0)  # 10,000 bytes take 100 ms
     devices = Devices(count=3, fps=2.0, payload_bytes=10_000, links=(slow,))
     found = simulate(CellPlan(service=Service(times=ONE), devices=devices, seconds=3.0))
-    assert found.sent_bytes == 18 * 10_000
+    assert found.answered == 18
     assert min(found.end_ms) == pytest.approx(120.0 + EACH_MS)
     assert max(found.cloud_ms) <= 3 * EACH_MS
 
@@ -126,6 +140,7 @@ def services(draw: st.DrawFn) -> Service:
         replicas=draw(st.integers(1, 4)) if shared else front_ends,
         shared=shared,
         front_end_ms=1.0,
+        call_ms=0.5,
         base_ms=(0.5, 3.0),
         hop_ms=(1.0, 9.0),
         most_waiting=draw(st.integers(1, 5)),

@@ -25,7 +25,6 @@ from isthmus_bench.scale.fleets import (
 )
 from isthmus_bench.scale.kills import kill_replicas
 from isthmus_bench.scale.orders import ScaleOrder
-from isthmus_bench.scale.sleeping import ENGINE
 from isthmus_bench.serve.services import ServiceProcess
 
 ORDER = ScaleOrder(do="load", addresses=("here",), devices=9, fps=2.0)
@@ -36,24 +35,28 @@ def kind(name: str) -> Kind:
 
 
 class Cluster:
-    """Of two replicas; who is killed has a successor when it was asked for some times."""
+    """Of two replicas; who is killed is seen once more, and has a successor when it was asked for
+    some times."""
 
     address = "10.0.0.1:6379"
 
     def __init__(self, replaces: bool = True) -> None:
         self.pids, self.killed = [101, 102], list[int]()
         self._replaces, self._asked = replaces, 0
+        self._dying: list[int] = []
 
     def replica_pids(self) -> list[int]:
         self._asked += 1
         if self._replaces and len(self.pids) < 2 and self._asked % 3 == 0:
             self.pids.append(max(self.killed) + 10)
-        return list(self.pids)
+        dying, self._dying = self._dying, []
+        return [*self.pids, *dying]
 
     def kill(self, pid: int, number: signal.Signals) -> None:
         assert number == signal.SIGKILL
         self.pids.remove(pid)
         self.killed.append(pid)
+        self._dying.append(pid)
 
 
 class Hand:
@@ -78,8 +81,19 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "_ASK_S", 0.0)
 
 
+class Logging:
+    """A front end that reports a lost call for each but the first replica that was killed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def said(self) -> str:
+        lost = '{"level": "warning", "event": "call_lost"}\n' * 2
+        return "listening\n" + lost * (len(self._cluster.killed) - 1)
+
+
 def fleet_of(cluster: Cluster) -> Fleet:
-    return Fleet(kind(RAY_TWO), (), cluster)  # type: ignore[arg-type]
+    return Fleet(kind(RAY_TWO), (Logging(cluster),), cluster)  # type: ignore[arg-type]
 
 
 def test_each_kill_waits_until_all_replicas_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +102,7 @@ def test_each_kill_waits_until_all_replicas_run_again(monkeypatch: pytest.Monkey
     found = kill_replicas(fleet_of(cluster), hand, ORDER, 3, said.append)
     assert len(cluster.killed) == len(set(cluster.killed)) == len(found.recovered_s) == 3
     assert len(cluster.pids) == 2
-    assert (found.count, found.devices, found.load.load.answered) == (3, 9, 7)
+    assert (found.count, found.hurt, found.devices, found.load.load.answered) == (3, 2, 9, 7)
     assert hand.told == ["load", "end"]
     assert said == ["kill 1/3", "kill 2/3", "kill 3/3"]
 
@@ -132,7 +146,8 @@ def test_every_kind_is_started_as_it_says(
     assert len(fleet.addresses) == len({each.log for each in made}) == of.front_ends
     for each in made:
         line = " ".join(each.command)
-        assert (ENGINE in line) == sleeps
+        engine = "open_short_engine" if of.short else "sleeping:open_engine"
+        assert (engine in line, "python://" in line) == (sleeps, sleeps)
         assert each.environment["ISTHMUS_SLEEPING_TABLE"] == str(tmp_path / "t.json")
         if of.ray:
             assert f"--engine ray --ray-address 10.0.0.1:6379 --ray-replicas {of.replicas}:" in line

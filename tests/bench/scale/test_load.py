@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator
+from math import inf
 
 import msgspec
 import pytest
+from tests.bench.scale.made_up import scale_load
 
 from isthmus.session import DeviceEvent, DeviceSession
 from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.processes import EdgeProcess
 from isthmus_bench.scale import load
 from isthmus_bench.scale.fleets import IN_PROCESS, KINDS, Fleet, Place
-from isthmus_bench.scale.load import _Ends, bear, phases_s
+from isthmus_bench.scale.load import _Ends, bear, phases_s, rate_per_s
 from isthmus_bench.scale.orders import ScaleLoad, ScaleOrder
 from isthmus_bench.scale.real import LOADER
 from isthmus_bench.scale.subject import Subject
@@ -22,8 +24,8 @@ from isthmus_bench.serve.tally import ANSWER, Tally
 @pytest.fixture(scope="module")
 def fleet(scale_subject: Subject) -> Iterator[Fleet]:
     """A plain process whose tails sleep."""
-    logs = scale_subject.table_path.parent / "logs"
-    place = Place(scale_subject.path, logs, scale_subject.table_path)
+    logs = scale_subject.tables_path.parent / "logs"
+    place = Place(scale_subject.path, logs, scale_subject.tables_path)
     (kind,) = (kind for kind in KINDS if kind.name == IN_PROCESS)
     with place.start(kind, sleeps=True) as fleet:
         yield fleet
@@ -54,8 +56,9 @@ async def test_closed_loops_are_answered_rightly_by_tails_that_sleep(
 ) -> None:
     found = await bear(order(fleet, scale_subject, window=2))
     assert_all_answered(found)
-    assert 0 < len(found.latencies_ms) < found.load.answered
+    assert 0 < len(found.latencies_ms) == found.due < found.load.answered
     assert found.gap_ms > 0
+    assert found.rate_per_s == pytest.approx(found.load.answers_per_s, rel=0.5)
 
 
 async def test_cameras_send_at_their_phases_and_say_a_deadline(
@@ -117,6 +120,28 @@ async def test_the_longest_gap_and_frames_after_the_end_are_counted() -> None:
     assert ends.gap_s == pytest.approx(0.74)
     assert ends.took_ms == pytest.approx([40.0, 100.0, 40.0, 1100.0])
     assert found.p99_ms == pytest.approx(1100.0)
+    assert (ends.counted, ends.answered_at) == (4, [1.04, 1.2, 1.94])
+
+
+async def test_silence_until_the_end_is_a_gap_and_frames_without_an_answer_are_infinite() -> None:
+    ends = _Ends()
+    ends.set_times(0.0, 9.0)
+    for due_at in (1.0, 2.0):
+        ends.due(due_at)
+    ends.ended(1.0, 1.5, ANSWER)
+    assert ends.gap_s == 7.5
+    found = scale_load([500.0], due=2)
+    assert found.rising_ms == [500.0, inf]
+
+
+@pytest.mark.parametrize("most", [1, 2, 8])
+def test_a_rate_is_that_of_batches_wherever_the_clock_begins(most: int) -> None:
+    """Batches of so many come every 0.1 s, their answers 0.1 ms apart."""
+    for seconds in (1.02, 1.07, 2.0):
+        batches = [n / 10 for n in range(1, 40) if 0.33 <= n / 10 < 0.33 + seconds]
+        ends = [at + n * 1e-4 for at in batches for n in range(most)]
+        assert rate_per_s(ends) == pytest.approx(10 * most, rel=1e-6)
+    assert rate_per_s([]) == rate_per_s([1.0]) == rate_per_s([1.0, 1.0]) == 0.0
 
 
 async def test_an_answer_that_comes_twice_is_counted(

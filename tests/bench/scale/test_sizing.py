@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.figures import Costs, Overheads, TailRow
-from isthmus_bench.scale.sizing import FRONT_END_SHARE, least_replicas, sized
+from isthmus_bench.scale.sizing import FRONT_END_SHARE, least_replicas, sized, usual
 from isthmus_bench.traces import Trace
 
-COSTS = Costs(front_end_ms=1.0, batch_ms=1.0, overheads=Overheads((1.0, 2.0), (4.0, 5.0)))
+COSTS = Costs(
+    front_end_ms=0.7, call_ms=0.3, batch_ms=1.0, overheads=Overheads((1.0, 2.0), (4.0, 5.0))
+)
 TAIL = TailRow("b15", 0.9, 5000, {1: 9.0, 2: 11.0, 4: 15.0}, 4)
 ROAD = Trace("wide", (0.0,), (8.0,), 30.0)  # 5,000 bytes take 5 ms
 
@@ -64,7 +66,8 @@ def test_batches_need_fewer_replicas_and_links_only_add_to_the_whole_way(
 def test_large_fleets_are_equal_cells_of_what_a_front_end_bears(scale_config: ScaleConfig) -> None:
     config = replace(scale_config, fleets=(50, 100_000), cell_devices=1000, fps=10.0, slo_ms=99.0)
     small, large = sized([replace(TAIL, knee=1)], COSTS, (), config, silent)
-    bears = int(FRONT_END_SHARE * 1000 / COSTS.front_end_ms / config.fps)
+    each_ms = COSTS.front_end_ms + COSTS.call_ms
+    bears = int(FRONT_END_SHARE * 1000 / each_ms / config.fps)
     assert small.cells == 1
     assert large.cells == ceil(100_000 / bears)
     assert large.replicas is not None
@@ -73,6 +76,34 @@ def test_large_fleets_are_equal_cells_of_what_a_front_end_bears(scale_config: Sc
     an_hour = large.replicas * config.replica_price + large.cells * config.front_end_price
     assert large.price_per_1000 == pytest.approx(an_hour / (100_000 * config.fps * 3.6))
     assert large.replicas / 100_000 == pytest.approx(small.replicas / 50, rel=0.3)
+
+
+def test_plain_processes_have_tails_of_their_own_and_no_front_ends_beside(
+    scale_config: ScaleConfig,
+) -> None:
+    config = replace(scale_config, fleets=(300,), cell_devices=1000, fps=2.0, slo_ms=60.0)
+    near = replace(COSTS, overheads=Overheads((1.0,), (0.0,)))
+    (shared,) = sized([replace(TAIL, knee=1)], near, (), config, silent)
+    (plain,) = sized([replace(TAIL, knee=1)], near, (), config, silent, ray=False)
+    assert shared.replicas is not None
+    assert plain.replicas is not None
+    assert plain.replicas >= shared.replicas  # each device has one process, not all of them
+    an_hour = plain.replicas * config.replica_price
+    assert plain.price_per_1000 == pytest.approx(an_hour / (300 * 2 * 3.6))
+
+
+def test_a_tail_that_was_not_measured_is_left_out(scale_config: ScaleConfig) -> None:
+    said: list[str] = []
+    config = replace(scale_config, fleets=(20,))
+    tails = [replace(TAIL, cut="odd", took_ms={}), replace(TAIL, knee=1)]
+    assert [row.cut for row in sized(tails, COSTS, (), config, said.append)] == ["b15"]
+    assert "odd takes one frame at a time" in said[0]
+
+
+def test_the_slowest_hundredth_of_the_calls_is_left_out() -> None:
+    assert usual([5.0, 60.0, 4.0]) == (4.0, 5.0)
+    assert usual([3.0]) == (3.0,)
+    assert usual(range(300)) == tuple(range(297))
 
 
 def test_a_limit_below_the_tail_s_own_time_is_out_of_reach(scale_config: ScaleConfig) -> None:

@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 
 from isthmus import ConfigError, open_bundle
 from isthmus_bench.scale import sleeping
-from isthmus_bench.scale.sleeping import MOST_ROWS, TABLE_VARIABLE, SleepingProgram, open_engine
+from isthmus_bench.scale.sleeping import (
+    MOST_ROWS,
+    TABLE_VARIABLE,
+    SleepingProgram,
+    open_engine,
+    open_short_engine,
+)
 from isthmus_bench.scale.subject import Subject
 from isthmus_bench.scale.tables import (
     PartTimes,
-    SleepTable,
-    load_table,
+    SleepTables,
+    load_tables,
     measured_parts,
-    save_table,
+    save_tables,
     stretched,
 )
 from isthmus_cloud.answering.feeds import blank_feeds
@@ -124,7 +130,7 @@ def test_parts_that_are_not_in_the_table_take_no_time_of_it(clock: Clock) -> Non
 def test_a_service_s_tails_answer_as_those_that_compute(
     scale_subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(TABLE_VARIABLE, str(scale_subject.table_path))
+    monkeypatch.setenv(TABLE_VARIABLE, str(scale_subject.tables_path))
     bundle = open_bundle(scale_subject.path, "cloud")
     random = np.random.default_rng(3)
     engines: list[Engine] = [open_engine("auto", Cores(1), bundle), OrtEngine(Cores(1))]
@@ -140,7 +146,12 @@ def test_a_service_s_tails_answer_as_those_that_compute(
         for one, other, third in zip(slept, computed, again, strict=True):
             assert np.allclose(np.asarray(one, np.float64), np.asarray(other, np.float64))
             assert np.array_equal(one, third)
-    for engine in engines:
+    short = open_short_engine("auto", Cores(1), bundle)
+    assert (engines[0]._times, short._times) == tuple(  # type: ignore[attr-defined]
+        {bundle.file(name): times for name, times in table.parts.items()}
+        for table in (scale_subject.tables.usual, scale_subject.tables.short)
+    )
+    for engine in (*engines, short):
         engine.close()
 
 
@@ -173,17 +184,9 @@ def test_only_the_tail_under_test_is_stretched(tmp_path: Path) -> None:
     assert table.factor == pytest.approx(4.0)
     assert table.tail(times.tails["deep"]).took_ms == pytest.approx((20.0, 24.0, 32.0))
     assert table.parts["begin"].took_ms == (9.0, 18.0)
-    assert table.knee == 4
-    save_table(table, tmp_path / "table.json")
-    assert load_table(tmp_path / "table.json") == table
-
-
-def test_the_knee_is_what_a_service_finds_that_has_no_time_for_long_batches() -> None:
-    """It measures three sizes at least, and no more of those that take long."""
-    falling = BatchTimes((1, 2, 4, 8), (10.0, 15.0, 20.0, 25.0))
-    times = PartTimes({"cut": ("part",)}, {"part": falling})
-    assert stretched(times, "cut", 30.0).knee == 4
-    assert stretched(times, "cut", 10.0).knee == 8
+    tables = SleepTables(table, stretched(times, "deep", 10.0))
+    save_tables(tables, tmp_path / "tables.json")
+    assert load_tables(tmp_path / "tables.json") == tables
 
 
 def test_a_tail_that_was_not_measured_cannot_be_stretched() -> None:
@@ -203,5 +206,5 @@ def test_the_subject_is_the_deepest_cut_stretched_as_asked(scale_subject: Subjec
     assert scale_subject.slept.macs_share == max(shares)
     assert min(shares) == 0
     assert scale_subject.sleeping.ms(1) == pytest.approx(4.0)
-    assert isinstance(scale_subject.table, SleepTable)
-    assert scale_subject.table == load_table(scale_subject.table_path)
+    assert scale_subject.short.ms(1) == pytest.approx(2.0)
+    assert scale_subject.tables == load_tables(scale_subject.tables_path)

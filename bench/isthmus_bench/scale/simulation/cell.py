@@ -109,11 +109,10 @@ class _Cell:
             self._result.unsent += 1
             return
         self._in_flight[frame.device] += 1
-        count = self._devices.payload_bytes
-        self._result.sent_bytes += count
         if not self._links:
             self._came(frame)
             return
+        count = self._devices.payload_bytes
         arrives_s = self._links[frame.device].arrives_at(self._env.now, count)
         self._at(arrives_s, lambda: self._came(frame))
 
@@ -126,9 +125,7 @@ class _Cell:
             self._result.refused += 1
             return
         read_s = front_end.processor.done_at(self._env.now, self._service.front_end_ms / 1e3)
-        beside_ms = max(
-            0.0, self._chance.choice(self._service.base_ms) - self._service.front_end_ms
-        )
+        beside_ms = self._chance.choice(self._service.base_ms)
 
         def read() -> None:
             front_end.turns.add(frame)
@@ -175,7 +172,9 @@ class _Cell:
                 self._answered(frame)
             self._call(front_end)
 
-        self._at(self._env.now + half_hop_s, run)
+        call_s = self._service.call_ms / 1e3
+        front_end.processor.done_at(self._env.now, call_s)  # by a thread beside what is read
+        self._at(self._env.now + call_s + half_hop_s, run)
 
     def _answered(self, frame: SimFrame) -> None:
         self._ended(frame)
