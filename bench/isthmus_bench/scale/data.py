@@ -68,7 +68,7 @@ def _sizing(result: ScaleResult) -> dict[str, Any]:
         "ray": result.ray,
         "front_end_ms": costs.front_end_ms,
         "call_ms": costs.call_ms,
-        "batch_ms": costs.batch_ms,
+        "replica_ms": costs.replica_ms,
         "base_ms_p50": median(costs.overheads.base_ms),
         "hop_ms_p50": median(costs.overheads.hop_ms),
         "links": list(result.links),

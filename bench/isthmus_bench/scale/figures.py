@@ -239,11 +239,11 @@ class Overheads:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """What a frame takes beside its tail: of a front end's processor, for itself and for each
-    batch; of a replica, for each batch; and as `Overheads` says."""
+    batch; of a replica, for itself; and as `Overheads` says."""
 
     front_end_ms: float
     call_ms: float
-    batch_ms: float
+    replica_ms: float
     overheads: Overheads
 
 

@@ -222,12 +222,12 @@ def _sizing(result: ScaleResult) -> Iterator[str]:
     headers = ("cut", "batches", "devices", "front ends", "replicas", "busy", "mean batch",
                "cloud p50 ms", "p99", "end p50 ms", "p99", "not sent", "up Mbit/s",
                "price of 1,000")  # fmt: skip
-    yield from table(headers, [_size(row) for row in result.sizing], left=2)
+    yield from table(headers, [_size(row, ray=result.ray) for row in result.sizing], left=2)
     hop_ms = costs.overheads.hop_ms
     yield (
         f"   Counted with: {costs.front_end_ms:.2f} ms of a front end's processor for a frame and "
-        f"{costs.call_ms:.2f} ms for a batch, {costs.batch_ms:.2f} ms of a replica beside the tail "
-        f"for a batch, {median(costs.overheads.base_ms):.2f} ms more for a frame and "
+        f"{costs.call_ms:.2f} ms for a batch, {costs.replica_ms:.2f} ms of a replica beside the "
+        f"tail for a frame, {median(costs.overheads.base_ms):.2f} ms more for a frame and "
         f"{median(hop_ms):.2f} ms for a call (medians of b and c; of {len(hop_ms)} calls the "
         f"slowest {len(hop_ms) - len(usual(hop_ms))}, of up to {max(hop_ms):.0f} ms, are left "
         "out). A replica runs one batch at a time on one core of this machine."
@@ -261,12 +261,12 @@ def _cells(result: ScaleResult) -> Iterator[str]:
     yield "   Just so many that the limit is kept: add what may fail, and what may come."
 
 
-def _size(row: SizingRow) -> tuple[str, ...]:
+def _size(row: SizingRow, *, ray: bool) -> tuple[str, ...]:
     return (
         row.cut,
         "yes" if row.batching else "no",
         str(row.devices),
-        str(row.cells),
+        str(row.cells) if ray else NONE,
         "none is enough" if row.replicas is None else str(row.replicas),
         f"{row.busy_share:.0%}",
         f"{row.mean_batch:.1f}",

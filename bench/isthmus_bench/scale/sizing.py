@@ -12,6 +12,7 @@ from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.figures import Costs, SizingRow, TailRow
 from isthmus_bench.scale.simulation.cell import simulate
 from isthmus_bench.scale.simulation.plan import CellPlan, CellResult, Devices, Service
+from isthmus_bench.scale.validation import with_more
 from isthmus_bench.traces import Trace
 from isthmus_cloud.engines.batch_times import BatchTimes
 
@@ -94,9 +95,8 @@ class _Sizer:
     ) -> None:
         self._tail, self._most, self._links, self._config = tail, most, links, config
         self._ray = ray
-        self._times = BatchTimes(
-            tuple(tail.took_ms), tuple(ms + costs.batch_ms for ms in tail.took_ms.values())
-        )
+        alone = BatchTimes(tuple(tail.took_ms), tuple(tail.took_ms.values()))
+        self._times = with_more(alone, costs.replica_ms)
         self._costs = costs
         self._hop_ms = usual(costs.overheads.hop_ms)
         self.cell = lru_cache(maxsize=None)(self._cell)

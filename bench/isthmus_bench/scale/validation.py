@@ -20,7 +20,7 @@ from isthmus_bench.scale.simulation.cell import simulate
 from isthmus_bench.scale.simulation.plan import CellPlan, CellResult, Devices, Service
 from isthmus_cloud.engines.batch_times import BatchTimes
 
-__all__ = ["batches_of", "costs_of", "validated"]
+__all__ = ["batches_of", "costs_of", "validated", "with_more"]
 
 _CALLS = 2  # that a front end has at each replica; see `isthmus_cloud.replicas`
 
@@ -30,15 +30,22 @@ def batches_of(rows: Sequence[FleetRow], kind: Kind) -> tuple[BatchTimes, int]:
     of the fleet like it that has one replica.
 
     A replica that has always work does nothing but one full batch after the other: what each takes
-    there above the tail's own time (decoding, answers, threads that wake each other) belongs to it.
+    there above the tail's own time (decoding, answers, threads that wake each other) belongs to it,
+    and is taken for its frames' in equal shares.
     """
     alone = _alone(rows, kind)
     assert alone.tail is not None
     tail = alone.tail
     most = max(1, round(median(each.load.batch or 1.0 for each in alone.closed)))
     rate = median(each.rate_per_s for each in alone.closed)
-    extra_ms = max(0.0, most / rate * 1e3 - tail.ms(most)) if rate else 0.0
-    return BatchTimes(tail.sizes, tuple(ms + extra_ms for ms in tail.took_ms)), most
+    each_ms = max(0.0, 1e3 / rate - tail.ms(most) / most) if rate else 0.0
+    return with_more(tail, each_ms), most
+
+
+def with_more(times: BatchTimes, each_ms: float) -> BatchTimes:
+    """Batches that take so much longer for each of their frames."""
+    both = zip(times.sizes, times.took_ms, strict=True)
+    return BatchTimes(times.sizes, tuple(ms + size * each_ms for size, ms in both))
 
 
 def costs_of(
@@ -64,7 +71,7 @@ def costs_of(
     return Costs(
         front_end_ms=front_end_ms,
         call_ms=call_ms,
-        batch_ms=times.ms(1) - alone.tail.ms(1),
+        replica_ms=times.ms(1) - alone.tail.ms(1),
         overheads=Overheads(
             base_ms=tuple(max(0.0, ms - spent_ms) for ms in base_ms) or (0.0,),
             hop_ms=tuple(max(0.0, ms - usual_ms - call_ms) for ms in hop_ms) or (0.0,),

@@ -114,7 +114,7 @@ def result(**changes: Any) -> ScaleResult:
             Case("2 processes", 0.5, 20, (turn(100.0, 104.0),)),
         ),
         "costs": Costs(
-            front_end_ms=0.4, call_ms=0.7, batch_ms=1.5, overheads=Overheads((1.0,), (5.0,))
+            front_end_ms=0.4, call_ms=0.7, replica_ms=1.5, overheads=Overheads((1.0,), (5.0,))
         ),
         "sizing": (sizing_row(), sizing_row(replicas=None, price_per_1000=None)),
         "ray": True,

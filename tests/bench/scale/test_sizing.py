@@ -13,7 +13,7 @@ from isthmus_bench.scale.sizing import FRONT_END_SHARE, least_replicas, sized, u
 from isthmus_bench.traces import Trace
 
 COSTS = Costs(
-    front_end_ms=0.7, call_ms=0.3, batch_ms=1.0, overheads=Overheads((1.0, 2.0), (4.0, 5.0))
+    front_end_ms=0.7, call_ms=0.3, replica_ms=1.0, overheads=Overheads((1.0, 2.0), (4.0, 5.0))
 )
 TAIL = TailRow("b15", 0.9, 5000, {1: 9.0, 2: 11.0, 4: 15.0}, 4)
 ROAD = Trace("wide", (0.0,), (8.0,), 30.0)  # 5,000 bytes take 5 ms

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from tests.bench.scale.made_up import (
-    TAIL,
     computing,
     fleet,
     fleets,
@@ -33,9 +32,9 @@ def test_what_a_batch_takes_beside_its_tail_is_that_of_one_full_replica(kind: ob
     """In-process 38 answers/s in batches of 2 are 52.6 ms each, of which the tail takes 50."""
     of = next(each for each in KINDS if each is kind)
     times, most = batches_of(fleets(), of)
-    extra_ms = 2 / (37.0 if of.ray else 38.0) * 1e3 - 50.0
+    each_ms = 1e3 / (37.0 if of.ray else 38.0) - 25.0
     assert most == 2
-    assert times.took_ms == pytest.approx([ms + extra_ms for ms in TAIL.took_ms])
+    assert times.took_ms == pytest.approx([30.0 + each_ms, 50.0 + 2 * each_ms, 90.0 + 4 * each_ms])
 
 
 def test_a_front_end_s_time_is_that_of_frames_and_that_of_batches() -> None:
@@ -43,11 +42,11 @@ def test_a_front_end_s_time_is_that_of_frames_and_that_of_batches() -> None:
     call_ms = (1.7 - 0.8) / (1 / 2 - 1 / 8)
     ray = costs_of(fleets(), REAL)
     assert (ray.front_end_ms, ray.call_ms) == pytest.approx((0.8 - call_ms / 8, call_ms))
-    assert ray.batch_ms == pytest.approx(2 / 37.0 * 1e3 - 50.0)
+    assert ray.replica_ms == pytest.approx(1e3 / 37.0 - 25.0)
     plain = costs_of(fleets()[:2], REAL[:1])
     call_ms = (1.7 - 0.3) / (1 / 2 - 1 / 8)
     assert (plain.front_end_ms, plain.call_ms) == pytest.approx((0.0, call_ms))
-    assert plain.batch_ms == pytest.approx(2 / 38.0 * 1e3 - 50.0)
+    assert plain.replica_ms == pytest.approx(1e3 / 38.0 - 25.0)
 
 
 def test_a_front_end_whose_batches_do_not_grow_pays_for_frames_alone() -> None:
@@ -59,8 +58,8 @@ def test_a_front_end_whose_batches_do_not_grow_pays_for_frames_alone() -> None:
 
 def test_the_hop_is_what_a_frame_takes_on_ray_beyond_in_process_and_the_call() -> None:
     costs = costs_of(fleets(), REAL)
-    in_process_ms = 34.0 - 30.0 - (2 / 38.0 * 1e3 - 50.0)
-    ray_ms = 39.0 - 30.0 - (2 / 37.0 * 1e3 - 50.0)
+    in_process_ms = 34.0 - 30.0 - (1e3 / 38.0 - 25.0)
+    ray_ms = 39.0 - 30.0 - (1e3 / 37.0 - 25.0)
     found = costs.overheads
     assert found.base_ms == pytest.approx([max(0.0, in_process_ms - costs.front_end_ms)] * 3)
     assert found.hop_ms == pytest.approx([ray_ms - in_process_ms - costs.call_ms] * 3)
