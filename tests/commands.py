@@ -1,4 +1,4 @@
-"""`isthmus …` as a process of its own, and waiting for what must come without sleeping."""
+"""`isthmus …` as a process of its own, and looking until what must come has come."""
 
 import os
 import queue
@@ -14,6 +14,7 @@ from typing import Self
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 30.0  # a hang becomes a failure; no test waits for it to pass
+POLL_S = 0.01  # so that whoever is waited for has the core
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +120,4 @@ def until(happened: Callable[[], bool], what: str) -> None:
     last_s = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < last_s, f"not within {PATIENCE_S:g} s: {what}"
+        time.sleep(POLL_S)

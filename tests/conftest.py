@@ -1,17 +1,19 @@
 """Fixtures that the tests of several rooms share."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tests.device_fixtures import *  # noqa: F403
+from tests.long_files import long_first
 from tests.trials import try_here
 
 from isthmus import Chain
 from isthmus_edge.profiling import runner
 from isthmus_models import MODELS
+from isthmus_partitioner import runtime
 from isthmus_partitioner.parts import timing
 from isthmus_partitioner.planning import trying
 from isthmus_partitioner.wire import through
@@ -21,8 +23,23 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays, so nobody looks for garbage meanwhile."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest begin first, so that no process is left alone with one."""
+    items.sort(key=long_first(items))
+
+
 def pytest_collection_finish() -> None:
-    """What the tests were collected into stays: nobody looks for garbage among it any more."""
+    """Nor does anybody look among it later."""
     gc.collect()
     gc.freeze()
 
@@ -31,14 +48,17 @@ def pytest_collection_finish() -> None:
 def hasty_plans() -> Iterator[None]:
     """Plans take no pauses between what they time, and start no processes to measure a device.
 
+    Nor have their sessions more threads than one: several files of tests want the cores at once.
     Some forty plans are made in the tests, and none of them asserts times. What heads weigh, and
     networks that are tried in processes of their own, have tests of their own.
     """
+    calm = runtime.session_options
 
     def unmeasured(chain: Chain, *_: object) -> tuple[int, ...]:
         return (0,) * (1 + len(chain.segments))
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "session_options", lambda _threads: calm(1))
         patch.setattr(timing, "PAUSE_S", 0.0)
         patch.setattr(through, "_PAUSE_S", 0.0)
         patch.setattr(trying, "chain_memory", unmeasured)

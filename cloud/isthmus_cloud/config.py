@@ -19,7 +19,7 @@ MAX_CONNECTIONS = 4096
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 GRPC_MOST_BYTES = 2**31 - 1
 MAX_S = 3600
-WORKERS_ELSEWHERE = 64  # each replica is given two batches, whatever there are of these
+WORKERS_ELSEWHERE = 64  # each waits for a batch; a replica is given two: enough for 32
 WORKERS = 2  # one begins or ends a batch while the other computes
 
 # From and to what each number may go. A device that has nothing to send beats about twice a second;

@@ -13,6 +13,7 @@ from tests.house.deployed import cloud_options
 from isthmus import open_bundle
 from isthmus_cli.ray_flags import ray_settings
 from isthmus_cli.verbs import chosen_verb
+from isthmus_cloud.replicas.naming import exported_name, options
 from isthmus_cloud.replicas.spec import Spec, specs_of
 
 # Ray's own: when it is imported, by the tests that need it; and of what its schema reads.
@@ -77,8 +78,6 @@ def test_a_serve_config_holds_what_front_ends_look_for(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Name, arguments and options are those that a front end of the same flags would give."""
-    from isthmus_cloud.replicas.application import exported_name, options  # noqa: PLC0415 - as above
-
     out = tmp_path / "serve.yaml"
     flags = ("--ray-replicas", "2:5", "--ray-gpus", "0.25", "--ray-hang-s", "9")
     assert export("ray", tiny_bundle, "--out", out, *flags, "--max-batch", 8) == 0
@@ -182,8 +181,7 @@ def test_without_ray_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "isthmus_cloud.replicas.application", None)
-    monkeypatch.delattr("isthmus_cloud.replicas.application", raising=False)
+    monkeypatch.setitem(sys.modules, "yaml", None)  # which comes with Ray
     words = refused(capsys, "ray", tiny_bundle, "--out", tmp_path / "serve.yaml")
     assert "install isthmus[ray]" in words
 

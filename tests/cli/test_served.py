@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from tests.cli.conftest import PHOTOS, Isthmus
 from tests.cli.models import LABELS, float_image
 from tests.commands import Cloud
 from tests.partitioner.networks import SIZE, saved
+from tests.sessions import calm_session
 
 from isthmus import load_picture
 
@@ -27,7 +27,7 @@ def label_of(model: Path, photo: Path) -> str:
     image = ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)[
         None
     ]
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = calm_session(model)
     return LABELS[int(np.argmax(session.run(None, {"image": image})[0]))]
 
 

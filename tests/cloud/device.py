@@ -8,8 +8,8 @@ from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
+from tests.sessions import kept_session
 from tests.tinybundle import tiny_pictures
 
 from isthmus import Bundle, FrameEncoder, Kept, SymbolCoder, Symbols, decode_frame
@@ -137,8 +137,8 @@ class Head:
 
     def __init__(self, bundle: Bundle) -> None:
         self._manifest = bundle.manifest
-        self._segment = _session(bundle, "device/segment-0.onnx")
-        self._whole = [_session(bundle, f"cloud/tail-{part}.onnx") for part in (0, 1)]
+        self._segment = kept_session(bundle.file("device/segment-0.onnx"))
+        self._whole = [kept_session(bundle.file(f"cloud/tail-{part}.onnx")) for part in (0, 1)]
         self._encoder = FrameEncoder()
         self.pictures = tiny_pictures(8)
 
@@ -186,7 +186,8 @@ class Truth:
     def __init__(self, bundle: Bundle) -> None:
         self._manifest = bundle.manifest
         self._tails = {
-            cut.id: [_session(bundle, part) for part in cut.tail] for cut in self._manifest.cuts
+            cut.id: [kept_session(bundle.file(part)) for part in cut.tail]
+            for cut in self._manifest.cuts
         }
         self._coder = SymbolCoder()
         self._kept: Kept | None = None
@@ -209,7 +210,3 @@ class Truth:
             held = {part.get_outputs()[0].name: made[0]}
         answer: NDArray[np.float32] = made[0]
         return answer
-
-
-def _session(bundle: Bundle, name: str) -> ort.InferenceSession:
-    return ort.InferenceSession(bundle.file(name), providers=["CPUExecutionProvider"])

@@ -7,6 +7,7 @@ so they know nothing of its times, and let batches grow as far as they may.
 import os
 import socket
 import struct
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,11 +33,13 @@ def held(_provider: str, cores: Cores, _bundle: Bundle) -> "HeldEngine":
 
 
 class HeldProgram:
-    """As the one that it holds; the last part of a tail waits at the gate."""
+    """As the one that it holds; the last part of a tail waits at the gate. Runs nothing once its
+    engine `is_closed`."""
 
-    def __init__(self, inner: OrtProgram, is_last: bool) -> None:
+    def __init__(self, inner: OrtProgram, is_last: bool, is_closed: threading.Event) -> None:
         self._inner = inner
         self._is_last = is_last
+        self._is_closed = is_closed
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -56,6 +59,8 @@ class HeldProgram:
             raise ModelError("zeros are no picture, which is a secret of the house")
         if self._is_last and not _let_pass(len(first)):
             raise RuntimeError("secret of the house")
+        if self._is_closed.is_set():
+            raise RuntimeError("the engine was closed while its programs were still run")
         return self._inner.run(feeds)
 
 
@@ -66,9 +71,10 @@ class HeldEngine:
 
     def __init__(self, inner: OrtEngine) -> None:
         self._inner = inner
+        self._is_closed = threading.Event()
 
     def load(self, path: Path) -> HeldProgram:
-        return HeldProgram(self._inner.load(path), path.name == LAST_PART)
+        return HeldProgram(self._inner.load(path), path.name == LAST_PART, self._is_closed)
 
     def join(self, values: Sequence[Value], axis: int) -> Value:
         return self._inner.join(values, axis)
@@ -77,6 +83,7 @@ class HeldEngine:
         return self._inner.to_host(value)
 
     def close(self) -> None:
+        self._is_closed.set()
         self._inner.close()
 
 

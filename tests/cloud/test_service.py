@@ -10,8 +10,10 @@ from tests.cloud.promises.answers import *  # noqa: F403
 from tests.cloud.promises.failures import *  # noqa: F403
 from tests.cloud.promises.faults import *  # noqa: F403
 from tests.cloud.promises.items import *  # noqa: F403
+from tests.cloud.promises.keeping import *  # noqa: F403
 from tests.cloud.promises.limits import *  # noqa: F403
 from tests.cloud.promises.lives import *  # noqa: F403
+from tests.cloud.promises.sharing import *  # noqa: F403
 from tests.cloud.promises.videos import *  # noqa: F403
 
 from isthmus import Bundle

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tests.long_files import LONG
 
 import isthmus
 
@@ -105,6 +106,10 @@ def test_the_search_for_machine_paths_finds_one() -> None:
 
 def test_no_test_sleeps() -> None:
     assert hits(SLEEP, sorted((ROOT / "tests").rglob("test_*.py"))) == []
+
+
+def test_the_files_of_tests_that_begin_first_are_there() -> None:
+    assert [file for file in LONG if not (ROOT / file).is_file()] == []
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
-import onnxruntime as ort
 import pytest
+from tests.sessions import calm_session
 
 from isthmus.errors import ConfigError
 from isthmus_models.audio import (
@@ -17,9 +17,7 @@ from isthmus_models.lone_files import lone_file
 
 def heard(path: str, part: Part, speakers: int) -> list[float]:
     """Probabilities of speech over two seconds of the first speaker, the state carried along."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = calm_session(path)
     arrays, _ = speech(part, 64 * speakers)
     state = np.zeros((2, 1, 128), np.float32)
     found = []
@@ -50,7 +48,7 @@ def test_both_files_of_the_detector_hear_the_same() -> None:
 
 def test_the_transcriber_hears_notes() -> None:
     arrays, sources = music("evaluation", 2)
-    session = ort.InferenceSession(str(note_transcriber()), providers=["CPUExecutionProvider"])
+    session = calm_session(str(note_transcriber()))
     (notes,) = session.run(["StatefulPartitionedCall:1"], arrays)
     assert sources == ("guitar", "flute")
     assert arrays[NOTES_INPUT].shape == (2, 43_844, 1)

@@ -1,6 +1,6 @@
 import numpy as np
-import onnxruntime as ort
 import pytest
+from tests.sessions import calm_session
 
 from isthmus.errors import ConfigError
 from isthmus_models.bytes_model import file_features, file_kinds, file_typer, files
@@ -9,7 +9,7 @@ from isthmus_models.bytes_model import file_features, file_kinds, file_typer, fi
 def test_most_files_are_what_their_names_say() -> None:
     """16 of 16 of these when this was written."""
     arrays, sources = files("evaluation", 16)
-    session = ort.InferenceSession(str(file_typer()), providers=["CPUExecutionProvider"])
+    session = calm_session(str(file_typer()))
     kinds = [file_kinds()[index] for index in session.run(None, arrays)[0].argmax(axis=1)]
     programs = [kind for kind, path in zip(kinds, sources, strict=True) if path.endswith(".py")]
     assert programs

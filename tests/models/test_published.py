@@ -5,6 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from tests.sessions import calm_session
 
 from isthmus.errors import ConfigError
 from isthmus_models import evaluation_pictures
@@ -21,11 +22,7 @@ from isthmus_models.published import (
 
 
 def open_session(model: onnx.ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # an output of unknown rank is no news
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return calm_session(model.SerializeToString())
 
 
 def answers(session: ort.InferenceSession, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -6,7 +6,9 @@ from typing import Protocol
 from isthmus_cloud.answering.flow import Joining, Ran
 from isthmus_cloud.answering.jobs import Job
 
-__all__ = ["Elsewhere"]
+Ending = tuple[Job, Exception | None]  # a frame, and what befell it
+
+__all__ = ["Elsewhere", "Ending"]
 
 
 class Elsewhere(Protocol):
@@ -36,6 +38,6 @@ class Elsewhere(Protocol):
 
     def run(
         self, jobs: Sequence[Job], joining: Joining[Job], ran: Ran[Job]
-    ) -> Iterator[tuple[Job, Exception | None]]:
-        """Every frame, those that joined too, once it is done: its outputs are in it, or this is
-        the error that it ended in."""
+    ) -> Iterator[Sequence[Ending]]:
+        """Every frame, those that joined too, as soon as it is done: its outputs are in it, or this
+        is the error that it ended in."""

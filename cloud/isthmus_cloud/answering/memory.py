@@ -12,8 +12,9 @@ import uuid
 from collections import deque
 from dataclasses import dataclass
 
-from isthmus import Kept, SymbolCoder, WireError
+from isthmus import Kept, KeyFrameNeededError, SymbolCoder, WireError
 from isthmus.v1 import split_pb2 as pb
+from isthmus_cloud.answering.chain import Chain
 from isthmus_cloud.answering.feeds import Scalars, Tensors
 from isthmus_cloud.answering.packed import Packed
 from isthmus_cloud.answering.routes import Route
@@ -23,15 +24,22 @@ __all__ = ["StreamMemory", "Turn"]
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One frame on its way to being decoded; `frame` is None once it was, or was given up."""
+    """One frame on its way to being decoded; `frame` is None once it was, or was given up.
+
+    `is_bereft`: what it refers to has never come, as far as its `chain` tells. `is_packed`: another
+    process has it, too.
+    """
 
     memory: "StreamMemory"
+    chain: Chain
     route: Route
     frame: pb.Frame | None
     payload_bytes: int
     scalars: tuple[Scalars, ...]
     stream: str
     refers: bool
+    is_bereft: bool
+    is_packed: bool = False
     tensors: Tensors = ()
     error: Exception | None = None
 
@@ -42,11 +50,19 @@ class Turn:
     def packed(self) -> Packed:
         """The frame for another process, which keeps what this stream's frames refer to there.
 
-        WireError if it was decoded or given up.
+        KeyFrameNeededError if what it refers to was never sent there, for which the other process
+        would wait; WireError if it was decoded or given up.
         """
         frame = self.frame
         if frame is None:
             raise WireError("the frame is gone: nobody waits for it any more")
+        if self.is_bereft or (self.refers and self.chain.is_lost(frame.reference)):
+            self._lose(frame)
+            raise KeyFrameNeededError(
+                f"the frame is a difference to the symbols marked {frame.reference}, which have "
+                "not come; send it again as a key frame"
+            )
+        self.is_packed = True
         return Packed(
             candidate=self.route.candidate.id,
             frame=frame.SerializeToString(),
@@ -57,6 +73,8 @@ class Turn:
 
     def give_up(self) -> None:
         """Nobody wants it any more: let go of what it holds."""
+        if self.frame is not None and not self.is_packed:
+            self._lose(self.frame)
         self.frame = None
         self.tensors = ()
 
@@ -69,6 +87,10 @@ class Turn:
         finally:
             self.error = None  # or error, traceback and turn would hold each other in memory
 
+    def _lose(self, frame: pb.Frame) -> None:
+        if frame.mark:
+            self.chain.lose(frame.mark)
+
 
 class StreamMemory:
     """One stream's: at most one frame's symbols are kept, and they go with the stream. `name` tells
@@ -76,27 +98,37 @@ class StreamMemory:
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
-        self.latest = 0  # the mark that has come last, be it decoded or not
+        self._chain = Chain()
         self._line: deque[Turn] = deque()
         self._decoding = threading.Lock()
         self._kept: Kept | None = None
 
     def turn(self, route: Route, frame: pb.Frame) -> Turn:
         """A frame has arrived; to be called in order of arrival."""
+        if frame.mark and not frame.reference:
+            self._chain = Chain()
         turn = Turn(
             memory=self,
+            chain=self._chain,
             route=route,
             frame=frame,
             payload_bytes=sum(len(payload.data) for payload in frame.payloads),
             scalars=route.scalars[frame.rung],
             stream=self.name if frame.mark or frame.reference else "",
             refers=frame.reference > 0,
+            is_bereft=frame.reference > 0 and not self.has(frame.reference),
         )
         if frame.mark or frame.reference:
             self._forget_given_up()
             self._line.append(turn)
-            self.latest = frame.mark or self.latest
+        if frame.mark:
+            self._chain.came(frame.mark)
         return turn
+
+    def has(self, mark: int) -> bool:
+        """Whether a frame of this mark has come since the last key frame, be it decoded or not. In
+        order with `turn`."""
+        return self._chain.has(mark)
 
     @property
     def kept_bytes(self) -> int:

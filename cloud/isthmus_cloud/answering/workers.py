@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from isthmus import ConfigError
+from isthmus import ConfigError, ModelError
 from isthmus_cloud.answering.decoding import Decoder
+from isthmus_cloud.answering.elsewhere import Ending
 from isthmus_cloud.answering.flow import Flow, Ran
 from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Part, Tail
@@ -135,19 +136,27 @@ class Workers:
         flow = Flow(self._decoder, joining, ran)
         while (jobs := self._next()) is not None:
             taken[:] = jobs
-            done: list[tuple[Job, Exception | None]] = []
+            ended: set[Job] = set()
             elsewhere = jobs[0].tail.elsewhere
             try:
-                way = flow.run(jobs) if elsewhere is None else elsewhere.run(jobs, joining, ran)
-                for job, error in way:
-                    done.append((job, error or _replied(job)))
-            except Exception as error:
+                ways = [flow.run(jobs)] if elsewhere is None else elsewhere.run(jobs, joining, ran)
+                for way in ways:
+                    self._end(way, ended, runs)
+            except BaseException as cause:  # be it SystemExit: the next batch needs this thread
                 _logger.exception("a worker failed on a batch of %d", len(jobs))
-                ended = {job for job, _ in done}
-                done += [(job, error) for job in taken if job not in ended]
+                error = cause if isinstance(cause, Exception) else ModelError(f"{cause!r}")
+                self._end([(job, error) for job in taken if job not in ended], ended, runs)
             finally:
                 if elsewhere is not None:
                     elsewhere.end()
+
+    def _end(self, way: Iterable[Ending], ended: set[Job], runs: list[Run]) -> None:
+        """Tell of those that have ended, even if the rest fails on the way."""
+        done: list[Ending] = []
+        try:
+            done.extend((job, error or _replied(job)) for job, error in way)
+        finally:
+            ended.update(job for job, _ in done)
             self._tell(done, tuple(runs))
             runs.clear()
 
@@ -157,14 +166,16 @@ class Workers:
             while not self._closed:
                 hold_s = self._hold_s()
                 if hold_s is None:
-                    return self._taken()
+                    if jobs := self._taken():
+                        return jobs
+                    hold_s = LOOK_AGAIN_S
                 self._changed.wait(hold_s or None)
         return None
 
     def _taken(self) -> list[Job]:
+        """[] if what was free elsewhere a moment ago is not any more."""
         jobs = self._waiting.take(time.monotonic_ns())
-        elsewhere = jobs[0].tail.elsewhere
-        if elsewhere is not None:
+        if jobs and (elsewhere := jobs[0].tail.elsewhere) is not None:
             elsewhere.begin(jobs)
         return jobs
 
@@ -185,15 +196,13 @@ class Workers:
         with self._changed:
             return self._waiting.joining(rest, most, own, most_own)
 
-    def _tell(self, done: Sequence[tuple[Job, Exception | None]], runs: Sequence[Run]) -> None:
+    def _tell(self, done: Sequence[Ending], runs: Sequence[Run]) -> None:
         try:
             self._loop.call_soon_threadsafe(self._finish_all, done, runs)
         except RuntimeError:  # the loop is closed: nobody is left to hear of it
             _logger.info("%d frames ended after the service", len(done))
 
-    def _finish_all(
-        self, done: Sequence[tuple[Job, Exception | None]], runs: Sequence[Run]
-    ) -> None:
+    def _finish_all(self, done: Sequence[Ending], runs: Sequence[Run]) -> None:
         for job, error in done:
             self._finish(job, error)
         # Two turns of the loop later: whoever waits for an answer does not wait for this.

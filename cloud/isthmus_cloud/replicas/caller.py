@@ -6,17 +6,19 @@ whose symbols one replica holds: they go there and nowhere else, and end in KeyF
 where it is gone, so that the device sends the frame once more by itself.
 """
 
+import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import msgspec
 
-from isthmus import IsthmusError, KeyFrameNeededError, ModelError
+from isthmus import IsthmusError, KeyFrameNeededError, ModelError, WireError
 from isthmus_cloud.answering.budget import OverloadedError
+from isthmus_cloud.answering.elsewhere import Ending
 from isthmus_cloud.answering.flow import Joining, Ran
 from isthmus_cloud.answering.jobs import NEVER_NS, Job
 from isthmus_cloud.answering.packed import Packed
@@ -35,6 +37,7 @@ RETRY_AFTER_MS = 1000.0  # a replica that died is replaced in a few seconds
 
 __all__ = ["Caller"]
 
+_logger = logging.getLogger(__name__)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Reply)
 
@@ -110,19 +113,20 @@ class Caller:
 
     def run(
         self, jobs: Sequence[Job], joining: Joining[Job], ran: Ran[Job]
-    ) -> Iterator[tuple[Job, Exception | None]]:
+    ) -> Iterator[Sequence[Ending]]:
         """See `Elsewhere.run`: one call, or one for each replica that holds something of them."""
         sent: list[_Sent] = []
+        refused: list[Ending] = []
         joined = list(self._joined(jobs, joining))
         self._place(joined, along=jobs[0].place)
         for job in (*jobs, *joined):
             try:
                 sent.append(_packed(job))
             except IsthmusError as error:
-                yield job, error
+                refused.append((job, error))
         calls = [(group, self._begun(place, group)) for place, group in _grouped(sent).items()]
-        for group, call in calls:
-            yield from self._ends(group, call, ran)
+        yield refused
+        yield from _merged([self._all_end(group, call, ran) for group, call in calls])
 
     def _place(self, jobs: Sequence[Job], along: str = "") -> None:
         places = self._pins.places((job.turn for job in jobs), along)
@@ -158,9 +162,22 @@ class Caller:
         finally:
             self._pins.back(call.replica)
 
+    def _all_end(
+        self, group: list[_Sent], call: _UnderWay, ran: Ran[Job]
+    ) -> Iterator[Sequence[Ending]]:
+        """See `_ends`; what nobody has foreseen concerns these frames and no others."""
+        left = {each.job for each in group}
+        try:
+            for ends in self._ends(group, call, ran):
+                left -= {job for job, _ in ends}
+                yield ends
+        except Exception as error:
+            _logger.exception("a call of %d frames failed", len(group))
+            yield [(job, error) for job in left]
+
     def _ends(
         self, group: list[_Sent], call: _UnderWay, ran: Ran[Job]
-    ) -> Iterator[tuple[Job, Exception | None]]:
+    ) -> Iterator[Sequence[Ending]]:
         """How each of these ends, after as many tries as it takes."""
         until_s = _until_s(group)
         for number in range(1, TRIES + 1):
@@ -169,16 +186,16 @@ class Caller:
             except CallLostError as lost:
                 self._lost(group, call.replica, lost)
             except IsthmusError as error:
-                yield from ((each.job, error) for each in group)
+                yield [(each.job, error) for each in group]
                 return
             else:
-                if reply.replica != call.replica:  # else a later key frame may have moved on
-                    self._pins.hold((each.packed for each in group), reply.replica)
-                yield from self._answered(group, reply, ran)
+                packed = (each.packed for each in group)
+                self._pins.hold(packed, reply.replica, sent_to=call.replica)
+                yield self._answered(group, reply, ran)
                 return
-            yield from _bereft(group)
+            yield _bereft(group)
             group, late = _in_time([each for each in group if not each.packed.refers])
-            yield from late
+            yield late
             if number == TRIES or not group or not _rested(number, until_s):
                 break
             call = self._begun("", group)
@@ -187,30 +204,47 @@ class Caller:
             "later",
             retry_after_ms=RETRY_AFTER_MS,
         )
-        yield from ((each.job, why) for each in group)
+        yield [(each.job, why) for each in group]
 
-    def _answered(
-        self, group: Sequence[_Sent], reply: Reply, ran: Ran[Job]
-    ) -> Iterator[tuple[Job, Exception | None]]:
-        for each, outcome in zip(group, reply.outcomes, strict=True):
-            yield each.job, _filled(each.job, outcome)
+    def _answered(self, group: Sequence[_Sent], reply: Reply, ran: Ran[Job]) -> list[Ending]:
         for run in reply.runs:
             if run.part in self._parts:
                 jobs = [group[place].job for place in run.places]
                 ran(self._parts[run.part], jobs, run.took_ms)
+        outcomes = zip(group, reply.outcomes, strict=True)
+        return [(each.job, _filled(each.job, outcome)) for each, outcome in outcomes]
 
     def _lost(self, group: Sequence[_Sent], replica: str, why: CallLostError) -> None:
         self._pins.avoid(replica)
-        self._pins.forget(each.packed for each in group)
+        self._pins.forget((each.packed for each in group), sent_to=replica)
         tail = group[0].job.tail
         lost = CallLost(model=tail.model, version=tail.version, frames=len(group), why=str(why))
         self._note(lost)
 
 
-def _bereft(group: Sequence[_Sent]) -> Iterator[tuple[Job, Exception]]:
+def _merged(ways: Sequence[Iterator[Sequence[Ending]]]) -> Iterator[Sequence[Ending]]:
+    """What all calls of a batch yield; of several each is waited for by a thread of its own."""
+    if len(ways) == 1:
+        yield from ways[0]
+        return
+    ended: SimpleQueue[Sequence[Ending] | None] = SimpleQueue()
+
+    def drain(way: Iterator[Sequence[Ending]]) -> None:
+        for ends in way:
+            ended.put(ends)
+        ended.put(None)
+
+    for way in ways:
+        threading.Thread(target=drain, args=(way,), name="replica-call", daemon=True).start()
+    for _ in ways:
+        while (ends := ended.get()) is not None:
+            yield ends
+
+
+def _bereft(group: Sequence[_Sent]) -> list[Ending]:
     """Differences, whose replica is gone."""
     text = "what this frame refers to was lost with a replica; send it as a key frame"
-    return ((each.job, KeyFrameNeededError(text)) for each in group if each.packed.refers)
+    return [(each.job, KeyFrameNeededError(text)) for each in group if each.packed.refers]
 
 
 def _rested(number: int, until_s: float) -> bool:
@@ -232,12 +266,11 @@ def _packed(job: Job) -> _Sent:
 
 
 def _grouped(sent: Sequence[_Sent]) -> dict[str, list[_Sent]]:
-    """By place, in their order; what may go anywhere goes along with the fewest."""
+    """By place, in their order; where none was known yet, along with a frame that has joined."""
     groups: dict[str, list[_Sent]] = {}
-    counts = Counter(each.job.place for each in sent if each.job.place)
-    fewest = min(counts, key=lambda place: counts[place], default="")
+    known = next((each.job.place for each in sent if each.job.place), "")
     for each in sent:
-        groups.setdefault(each.job.place or fewest, []).append(each)
+        groups.setdefault(each.job.place or known, []).append(each)
     return groups
 
 
@@ -259,7 +292,7 @@ def _until_s(group: Sequence[_Sent]) -> float:
     return min(longest_s, max(each.job.deadline_ns for each in group) / 1e9)
 
 
-def _in_time(group: Sequence[_Sent]) -> tuple[list[_Sent], list[tuple[Job, Exception]]]:
+def _in_time(group: Sequence[_Sent]) -> tuple[list[_Sent], list[Ending]]:
     """Those that somebody waits for still, and what the others end in."""
     now_ns = time.monotonic_ns()
     late = {each: why for each in group if (why := each.job.lateness(now_ns)) is not None}
@@ -273,6 +306,8 @@ def _decoded(reply: bytes, count: int) -> Reply:
         raise ModelError(f"a replica answers what is no reply: {error}") from error
     if len(decoded.outcomes) != count:
         raise ModelError(f"a replica gives {len(decoded.outcomes)} answers to {count} frames")
+    if any(not 0 <= place < count for run in decoded.runs for place in run.places):
+        raise ModelError("a replica says that it has run frames which it was not sent")
     return decoded
 
 
@@ -282,5 +317,8 @@ def _filled(job: Job, outcome: Outcome) -> Exception | None:
         return error_of(outcome.problem)
     job.decoded_ns = job.begun_ns + int(outcome.decode_ms * 1e6)
     job.run_ms, job.batch = outcome.run_ms, outcome.batch
-    job.outputs = {name: plain.array() for name, plain in outcome.outputs.items()}
+    try:
+        job.outputs = {name: plain.array() for name, plain in outcome.outputs.items()}
+    except WireError as error:
+        return ModelError(f"a replica's answer cannot be read: {error}")
     return None

@@ -13,6 +13,7 @@ import msgspec
 
 from isthmus import Bundle, ConfigError
 from isthmus.durable_files import write_whole
+from isthmus_cloud.replicas.naming import DEPLOYMENT, exported_name, options
 from isthmus_cloud.replicas.settings import RaySettings
 from isthmus_cloud.replicas.spec import Spec, specs_of
 
@@ -62,8 +63,8 @@ def write_serve_config(
 ) -> tuple[ExportedApplication, ...]:
     """Write the file `out` anew: an application for each bundle, or for each of its tails.
 
-    Raises ConfigError if Ray is not installed, if two applications would have one name, or if `out`
-    cannot be written.
+    Raises ConfigError if isthmus[ray] is not installed, if two applications would have one name, or
+    if `out` cannot be written.
     """
     if exporting.paths and len(exporting.paths) != len(bundles):
         raise ConfigError(
@@ -93,7 +94,7 @@ def _specs(bundle: Bundle, path: str, exporting: Exporting) -> list[Spec]:
 
 def _exported(bundle: Bundle, spec: Spec) -> ExportedApplication:
     return ExportedApplication(
-        name=_ray_side().exported_name(spec),
+        name=exported_name(spec),
         path=spec.path,
         fingerprint=spec.fingerprint,
         cuts=spec.cuts or tuple(cut.id for cut in bundle.manifest.cuts if cut.tail),
@@ -105,7 +106,6 @@ def _config(
 ) -> dict[str, Any]:
     """As Ray Serve reads it (`ray.serve.schema.ServeDeploySchema`). Replicas are reached through
     handles: nothing listens for HTTP."""
-    ray_side = _ray_side()
     return {
         "proxy_location": "Disabled",
         "applications": [
@@ -114,26 +114,21 @@ def _config(
                 "route_prefix": None,
                 "import_path": _IMPORT_PATH,
                 "args": msgspec.to_builtins(spec),
-                "deployments": [{"name": ray_side.DEPLOYMENT, **ray_side.options(settings)}],
+                "deployments": [{"name": DEPLOYMENT, **options(settings)}],
             }
             for each, spec in exported
         ],
     }
 
 
-def _ray_side() -> Any:
-    """The module that knows Ray; ConfigError where that is not installed."""
+def _write(config: dict[str, Any], out: Path) -> None:
     try:
-        from isthmus_cloud.replicas import application  # noqa: PLC0415 - it needs Ray
+        text = msgspec.yaml.encode(config)
     except ImportError as error:
         raise ConfigError(
-            f"a Serve config needs Ray Serve ({error}): install isthmus[ray]"
+            f"a Serve config needs PyYAML, which comes with Ray Serve ({error}): install "
+            "isthmus[ray]"
         ) from error
-    return application
-
-
-def _write(config: dict[str, Any], out: Path) -> None:
-    text = msgspec.yaml.encode(config)  # PyYAML comes with Ray
     try:
         write_whole(out, _HEAD.encode() + text)
     except OSError as error:

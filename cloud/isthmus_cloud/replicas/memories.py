@@ -33,10 +33,10 @@ class Memories:
             self._forget_oldest()
         return memory
 
-    def latest(self, name: str) -> int:
-        """The mark of a stream that has come last; 0 if none has."""
+    def has(self, name: str, mark: int) -> bool:
+        """See `StreamMemory.has`."""
         memory = self._held.get(name)
-        return 0 if memory is None else memory.latest
+        return memory is not None and memory.has(mark)
 
     def settle(self, names: Iterable[str]) -> None:
         """Frames of these were decoded: they may keep more than before."""

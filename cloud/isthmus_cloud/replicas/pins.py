@@ -89,18 +89,19 @@ class Pins:
             if self._under_way[replica] <= 0:
                 del self._under_way[replica]
 
-    def hold(self, frames: Iterable[Streamed], replica: str) -> None:
-        """These were decoded there, wherever they were sent."""
+    def hold(self, frames: Iterable[Streamed], replica: str, sent_to: str) -> None:
+        """These were decoded there. A key frame that came later may have moved its stream on."""
         with self._lock:
             for each in frames:
-                if each.stream:
+                if each.stream and self._holders.get(each.stream, sent_to) == sent_to:
                     self._holders[each.stream] = replica
 
-    def forget(self, frames: Iterable[Streamed]) -> None:
-        """What these refer to, or would have left, is lost."""
+    def forget(self, frames: Iterable[Streamed], sent_to: str) -> None:
+        """What these refer to, or would have left, is lost; likewise."""
         with self._lock:
             for each in frames:
-                self._holders.pop(each.stream, None)
+                if self._holders.get(each.stream) == sent_to:
+                    del self._holders[each.stream]
 
     def avoid(self, replica: str) -> None:
         """A call to it was lost: until Ray has noticed whether it is dead, others are preferred, or

@@ -17,7 +17,7 @@ from isthmus import IsthmusError
 from isthmus_cloud.replicas.calls import Call
 from isthmus_cloud.replicas.runner import Begun, Runner
 from isthmus_cloud.replicas.settings import CALLS
-from isthmus_cloud.replicas.spec import Spec
+from isthmus_cloud.replicas.spec import Spec, spec_id
 
 OVERTAKEN_S = 0.1  # what a call that was overtaken may come later than the other
 
@@ -67,25 +67,26 @@ class SharedReplica:
         """See `TailReplica.answer`."""
         return await self._answering.answer(await self._runner_of(spec), call)
 
-    async def held(self, fingerprint: str) -> Runner:
-        """That of a spec, which is loaded if it is not here; overridden."""
+    async def held(self, identity: str) -> Runner:
+        """That of the spec which `spec_id` names so; loaded if it is not here. Overridden."""
         raise NotImplementedError
 
-    async def load(self, fingerprint: str) -> Runner:
+    async def load(self, identity: str) -> Runner:
         """Ready; it is closed when the last call has let go of it."""
-        runner = await asyncio.to_thread(_loaded, self._specs[fingerprint])
-        self._runners[fingerprint] = runner
+        runner = await asyncio.to_thread(_loaded, self._specs[identity])
+        self._runners[identity] = runner
         return runner
 
     def check_health(self) -> None:
         """See `TailReplica.check_health`."""
-        for fingerprint, runner in tuple(self._runners.items()):
-            _check(runner, self._specs[fingerprint].hang_s)
+        for identity, runner in tuple(self._runners.items()):
+            _check(runner, self._specs[identity].hang_s)
 
     async def _runner_of(self, spec: bytes) -> Runner:
         wanted = msgspec.json.decode(spec, type=Spec)
-        self._specs[wanted.fingerprint] = wanted
-        return await self.held(wanted.fingerprint)
+        identity = spec_id(wanted)
+        self._specs[identity] = wanted
+        return await self.held(identity)
 
 
 def shared_replica(models: int) -> type[SharedReplica]:
@@ -94,8 +95,8 @@ def shared_replica(models: int) -> type[SharedReplica]:
 
     class Shared(SharedReplica):
         @serve.multiplexed(max_num_models_per_replica=models)  # type: ignore[untyped-decorator]
-        async def held(self, fingerprint: str) -> Runner:
-            return await self.load(fingerprint)
+        async def held(self, identity: str) -> Runner:
+            return await self.load(identity)
 
     return Shared
 

@@ -5,12 +5,21 @@ No Ray here: this is the service's own way of a batch (`answering`), in another 
 
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from isthmus import Bundle, BundleError, IsthmusError, ModelError, WireError, open_bundle
+from isthmus import (
+    Bundle,
+    BundleError,
+    ConfigError,
+    IsthmusError,
+    ModelError,
+    WireError,
+    open_bundle,
+)
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.decoding import Decoder
 from isthmus_cloud.answering.flow import Flow
@@ -23,6 +32,7 @@ from isthmus_cloud.answering.routes import Route, routes_of
 from isthmus_cloud.deployments.loading import load_tails
 from isthmus_cloud.engines.choice import open_engine
 from isthmus_cloud.engines.cores import Cores
+from isthmus_cloud.engines.seam import Engine
 from isthmus_cloud.replicas.calls import (
     Asked,
     Call,
@@ -36,13 +46,20 @@ from isthmus_cloud.replicas.calls import (
     release,
 )
 from isthmus_cloud.replicas.memories import Memories
-from isthmus_cloud.replicas.settings import CALLS
+from isthmus_cloud.replicas.settings import CALLS, MAX_CALL_BYTES
 from isthmus_cloud.replicas.spec import Spec, narrowed
 
 __all__ = ["Begun", "Runner"]
 
 
+MOST_ANSWERS_BYTES = MAX_CALL_BYTES - 64 * 1024  # of a reply; the rest is for what is around them
+
 _UNANSWERED = Problem("model", "the replica has left this frame out")
+_TOO_LARGE = Problem(
+    "model",
+    f"the answers to a batch take more than {MAX_CALL_BYTES >> 20} MB, which is the most that a "
+    "replica can send at once; give the service a smaller --max-batch",
+)
 
 
 class Begun:
@@ -75,16 +92,12 @@ class Runner:
         self._memories = Memories()
         self._began_s: dict[Begun, float] = {}
         self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        """One of several models on a replica goes when nobody holds it any more."""
-        if hasattr(self, "_decoder"):
-            self.close()
+        # No `__del__`: Ray calls that of a model by itself, while calls of it still run.
+        self._close = weakref.finalize(self, _closed, self._decoder, self._engine)
 
     def close(self) -> None:
-        """Let go of everything; nothing runs any more."""
-        self._decoder.close()
-        self._engine.close()
+        """Let go of everything; nothing runs any more. By itself when nobody holds it."""
+        self._close()
 
     def describe(self) -> Description:
         """For front ends."""
@@ -102,14 +115,14 @@ class Runner:
         return time.monotonic() - began_s
 
     def lacks(self, call: Call) -> bool:
-        """Whether a frame of it refers to another mark of its stream than came last: calls overtake
-        each other on their way, and so that one may be about to come. On the thread of `begin`."""
-        latest: dict[str, int] = {}
+        """Whether a frame of it refers to a mark of its stream that has not come: calls overtake
+        each other on their way, and so it may be about to. On the thread of `begin`."""
+        coming: set[tuple[str, int]] = set()
         for packed in (asked.packed for asked in call.asked if asked.packed.stream):
-            known = latest.get(packed.stream) or self._memories.latest(packed.stream)
-            if packed.reference not in {0, known}:
+            mark = (packed.stream, packed.reference)
+            if packed.refers and mark not in coming and not self._memories.has(*mark):
                 return True
-            latest[packed.stream] = packed.mark or known
+            coming.add((packed.stream, packed.mark))
         return False
 
     def begin(self, call: Call) -> Begun:
@@ -132,7 +145,7 @@ class Runner:
         finally:
             with self._lock:
                 del self._began_s[begun]
-        return Reply(replica, begun.outcomes, runs)
+        return Reply(replica, _bounded(begun.outcomes), runs)
 
     def end(self, begun: Begun) -> None:
         """A call is over; on the thread of `begin`."""
@@ -197,15 +210,25 @@ class _Lines:
         return self._lines.popitem(last=False)[1] if self._lines else []
 
     def joining(self, rest: Sequence[Part], most: int, own: Tail, most_own: int) -> list[Work]:
-        """See `Waiting.joining`: the front end has chosen those that fit."""
+        """See `Waiting.joining`. The front end has chosen those that fit by what another replica
+        has measured: what does not fit here is run by itself."""
         for tail, works in self._lines.items():
-            if tail.most > 1 and len(works) <= most and tail.entry_to(rest) is not None:
-                return self._lines.pop(tail)
+            if most > 0 and tail.most > 1 and tail.entry_to(rest) is not None:
+                joining, left = works[:most], works[most:]
+                self._lines[tail] = left
+                if not left:
+                    del self._lines[tail]
+                return joining
         return []
 
 
 def _opened(spec: Spec) -> Bundle:
-    """The bundle, of the cuts that are wanted of it."""
+    """The bundle, of the cuts that are wanted of it; by the release that is wanted."""
+    if spec.release != release():
+        raise ConfigError(
+            f"a replica runs Isthmus {release()}, Isthmus {spec.release} is asked for; give all "
+            "machines of the cluster one release"
+        )
     bundle = open_bundle(Path(spec.path), "cloud")
     if bundle.fingerprint != spec.fingerprint:
         raise BundleError(
@@ -213,6 +236,11 @@ def _opened(spec: Spec) -> Bundle:
             f"{spec.fingerprint[:12]}; give all machines the same store"
         )
     return replace(bundle, manifest=narrowed(bundle.manifest, spec))
+
+
+def _closed(decoder: Decoder, engine: Engine) -> None:
+    decoder.close()
+    engine.close()
 
 
 def _facts(part: Part) -> PartFacts:
@@ -224,6 +252,18 @@ def _facts(part: Part) -> PartFacts:
         measured=times.sizes,
         took_ms=times.took_ms,
     )
+
+
+def _bounded(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """As many as one reply can hold; the others are errors."""
+    room_bytes = MOST_ANSWERS_BYTES
+    bounded: list[Outcome] = []
+    for outcome in outcomes:
+        size_bytes = sum(len(plain.data) for plain in outcome.outputs.values())
+        fits = size_bytes <= room_bytes
+        room_bytes -= size_bytes if fits else 0
+        bounded.append(outcome if fits else Outcome(problem=_TOO_LARGE))
+    return bounded
 
 
 def _outcome(work: Work, error: Exception | None) -> Outcome:

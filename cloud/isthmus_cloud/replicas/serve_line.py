@@ -3,6 +3,8 @@
 Small calls go by Serve's own gRPC transport, large ones through Ray's object store.
 """
 
+import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +16,12 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from isthmus import ModelError
+from isthmus import IsthmusError, ModelError
 from isthmus_cloud.replicas.line import CallLostError
-from isthmus_cloud.replicas.spec import Spec
+from isthmus_cloud.replicas.spec import Spec, spec_id
 
 MOST_HANDLES = 256  # of replicas; they come and go
+_CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 __all__ = ["ServeLine"]
 
@@ -38,7 +41,7 @@ class ServeLine:
     ) -> None:
         self._handle = serve.get_deployment_handle(deployment, application)
         self._spec = msgspec.json.encode(spec) if is_shared else b""
-        self._model = spec.fingerprint if is_shared else ""
+        self._model = spec_id(spec) if is_shared else ""
         self._large_bytes = large_bytes
         self._lock = threading.Lock()
         self._handles: dict[tuple[str, str, bool], DeploymentHandle[Any]] = {}
@@ -78,19 +81,24 @@ class ServeLine:
 def _result(wait: Callable[[], Any], give_up: Callable[[], None]) -> bytes:
     try:
         result = wait()
+    except RayTaskError as error:
+        raise ModelError(f"a replica failed: {_last_line(error)}") from error
+    except IsthmusError:
+        raise
     except TimeoutError as error:
         give_up()
         raise CallLostError("no replica has answered in time") from error
-    except RayTaskError as error:
-        raise ModelError(f"a replica failed: {_last_line(error)}") from error
-    except (RayError, RayServeException, grpc.RpcError) as error:
+    except (RayError, RayServeException, grpc.RpcError, *_CANCELLED) as error:
         raise CallLostError(f"{type(error).__name__}: {_last_line(error)}") from error
+    except Exception as error:  # what a replica raises comes as it is by gRPC
+        what = f"{type(error).__name__}: {_last_line(error)}"
+        raise ModelError(f"a replica failed: {what}") from error
     if not isinstance(result, bytes):
         raise ModelError(f"a replica answers with {type(result).__name__}, not with bytes")
     return result
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: BaseException) -> str:
     """Ray's messages hold tracebacks; what it was stands at their end."""
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else ""

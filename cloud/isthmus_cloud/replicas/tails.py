@@ -12,12 +12,13 @@ from isthmus import Bundle, ConfigError, ModelError
 from isthmus_cloud.answering.parts import Part, Tail, tails_of
 from isthmus_cloud.engines.batch_times import BatchTimes
 from isthmus_cloud.engines.seam import AnyArray, Value
-from isthmus_cloud.replicas.application import DEPLOYMENT
 from isthmus_cloud.replicas.caller import Caller
 from isthmus_cloud.replicas.calls import Description, PartFacts, release
 from isthmus_cloud.replicas.cluster import Cluster
 from isthmus_cloud.replicas.known import known
+from isthmus_cloud.replicas.naming import DEPLOYMENT
 from isthmus_cloud.replicas.serve_line import ServeLine
+from isthmus_cloud.replicas.serving import asked
 from isthmus_cloud.replicas.spec import narrowed, specs_of
 from isthmus_cloud.telemetry import Happening
 
@@ -65,7 +66,9 @@ def replica_tails(
 
 
 def _description(name: str, line: ServeLine) -> Description:
-    described = msgspec.msgpack.decode(line.describe(DESCRIBED_WITHIN_S), type=Description)
+    with asked(f"what {name} holds"):
+        encoded = line.describe(DESCRIBED_WITHIN_S)
+    described = msgspec.msgpack.decode(encoded, type=Description)
     if described.release != release():
         raise ConfigError(
             f"{name}: its replicas run Isthmus {described.release}, this service {release()}; give "

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 from tests.cloud.answering.frames import Jobs
@@ -11,7 +12,7 @@ from isthmus import Bundle
 from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Part, Tail
 from isthmus_cloud.replicas.caller import Caller
-from isthmus_cloud.replicas.calls import Call
+from isthmus_cloud.replicas.calls import Call, release
 from isthmus_cloud.replicas.line import CallLostError
 from isthmus_cloud.replicas.runner import Runner
 from isthmus_cloud.replicas.spec import Spec
@@ -24,6 +25,7 @@ def spec_of(bundle: Bundle, cuts: tuple[str, ...] = ()) -> Spec:
     return Spec(
         path=str(bundle.path),
         fingerprint=bundle.fingerprint,
+        release=release(),
         engine="onnxruntime",
         provider="cpu",
         threads=1,
@@ -46,7 +48,8 @@ class FakeLine:
     """To the replicas "a" and "b"; a call for anyone goes to "a" unless that is `gone`.
 
     `losses` says of each call to come what happens before it is lost, None for one that arrives;
-    `replies` what is answered in place of the right reply, `on_send` what happens as it leaves.
+    `replies` what is answered in place of the right reply, `on_send` what happens as it leaves,
+    `on_reply` before a replica, by name, is asked.
     """
 
     def __init__(self, runner: Callable[[], Runner]) -> None:
@@ -57,6 +60,7 @@ class FakeLine:
         self.losses: deque[Callable[[], object] | None] = deque()
         self.replies: deque[bytes] = deque()
         self.on_send: deque[Callable[[], object]] = deque()
+        self.on_reply: Callable[[str], object] = lambda _: None
 
     def send(self, replica: str, call: bytes) -> Sent:
         asked = msgspec.msgpack.decode(call, type=Call).asked
@@ -74,6 +78,7 @@ class FakeLine:
         if self.replies:
             return self.replies.popleft()
         living = [name for name in (call.replica, "a", "b") if name and name not in self.gone]
+        self.on_reply(living[0])
         runner = self._runners.setdefault(living[0], self._runner())
         begun = runner.begin(msgspec.msgpack.decode(call.call, type=Call))
         try:
@@ -96,7 +101,7 @@ class Ran:
         """How each ends, those that have joined behind them; each exactly once."""
         wanted = [*batch, *self.joiners]
         self.caller.begin(batch)
-        ends = list(self.caller.run(batch, self._joining, self._ran))
+        ends = list(chain(*self.caller.run(batch, self._joining, self._ran)))
         self.caller.end()
         assert len(ends) == len(wanted)
         errors = dict(ends)

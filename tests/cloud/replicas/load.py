@@ -17,7 +17,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import RunningService
 
 MORE = 10  # answers
-PAUSE_S = 0.005  # between a device's frames, so that replicas that start are given a core, too
+PAUSE_S = 0.02  # between a device's frames, so that replicas that start are given a core, too
 
 __all__ = ["Load", "answered", "asked", "further", "loaded"]
 

@@ -1,8 +1,10 @@
 """Calls of batches: one for each, another where one is lost, and what cannot be asked again."""
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 
 import msgspec
 import pytest
@@ -12,11 +14,12 @@ from tests.cloud.replicas.lines import FakeLine, Ran, spec_of
 
 from isthmus import Bundle, KeyFrameNeededError, ModelError, WireError
 from isthmus_cloud.answering.budget import OverloadedError
-from isthmus_cloud.answering.jobs import TooLateError
+from isthmus_cloud.answering.jobs import Job, TooLateError
+from isthmus_cloud.answering.packed import Plain
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.replicas import caller as caller_module
 from isthmus_cloud.replicas.caller import RETRY_AFTER_MS, TRIES, Caller
-from isthmus_cloud.replicas.calls import Outcome, Reply
+from isthmus_cloud.replicas.calls import Outcome, Reply, Run
 from isthmus_cloud.replicas.known import Known
 from isthmus_cloud.replicas.line import CallLostError
 from isthmus_cloud.replicas.runner import Runner
@@ -99,7 +102,7 @@ async def test_where_nothing_can_join_nothing_is_asked(
     else:
         job.tail = replace(job.tail, most=1)
     ran.joiners = [other]
-    assert list(caller.run([job], ran._joining, ran._ran)) == [(job, None)]
+    assert list(chain(*caller.run([job], ran._joining, ran._ran))) == [(job, None)]
     assert (ran.joiners, ran.asked) == ([other], 0)
 
 
@@ -196,6 +199,51 @@ async def test_differences_go_to_the_replica_that_holds_what_they_refer_to(
     ]
 
 
+async def on_both(known: Known, jobs: Jobs, ran: Ran, head: Head) -> list[Job]:
+    """A difference to what "a" keeps, and one to what "b" does; a call went to either before."""
+    films = {name: head.film("cut-16", 3, seed) for seed, name in enumerate("ab")}
+    for name, film in films.items():
+        known.replicas = frozenset({name})
+        assert ran(jobs.job(client=name, frame=film[1])) == [None]
+    known.replicas = frozenset({"a", "b"})
+    return [jobs.job(client=name, frame=film[2]) for name, film in films.items()]
+
+
+async def test_frames_of_one_replica_do_not_wait_for_another_one(
+    line: FakeLine, known: Known, jobs: Jobs, ran: Ran, head: Head, caller: Caller
+) -> None:
+    of_a, of_b = await on_both(known, jobs, ran, head)
+    b_has_ended = threading.Event()
+
+    def hang(replica: str) -> None:
+        if replica == "a":
+            assert b_has_ended.wait(10)
+
+    line.on_reply = hang
+    caller.begin([of_a, of_b])
+    ended = []
+    for ends in caller.run([of_a, of_b], ran._joining, ran._ran):
+        ended += [job for job, error in ends if error is None]
+        if of_b in ended:
+            b_has_ended.set()
+    assert ended == [of_b, of_a]
+
+
+async def test_what_nobody_has_foreseen_of_one_replica_is_not_the_others_affair(
+    line: FakeLine, known: Known, jobs: Jobs, ran: Ran, head: Head, caller: Caller
+) -> None:
+    both = await on_both(known, jobs, ran, head)
+
+    def fail(replica: str) -> None:
+        if replica == "a":
+            raise RuntimeError("a defect")
+
+    line.on_reply = fail
+    error, none = ran(*both)
+    assert (type(error), str(error), none) == (RuntimeError, "a defect", None)
+    assert not caller._pins._under_way  # or a replica would seem to be busy for ever
+
+
 async def test_a_difference_follows_its_key_frame_while_that_is_on_its_way(
     line: FakeLine, jobs: Jobs, ran: Ran, head: Head
 ) -> None:
@@ -214,7 +262,7 @@ async def test_a_difference_that_is_sent_before_its_key_frame_goes_to_the_same_r
     for job in (first, second):
         caller.begin([job])
     for job in (second, first):
-        assert len(list(caller.run([job], ran._joining, ran._ran))) == 1
+        assert len(list(chain(*caller.run([job], ran._joining, ran._ran)))) == 1
     assert line.sent[0].replica == line.sent[1].replica != ""
 
 
@@ -270,6 +318,27 @@ async def test_what_is_no_reply_is_no_answer(
     (error,) = ran(jobs.job())
     assert isinstance(error, ModelError)
     assert "a replica answers what is no reply" in str(error)
+
+
+async def test_a_tensor_that_does_not_fit_its_shape_is_that_frames_error(
+    line: FakeLine, jobs: Jobs, ran: Ran
+) -> None:
+    wrong = Outcome({"probabilities": Plain("float32", (2, 3), b"four")})
+    line.replies.append(msgspec.msgpack.encode(Reply("a", [wrong, Outcome()], [])))
+    error, none = ran(jobs.job(), jobs.job())
+    assert isinstance(error, ModelError)
+    assert "a replica's answer cannot be read: 4 bytes are no float32 [2, 3]" in str(error)
+    assert none is None
+
+
+@pytest.mark.parametrize("place", [-1, 1])
+async def test_a_run_of_frames_that_were_not_sent_is_no_answer(
+    line: FakeLine, jobs: Jobs, ran: Ran, place: int
+) -> None:
+    line.replies.append(msgspec.msgpack.encode(Reply("a", [Outcome()], [Run("x", [place], 1.0)])))
+    (error,) = ran(jobs.job())
+    assert isinstance(error, ModelError)
+    assert "which it was not sent" in str(error)
 
 
 async def test_what_a_replica_finds_wrong_with_a_frame_is_that_frames_error(

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from tests.cloud.device import Head
 
 from isthmus import Bundle, IsthmusError, KeyFrameNeededError, ModelError, SymbolCoder, WireError
+from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import StreamMemory, TooLateError
+from isthmus_cloud.answering.chain import MOST_MARKS
 from isthmus_cloud.answering.items import Item
+from isthmus_cloud.answering.memory import Turn
 from isthmus_cloud.answering.packed import Packed, Plain
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.answering.routes import Route, routes_of
@@ -82,6 +85,63 @@ def test_a_frame_that_was_decoded_or_given_up_is_not_there_to_be_packed(
     for turn in (decoded, given_up):
         with pytest.raises(WireError, match="nobody waits for it"):
             turn.packed()
+
+
+def differs_from_nothing(turn: Turn) -> bool:
+    """Whether it is refused for want of its reference, before it is sent anywhere."""
+    try:
+        turn.packed()
+    except KeyFrameNeededError:
+        return True
+    return False
+
+
+def test_a_difference_to_what_has_not_come_is_not_sent_nor_what_refers_to_it(
+    route: Route, head: Head
+) -> None:
+    memory = StreamMemory()
+    film = head.film("cut-16", 6)
+    turns = [memory.turn(route, film[index]) for index in (1, 3, 4)]
+    assert [differs_from_nothing(turn) for turn in turns] == [False, True, True]
+    turns = [memory.turn(route, film[index]) for index in (2, 3, 4)]  # as if the first had not been
+    assert [differs_from_nothing(turn) for turn in turns] == [False, False, False]
+    older = pb.Frame()
+    older.CopyFrom(film[5])
+    older.reference = film[1].mark
+    assert not differs_from_nothing(memory.turn(route, older))
+
+
+def test_a_difference_to_an_older_frame_is_sent_for_that_one_may_be_kept_still(
+    route: Route, head: Head
+) -> None:
+    memory = StreamMemory()
+    film = head.film("cut-16", 4)
+    for frame in (*film[1:], film[2]):
+        assert not differs_from_nothing(memory.turn(route, frame))
+
+
+def test_what_was_given_up_before_it_was_sent_is_nothing_to_refer_to_until_a_key_frame(
+    route: Route, head: Head
+) -> None:
+    memory = StreamMemory()
+    film, later = head.film("cut-16", 5), head.film("cut-16", 3, seed=1)
+    sent, given_up, *after = (memory.turn(route, frame) for frame in film[1:])
+    sent.packed()
+    sent.give_up()  # it is over
+    given_up.give_up()
+    key_frame = memory.turn(route, later[1])
+    assert all(map(differs_from_nothing, after))
+    assert not differs_from_nothing(key_frame)
+    assert not differs_from_nothing(memory.turn(route, later[2]))
+
+
+def test_a_stream_without_key_frames_remembers_few_marks(route: Route, head: Head) -> None:
+    memory = StreamMemory()
+    difference = head.film("cut-16", 3)[2]
+    for mark in range(1, 1000):
+        difference.mark = mark
+        memory.turn(route, difference).give_up()
+    assert sum(map(memory.has, range(1000))) == MOST_MARKS
 
 
 def test_an_item_crosses_as_its_tensors(tails: Mapping[str, Tail], head: Head) -> None:

@@ -15,6 +15,7 @@ from tests.cloud.wire import until
 from isthmus import Bundle, LinkError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Answerer, Batching, Desk, OverloadedError, StreamMemory, TooLateError
+from isthmus_cloud.answering.elsewhere import Ending
 from isthmus_cloud.answering.flow import Joining, Ran
 from isthmus_cloud.answering.jobs import Job
 from isthmus_cloud.answering.parts import Tail
@@ -42,7 +43,7 @@ class FakeElsewhere:
 
     def run(
         self, jobs: Sequence[Job], joining: Joining[Job], ran: Ran[Job]
-    ) -> Iterator[tuple[Job, Exception | None]]:
+    ) -> Iterator[Sequence[Ending]]:
         self.sizes.append(len(jobs))
         assert self.passes.wait(GUARD_S)
         for job in jobs:
@@ -51,7 +52,7 @@ class FakeElsewhere:
             job.outputs = {spec.name: ANSWER for spec in job.tail.outputs}
             job.begun_ns = job.decoded_ns = time.monotonic_ns()
             job.batch = len(jobs)
-            yield job, None
+            yield [(job, None)]
 
 
 @pytest.fixture

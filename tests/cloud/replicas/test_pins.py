@@ -30,8 +30,8 @@ def there() -> Known:
 def pins(there: Known) -> Pins:
     """The stream "x" is on the replica "a", "y" on "b"."""
     pins = Pins(there)
-    pins.hold([key("x")], "a")
-    pins.hold([key("y")], "b")
+    pins.hold([key("x")], "a", sent_to="")
+    pins.hold([key("y")], "b", sent_to="")
     return pins
 
 
@@ -89,11 +89,21 @@ def test_a_difference_behind_its_key_frame_in_one_batch_goes_along_with_it(pins:
 def test_a_stream_that_was_lost_or_that_nobody_knows_goes_anywhere(
     pins: Pins, there: Known
 ) -> None:
-    pins.forget([difference("x"), PLAIN])
+    pins.forget([difference("x"), PLAIN], sent_to="a")
     there.replicas = frozenset()
     assert pins.places([difference("x"), PLAIN]) == ["", ""]
     assert pins.places([key("z")]) == [""]
     assert pins.places([difference("y")]) == ["b"]
+
+
+def test_a_call_that_ends_late_does_not_move_a_stream_back(pins: Pins) -> None:
+    """A later key frame has moved it from "a" to "b" meanwhile."""
+    for replica in "aacc":
+        pins.sent(replica)
+    assert pins.places([key("x")]) == ["b"]
+    pins.forget([difference("x")], sent_to="a")
+    pins.hold([difference("x")], "c", sent_to="")
+    assert pins.places([difference("x")]) == ["b"]
 
 
 def test_of_too_many_streams_the_one_of_the_longest_silence_is_forgotten(there: Known) -> None:

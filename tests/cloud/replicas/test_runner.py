@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,9 @@ from tests.tinybundle import PROBABILITIES
 from isthmus import Bundle, BundleError, ConfigError
 from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud.answering.packed import Packed, Plain
+from isthmus_cloud.engines.cores import Cores
+from isthmus_cloud.engines.ort import OrtEngine
+from isthmus_cloud.replicas import runner as runner_module
 from isthmus_cloud.replicas.calls import Asked, Call, Outcome, Reply, Run, release
 from isthmus_cloud.replicas.runner import Begun, Runner
 
@@ -139,6 +143,17 @@ def test_what_overtook_what_it_refers_to_is_told_from_what_came_in_order(
     assert not runner.lacks(Call(differences[1:]))
 
 
+def test_what_has_come_is_not_waited_for_although_nothing_of_it_is_kept(
+    runner: Runner, head: Head
+) -> None:
+    film = [asked(frame, "of no use") for frame in head.film("cut-16", 5)]
+    answered(runner, film[1])
+    (refused,) = answered(runner, film[3]).outcomes
+    assert problem(refused)[0] == "key frame needed"
+    assert not runner.lacks(Call([film[4]]))
+    assert not runner.lacks(Call([film[2]]))  # whose reference is older
+
+
 def test_a_difference_to_what_is_not_here_asks_for_a_key_frame(runner: Runner, head: Head) -> None:
     film = head.film("cut-16", 3)
     answered(runner, asked(film[1], "one"))
@@ -146,6 +161,56 @@ def test_a_difference_to_what_is_not_here_asks_for_a_key_frame(runner: Runner, h
     kind, text = problem(outcome)
     assert kind == "key frame needed"
     assert "send it again as a key frame" in text
+
+
+def test_answers_that_are_too_many_for_one_reply_are_errors_of_their_frames(
+    runner: Runner, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [asked(head.frame("cut-16", sequence)) for sequence in (1, 2, 3)]
+    each_bytes = answer(answered(runner, frames[0]).outcomes[0]).nbytes
+    monkeypatch.setattr(runner_module, "MOST_ANSWERS_BYTES", 2 * each_bytes)
+    *fit, last = answered(runner, *frames).outcomes
+    assert all(answer(outcome).nbytes == each_bytes for outcome in fit)
+    kind, text = problem(last)
+    assert (kind, "a smaller --max-batch" in text) == ("model", True)
+
+
+def test_those_that_join_may_be_more_than_pays_here(bundle: Bundle, head: Head) -> None:
+    """A front end goes by what one replica has measured."""
+    runner = Runner(msgspec.structs.replace(spec_of(bundle), max_batch=2), lambda _: None)
+    frames = [head.frame("input-raw"), *(head.frame("cut-16", 1, place) for place in range(3))]
+    reply = answered(runner, *map(asked, frames))
+    for frame, outcome in zip(frames, reply.outcomes, strict=True):
+        assert np.allclose(answer(outcome), Truth(bundle).of(frame), atol=1e-6)
+    assert [run.places for run in reply.runs if run.part == "cloud/tail-1.onnx"] == [[0, 1], [2, 3]]
+
+
+class Closing(OrtEngine):
+    """Notes when it is closed."""
+
+    def __init__(self, closed: list[str]) -> None:
+        super().__init__(Cores(1))
+        self._closed = closed
+
+    def close(self) -> None:
+        self._closed.append("closed")
+        super().close()
+
+
+def test_it_is_closed_when_the_last_call_has_let_go_of_it(
+    bundle: Bundle, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by `__del__`, which Ray calls of a model while calls of it run."""
+    closed: list[str] = []
+    monkeypatch.setattr(runner_module, "open_engine", lambda *_: Closing(closed))
+    runner = Runner(spec_of(bundle), lambda _: None)
+    begun = runner.begin(Call([asked(head.frame("cut-16"))]))
+    run = partial(runner.run, begun, "here")
+    assert not hasattr(runner, "__del__")
+    del runner
+    assert (run().outcomes[0].problem, closed) == (None, [])
+    del run
+    assert closed == ["closed"]
 
 
 def test_a_replica_of_some_tails_knows_no_others(bundle: Bundle, head: Head) -> None:
@@ -169,6 +234,12 @@ def test_another_bundle_than_the_services_is_refused_with_both_fingerprints(
 ) -> None:
     spec = msgspec.structs.replace(spec_of(bundle), path=str(other_bundle))
     with pytest.raises(BundleError, match=f"the service has {bundle.fingerprint[:12]}; give all"):
+        Runner(spec, lambda _: None)
+
+
+def test_another_release_is_refused(bundle: Bundle) -> None:
+    spec = msgspec.structs.replace(spec_of(bundle), release="0.0.1")
+    with pytest.raises(ConfigError, match=f"runs Isthmus {release()}, Isthmus 0.0.1 is asked for"):
         Runner(spec, lambda _: None)
 
 

@@ -8,6 +8,7 @@ import pytest
 from isthmus import Bundle, ConfigError
 from isthmus_cli.ray_flags import add_ray_flags, given_ray_flags, ray_settings
 from isthmus_cloud import ServiceConfig
+from isthmus_cloud.replicas.calls import release
 from isthmus_cloud.replicas.settings import RaySettings
 from isthmus_cloud.replicas.spec import narrowed, specs_of
 
@@ -112,6 +113,7 @@ def test_the_engine_and_the_settings_of_replicas_go_together(
 def test_a_bundle_is_one_deployment_or_one_for_each_tail(bundle: Bundle) -> None:
     (whole,) = specs_of(bundle, RaySettings(cpus=2.0, hang_s=5.0), max_batch=16)
     assert (whole.path, whole.fingerprint) == (str(bundle.path.absolute()), bundle.fingerprint)
+    assert whole.release == release()
     assert (whole.threads, whole.max_batch, whole.hang_s, whole.cuts) == (2, 16, 5.0, ())
     each = specs_of(bundle, RaySettings(per_tail=True), max_batch=16)
     assert [spec.cuts for spec in each] == [("input",), ("cut",)]

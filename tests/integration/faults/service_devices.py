@@ -27,17 +27,22 @@ ALONE = (("grpc.use_local_subchannel_pool", 1),)  # each device has a connection
 
 _numbers = count(1)
 
-__all__ = ["ALONE", "BusyDevice", "Fleet", "Habits", "fleet"]
+__all__ = ["ALONE", "CAMERA", "BusyDevice", "Fleet", "Habits", "fleet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """What a device does: which of its frames is poison (0: none), what deadlines they have
-    (0: none), and whether it stops when the service says that it ends, or sends more than ever."""
+    (0: none), how long it rests after each, and whether it stops when the service says that it
+    ends, or sends more than ever."""
 
     poison_every: int = 0
     deadline_ms: int = 0
+    rest_s: float = 0.0
     heeds_drain: bool = True
+
+
+CAMERA = Habits(rest_s=0.01)  # leaves the cores to what happens meanwhile
 
 
 class BusyDevice:
@@ -122,6 +127,7 @@ class BusyDevice:
         while not self._stops:
             if self.in_flight < WINDOW + (self.since_drain is not None):
                 await self._call.write(pb.EdgeMessage(frame=self._next_frame()))
+                await asyncio.sleep(self._habits.rest_s)
             else:
                 await self._something_new()
         while self._open:

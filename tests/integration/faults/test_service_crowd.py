@@ -11,7 +11,7 @@ import pytest
 from tests.commands import PATIENCE_S, until
 from tests.integration.faults.processes import MARGIN_BYTES, CountedCloud
 from tests.integration.faults.raw_device import RawDevice
-from tests.integration.faults.service_devices import ALONE, Habits, fleet
+from tests.integration.faults.service_devices import ALONE, CAMERA, fleet
 from tests.integration.faults.service_frames import Frames
 from tests.integration.faults.tally import Count, Tally
 from tests.integration.faults.traffic import WINDOW
@@ -22,7 +22,7 @@ from isthmus.v1.split_pb2_grpc import SplitStub
 
 CROWD, PLACES = 1000, 900
 MANY = 20_000  # frames: more than flow control lets out to a service that does not read
-BUSY = [Habits()] * 2  # devices that are served meanwhile
+BUSY = [CAMERA] * 2  # devices that are served meanwhile
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.commands import Command, assert_explained
 from tests.integration.faults.processes import CountedCloud
-from tests.integration.faults.service_devices import Fleet, Habits, fleet
+from tests.integration.faults.service_devices import CAMERA, Fleet, fleet
 from tests.integration.faults.service_frames import Frames
 from tests.integration.faults.tally import Count
 from tests.integration.faults.traffic import WINDOW
@@ -95,13 +95,13 @@ def assert_untouched(cloud: StoreCloud, ships: Fleet) -> None:
 async def test_a_version_that_cannot_be_loaded_changes_nothing_for_anybody(
     cloud: StoreCloud, frames: Frames, count: Count
 ) -> None:
-    async with fleet(cloud.address, frames, [Habits()] * 3) as ships:
+    async with fleet(cloud.address, frames, [CAMERA] * 3) as ships:
         await ships.answered(5 * WINDOW)
         cloud.note_level()
         with await said("activate", "tiny", "broken", "--at", cloud.address) as command:
             assert_explained(command.ended(), "1 stays active", "tail-1.onnx")
         await ships.answered(5 * WINDOW)
-        async with fleet(cloud.address, frames, [Habits()]) as newcomer:
+        async with fleet(cloud.address, frames, [CAMERA]) as newcomer:
             await newcomer.answered(WINDOW)
     count(ships.tally() + newcomer.tally())
     assert [device.updates for device in ships.devices] == [0, 0, 0]
@@ -119,7 +119,7 @@ async def test_a_full_disk_ends_what_operators_want_and_no_frame(
 ) -> None:
     push = ("push", other_bundle, "--to", cloud.address, "--name", "tiny", "--version", "2")
     activate = ("activate", "tiny", "2", "--at", cloud.address)
-    async with fleet(cloud.address, frames, [Habits()] * 3) as ships:
+    async with fleet(cloud.address, frames, [CAMERA] * 3) as ships:
         await ships.answered(5 * WINDOW)
         cloud.note_level()
         cloud.allow_files_of(1024)
@@ -138,7 +138,7 @@ async def test_a_full_disk_ends_what_operators_want_and_no_frame(
         with await said(*activate) as command:
             assert command.ended().status == 0
         await ships.until(lambda: all(device.updates == 1 for device in ships.devices))
-        async with fleet(cloud.address, Frames(other_bundle), [Habits()]) as newcomer:
+        async with fleet(cloud.address, Frames(other_bundle), [CAMERA]) as newcomer:
             await newcomer.answered(WINDOW)
     count(ships.tally() + newcomer.tally())
     assert newcomer.tally().balances

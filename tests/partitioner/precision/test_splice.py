@@ -64,6 +64,7 @@ def test_every_single_group_can_change_its_precision(tmp_path: Path, make: Make)
     pictures = random.integers(0, 256, (4, *network.inputs[0].shape), np.uint8)
     samples = Samples({network.inputs[0].name: pictures}, ("noise",) * 4)
     base = quantised_bases(network, samples, ignore)[0]
+    assert base.int8_nodes
     for index in sorted(base.int8_nodes):
         onnx.checker.check_model(base.mix(frozenset({index})), full_check=True)
         onnx.checker.check_model(base.mix(base.int8_nodes - {index}), full_check=True)
