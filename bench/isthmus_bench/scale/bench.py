@@ -29,7 +29,7 @@ from isthmus_bench.scale.fleets import (
 )
 from isthmus_bench.scale.hops import hops_of
 from isthmus_bench.scale.kills import kill_replicas
-from isthmus_bench.scale.real import LOADER, Measurer
+from isthmus_bench.scale.real import COMPUTING_SHARE, LOADER, Measurer
 from isthmus_bench.scale.simulation.uplink import Road
 from isthmus_bench.scale.sizing import sized
 from isthmus_bench.scale.subject import Subject, make_subject
@@ -155,15 +155,15 @@ class _Run:
         with self.place.start(row.kind, sleeps=True) as fleet:
             row.one.append(self.measurer.one(fleet, self.config.seconds))
             self.measurer.closed(row, fleet)
-            self.measurer.open_loads(row, fleet, number)
+            self.measurer.open_loads(row, fleet, self.config.loads, number)
             if is_last and row.kind.name == RAY_TWO and self.config.kills:
                 order = self.measurer.closed_order(fleet)  # or many kills would hit idle replicas
                 generator = self.measurer.generator
                 self.kills = kill_replicas(fleet, generator, order, self.config.kills, self.say)
 
     def _compute(self, kinds: Mapping[str, Kind]) -> None:
-        """The tail as it is: in a closed loop, where the processor is the limit, and for the hop,
-        in-process and on Ray side by side."""
+        """The tail as it is: in a closed loop, where the processor is the limit, with cameras, and
+        for the hop, in-process and on Ray side by side."""
         with ExitStack() as stack:
             fleets = {
                 name: stack.enter_context(self.place.start(kinds[name], sleeps=False))
@@ -184,6 +184,7 @@ class _Run:
         self.say(f"{fleet.kind.name}, with tails that compute")
         self.real.append(FleetRow(fleet.kind))
         self.measurer.closed(self.real[-1], fleet)
+        self.measurer.open_loads(self.real[-1], fleet, [COMPUTING_SHARE])
 
 
 def _links(config: ScaleConfig) -> tuple[Trace, ...]:

@@ -67,7 +67,6 @@ def _sizing(result: ScaleResult) -> dict[str, Any]:
         "front_end_price": config.front_end_price,
         "ray": result.ray,
         "front_end_ms": costs.front_end_ms,
-        "call_ms": costs.call_ms,
         "replica_ms": costs.replica_ms,
         "base_ms_p50": median(costs.overheads.base_ms),
         "hop_ms_p50": median(costs.overheads.hop_ms),
@@ -84,7 +83,7 @@ def _fleet(row: FleetRow) -> dict[str, Any]:
         "ray": row.kind.ray,
         "one_ms_p50": _spread(row.one_ms),
         "answers_per_s": _spread(row.answers_per_s),
-        "front_end_cpu_ms": row.closed_cpu_ms,
+        "front_end_cpu_ms": {"closed": row.closed_cpu_ms, "open": row.open_cpu_ms},
         "opened": [
             {"share": turn.share, "devices": turn.devices, "seed": turn.seed, **_load(turn.load)}
             for turn in row.opened

@@ -57,8 +57,8 @@ class OpenTurn:
 class FleetRow:
     """One kind of fleet, whose batches sleep for what `tail` says, or compute if that is None;
     round by round: one frame at a time, devices in a closed loop, and open loads. `closed_cpu_ms`
-    is the processor time of all front ends' own processes for an answer in the closed loop, above
-    what they take when nothing comes."""
+    and `open_cpu_ms` are the processor time of all front ends' own processes for an answer under
+    these."""
 
     kind: Kind
     tail: BatchTimes | None = None
@@ -66,6 +66,7 @@ class FleetRow:
     closed: list[ScaleLoad] = field(default_factory=list)
     opened: list[OpenTurn] = field(default_factory=list)
     closed_cpu_ms: list[float] = field(default_factory=list)
+    open_cpu_ms: list[float] = field(default_factory=list)
 
     @property
     def answers_per_s(self) -> Spread | None:
@@ -238,11 +239,10 @@ class Overheads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What a frame takes beside its tail: of a front end's processor, for itself and for each
-    batch; of a replica, for itself; and as `Overheads` says."""
+    """What a frame takes beside its tail: of a front end's processor, of a replica, and as
+    `Overheads` says."""
 
     front_end_ms: float
-    call_ms: float
     replica_ms: float
     overheads: Overheads
 

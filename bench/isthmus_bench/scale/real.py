@@ -1,7 +1,6 @@
 """Real fleets under loads: one frame at a time, closed loops, open loads."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +15,10 @@ from isthmus_bench.serve.measuring import Hand
 from isthmus_bench.serve.recorded import load_case
 from isthmus_bench.serve.subject import Served
 
-_IDLE_S = 1.0  # of a fleet that nobody asks
+COMPUTING_SHARE = 0.4  # of what a fleet can answer that computes: of an open load
 LOADER = "isthmus_bench.scale.load"
 
-__all__ = ["LOADER", "Measurer", "frame_bytes"]
+__all__ = ["COMPUTING_SHARE", "LOADER", "Measurer", "frame_bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +37,27 @@ class Measurer:
 
     def closed(self, row: FleetRow, fleet: Fleet) -> None:
         """Devices that keep their windows full, added to the fleet's row, with the processor time
-        that the front ends took for an answer, above what they take while nothing comes."""
-        idle_share = _cpu_share(fleet, lambda: time.sleep(_IDLE_S))
-        began_s, cpu_s = time.monotonic(), fleet.front_end_cpu_s()
-        load = self.put(self.closed_order(fleet))
-        cpu_s = fleet.front_end_cpu_s() - cpu_s - idle_share * (time.monotonic() - began_s)
-        row.closed.append(load)
-        row.closed_cpu_ms.append(max(0.0, cpu_s) * 1e3 / max(1, load.load.answered))
+        that the front ends took for an answer."""
+        cpu_s = fleet.front_end_cpu_s()
+        row.closed.append(self.put(self.closed_order(fleet)))
+        row.closed_cpu_ms.append(_each_ms(fleet.front_end_cpu_s() - cpu_s, row.closed[-1:]))
 
     def closed_order(self, fleet: Fleet) -> ScaleOrder:
         """Devices that keep their windows full."""
         return self._order(fleet, devices=self.config.devices, window=self.config.window)
 
-    def open_loads(self, row: FleetRow, fleet: Fleet, round_number: int) -> None:
+    def open_loads(
+        self, row: FleetRow, fleet: Fleet, shares: Sequence[float], round_number: int = 0
+    ) -> None:
         """Devices that do not wait, at each share of what the fleet answered in the closed loop
-        before; added to its row."""
-        for number, share in enumerate(self.config.loads):
+        before; added to its row, likewise."""
+        cpu_s, loads = fleet.front_end_cpu_s(), list[ScaleLoad]()
+        for number, share in enumerate(shares):
             seed = self.config.seed + 1_000 * round_number + number
             order = self.open_order(row, fleet, share, seed)
-            row.opened.append(OpenTurn(share, order.devices, seed, self.put(order)))
+            loads.append(self.put(order))
+            row.opened.append(OpenTurn(share, order.devices, seed, loads[-1]))
+        row.open_cpu_ms.append(_each_ms(fleet.front_end_cpu_s() - cpu_s, loads))
 
     def open_order(self, row: FleetRow, fleet: Fleet, share: float, seed: int) -> ScaleOrder:
         """As many devices as make a share of what its row says that the fleet can answer."""
@@ -100,8 +101,5 @@ def frame_bytes(served: Served) -> float:
     return sum(len(item.frame) for item in items) / len(items)
 
 
-def _cpu_share(fleet: Fleet, meanwhile: Callable[[], None]) -> float:
-    """Of one processor, that the front ends take while something happens."""
-    began_s, cpu_s = time.monotonic(), fleet.front_end_cpu_s()
-    meanwhile()
-    return (fleet.front_end_cpu_s() - cpu_s) / (time.monotonic() - began_s)
+def _each_ms(cpu_s: float, loads: Sequence[ScaleLoad]) -> float:
+    return cpu_s * 1e3 / max(1, sum(each.load.answered for each in loads))

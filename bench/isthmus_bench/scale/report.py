@@ -6,6 +6,7 @@ from statistics import median
 from isthmus_bench.cells import NONE, number, spread, table
 from isthmus_bench.edge.spread import Spread
 from isthmus_bench.scale.figures import P99_FRAMES, Counts, FleetRow, ScaleResult, SizingRow
+from isthmus_bench.scale.real import COMPUTING_SHARE
 from isthmus_bench.scale.scores import Scores, case_name, misses, scores_of
 from isthmus_bench.scale.sizing import FRONT_END_SHARE, JITTER_MS, usual
 from isthmus_bench.starvation import STARVED
@@ -119,10 +120,21 @@ def _fleets(result: ScaleResult, scores: Scores) -> Iterator[str]:
 
 def _computing(result: ScaleResult) -> Iterator[str]:
     cells = [
-        (row.kind.name, spread(row.answers_per_s, 0), _over(row.closed_cpu_ms, 2), *_ends(row))
+        (
+            row.kind.name,
+            spread(row.answers_per_s, 0),
+            _over(row.closed_cpu_ms, 2),
+            str(turn.devices),
+            _over(row.open_cpu_ms, 2),
+            number(turn.load.load.p50_ms, 1),
+            number(turn.load.load.p99_ms, 1),
+            *_ends(row),
+        )
         for row in result.real
+        for turn in row.opened
     ]
-    headers = ("", "answers/s", "front ends' CPU ms an answer", *_ENDS)
+    headers = ("", "answers/s", "front ends' CPU ms each", f"at {COMPUTING_SHARE:.0%}: devices", "CPU ms each",
+               "p50 ms", "p99", *_ENDS)  # fmt: skip
     yield from table(headers, cells, left=1)
     yield (
         "   Each tail computes on one thread; what devices and Ray itself use of the cores is not "
@@ -225,9 +237,9 @@ def _sizing(result: ScaleResult) -> Iterator[str]:
     yield from table(headers, [_size(row, ray=result.ray) for row in result.sizing], left=2)
     hop_ms = costs.overheads.hop_ms
     yield (
-        f"   Counted with: {costs.front_end_ms:.2f} ms of a front end's processor for a frame and "
-        f"{costs.call_ms:.2f} ms for a batch, {costs.replica_ms:.2f} ms of a replica beside the "
-        f"tail for a frame, {median(costs.overheads.base_ms):.2f} ms more for a frame and "
+        f"   Counted with: {costs.front_end_ms:.2f} ms of a front end's processor for a frame, "
+        f"{costs.replica_ms:.2f} ms of a replica beside the tail for a frame, "
+        f"{median(costs.overheads.base_ms):.2f} ms more for a frame and "
         f"{median(hop_ms):.2f} ms for a call (medians of b and c; of {len(hop_ms)} calls the "
         f"slowest {len(hop_ms) - len(usual(hop_ms))}, of up to {max(hop_ms):.0f} ms, are left "
         "out). A replica runs one batch at a time on one core of this machine."
@@ -249,9 +261,8 @@ def _cells(result: ScaleResult) -> Iterator[str]:
     if result.ray:
         yield (
             f"   A front end gets at most {config.cell_devices} devices and {FRONT_END_SHARE:.0%} "
-            "of its processor to do, as if each frame were a batch; larger fleets are so many "
-            "equal cells of a front end and its replicas, which know nothing of each other: one "
-            "of them is simulated."
+            "of its processor to do; larger fleets are so many equal cells of a front end and its "
+            "replicas, which know nothing of each other: one of them is simulated."
         )
     else:
         yield (

@@ -130,12 +130,11 @@ class _Sizer:
 
     @property
     def _cell_devices(self) -> int:
-        """What a front end can bear even if each frame is a batch by itself, and no more than the
-        configuration allows; plain processes are as many front ends as replicas."""
+        """What a front end can bear, and no more than the configuration allows; plain processes
+        are as many front ends as replicas."""
         if not self._ray:
             return self._config.cell_devices
-        each_ms = max(self._costs.front_end_ms + self._costs.call_ms, 1e-3)
-        bears = FRONT_END_SHARE * 1e3 / each_ms / self._config.fps
+        bears = FRONT_END_SHARE * 1e3 / max(self._costs.front_end_ms, 1e-3) / self._config.fps
         return max(1, min(self._config.cell_devices, int(bears)))
 
     def _cell(self, devices: int) -> tuple[int | None, CellResult, CellResult]:
@@ -172,7 +171,6 @@ class _Sizer:
             shared=self._ray,
             calls=2 if self._ray else 1,
             front_end_ms=costs.front_end_ms,
-            call_ms=costs.call_ms,
             base_ms=costs.overheads.base_ms,
             hop_ms=self._hop_ms,
         )

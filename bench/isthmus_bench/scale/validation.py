@@ -54,9 +54,8 @@ def costs_of(
     """What frames cost beside their tail on Ray, or in-process; where nobody says, on Ray if it was
     measured.
 
-    A front end's time for an answer is that for the frame and that for its batch, divided by the
-    batch: two equations, of the closed loop with long tails, whose batches are small, and of the
-    one with tails that compute, whose batches are large.
+    A front end's time for a frame is that of cameras with tails that compute: many devices, their
+    heartbeats too, and batches as small as these make them.
     """
     if ray is None:
         ray = any(row.kind.ray for row in rows)
@@ -64,17 +63,18 @@ def costs_of(
     computed = next(row for row in real if _is_alone(row.kind, ray))
     assert alone.tail is not None
     times, _ = batches_of(rows, alone.kind)
-    front_end_ms, call_ms = _front_end(alone, computed)
+    front_end_ms = median(computed.open_cpu_ms)
+    if not ray:  # the tail is in the same process
+        front_end_ms -= median(each.load.load.engine_ms or 0.0 for each in computed.opened)
+    front_end_ms = max(0.0, front_end_ms)
     base_ms, hop_ms = (_beside(rows, ray=False), _beside(rows, ray=True) if ray else [])
     usual_ms = median(base_ms) if base_ms else 0.0
-    spent_ms = front_end_ms + (0.0 if ray else call_ms)  # is counted by itself
     return Costs(
         front_end_ms=front_end_ms,
-        call_ms=call_ms,
         replica_ms=times.ms(1) - alone.tail.ms(1),
         overheads=Overheads(
-            base_ms=tuple(max(0.0, ms - spent_ms) for ms in base_ms) or (0.0,),
-            hop_ms=tuple(max(0.0, ms - usual_ms - call_ms) for ms in hop_ms) or (0.0,),
+            base_ms=tuple(max(0.0, ms - front_end_ms) for ms in base_ms) or (0.0,),
+            hop_ms=tuple(max(0.0, ms - usual_ms) for ms in hop_ms) or (0.0,),
         ),
     )
 
@@ -95,20 +95,6 @@ def validated(
     return cases
 
 
-def _front_end(small: FleetRow, large: FleetRow) -> tuple[float, float]:
-    """Its processor time in ms for a frame, and for a batch, from two closed loops."""
-    small_ms, large_ms = median(small.closed_cpu_ms), median(large.closed_cpu_ms)
-    if not large.kind.ray:  # the tail is in the same process
-        large_ms -= median(each.load.engine_ms or 0.0 for each in large.closed)
-    shares = [
-        1 / max(1.0, median(each.load.batch or 1.0 for each in row.closed))
-        for row in (small, large)
-    ]
-    apart = shares[0] - shares[1]
-    call_ms = max(0.0, (small_ms - large_ms) / apart) if apart > 0 else 0.0
-    return max(0.0, large_ms - call_ms * shares[1]), call_ms
-
-
 def _service(rows: Sequence[FleetRow], real: Sequence[FleetRow], row: FleetRow) -> Service:
     """A kind of fleet as the simulation knows it."""
     kind = row.kind
@@ -122,7 +108,6 @@ def _service(rows: Sequence[FleetRow], real: Sequence[FleetRow], row: FleetRow) 
         shared=kind.ray,
         calls=_CALLS if kind.ray else 1,
         front_end_ms=costs.front_end_ms,
-        call_ms=costs.call_ms,
         base_ms=costs.overheads.base_ms,
         hop_ms=costs.overheads.hop_ms,
     )

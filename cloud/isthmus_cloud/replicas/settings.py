@@ -11,7 +11,7 @@ RAY = "ray"
 CALLS = 2  # that a replica has at once from one front end: one is computed, one comes or goes
 AUTO_ADDRESS = "auto"
 MAX_CALL_BYTES = 256 * 1024 * 1024  # of one call of a batch, either way
-LARGE_CALL_BYTES = 512 * 1024  # from here on the object store is faster (`isthmus bench scale`, d)
+LARGE_CALL_BYTES = 1_250_000  # from here on the object store is faster (`isthmus bench scale`, d)
 
 __all__ = ["AUTO_ADDRESS", "CALLS", "LARGE_CALL_BYTES", "MAX_CALL_BYTES", "RAY", "RaySettings"]
 

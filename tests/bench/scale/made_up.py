@@ -44,14 +44,17 @@ def fleet(kind: Kind, rate: float, one_ms: float, **changes: Any) -> FleetRow:
     row.closed.append(scale_load(rate_per_s=rate, batch=2.0, engine_ms=0.5))
     row.opened.append(OpenTurn(0.5, 10, 7, scale_load([5.0] * 99 + [11.0], **changes)))
     row.closed_cpu_ms.append(1.7)
+    row.open_cpu_ms.append(2.9)
     return row
 
 
 def computing(kind: Kind) -> FleetRow:
-    """Whose batches are of 8, of which the engine takes 0.5 ms a frame."""
+    """With cameras a front end takes 1.2 ms an answer, of which the engine has 0.5 in-process."""
     row = FleetRow(kind)
-    row.closed.append(scale_load(rate_per_s=900.0, batch=8.0, engine_ms=0.5))
+    row.closed.append(scale_load(rate_per_s=900.0))
     row.closed_cpu_ms.append(0.8)
+    row.opened.append(OpenTurn(0.4, 180, 7, scale_load(engine_ms=0.5)))
+    row.open_cpu_ms.append(1.2)
     return row
 
 
@@ -113,9 +116,7 @@ def result(**changes: Any) -> ScaleResult:
             Case("in-process", 0.5, 10, (turn(100.0, 110.0),) * 2),
             Case("2 processes", 0.5, 20, (turn(100.0, 104.0),)),
         ),
-        "costs": Costs(
-            front_end_ms=0.4, call_ms=0.7, replica_ms=1.5, overheads=Overheads((1.0,), (5.0,))
-        ),
+        "costs": Costs(front_end_ms=0.4, replica_ms=1.5, overheads=Overheads((1.0,), (5.0,))),
         "sizing": (sizing_row(), sizing_row(replicas=None, price_per_1000=None)),
         "ray": True,
         "links": ("steps", "drive"),

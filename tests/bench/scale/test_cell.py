@@ -42,20 +42,6 @@ def test_a_front_end_with_a_slow_processor_is_a_queue_of_its_own() -> None:
     assert mean_ms == pytest.approx(EACH_MS + 1.0 + 0.6 * EACH_MS / (2 * 0.4), rel=0.1)
 
 
-def test_what_a_front_end_pays_for_a_batch_is_shared_by_its_frames() -> None:
-    """Two frames at a time: with 1 ms each and 6 ms a batch, 8 of every 16 ms are work."""
-    service = Service(
-        times=BatchTimes((1, 2), (1.0, 1.0)), most=2, calls=1, front_end_ms=1.0, call_ms=6.0
-    )
-    devices = Devices(count=2, fps=62.5, phases_s=(0.0, 0.0))
-    found = simulate(CellPlan(service=service, devices=devices, seconds=2.0, warm_s=1.0))
-    assert max(found.cloud_ms) <= 2 * (1.0 + 6.0 + 1.0)
-    slower = replace(service, call_ms=9.0)  # alone each needs 11 of the 8 ms between frames
-    alone = simulate(CellPlan(service=replace(slower, most=1), devices=devices, seconds=2.0))
-    assert alone.unsent > 0
-    assert simulate(CellPlan(service=slower, devices=devices, seconds=2.0)).unsent == 0
-
-
 def test_frames_that_come_in_turn_do_not_wait() -> None:
     devices = Devices(count=4, fps=20.0, phases_s=(0.0, 0.0125, 0.025, 0.0375))
     service = Service(times=ONE, base_ms=(2.0,), hop_ms=(4.0,))
@@ -140,7 +126,6 @@ def services(draw: st.DrawFn) -> Service:
         replicas=draw(st.integers(1, 4)) if shared else front_ends,
         shared=shared,
         front_end_ms=1.0,
-        call_ms=0.5,
         base_ms=(0.5, 3.0),
         hop_ms=(1.0, 9.0),
         most_waiting=draw(st.integers(1, 5)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.bench.scale.made_up import scale_load
 
-from isthmus_bench.scale import hops, real
+from isthmus_bench.scale import hops
 from isthmus_bench.scale.config import ScaleConfig
 from isthmus_bench.scale.figures import FleetRow
 from isthmus_bench.scale.fleets import KINDS, Fleet
@@ -55,38 +55,27 @@ class Subject:
     served: Any = type("Served", (), {"case": "case"})
 
 
-class Clock:
-    """Of a fleet whose front ends take 0.1 s of each, and 3 ms for each of 100 answers."""
-
-    def __init__(self) -> None:
-        self.now = self.cpu_s = 0.0
-
-    def goes_on(self, seconds: float) -> None:
-        self.now += seconds
-        self.cpu_s += 0.1 * seconds
-
-    sleep = goes_on
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-def test_what_a_front_end_takes_for_nothing_is_not_counted_for_answers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr(real, "time", clock)
-    monkeypatch.setattr(Fleet, "front_end_cpu_s", lambda _: clock.cpu_s)
+def test_a_front_end_s_time_is_counted_by_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 ms for each of 100 answers, whatever the load."""
+    cpu_s = iter([10.0, 10.3, 20.0, 20.6])
     asked: list[ScaleOrder] = []
 
     def put(_self: Measurer, order: ScaleOrder) -> ScaleLoad:
         asked.append(order)
-        clock.goes_on(5.0)
-        clock.cpu_s += 100 * 0.003
-        return scale_load(answered=100)
+        return scale_load(answered=100, rate_per_s=50.0)
 
+    monkeypatch.setattr(Fleet, "front_end_cpu_s", lambda _: next(cpu_s))
     monkeypatch.setattr(Measurer, "put", put)
-    row = FleetRow(KINDS[0])
-    Measurer(CONFIG, None, Subject()).closed(row, HERE)  # type: ignore[arg-type]
-    assert (asked[0].devices, asked[0].window, asked[0].fps) == (5, 3, 0.0)
-    assert row.closed_cpu_ms == pytest.approx([3.0])
+    row, measurer = FleetRow(KINDS[0]), Measurer(CONFIG, None, Subject())  # type: ignore[arg-type]
+    measurer.closed(row, HERE)
+    measurer.open_loads(row, HERE, (0.4, 0.8), 1)
+    assert [(each.devices, each.window, each.fps) for each in asked] == [
+        (5, 3, 0.0),
+        (10, 1, 2.0),
+        (20, 1, 2.0),
+    ]
+    assert [(turn.share, turn.devices, turn.seed) for turn in row.opened] == [
+        (0.4, 10, CONFIG.seed + 1000),
+        (0.8, 20, CONFIG.seed + 1001),
+    ]
+    assert row.closed_cpu_ms == row.open_cpu_ms == pytest.approx([3.0])

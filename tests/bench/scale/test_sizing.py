@@ -12,9 +12,7 @@ from isthmus_bench.scale.figures import Costs, Overheads, TailRow
 from isthmus_bench.scale.sizing import FRONT_END_SHARE, least_replicas, sized, usual
 from isthmus_bench.traces import Trace
 
-COSTS = Costs(
-    front_end_ms=0.7, call_ms=0.3, replica_ms=1.0, overheads=Overheads((1.0, 2.0), (4.0, 5.0))
-)
+COSTS = Costs(front_end_ms=1.0, replica_ms=1.0, overheads=Overheads((1.0, 2.0), (4.0, 5.0)))
 TAIL = TailRow("b15", 0.9, 5000, {1: 9.0, 2: 11.0, 4: 15.0}, 4)
 ROAD = Trace("wide", (0.0,), (8.0,), 30.0)  # 5,000 bytes take 5 ms
 
@@ -66,8 +64,7 @@ def test_batches_need_fewer_replicas_and_links_only_add_to_the_whole_way(
 def test_large_fleets_are_equal_cells_of_what_a_front_end_bears(scale_config: ScaleConfig) -> None:
     config = replace(scale_config, fleets=(50, 100_000), cell_devices=1000, fps=10.0, slo_ms=99.0)
     small, large = sized([replace(TAIL, knee=1)], COSTS, (), config, silent)
-    each_ms = COSTS.front_end_ms + COSTS.call_ms
-    bears = int(FRONT_END_SHARE * 1000 / each_ms / config.fps)
+    bears = int(FRONT_END_SHARE * 1000 / COSTS.front_end_ms / config.fps)
     assert small.cells == 1
     assert large.cells == ceil(100_000 / bears)
     assert large.replicas is not None

@@ -172,9 +172,7 @@ class _Cell:
                 self._answered(frame)
             self._call(front_end)
 
-        call_s = self._service.call_ms / 1e3
-        front_end.processor.done_at(self._env.now, call_s)  # by a thread beside what is read
-        self._at(self._env.now + call_s + half_hop_s, run)
+        self._at(self._env.now + half_hop_s, run)
 
     def _answered(self, frame: SimFrame) -> None:
         self._ended(frame)

@@ -17,10 +17,9 @@ class Service:
     A batch of n frames, at most `most`, takes a replica `times.ms(n)`; it runs one at a time, in
     the order in which they come. A front end has at most `calls` times as many calls under way as
     there are replicas, and takes what waits as soon as there is room; a call goes to the replica
-    that has the fewest of this front end. Each frame costs it `front_end_ms` of its one processor,
-    and each batch `call_ms`. One frame, from the device until its answer is there, takes one of
-    `base_ms` besides; a call one of `hop_ms`. A frame beyond `most_waiting` at a front end is
-    refused.
+    that has the fewest of this front end. Each frame costs it `front_end_ms` of its one processor.
+    One frame, from the device until its answer is there, takes one of `base_ms` besides; a call one
+    of `hop_ms`. A frame beyond `most_waiting` at a front end is refused.
     """
 
     times: BatchTimes
@@ -30,7 +29,6 @@ class Service:
     shared: bool = True
     calls: int = 2
     front_end_ms: float = 0.0
-    call_ms: float = 0.0
     base_ms: tuple[float, ...] = (0.0,)
     hop_ms: tuple[float, ...] = (0.0,)
     most_waiting: int = 1024
