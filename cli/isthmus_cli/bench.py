@@ -80,7 +80,7 @@ same run.
          replicas, whose tails sleep so that two cores can hold them; what the hop costs; replicas
          that are killed under load. Then a simulation with what was measured, its error beside
          the real fleets, and with it the replicas, p99 and price of fleets of 100 to 1,000,000
-         devices. Twenty minutes; four with --quick. Needs pip install 'isthmus[bench,ray]';
+         devices. Half an hour; six minutes with --quick. Needs pip install 'isthmus[bench,ray]';
          without Ray, or with --no-ray, the rest is measured.
 """
 EXAMPLES = """\

@@ -17,6 +17,7 @@ from isthmus_cloud.deployments.deployment import SHORT
 from isthmus_cloud.disk_threads import DiskThreads
 from isthmus_cloud.faces.binding import allow_open_files, bind, checked_certificate
 from isthmus_cloud.faces.tls import looked_after
+from isthmus_cloud.garbage import settle
 from isthmus_cloud.reloading import hangs_up, hung_up, reloading
 from isthmus_cloud.replicas.opening import front_end
 from isthmus_cloud.security.doors import guarded
@@ -67,6 +68,7 @@ async def serve(config: ServiceConfig, announce: Callable[[str], None]) -> None:
         store = await start_up(config, core, announce, disk, health, cluster)
         await stack.enter_async_context(reloading(told, core.deployments, store, health))
         door = Door(guard=guard, certificate=certificate, health=health, store=store)
+        await asyncio.to_thread(settle)
         await main_loop(config, core, announce, door)
     announce("stopped")
     tell(_logger, logging.INFO, "stopped")

@@ -133,8 +133,9 @@ def _computing(result: ScaleResult) -> Iterator[str]:
         for row in result.real
         for turn in row.opened
     ]
-    headers = ("", "answers/s", "front ends' CPU ms each", f"at {COMPUTING_SHARE:.0%}: devices", "CPU ms each",
-               "p50 ms", "p99", *_ENDS)  # fmt: skip
+    at = f"at {COMPUTING_SHARE:.0%}: devices"
+    headers = ("", "answers/s", "front ends' CPU ms each", at, "CPU ms each", "p50 ms", "p99",
+               *_ENDS)  # fmt: skip
     yield from table(headers, cells, left=1)
     yield (
         "   Each tail computes on one thread; what devices and Ray itself use of the cores is not "

@@ -14,6 +14,7 @@ import msgspec
 from ray import serve
 
 from isthmus import IsthmusError
+from isthmus_cloud.garbage import settle
 from isthmus_cloud.replicas.calls import Call
 from isthmus_cloud.replicas.runner import Begun, Runner
 from isthmus_cloud.replicas.settings import CALLS
@@ -36,6 +37,7 @@ class TailReplica:
         self._hang_s = held.hang_s
         self._runner = _loaded(held)
         self._answering = _Answering()
+        settle()
 
     async def describe(self, spec: bytes) -> bytes:
         """An encoded `Description`; `spec` is for replicas that hold several."""
