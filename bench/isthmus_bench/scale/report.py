@@ -231,7 +231,7 @@ def _cases(result: ScaleResult, scores: Scores) -> Iterator[str]:
 
 def _sizing(result: ScaleResult) -> Iterator[str]:
     config, costs = result.config, result.costs
-    kind = "made-up" if config.traces is None else "recorded"
+    made_up = "made-up " if config.traces is None else ""
     headers = ("cut", "batches", "devices", "front ends", "replicas", "busy", "mean batch",
                "cloud p50 ms", "p99", "end p50 ms", "p99", "not sent", "up Mbit/s",
                "price of 1,000")  # fmt: skip
@@ -248,8 +248,8 @@ def _sizing(result: ScaleResult) -> Iterator[str]:
     yield from _cells(result)
     yield (
         f"   Cloud: from a frame's arrival, frames within {JITTER_MS:g} ms of their time. End: "
-        f"from when it was due, over the {kind} links {', '.join(result.links)}, whose outages are "
-        "in its p99. A head's time is not in it."
+        f"from when it was due, over the {made_up}links {', '.join(result.links)}, whose outages "
+        "are in its p99. A head's time is not in it."
     )
     yield (
         f"   Prices are given: {config.replica_price:g} an hour for a replica, "
