@@ -15,6 +15,7 @@ from isthmus_bench.scale.simulation.plan import CellPlan, CellResult, Devices, S
 from isthmus_bench.scale.validation import with_more
 from isthmus_bench.traces import Trace
 from isthmus_cloud.engines.batch_times import BatchTimes
+from isthmus_cloud.replicas.settings import CALLS
 
 Say = Callable[[str], None]
 FRONT_END_SHARE = 0.6  # of its processor that a front end is to be busy, at most
@@ -169,7 +170,7 @@ class _Sizer:
             front_ends=1 if self._ray else replicas,
             replicas=replicas,
             shared=self._ray,
-            calls=2 if self._ray else 1,
+            calls=CALLS if self._ray else 1,
             front_end_ms=costs.front_end_ms,
             base_ms=costs.overheads.base_ms,
             hop_ms=self._hop_ms,

@@ -19,10 +19,9 @@ from isthmus_bench.scale.load import phases_s
 from isthmus_bench.scale.simulation.cell import simulate
 from isthmus_bench.scale.simulation.plan import CellPlan, CellResult, Devices, Service
 from isthmus_cloud.engines.batch_times import BatchTimes
+from isthmus_cloud.replicas.settings import CALLS
 
 __all__ = ["batches_of", "costs_of", "validated", "with_more"]
-
-_CALLS = 2  # that a front end has at each replica; see `isthmus_cloud.replicas`
 
 
 def batches_of(rows: Sequence[FleetRow], kind: Kind) -> tuple[BatchTimes, int]:
@@ -106,7 +105,7 @@ def _service(rows: Sequence[FleetRow], real: Sequence[FleetRow], row: FleetRow) 
         front_ends=kind.front_ends,
         replicas=kind.replicas,
         shared=kind.ray,
-        calls=_CALLS if kind.ray else 1,
+        calls=CALLS if kind.ray else 1,
         front_end_ms=costs.front_end_ms,
         base_ms=costs.overheads.base_ms,
         hop_ms=costs.overheads.hop_ms,
