@@ -5,6 +5,7 @@ import importlib.util
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ RAY_WARNINGS = [
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 
-__all__ = ["COMPUTING", "MOST", "RAY_WARNINGS", "computing", "need_ray", "ray_of_its_own"]
+__all__ = ["COMPUTING", "MOST", "RAY_WARNINGS", "beside", "computing", "need_ray", "ray_of_its_own"]
 
 
 def need_ray() -> None:
@@ -70,6 +71,18 @@ def ray_of_its_own(settings: RaySettings) -> "Iterator[Cluster]":
         yield cluster
     signal.signal(signal.SIGTERM, at_sigterm)
     gc.collect()  # of its processes, while nobody minds (`RAY_WARNINGS`)
+
+
+@contextmanager
+def beside(source: TailSource, **settings: object) -> Iterator[TailSource]:
+    """That of another front end of the same Ray, which has one replica wherever there are any,
+    unless `settings` say otherwise."""
+    from isthmus_cloud.replicas.cluster import Cluster  # noqa: PLC0415 - it needs Ray
+
+    assert isinstance(source, partial)
+    first, *rest = source.args
+    with Cluster(replace(first.settings, **({"least": 1, "most": 1} | settings))) as other:
+        yield partial(source.func, other, *rest)
 
 
 def _ignore(_said: object) -> None:

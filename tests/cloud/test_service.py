@@ -13,6 +13,7 @@ from tests.cloud.promises.items import *  # noqa: F403
 from tests.cloud.promises.keeping import *  # noqa: F403
 from tests.cloud.promises.limits import *  # noqa: F403
 from tests.cloud.promises.lives import *  # noqa: F403
+from tests.cloud.promises.machines import *  # noqa: F403
 from tests.cloud.promises.sharing import *  # noqa: F403
 from tests.cloud.promises.videos import *  # noqa: F403
 

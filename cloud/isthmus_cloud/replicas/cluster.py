@@ -22,29 +22,35 @@ from isthmus_cloud.replicas.serving import ANSWER_S, RayServing, asked
 from isthmus_cloud.replicas.settings import LARGE_CALL_BYTES, RaySettings
 from isthmus_cloud.replicas.spec import Spec
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "cluster_joined"]
 
 _logger = logging.getLogger(__name__)
 
 
-class Cluster:
-    """As a context: within it Ray Serve runs, and this service is one of its front ends.
+@contextmanager
+def cluster_joined(settings: RaySettings, announce: Callable[[str], None]) -> "Iterator[Cluster]":
+    """A `Cluster` whose Ray is started or joined for it, and left after it; ConfigError where that
+    cannot be done."""
+    speak_as_the_service()
+    with joined(settings, announce), Cluster(settings) as cluster:
+        yield cluster
 
-    Raises ConfigError where the cluster cannot be joined, LinkError where it does not answer.
-    Everything blocks: not on a loop.
+
+class Cluster:
+    """As a context: within it Ray Serve runs, and this service is one of its front ends. This
+    process has joined a Ray already.
+
+    Raises LinkError where the cluster does not answer. Everything blocks: not on a loop.
     """
 
-    def __init__(self, settings: RaySettings, announce: Callable[[str], None]) -> None:
+    def __init__(self, settings: RaySettings) -> None:
         self.settings = settings
-        self._announce = announce
         self._stack = ExitStack()
         self._ended = threading.Event()
         self._applications: Applications | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            speak_as_the_service()
-            stack.enter_context(joined(self.settings, self._announce))
             serving = RayServing(self.settings)
             applications = Applications(serving, self.settings, uuid.uuid4().hex, self._ended.wait)
             caring = threading.Thread(

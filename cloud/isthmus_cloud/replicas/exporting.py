@@ -126,8 +126,7 @@ def _write(config: dict[str, Any], out: Path) -> None:
         text = msgspec.yaml.encode(config)
     except ImportError as error:
         raise ConfigError(
-            f"a Serve config needs PyYAML, which comes with Ray Serve ({error}): install "
-            "isthmus[ray]"
+            "a Serve config needs PyYAML, which comes with Ray Serve: install isthmus[ray]"
         ) from error
     try:
         write_whole(out, _HEAD.encode() + text)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from isthmus import ConfigError
@@ -35,23 +35,25 @@ async def front_end(
     if config.ray is None:
         yield None
         return
-    cluster = open_cluster(config.ray, announce)
-    await asyncio.to_thread(cluster.__enter__)
+    opened = open_cluster(config.ray, announce)
+    cluster = await asyncio.to_thread(opened.__enter__)
     try:
         yield cluster
     finally:
-        await asyncio.to_thread(cluster.__exit__, None, None, None)
+        await asyncio.to_thread(opened.__exit__, None, None, None)
 
 
-def open_cluster(settings: RaySettings, announce: Callable[[str], None]) -> "Cluster":
-    """A context, see `cluster.Cluster`; ConfigError where Ray is not installed."""
+def open_cluster(
+    settings: RaySettings, announce: Callable[[str], None]
+) -> "AbstractContextManager[Cluster]":
+    """See `cluster.cluster_joined`; ConfigError where Ray is not installed."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        from isthmus_cloud.replicas.cluster import Cluster  # noqa: PLC0415 - see the module
+        from isthmus_cloud.replicas.cluster import cluster_joined  # noqa: PLC0415 - see the module
     except ImportError as error:
         raise ConfigError(
             f"engine 'ray' needs Ray Serve ({error}): install isthmus[ray], on every machine of "
             "the cluster"
         ) from error
-    return Cluster(settings, announce)
+    return cluster_joined(settings, announce)

@@ -7,7 +7,7 @@ import pytest
 from tests.cloud.computing import MOST
 from tests.cloud.device import Head, Truth, connected
 from tests.cloud.replicas.load import answered
-from tests.cloud.replicas.processes import REPLICA, processes, replaced
+from tests.cloud.replicas.processes import REPLICA, awaited, processes, replaced
 
 from isthmus import Bundle
 from isthmus_cloud import RunningService
@@ -43,7 +43,13 @@ async def test_front_ends_share_replicas_and_have_new_ones_if_somebody_deletes_t
         serving.make({name: spec}, {name: "1"})  # as one that has looked too early
         with another.used([spec]):
             assert processes(REPLICA) == replicas
-        serving.delete([name])
+
+        def are_going() -> bool:
+            """Deployed again before Serve ends them, it would keep them."""
+            serving.delete([name])
+            return not replicas <= processes(REPLICA)
+
+        await awaited(are_going)
         another.look_after()
         await replaced(REPLICA, replicas, 2)
         async with connected(service.address) as device:

@@ -2,12 +2,11 @@
 ends beside the first one, on the same Ray, ask for them."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.cloud.computing import beside
 from tests.cloud.device import Device, Head, Truth, connected
 from tests.cloud.far_gate import FarGate
 from tests.cloud.films import check_result, check_right
@@ -20,21 +19,6 @@ from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.deployments.deployment import TailSource
 
 on_replicas = pytest.mark.parametrize("source", ["ray"], indirect=True)
-
-
-@contextmanager
-def beside(source: TailSource, **settings: object) -> Iterator[TailSource]:
-    """That of another front end of the same Ray, which has one replica wherever there are any."""
-    from isthmus_cloud.replicas import cluster as module  # noqa: PLC0415 - it needs Ray
-
-    assert isinstance(source, partial)
-    first, *rest = source.args
-    other = module.Cluster(replace(first.settings, least=1, most=1, **settings), rest[1])
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "joined", lambda *_: nullcontext())  # this process has
-            stack.enter_context(other)
-        yield partial(source.func, other, *rest)
 
 
 @asynccontextmanager
