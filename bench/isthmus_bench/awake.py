@@ -17,7 +17,8 @@ AWAKE = "Loops of idle priority kept the processors awake."
 __all__ = ["AWAKE", "Awake"]
 
 _LOOP = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent
 os.nice(19)
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 while os.getppid() == int(sys.argv[1]):

@@ -9,7 +9,7 @@ from isthmus_bench.charts import Line, LiveFrame, Phase, draw_envelope, draw_liv
 from isthmus_bench.comparison import WITHIN, Figure, LinkComparison, policy_holds, row_name
 from isthmus_bench.demo import DemoConfig, DemoResult
 from isthmus_bench.live import OUTAGE_LABEL
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 
 __all__ = ["demo_json", "demo_lines", "draw_charts"]
 
@@ -25,11 +25,7 @@ def demo_lines(result: DemoResult, config: DemoConfig) -> Iterator[str]:
         else f"so that the int8 network takes {config.edge_network_ms:.0f} ms as on a small board "
         "(--edge-network-ms)"
     )
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take the figures with care, or run it again."
-        )
+    yield from caution(result.stolen_share, "figures")
     yield f"The device is slowed {result.edge_factor:.1f} times, {aim}."
     yield ""
     yield "a. Answers"

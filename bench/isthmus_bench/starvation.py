@@ -1,12 +1,22 @@
 """How much of its processor time a virtual machine did not get: a caution for its figures."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
 
 STARVED = 0.05  # figures of a run that missed more than this share are not to be trusted
 
-__all__ = ["STARVED", "StolenTime"]
+__all__ = ["STARVED", "StolenTime", "caution"]
+
+
+def caution(stolen_share: float, what: str = "times") -> Iterator[str]:
+    """The line of a report that says so, if there is a reason; `what` of it suffers."""
+    if stolen_share > STARVED:
+        yield (
+            f"CAUTION: this machine got {stolen_share:.0%} less processor time than it asked for "
+            f"(steal): take {what} with care, or run it again."
+        )
 
 
 class StolenTime:

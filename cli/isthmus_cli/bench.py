@@ -40,7 +40,7 @@ from isthmus_bench.wire.bench import WireBenchConfig, run_wire_bench
 from isthmus_bench.wire.report import wire_json, wire_lines
 from isthmus_bench.wire.subjects import SUBJECT_NAMES
 from isthmus_cli import bench_scale, bench_serve
-from isthmus_cli.console import Steps, sigterm_as_ctrl_c, write_file
+from isthmus_cli.console import Steps, check_writable, sigterm_as_ctrl_c, write_file
 
 DESCRIPTION = """\
 Measure again what the documentation says. Every figure stands beside its baselines of the
@@ -198,7 +198,7 @@ def run(options: argparse.Namespace) -> int:
     _refuse_flags_of_others(options)
     measure = _MEASURES[options.what](options)
     if options.json is not None:
-        write_file(options.json, "")  # learn now, not at the end, if it cannot be written
+        check_writable(options.json)
     lines, figures = measure(Steps(quiet=options.quiet))
     print("\n".join(lines))
     if options.json is not None:

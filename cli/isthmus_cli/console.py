@@ -66,11 +66,21 @@ def print_json(value: Any) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a result; ConfigError if the file cannot be written.
-
-    Called with no text before a long work, it tells then, and not afterwards.
-    """
+    """Write a result; ConfigError if the file cannot be written."""
     try:
         path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def check_writable(path: Path) -> None:
+    """As `write_file`, before a long work; what stands there stays, and what is not there yet does
+    not come of it."""
+    is_new = not path.exists()
+    try:
+        with path.open("a"):
+            pass
+        if is_new:
+            path.unlink()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from isthmus_bench.demo import DemoConfig, run_demo
 from isthmus_bench.demo_report import demo_json, demo_lines, draw_charts
-from isthmus_cli.console import Steps, sigterm_as_ctrl_c, write_file
+from isthmus_cli.console import Steps, check_writable, sigterm_as_ctrl_c, write_file
 
 DESCRIPTION = """\
 Build a bundle of EfficientNet-Lite0, start a cloud and a slowed device as two processes,
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         edge_factor=options.edge_factor,
     )
     if options.json is not None:
-        write_file(options.json, "")  # learn now, not after two minutes, that it cannot be written
+        check_writable(options.json)
     steps = Steps(quiet=options.quiet)
     result = run_demo(config, steps)
     charts = draw_charts(result, config)

@@ -124,6 +124,18 @@ def test_a_file_for_the_figures_that_cannot_be_written_is_named_before_the_work(
     assert_explained(isthmus("bench", "wire", "--json", figures), str(figures), "cannot be written")
 
 
+@pytest.mark.parametrize("before", ["of another day", None])
+def test_a_bench_that_fails_leaves_the_file_for_its_figures_as_it_was(
+    isthmus: Isthmus, tmp_path: Path, before: str | None
+) -> None:
+    figures = tmp_path / "serve.json"
+    if before is not None:
+        figures.write_text(before)
+    ended = isthmus("bench", "serve", "--bundle", tmp_path / "none", "--json", figures)
+    assert_explained(ended, str(tmp_path / "none"))
+    assert (figures.read_text() if figures.exists() else None) == before
+
+
 @pytest.mark.usefixtures("small")
 def test_a_run_prints_its_report_and_writes_the_figures(isthmus: Isthmus, tmp_path: Path) -> None:
     figures = tmp_path / "wire.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Isthmus
+from tests.cli.recording import Recorder
 from tests.commands import assert_explained
 
 from isthmus_bench.edge.config import EdgeBenchConfig
@@ -13,35 +14,30 @@ from isthmus_bench.edge.devices import Device
 from isthmus_bench.edge.figures import EdgeBenchResult, ModelResult
 from isthmus_cli import bench
 
+Recording = Recorder[EdgeBenchConfig, EdgeBenchResult]
 
-class Recorder:
-    """Measures nothing, and remembers what it was asked to."""
 
-    def __init__(self) -> None:
-        self.asked: list[EdgeBenchConfig] = []
-
-    def __call__(self, config: EdgeBenchConfig, _say: object) -> EdgeBenchResult:
-        self.asked.append(config)
-        model = ModelResult(
-            model=config.models[0], metric="top-1", shares=(), memory=(), runtimes=(),
-            yardstick=(), notes=(),
-        )  # fmt: skip
-        return EdgeBenchResult(
-            machine="a machine", stolen_share=0.0, config=config, models=(model,),
-            devices=(Device("litert", Path("python"), problem="litert is not installed"),),
-            imports={}, imports_here={}, installs=(), not_installed={},
-        )  # fmt: skip
+def measured(config: EdgeBenchConfig) -> EdgeBenchResult:
+    model = ModelResult(
+        model=config.models[0], metric="top-1", shares=(), memory=(), runtimes=(),
+        yardstick=(), notes=(),
+    )  # fmt: skip
+    return EdgeBenchResult(
+        machine="a machine", stolen_share=0.0, config=config, models=(model,),
+        devices=(Device("litert", Path("python"), problem="litert is not installed"),),
+        imports={}, imports_here={}, installs=(), not_installed={},
+    )  # fmt: skip
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recording:
+    recorder = Recording(measured)
     monkeypatch.setattr(bench, "run_edge_bench", recorder)
     return recorder
 
 
 def test_a_run_prints_its_report_and_writes_the_figures(
-    isthmus: Isthmus, recorder: Recorder, tmp_path: Path
+    isthmus: Isthmus, recorder: Recording, tmp_path: Path
 ) -> None:
     figures = tmp_path / "edge.json"
     flags = ("--models", "minilm", "--inputs", 5, "--skip-install", "--json", figures)
@@ -57,7 +53,7 @@ def test_a_run_prints_its_report_and_writes_the_figures(
     assert asked.tflite_python == Path(sys.executable)
 
 
-def test_quick_is_the_smaller_bench(isthmus: Isthmus, recorder: Recorder) -> None:
+def test_quick_is_the_smaller_bench(isthmus: Isthmus, recorder: Recording) -> None:
     assert isthmus("bench", "edge", "--quick").status == 0
     assert isthmus("bench", "edge").status == 0
     quick, whole = recorder.asked
@@ -87,7 +83,7 @@ def test_help_shows_the_defaults_of_every_bench(isthmus: Isthmus) -> None:
     ids=" ".join,
 )
 def test_what_cannot_be_used_is_refused(
-    isthmus: Isthmus, recorder: Recorder, arguments: tuple[str, ...], words: tuple[str, ...]
+    isthmus: Isthmus, recorder: Recording, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     assert_explained(isthmus("bench", *arguments), *words)
     assert recorder.asked == []

@@ -6,36 +6,32 @@ from pathlib import Path
 import pytest
 from tests.bench.plan.made_up import cell, row
 from tests.cli.conftest import Isthmus
+from tests.cli.recording import Recorder
 from tests.commands import assert_explained
 
 from isthmus_bench.plan.bench import PlanBenchResult
 from isthmus_bench.plan.config import PlanBenchConfig
 from isthmus_cli import bench
 
+Recording = Recorder[PlanBenchConfig, PlanBenchResult]
 
-class Recorder:
-    """Measures nothing, and remembers what it was asked to."""
 
-    def __init__(self) -> None:
-        self.asked: list[PlanBenchConfig] = []
-
-    def __call__(self, config: PlanBenchConfig, _say: object) -> PlanBenchResult:
-        self.asked.append(config)
-        cells = (cell(row("local", "local", 10), row("input-raw", "cloud-only", 20)),)
-        return PlanBenchResult(
-            machine="a machine", stolen_share=0.0, config=config, cells=cells, drift=(1, 1, 1)
-        )
+def measured(config: PlanBenchConfig) -> PlanBenchResult:
+    cells = (cell(row("local", "local", 10), row("input-raw", "cloud-only", 20)),)
+    return PlanBenchResult(
+        machine="a machine", stolen_share=0.0, config=config, cells=cells, drift=(1, 1, 1)
+    )
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recording:
+    recorder = Recording(measured)
     monkeypatch.setattr(bench, "run_plan_bench", recorder)
     return recorder
 
 
 def test_a_run_prints_its_report_and_writes_the_figures(
-    isthmus: Isthmus, recorder: Recorder, tmp_path: Path
+    isthmus: Isthmus, recorder: Recording, tmp_path: Path
 ) -> None:
     figures = tmp_path / "plan.json"
     flags = ("--models", "minilm", "--links", 3, 5.85, "--slow-downs", 2, "--json", figures)
@@ -50,7 +46,7 @@ def test_a_run_prints_its_report_and_writes_the_figures(
     assert (asked.models, asked.links_mbps, asked.slow_downs) == (("minilm",), (3.0, 5.85), (2.0,))
 
 
-def test_quick_is_the_smaller_bench(isthmus: Isthmus, recorder: Recorder) -> None:
+def test_quick_is_the_smaller_bench(isthmus: Isthmus, recorder: Recording) -> None:
     assert isthmus("bench", "plan", "--quick").status == 0
     assert isthmus("bench", "plan").status == 0
     quick, whole = recorder.asked
@@ -70,7 +66,7 @@ def test_quick_is_the_smaller_bench(isthmus: Isthmus, recorder: Recorder) -> Non
     ids=" ".join,
 )
 def test_what_cannot_be_used_is_refused(
-    isthmus: Isthmus, recorder: Recorder, arguments: tuple[str, ...], words: tuple[str, ...]
+    isthmus: Isthmus, recorder: Recording, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     assert_explained(isthmus("bench", *arguments), *words)
     assert recorder.asked == []

@@ -6,33 +6,25 @@ from pathlib import Path
 import pytest
 from tests.bench.scale.made_up import result
 from tests.cli.conftest import Isthmus
+from tests.cli.recording import Recorder
 from tests.commands import assert_explained
 
 from isthmus_bench.scale.config import ScaleConfig, quick_scale
 from isthmus_bench.scale.figures import ScaleResult
 from isthmus_cli import bench
 
-
-class Recorder:
-    """Measures nothing, and remembers what it was asked to."""
-
-    def __init__(self) -> None:
-        self.asked: list[ScaleConfig] = []
-
-    def __call__(self, config: ScaleConfig, _say: object) -> ScaleResult:
-        self.asked.append(config)
-        return result()
+Recording = Recorder[ScaleConfig, ScaleResult]
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recording:
+    recorder = Recording(lambda _: result())
     monkeypatch.setattr(bench, "run_scale_bench", recorder)
     return recorder
 
 
 def test_a_run_prints_its_report_and_writes_the_figures(
-    isthmus: Isthmus, recorder: Recorder, tmp_path: Path
+    isthmus: Isthmus, recorder: Recording, tmp_path: Path
 ) -> None:
     figures, work = tmp_path / "scale.json", tmp_path / "work"
     flags = ("--slo-ms", 30, "--fleets", 10, 2000, "--kills", 3, "--rounds", 2, "--fps", 4)
@@ -50,7 +42,7 @@ def test_a_run_prints_its_report_and_writes_the_figures(
 
 
 def test_without_flags_everything_is_measured_and_quick_is_less(
-    isthmus: Isthmus, recorder: Recorder
+    isthmus: Isthmus, recorder: Recording
 ) -> None:
     assert isthmus("bench", "scale").status == 0
     assert isthmus("bench", "scale", "--quick").status == 0
@@ -74,7 +66,7 @@ def test_without_flags_everything_is_measured_and_quick_is_less(
     ids=" ".join,
 )
 def test_what_cannot_be_used_is_refused(
-    isthmus: Isthmus, recorder: Recorder, arguments: tuple[str, ...], words: tuple[str, ...]
+    isthmus: Isthmus, recorder: Recording, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     assert_explained(isthmus("bench", *arguments), *words)
     assert recorder.asked == []

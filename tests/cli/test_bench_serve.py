@@ -6,33 +6,25 @@ from pathlib import Path
 import pytest
 from tests.bench.serve.made_up import result
 from tests.cli.conftest import Isthmus
+from tests.cli.recording import Recorder
 from tests.commands import assert_explained
 
 from isthmus_bench.serve.config import PEER_NAMES, ServeBenchConfig, quick_serve
 from isthmus_bench.serve.figures import ServeBenchResult
 from isthmus_cli import bench
 
-
-class Recorder:
-    """Measures nothing, and remembers what it was asked to."""
-
-    def __init__(self) -> None:
-        self.asked: list[ServeBenchConfig] = []
-
-    def __call__(self, config: ServeBenchConfig, _say: object) -> ServeBenchResult:
-        self.asked.append(config)
-        return result(config=config)
+Recording = Recorder[ServeBenchConfig, ServeBenchResult]
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recording:
+    recorder = Recording(lambda config: result(config=config))
     monkeypatch.setattr(bench, "run_serve_bench", recorder)
     return recorder
 
 
 def test_a_run_prints_its_report_and_writes_the_figures(
-    isthmus: Isthmus, recorder: Recorder, tmp_path: Path
+    isthmus: Isthmus, recorder: Recording, tmp_path: Path
 ) -> None:
     figures, work = tmp_path / "serve.json", tmp_path / "work"
     flags = ("--slo-ms", 30, "--peers", "kserve, mlserver", "--gpu", "--rounds", 2)
@@ -47,7 +39,7 @@ def test_a_run_prints_its_report_and_writes_the_figures(
 
 
 def test_without_flags_everything_is_measured_and_quick_is_less(
-    isthmus: Isthmus, recorder: Recorder
+    isthmus: Isthmus, recorder: Recording
 ) -> None:
     assert isthmus("bench", "serve").status == 0
     assert isthmus("bench", "serve", "--quick", "--peers", "none").status == 0
@@ -71,7 +63,7 @@ def test_without_flags_everything_is_measured_and_quick_is_less(
     ids=" ".join,
 )
 def test_what_cannot_be_used_is_refused(
-    isthmus: Isthmus, recorder: Recorder, arguments: tuple[str, ...], words: tuple[str, ...]
+    isthmus: Isthmus, recorder: Recording, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     assert_explained(isthmus("bench", *arguments), *words)
     assert recorder.asked == []

@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from isthmus_bench.cut.bench import CutBenchResult, CutTimes
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 
 __all__ = ["cut_json", "cut_lines"]
 
@@ -20,11 +20,7 @@ _HEADERS = (
 def cut_lines(result: CutBenchResult) -> Iterator[str]:
     """The report, line by line."""
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
-        )
+    yield from caution(result.stolen_share)
     yield (
         f"Milliseconds, medians of {result.runs} runs. All cuts: every one that is best somewhere "
         "from 0.1 Mbit/s to 1 Gbit/s; one cut: the best at 10 Mbit/s; by whole flows: all "

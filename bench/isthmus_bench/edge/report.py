@@ -14,7 +14,7 @@ from isthmus_bench.edge.figures import (
 )
 from isthmus_bench.edge.spread import Spread
 from isthmus_bench.edge.verdict import MEMORY_AIM, misses, outside_weights
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 from isthmus_edge.runtimes import RUNTIME_NAMES
 
 __all__ = ["edge_lines"]
@@ -33,11 +33,7 @@ def edge_lines(result: EdgeBenchResult) -> Iterator[str]:
     """The report, line by line."""
     config = result.config
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
-        )
+    yield from caution(result.stolen_share)
     yield (
         f"One thread. Fresh processes take turns, {config.weighings} to weigh and "
         f"{config.processes} to time each: medians, ± is largest - smallest. Times are processor "

@@ -8,7 +8,7 @@ from isthmus_bench.awake import AWAKE, Awake
 from isthmus_bench.cells import table
 from isthmus_bench.link.bench import LinkBenchResult
 from isthmus_bench.link.rows import AskedMeasured, TraceRow
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 
 __all__ = ["link_json", "link_lines"]
 
@@ -20,11 +20,7 @@ def link_lines(result: LinkBenchResult) -> list[str]:
 
 def _lines(result: LinkBenchResult) -> Iterator[str]:
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take it with care, or run it again."
-        )
+    yield from caution(result.stolen_share, "figures")
     if Awake.is_possible():
         yield AWAKE
     yield f"Medians of {result.runs} runs; spread: largest - smallest."

@@ -16,7 +16,7 @@ from isthmus_bench.plan.verdict import (
     losses,
     verdict_of,
 )
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 
 __all__ = ["plan_json", "plan_lines"]
 
@@ -52,11 +52,7 @@ def plan_lines(result: PlanBenchResult) -> Iterator[str]:
     """The report, line by line."""
     config = result.config
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
-        )
+    yield from caution(result.stolen_share)
     yield (
         f"Round trip {config.rtt_ms:g} ms and what processes add, as the agent finds it; "
         f"predictions know it and the bandwidth. Medians over {config.frames} frames, one by one; "

@@ -8,7 +8,7 @@ import msgspec
 from tabulate import tabulate
 
 from isthmus_bench.precision.bench import PrecisionBenchResult, PrecisionRow
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 
 __all__ = ["precision_json", "precision_lines"]
 
@@ -22,11 +22,7 @@ def precision_lines(result: PrecisionBenchResult) -> Iterator[str]:
     """The report, line by line."""
     config = result.config
     yield f"Measured on {result.machine}, one thread; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
-        )
+    yield from caution(result.stolen_share)
     yield (
         f"Harm: divergence from fp32 on {config.inputs} evaluation items (classifiers: KL in "
         f"nats). Budget of a mix: {config.budget:g}, on held-back items."

@@ -191,6 +191,8 @@ def _links(config: ScaleConfig) -> tuple[Trace, ...]:
     """ConfigError if the folder has none, or one on which nothing passes."""
     if config.traces is None:
         return builtin_traces()
+    if not config.traces.is_dir():
+        raise ConfigError(f"{config.traces}: there is no such folder of link traces")
     found = shared_traces(config.traces)
     if not found:
         raise ConfigError(f"{config.traces}: no index.json names a trace there")

@@ -5,31 +5,22 @@ from typing import Literal
 
 import msgspec
 
-from isthmus_bench.serve.orders import Load
+from isthmus_bench.serve.orders import Load, Offered
 
 __all__ = ["ScaleLoad", "ScaleOrder"]
 
 
-class ScaleOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """`devices` on the split stream, spread evenly over front ends at `addresses`.
+class ScaleOrder(Offered, frozen=True, kw_only=True):
+    """Devices on the split stream, spread evenly over front ends at `addresses`.
 
-    They send the frames of a file of recorded ones. With `fps` 0 each keeps `window` frames under
-    way, else it sends so many a second, at a phase of `seed`, whatever is answered. Of `seconds`
-    the first `warm_s` count for nothing but `lost`; `until_told`: it is answered at once and goes
-    on until the order "end", which gets the load.
-    Each frame says that it is of no use after `deadline_ms` (0: says nothing).
+    They send the frames of `case`, a file of recorded ones. `until_told`: the order is answered at
+    once, and the load goes on until the order "end", which gets it. Each frame says that it is of
+    no use after `deadline_ms` (0: says nothing).
     """
 
     do: Literal["load", "end"]
     addresses: tuple[str, ...] = ()
     case: str = ""
-    fingerprint: str = ""
-    devices: int = 1
-    window: int = 1
-    fps: float = 0.0
-    seconds: float = 1.0
-    warm_s: float = 0.0
-    seed: int = 0
     until_told: bool = False
     deadline_ms: int = 0
 

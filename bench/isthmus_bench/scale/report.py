@@ -9,7 +9,7 @@ from isthmus_bench.scale.figures import P99_FRAMES, Counts, FleetRow, ScaleResul
 from isthmus_bench.scale.real import COMPUTING_SHARE
 from isthmus_bench.scale.scores import Scores, case_name, misses, scores_of
 from isthmus_bench.scale.sizing import FRONT_END_SHARE, JITTER_MS, usual
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 from isthmus_cloud.replicas.settings import LARGE_CALL_BYTES
 
 __all__ = ["scale_lines"]
@@ -52,11 +52,7 @@ def scale_lines(result: ScaleResult) -> Iterator[str]:
 
 def _head(result: ScaleResult) -> Iterator[str]:
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
-        )
+    yield from caution(result.stolen_share)
     yield (
         f"{result.model}. Fleets take turns, {result.config.rounds} rounds: medians, ± is largest "
         "- smallest. Fleets, devices and this bench share the machine's cores."

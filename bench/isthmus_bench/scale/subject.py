@@ -53,7 +53,6 @@ def make_subject(config: ScaleConfig, say: Say) -> Subject:
     asked = ServeBenchConfig(
         work=config.work, bundle=config.bundle, model=config.model, frames=config.frames, peers=()
     )
-    config.work.mkdir(parents=True, exist_ok=True)
     served = make_served(asked, say)
     say("measuring every tail on one core")
     times = measured_parts(served.bundle)

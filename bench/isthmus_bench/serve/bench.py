@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from isthmus import ConfigError, LinkError, describe_machine
+from isthmus import LinkError, describe_machine
 from isthmus_bench.awake import Awake
 from isthmus_bench.processes import EdgeProcess
 from isthmus_bench.serve.config import ServeBenchConfig
@@ -62,12 +62,6 @@ def run_serve_bench(
     stolen = StolenTime()
     before = open_files_limit()
     allowed = allow_open_files()
-    try:
-        config.work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{config.work}: cannot be made ({error.strerror}); name another with --work"
-        ) from error
     subject = make_subject(config, say)
     threads = os.cpu_count() or 1
     taking_part = field_of(config, subject, threads, say)

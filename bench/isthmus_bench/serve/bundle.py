@@ -17,6 +17,7 @@ from isthmus import (
     BundleError,
     Candidate,
     Chain,
+    ConfigError,
     Cut,
     CutTensor,
     Encoding,
@@ -47,7 +48,7 @@ _CHAIN = "fp32"
 _ITEMS = 24  # to fit ladders with, and as many more to evaluate on
 _PLAN = PlanConfig(steps=(1 / 4, 1 / 2, 3 / 4), pictures=("jpeg",), bottleneck=False)
 
-__all__ = ["SHARES", "made_bundle"]
+__all__ = ["SHARES", "made_bundle", "make_work_folder"]
 
 
 def made_bundle(config: ServeBenchConfig, say: Say) -> Path:
@@ -63,9 +64,19 @@ def made_bundle(config: ServeBenchConfig, say: Say) -> Path:
         shutil.rmtree(out, ignore_errors=True)
         say(f"making a bundle of {config.model} with {len(SHARES)} cuts")
         asked = PlanBenchConfig(models=(config.model,), calibration=_ITEMS, evaluation=_ITEMS)
-        config.work.mkdir(parents=True, exist_ok=True)
+        make_work_folder(config.work)
         _write(subject_of(config.model, asked, config.work), out, say)
     return out
+
+
+def make_work_folder(path: Path) -> None:
+    """With all above it; ConfigError if that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be made ({error.strerror}); name another folder with --work"
+        ) from error
 
 
 def _write(subject: Subject, out: Path, say: Say) -> None:

@@ -4,20 +4,35 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Load", "Order", "Protocol", "Times", "TimesOrder"]
+__all__ = ["Load", "Offered", "Order", "Protocol", "Times", "TimesOrder"]
 
 Protocol = Literal["split", "bare", "oip"]
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Offered(msgspec.Struct, frozen=True, kw_only=True):
+    """A load of simulated devices.
+
+    With `fps` 0 each of `devices` keeps `window` frames under way, else it sends so many a second,
+    at a phase of `seed`, whatever is answered. Of `seconds` the first `warm_s` count for nothing
+    but `lost`. `fingerprint` is the bundle's.
+    """
+
+    fingerprint: str = ""
+    devices: int = 1
+    window: int = 1
+    fps: float = 0.0
+    seconds: float = 1.0
+    warm_s: float = 0.0
+    seed: int = 0
+
+
+class Order(Offered, frozen=True, kw_only=True):
     """One thing to do with simulated devices at `address`.
 
-    "load": `devices` send the frames of `cases` (files of recorded frames; the devices take turns
-    among them). With `fps` 0 each keeps `window` frames under way, else it sends so many a second,
-    whatever is answered. Of `seconds` the first `warm_s` count for nothing but `lost`. "idle":
-    connect, send nothing, beat; the reply comes when every device has heard some echoes. "echo":
-    until every one has heard some more. "part": disconnect them. `pid` is the server's, whose
-    processor time is read. `seed` sets the cameras' phases.
+    "load": they send the frames of `cases` (files of recorded frames; the devices take turns among
+    them). "idle": connect, send nothing, beat; the reply comes when every device has heard some
+    echoes. "echo": until every one has heard some more. "part": disconnect them. `pid` is the
+    server's, whose processor time is read.
     """
 
     do: Literal["load", "idle", "echo", "part"]
@@ -25,14 +40,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     pid: int = 0
     cases: tuple[str, ...] = ()
-    fingerprint: str = ""
     model: str = ""
-    devices: int = 1
-    window: int = 1
-    fps: float = 0.0
-    seconds: float = 1.0
-    warm_s: float = 0.0
-    seed: int = 0
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

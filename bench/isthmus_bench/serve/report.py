@@ -7,7 +7,7 @@ from isthmus_bench.serve.contestants import BARE
 from isthmus_bench.serve.figures import AT_SLO, FULL, MANY, ONE, Row, ServeBenchResult
 from isthmus_bench.serve.scores import Scores, misses, overhead_ms, scores_of
 from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 
 __all__ = ["serve_lines"]
 
@@ -21,11 +21,7 @@ def serve_lines(result: ServeBenchResult) -> Iterator[str]:
     """The report, line by line."""
     config, scores = result.config, scores_of(result)
     yield f"Measured on {result.machine}; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take times with care, or run it again."
-        )
+    yield from caution(result.stolen_share)
     yield (
         f"{result.model}. Servers take turns, {config.rounds} rounds: medians, ± is largest - "
         "smallest. Server, devices and this bench share the machine's cores."

@@ -21,7 +21,7 @@ from isthmus import (
     decode_frame,
     open_bundle,
 )
-from isthmus_bench.serve.bundle import made_bundle
+from isthmus_bench.serve.bundle import made_bundle, make_work_folder
 from isthmus_bench.serve.config import ServeBenchConfig
 from isthmus_bench.serve.recorded import Case, Item, save_case
 from isthmus_bench.serve.tails import Tail, TailSpec, save_spec, write_tail
@@ -74,11 +74,11 @@ def make_subject(config: ServeBenchConfig, say: Say) -> Subject:
 
     ConfigError or BundleError where there is none, or where it has no cut or no raw input.
     """
-    folder = config.work / "frames"
-    folder.mkdir(parents=True, exist_ok=True)
     path = config.bundle or made_bundle(config, say)
     bundle = open_bundle(path, "device")
     open_bundle(path, "cloud")
+    folder = config.work / "frames"
+    make_work_folder(folder)
     items, notes = _items(bundle.manifest, config)
     say(f"recording {len(items)} frames for each cut")
     recorder = _Recorder(bundle, folder, items)

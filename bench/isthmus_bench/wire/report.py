@@ -6,7 +6,7 @@ from statistics import geometric_mean, median
 from typing import Any
 
 from isthmus_bench.cells import table
-from isthmus_bench.starvation import STARVED
+from isthmus_bench.starvation import caution
 from isthmus_bench.wire.bench import WireBenchResult
 from isthmus_bench.wire.cut_rows import CodecFigures, CutRow
 from isthmus_bench.wire.picture_rows import EqualRow
@@ -21,11 +21,7 @@ _MARKS = {"equal": "", "at most": "<=", "at least": ">="}
 def wire_lines(result: WireBenchResult) -> Iterator[str]:
     """The report, line by line."""
     yield f"Measured on {result.machine}, one core; every figure below is of this run."
-    if result.stolen_share > STARVED:
-        yield (
-            f"CAUTION: this machine got {result.stolen_share:.0%} less processor time than it "
-            "asked for (steal): take speeds with care, or run it again. Sizes do not change."
-        )
+    yield from caution(result.stolen_share, "speeds (not sizes)")
     yield (
         f"Rungs are the coarsest with an agreement of {result.floor:g} on {result.inputs} inputs; "
         "speeds in millions of symbols a second of CPU time, encode/decode."

@@ -9,7 +9,7 @@ import pytest
 from tests.bench.edge.test_bench import tiny_items
 from tests.partitioner.networks import two_branches
 
-from isthmus import open_bundle
+from isthmus import ConfigError, open_bundle
 from isthmus.v1 import split_pb2 as pb
 from isthmus_bench.plan import subject as plan_subject
 from isthmus_bench.serve.bundle import made_bundle
@@ -17,7 +17,7 @@ from isthmus_bench.serve.config import ServeBenchConfig
 from isthmus_bench.serve.engine import times_of
 from isthmus_bench.serve.orders import TimesOrder
 from isthmus_bench.serve.recorded import load_case
-from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject
+from isthmus_bench.serve.subject import DEEPEST, FORTIETH, INPUT, MIXED, Subject, make_subject
 from isthmus_bench.serve.tails import Tail, load_spec
 from isthmus_models import MODELS
 
@@ -93,3 +93,17 @@ def test_a_made_bundle_has_nested_cuts_with_tails_that_grow_together(
     made_bundle(config, said.append)
     assert said
     open_bundle(path, "cloud")
+
+
+def test_a_work_folder_that_cannot_be_made_is_refused_before_the_work(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for bundle in (tiny_bundle, None):
+        config = ServeBenchConfig(work=tmp_path / "file", bundle=bundle)
+        with pytest.raises(ConfigError, match=r"cannot be made .*--work"):
+            make_subject(config, ignore)
+
+
+def ignore(_line: str) -> None:
+    """Nobody reads the progress."""
