@@ -117,9 +117,10 @@ class RunningService:
     _server: grpc.aio.Server
 
     async def drain(self, grace_s: float) -> None:
-        """Tell every device, answer what is in flight, stop; at the latest after `grace_s`."""
+        """Tell every device, answer what is in flight, stop; at the latest after `grace_s`, or a
+        moment later where that is too short to say on each stream what becomes of its frames."""
         self.core.drain(grace_s)
-        await self._server.stop(grace_s)
+        await self._server.stop(max(grace_s, END_GRACE_S))
 
     async def force(self) -> None:
         """Stop now; frames in flight are given up."""

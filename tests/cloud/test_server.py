@@ -19,6 +19,7 @@ from tests.cloud.serving import answering, deployment_of, listening
 
 from isthmus import Bundle, BundleError, ConfigError
 from isthmus.repeated_signals import Breaths
+from isthmus.v1 import split_pb2 as pb
 from isthmus_cloud import Core, RunningService, ServiceConfig, serve, server
 from isthmus_cloud.answering.parts import Tail
 from isthmus_cloud.server import main_loop
@@ -54,7 +55,9 @@ async def test_drain_does_not_outlast_its_grace(
         await gate.begun()
         async with asyncio.timeout(GUARD_S):
             await gated_service.drain(0)
-        assert await device.broken_off() is grpc.StatusCode.UNAVAILABLE
+        assert (await device.receive()).WhichOneof("kind") == "drain"
+        assert (await device.error()).code == pb.ERROR_CODE_OVERLOADED
+        assert await device.ended() is grpc.StatusCode.OK
 
 
 async def test_the_first_signal_drains(config: ServiceConfig, bundle: Bundle, head: Head) -> None:

@@ -26,6 +26,7 @@ from isthmus_partitioner import (
     load_model,
 )
 from isthmus_partitioner.agreement.metrics import Metric, metric_for
+from isthmus_partitioner.parts import timing
 from isthmus_partitioner.precision.search import Precision, search
 from isthmus_partitioner.wire import through
 
@@ -93,9 +94,14 @@ def metric(network: Network) -> Metric:
 
 
 @pytest.fixture
-def free_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoding takes no time, so that what a plan keeps does not hang on how fast it was here."""
-    monkeypatch.setattr(through, "time", SimpleNamespace(thread_time=lambda: 0.0, sleep=time.sleep))
+def steady_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding takes no time, and a tail takes its own, not that for which the cores were busy
+    otherwise: what a plan keeps does not hang on how fast it was here."""
+    free = SimpleNamespace(thread_time=lambda: 0.0, sleep=time.sleep)
+    monkeypatch.setattr(through, "time", free)
+    clock = time.thread_time
+    own = SimpleNamespace(thread_time=clock, perf_counter=clock, sleep=time.sleep)
+    monkeypatch.setattr(timing, "time", own)
 
 
 @pytest.fixture(scope="session")

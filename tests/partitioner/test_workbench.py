@@ -379,7 +379,7 @@ def test_a_work_directory_that_cannot_be_made_is_named(
         Desk(network, sets, tmp_path / "file" / "work").bench.profile()
 
 
-@pytest.mark.usefixtures("free_encoder")
+@pytest.mark.usefixtures("steady_times")
 def test_a_network_without_convolutions_and_with_odd_names_goes_all_the_way(
     tmp_path: Path, sets: SampleSets
 ) -> None:

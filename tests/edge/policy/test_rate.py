@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
 from math import inf
+from statistics import mean
 
 import pytest
 from hypothesis import given, settings
@@ -346,16 +347,22 @@ def test_between_two_steps_finer_lie_as_many_good_frames(
     assert all(later - sooner > GOOD_FRAMES for sooner, later in pairwise([-1, *steps]))
 
 
+def changes_of_rung(space: float, spread: float, seed: int) -> int:
+    """In 300 frames of +-12 % at one budget."""
+    stream, chance = Stream(candidate(spread=spread)), random.Random(seed)
+    rungs = [stream.send(space, chance.uniform(0.88, 1.12))[0].rung for _ in range(300)]
+    return sum(before != after for before, after in pairwise(rungs))
+
+
 @settings(max_examples=40)
 @given(space=st.floats(3_500, 12_000), spread=st.floats(0.05, 0.15), seed=st.integers(0))
 def test_sizes_that_jitter_do_not_make_the_rung_flap(
     space: float, spread: float, seed: int
 ) -> None:
-    """300 frames of +-12 % at one budget: the way up the ladder, and a few changes at most."""
-    stream, chance = Stream(candidate(spread=spread)), random.Random(seed)
-    rungs = [stream.send(space, chance.uniform(0.88, 1.12))[0].rung for _ in range(300)]
-    changes = sum(before != after for before, after in pairwise(rungs))
-    assert changes <= COARSEST + 8
+    """The way up the ladder, and a few changes more in the mean of streams; a single one can meet
+    ten small frames in a row again and again."""
+    streams = [changes_of_rung(space, spread, seed + other) for other in range(8)]
+    assert mean(streams) <= COARSEST + 6
 
 
 @settings(max_examples=40)

@@ -202,7 +202,7 @@ def plan_of(
     return plan
 
 
-@pytest.mark.usefixtures("free_encoder")
+@pytest.mark.usefixtures("steady_times")
 def test_a_slow_device_is_offered_cuts(plan_of: PlanOf) -> None:
     """At any agreement, some cut is worth keeping."""
     kept = plan_of().plan.manifest.kept
