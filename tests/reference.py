@@ -136,4 +136,5 @@ def _probabilities(outputs: Outputs) -> Probabilities:
 def _session(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # as on the device: another order of sums, another rounding
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

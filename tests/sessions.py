@@ -13,6 +13,7 @@ def calm_session(model: bytes | str | Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3  # an output of unknown rank is no news
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as everywhere in Isthmus
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -35,6 +35,8 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = 4  # what fails is raised
     # Spinning threads would burn the battery between two frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # 8-bit products saturate on x86 without VNNI, unless weights are made uint8 as they are loaded.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.use_env_allocators", "1")
     return options
 
