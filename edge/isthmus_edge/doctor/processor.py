@@ -47,7 +47,7 @@ def _x86(flags: set[str]) -> Finding:
     if not {"avx_vnni", "avx512_vnni"} & flags:
         return warn(
             "features",
-            f"{text}; no VNNI, so int8 gains little and 8-bit products may saturate",
+            f"{text}; no VNNI, so int8 gains little over fp32",
             "let `isthmus edge profile` measure int8 on this machine before it is used",
             features=told,
         )

