@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from isthmus import ModelError, TensorSpec
+from isthmus.exact_sums import with_exact_sums
 from isthmus_partitioner.graph.files import INLINE_LIMIT_BYTES, save_model, weight_bytes
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "AnyArray",
     "Session",
     "all_cores",
+    "inference_session",
     "interleaved_ms",
     "open_session",
     "run_batches",
@@ -77,9 +79,17 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # 8-bit products saturate on x86 without VNNI, unless weights are made uint8 as they are loaded.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def inference_session(source: str | bytes, options: ort.SessionOptions) -> Session:
+    """On the CPU, with exact sums of integers. Raises one of RUNTIME_ERRORS."""
+    session = with_exact_sums(
+        options,
+        lambda: ort.InferenceSession(source, options, ["CPUExecutionProvider"]),
+        RUNTIME_ERRORS,
+    )
+    return cast(Session, session)
 
 
 def open_session(
@@ -113,10 +123,9 @@ def open_session(
 
 def _opened(source: str | bytes, options: ort.SessionOptions) -> Session:
     try:
-        session = ort.InferenceSession(source, options, ["CPUExecutionProvider"])
+        return inference_session(source, options)
     except RUNTIME_ERRORS as error:
         raise ModelError(f"ONNX Runtime refuses a part of the model: {error}") from error
-    return cast(Session, session)
 
 
 def run_batches(session: Session, feeds: Mapping[str, AnyArray]) -> list[AnyArray]:

@@ -10,6 +10,8 @@ from typing import Any
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from isthmus.exact_sums import with_exact_sums
+
 CPU = "CPUExecutionProvider"
 
 __all__ = ["CPU", "CPU_PLACEMENT", "ORT_FAILURES", "Placement", "on_one_line", "open_session"]
@@ -90,7 +92,12 @@ def open_session(
     """
     given = {**placement.options, **(options or {})}
     with placement.turn:
-        session = _session(model, placement, _settings(threads), given)
+        settings = _settings(threads)
+        session = with_exact_sums(
+            settings,
+            lambda: _session(model, placement, settings, given),
+            ORT_FAILURES if placement.provider == CPU else (),  # others have fusions of their own
+        )
     found = session.get_providers()
     if found[0] != placement.provider:
         raise RuntimeError(
@@ -124,6 +131,4 @@ def _settings(threads: int) -> Any:
     settings.log_severity_level = 3  # errors; its warnings concern whoever built the graph
     # Every part has its own threads: those of the idle ones must not spin.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # 8-bit products saturate on x86 without VNNI, unless weights are made uint8 as they are loaded.
-    settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings

@@ -18,6 +18,7 @@ from isthmus_cloud.replicas.settings import RaySettings
 from isthmus_cloud.replicas.spec import Spec
 
 READY_WITHIN_S = 600.0  # replicas may have to wait for a node that the cluster has to start
+SAID_S = 30.0  # between two lines of the log on replicas that do not come
 LOOK_S = 0.1
 GONE, FAILED, RUNNING = "DELETING", "DEPLOY_FAILED", "RUNNING"  # as Ray Serve says it
 
@@ -27,6 +28,7 @@ _logger = logging.getLogger(__name__)
 _ERRORS: Mapping[str, type[IsthmusError]] = {
     each.__name__: each for each in (BundleError, ConfigError, ModelError)
 }
+_LACKING = "see whether the cluster has the cores and GPUs that are asked for (`ray status`)"
 _ERROR_LINE = re.compile(rf"(?:[\w.]+\.)?({'|'.join(_ERRORS)}): (.+)")
 
 
@@ -149,7 +151,7 @@ class Applications:
 
     def _await_ready(self, name: str) -> None:
         """One that goes is made again by `look_after`, if front ends make it at all."""
-        until_s = time.monotonic() + READY_WITHIN_S
+        began_s = said_s = time.monotonic()
         while not self._pause(LOOK_S):
             statuses = self._serving.statuses()
             state = _state(statuses, name)
@@ -157,11 +159,14 @@ class Applications:
                 return
             if state == FAILED or (state == GONE and not is_made(name)):
                 raise _why_not(name, statuses.get(name))
-            if time.monotonic() > until_s:
+            now_s = time.monotonic()
+            if now_s - began_s > READY_WITHIN_S:
                 raise LinkError(
-                    f"{name}: no replica is ready after {READY_WITHIN_S:g} s; see whether the "
-                    "cluster has the cores and GPUs that are asked for (`ray status`)"
+                    f"{name}: no replica is ready after {READY_WITHIN_S:g} s; {_LACKING}"
                 )
+            if now_s - said_s > SAID_S:
+                said_s = now_s
+                _logger.warning("%s: %s", name, _waited_for(statuses.get(name), now_s - began_s))
         raise LinkError(f"{name}: the service ends")
 
 
@@ -181,10 +186,20 @@ def _why_not(name: str, found: Any) -> IsthmusError:
     """What a replica failed with, taken out of Serve's account of it."""
     if found is None or found.status.value == GONE:
         return ModelError(f"{name} is being deleted; deploy it anew, or try again when it is gone")
-    parts = [found.message, *(each.message for each in found.deployments.values())]
-    message = "\n".join(filter(None, parts))
+    message = _said(found)
     errors = _ERROR_LINE.findall(message)
     if errors:
         kind, text = errors[-1]
         return _ERRORS[kind](text)
-    return ModelError(f"{name} cannot be deployed: {message.strip() or 'Ray Serve says no more'}")
+    return ModelError(f"{name} cannot be deployed: {message or 'Ray Serve says no more'}")
+
+
+def _waited_for(found: Any, since_s: float) -> str:
+    told = "" if found is None else " ".join(_said(found).split())
+    return f"its replicas are not ready after {since_s:.0f} s; {told or _LACKING}"
+
+
+def _said(found: Any) -> str:
+    """By Serve, of an application and its deployments."""
+    parts = [found.message, *(each.message for each in found.deployments.values())]
+    return "\n".join(filter(None, parts)).strip()

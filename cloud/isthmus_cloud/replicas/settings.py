@@ -60,6 +60,10 @@ class RaySettings:
             self._check(name, getattr(self, name) > 0, "above 0")
         for name in ("up_s", "down_s", "gpus", "drain_s", "models"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        # Ray divides a GPU, but gives no more than one and a part of the next.
+        self._check(
+            "gpus", self.gpus <= 1 or self.gpus % 1 == 0, "a share of one, or a whole number"
+        )
         if self.engine == RAY:
             raise ConfigError(f"engine of the replicas is {RAY!r}; name what runs the tails there")
         check_choice(self.engine, self.provider)

@@ -4,11 +4,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnxruntime as ort
-
 from isthmus import ConfigError, KernelTime, ModelError, kernels_of
 from isthmus_edge.profiling.session import Feed
-from isthmus_edge.runtimes.onnx_runtime import RUNTIME_ERRORS, first_line, session_options
+from isthmus_edge.runtimes.onnx_runtime import (
+    RUNTIME_ERRORS,
+    first_line,
+    open_session,
+    session_options,
+)
 
 __all__ = ["kernel_times"]
 
@@ -37,7 +40,7 @@ def _profiled(path: Path, threads: int, items: Sequence[Feed], runs: int, folder
     options = session_options(threads)
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, options)
     names = [value.name for value in session.get_inputs()]
     for run in range(runs):
         item = items[run % len(items)]

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
+from pathlib import Path
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from isthmus import ModelError
+from isthmus.exact_sums import with_exact_sums
 from isthmus_edge.runtimes.growth import Growth
 from isthmus_edge.runtimes.seam import AnyArray, CallOffLike, Graph, GraphFiles, RuntimeName
 
-__all__ = ["RUNTIME_ERRORS", "OnnxRuntime", "first_line", "session_options"]
+__all__ = ["RUNTIME_ERRORS", "OnnxRuntime", "first_line", "open_session", "session_options"]
 
 # ONNX Runtime's exceptions share no base class of their own; MemoryError is its bad_alloc.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -35,10 +37,16 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = 4  # what fails is raised
     # Spinning threads would burn the battery between two frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # 8-bit products saturate on x86 without VNNI, unless weights are made uint8 as they are loaded.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.use_env_allocators", "1")
     return options
+
+
+def open_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """On the CPU, with exact sums of integers. Raises one of RUNTIME_ERRORS."""
+    source, providers = str(path), ["CPUExecutionProvider"]
+    return with_exact_sums(
+        options, lambda: ort.InferenceSession(source, options, providers), RUNTIME_ERRORS
+    )
 
 
 @cache
@@ -79,11 +87,7 @@ class _OnnxGraph:
         path = files.folder / files.onnx
         growth = Growth(path)
         try:
-            self._session = ort.InferenceSession(
-                path,
-                session_options(threads),
-                providers=["CPUExecutionProvider"],
-            )
+            self._session = open_session(path, session_options(threads))
         except RUNTIME_ERRORS as error:
             raise ModelError(
                 f"{self.file}: ONNX Runtime {ort.__version__} cannot load it: {first_line(error)}; "

@@ -3,10 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
-import onnxruntime as ort
 
 from isthmus import ModelError
 from isthmus_partitioner.graph.inputs import OpenInput, data_type_of, open_inputs, with_sizes
@@ -16,6 +14,7 @@ from isthmus_partitioner.runtime import (
     RUNTIME_ERRORS,
     AnyArray,
     Session,
+    inference_session,
     open_session,
     session_options,
 )
@@ -29,7 +28,6 @@ NOTHING = 1e-6  # what is left of a probability where noise shows nothing
 _RATE_NAME = re.compile(r"^(sr|fs|rate)$|sampl\w*rate", re.IGNORECASE)
 _RATE = 16_000
 _SEED = 20
-_CPU = "CPUExecutionProvider"
 # Integers are made up below these, in turn: ids or bytes; flags, small vocabularies; ones; zeros.
 _BELOW = (256, 2, 1, 0)
 _FLAG_NAME = re.compile("mask|type|segment|flag", re.IGNORECASE)
@@ -113,7 +111,7 @@ def _reference(file: ModelFile) -> Session:
         return open_session(file.model, threads=2)
     try:
         source = str(file.path)  # its weights are read from where they lie
-        return cast(Session, ort.InferenceSession(source, session_options(2), [_CPU]))
+        return inference_session(source, session_options(2))
     except RUNTIME_ERRORS as error:
         raise refusal(file.model, file.path, error) from error
 

@@ -17,6 +17,7 @@ import onnxruntime as ort  # silent: whoever starts this process has set the swi
 from numpy.typing import NDArray
 
 from isthmus import Chain, Segment
+from isthmus.exact_sums import with_exact_sums
 from isthmus.memory import MemoryGrowth
 
 __all__ = ["chain_memory", "main"]
@@ -88,7 +89,7 @@ def _grown(order: _Order, feed: Feed) -> Iterator[int]:
     read = {spec.name for segment in order.segments for spec in segment.inputs}
     for depth, segment in enumerate(order.segments, start=1):
         path = Path(order.folder) / segment.file
-        sessions.append(ort.InferenceSession(str(path), _options(), ["CPUExecutionProvider"]))
+        sessions.append(_opened(str(path)))
         reads = {spec.name: held[spec.name] for spec in segment.inputs}
         names = [spec.name for spec in segment.outputs]
         for _ in range(_RUNS - 1):
@@ -100,16 +101,16 @@ def _grown(order: _Order, feed: Feed) -> Iterator[int]:
         yield highest
 
 
-def _options() -> ort.SessionOptions:
-    """As the device runs them, but for its arena: there all sessions of an agent share one."""
+def _opened(path: str) -> ort.InferenceSession:
+    """As the device runs it, but for its arena: there all sessions of an agent share one."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # 8-bit products saturate on x86 without VNNI, unless weights are made uint8 as they are loaded.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
+    return with_exact_sums(
+        options, lambda: ort.InferenceSession(path, options, ["CPUExecutionProvider"]), (Exception,)
+    )
 
 
 if __name__ == "__main__":

@@ -378,3 +378,31 @@ def test_replicas_that_do_not_come_are_told_with_what_they_may_lack(
     one = Applications(serving, SETTINGS, "one", lambda _: False)
     with refused(LinkError, "no replica is ready after 0 s; see whether the cluster has the cores"):
         one.used([spec]).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("1 replica\n needs {'GPU': 1}", "1 replica needs {'GPU': 1}"),
+        ("", "see whether the cluster"),
+    ],
+)
+def test_what_is_waited_for_is_in_the_log(
+    serving: FakeServing,
+    spec: Spec,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    said: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(applications, "SAID_S", 0.0)
+
+    def pause(_seconds: float) -> bool:
+        for each in serving.there.values():
+            each.deployments = {"tails": Told(said)}
+        return bool(caplog.messages)
+
+    with refused(LinkError, "the service ends"):
+        Applications(serving, SETTINGS, "one", pause).used([spec]).__enter__()
+    (line,) = caplog.messages
+    assert f"its replicas are not ready after 0 s; {told}" in line

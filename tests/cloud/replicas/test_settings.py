@@ -81,6 +81,7 @@ def test_flags_for_replicas_need_the_engine_that_has_some(words: list[str]) -> N
         ({"target": float("nan")}, "target of replicas is nan"),
         ({"hang_s": float("inf")}, "hang_s of replicas is inf"),
         ({"gpus": -0.5}, "gpus of replicas is -0.5; allowed: 0 or more"),
+        ({"gpus": 1.5}, "gpus of replicas is 1.5; allowed: a share of one, or a whole number"),
         ({"down_s": -1}, "down_s of replicas is -1"),
         ({"models": -1}, "models of replicas is -1"),
         ({"engine": "ray"}, "engine of the replicas is 'ray'; name what runs the tails there"),

@@ -22,7 +22,7 @@ from tests.integration.faults.traffic import CANDIDATES, WINDOW, opened
 from isthmus import open_bundle
 from isthmus.v1 import split_pb2 as pb
 
-MANY = 20_000  # frames: more than flow control lets out to a service that does not read
+MANY = 200_000  # frames: more than flow control lets out to a service that does not read
 
 
 @pytest.mark.fault("device killed")

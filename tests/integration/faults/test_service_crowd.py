@@ -21,7 +21,7 @@ from isthmus.v1 import split_pb2 as pb
 from isthmus.v1.split_pb2_grpc import SplitStub
 
 CROWD, PLACES = 1000, 900
-MANY = 20_000  # frames: more than flow control lets out to a service that does not read
+MANY = 200_000  # frames: more than flow control lets out to a service that does not read
 BUSY = [CAMERA] * 2  # devices that are served meanwhile
 
 
